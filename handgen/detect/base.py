@@ -1,0 +1,61 @@
+"""What every detector gives and takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from handgen.hand.layout import KEYPOINT_COUNT
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One hand seen in one image.
+
+    keypoints_px: (21, 2), the order of `handgen.hand.layout`, pixels of the (distorted) image. confidence: (21,), 0 to 1.
+    right: the probability that it is a right hand, the person's own, as seen in an ordinary (unmirrored) photo.
+    """
+
+    keypoints_px: Float[np.ndarray, "21 2"]
+    confidence: Float[np.ndarray, "21"]
+    right: float
+
+    def __post_init__(self) -> None:
+        if self.keypoints_px.shape != (KEYPOINT_COUNT, 2) or self.confidence.shape != (KEYPOINT_COUNT,):
+            raise ValueError(
+                f"Detection: expected (21, 2) and (21,), got {self.keypoints_px.shape} and {self.confidence.shape}"
+            )
+        if not (np.isfinite(self.keypoints_px).all() and np.isfinite(self.confidence).all() and 0 <= self.right <= 1):
+            raise ValueError("Detection: a value is not finite, or `right` is outside 0 to 1")
+
+
+class ViewDetector(Protocol):
+    """Finds hands in successive frames of one camera; it may track, so frames come in order."""
+
+    def detect(self, image: UInt8[np.ndarray, "height width 3"], frame: int) -> list[Detection]:
+        """The hands in frame number `frame` (RGB)."""
+        ...
+
+
+class Detector(Protocol):
+    """A detector for a whole rig."""
+
+    name: str
+    # Where this detector puts each keypoint relative to the model's, metres, in the rest-pose axes of the right hand
+    # model's carrier joint (`layout.KEYPOINT_CARRIERS`), for a hand of mean size; zeros if it aims at the model's own.
+    offsets_m: Float[np.ndarray, "21 3"]
+    # Whether `detect` looks at the image at all (a detector that reads files does not).
+    needs_images: bool
+
+    def start(self, camera: str) -> ViewDetector:
+        """Begin a new run of consecutive frames of one camera, with no memory of earlier ones."""
+        ...
+
+
+def largest_first(detections: Sequence[Detection]) -> list[Detection]:
+    """Detections by the diagonal of their keypoints' box, largest first."""
+    return sorted(detections, key=lambda d: -float(np.linalg.norm(np.ptp(d.keypoints_px, axis=0))))

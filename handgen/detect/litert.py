@@ -1,0 +1,45 @@
+"""One TFLite network: loaded, checked against the shapes we expect, run on one CPU thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from handgen.errors import HandgenError
+
+Shape = tuple[int, ...]
+
+
+class Network:
+    """A TFLite network with one float32 image as input. Its outputs come in the order of their names."""
+
+    def __init__(self, path: Path, input_shape: Shape, output_shapes: Sequence[Shape]) -> None:
+        """Load `path`; HandgenError if it is no TFLite file or its inputs and outputs have other shapes."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            self._interpreter = Interpreter(model_path=str(path), num_threads=1)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
+            raise HandgenError(f"{path}: not a TFLite network that can be loaded ({reason})") from None
+        inputs = self._interpreter.get_input_details()
+        outputs = sorted(self._interpreter.get_output_details(), key=lambda output: output["name"])
+        found = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]
+        if found != [input_shape, *output_shapes] or any(
+            tensor["dtype"] is not np.float32 for tensor in (*inputs, *outputs)
+        ):
+            raise HandgenError(
+                f"{path}: inputs and outputs have the shapes {found}, expected {[input_shape, *output_shapes]} "
+                "(float32); is it another version of the network?"
+            )
+        self._input = inputs[0]["index"]
+        self._outputs = [output["index"] for output in outputs]
+
+    def __call__(self, values: np.ndarray) -> list[np.ndarray]:
+        """The outputs for one input (float32, the shape given when loading), without their batch axis."""
+        self._interpreter.set_tensor(self._input, values)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(index)[0] for index in self._outputs]

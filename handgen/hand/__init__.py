@@ -1,0 +1,1 @@
+"""The hand model: joint layouts, model files, kinematics and skinning."""

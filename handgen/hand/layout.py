@@ -1,0 +1,52 @@
+"""Joints, keypoints and their orders: the only tables of hand indices in handgen.
+
+Keypoints (21): wrist, then thumb, index, middle, ring, pinky, each from the palm to the tip. The order of OpenPose,
+FreiHAND and HaMeR. Thumb: CMC, MCP, IP, tip; fingers: MCP, PIP, DIP, tip.
+
+Joints (16): MANO's own: wrist, index, middle, pinky, ring, thumb, three each. Fingertips are no joints but vertices
+of the mesh, at smplx's ids (`smplx/vertex_ids.py`, "mano"); other wrappers use neighbours (manopth 745, 317, 444, 556, 673).
+"""
+
+from __future__ import annotations
+
+FINGERS = ("thumb", "index", "middle", "ring", "pinky")
+SIDES = ("left", "right")
+
+KEYPOINT_NAMES = (
+    "wrist",
+    *("thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"),
+    *(f"{finger}_{part}" for finger in FINGERS[1:] for part in ("mcp", "pip", "dip", "tip")),
+)
+KEYPOINT_COUNT = len(KEYPOINT_NAMES)
+KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
+WRIST, MIDDLE_MCP = 0, 9
+TIP_KEYPOINTS = (4, 8, 12, 16, 20)
+MCP_KEYPOINTS = (5, 9, 13, 17)
+FINGER_KEYPOINTS = {finger: tuple(range(4 * i + 1, 4 * i + 5)) for i, finger in enumerate(FINGERS)}
+
+JOINT_NAMES = (
+    "wrist",
+    *(f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3)),
+)
+JOINT_COUNT = len(JOINT_NAMES)
+JOINT_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+FINGER_JOINTS = {"thumb": (13, 14, 15), "index": (1, 2, 3), "middle": (4, 5, 6), "ring": (10, 11, 12), "pinky": (7, 8, 9)}
+
+VERTEX_COUNT = 778
+TIP_VERTICES = {"thumb": 744, "index": 320, "middle": 443, "ring": 554, "pinky": 671}
+
+# The 16 joints followed by the five tips (thumb to pinky), in the order of the keypoints.
+KEYPOINTS_FROM_JOINTS_AND_TIPS = (
+    0,
+    *(index for i, finger in enumerate(FINGERS) for index in (*FINGER_JOINTS[finger], JOINT_COUNT + i)),
+)
+# The joint whose rotation carries each keypoint: itself, or the last joint of the finger for a tip.
+KEYPOINT_CARRIERS = tuple(
+    index if index < JOINT_COUNT else FINGER_JOINTS[FINGERS[index - JOINT_COUNT]][-1]
+    for index in KEYPOINTS_FROM_JOINTS_AND_TIPS
+)
+
+
+def other_side(side: str) -> str:
+    """`left` for `right` and the reverse."""
+    return "left" if side == "right" else "right"

@@ -1,0 +1,309 @@
+"""The annotations directory: what `annotate` writes and `synthesize`, `evaluate` and `inspect` read.
+
+    manifest.json             kind, versions, hand model, subjects' betas, cameras, configuration, chunks, summary;
+                              written last
+    chunks/000000.jsonl       one record per hand and frame (`annotation_record.schema.json`)
+    chunks/000000.tar         per record and view KEY.jpg (RGB crop, undistorted) and KEY.mask.png (0 or 255)
+    detections/000000.jsonl   what the detector saw (`detection.schema.json`), so that a rerun need not look again
+
+A chunk is complete when its .jsonl is there: the tar is written before it, and both appear by renaming.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from jaxtyping import Float, UInt8
+
+from handgen.cameras import Camera
+from handgen.errors import HandgenError
+from handgen.io import images
+from handgen.io.schema import dumps, loads, read_json, validate, write_json
+from handgen.io.tar import write_tar
+from handgen.rigid import Rigid
+
+MANIFEST = "manifest.json"
+CHUNKS, DETECTIONS = "chunks", "detections"
+RECORD_SCHEMA, MANIFEST_SCHEMA = "annotation_record", "annotation_manifest"
+CUTOUT_JPEG_QUALITY = 95
+_MAX_MEMBER_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class ViewRecord:
+    """One hand in one view.
+
+    camera: the ideal camera of the cutout, in the capture's world. box_px: left, top, width, height of the cutout in
+    the ideal full image. detected_px: (21, 3) x, y in the full, distorted image and confidence, or None where the
+    detector missed the hand. reprojection_px: median distance of the fit from the detection, full image pixels.
+    """
+
+    camera: Camera
+    cutout: str
+    box_px: tuple[int, int, int, int]
+    detected_px: Float[np.ndarray, "21 3"] | None
+    reprojection_px: float | None
+    mask_iou: float | None
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `annotation_record.schema.json`."""
+        return {
+            "camera": self.camera.name,
+            "cutout": self.cutout,
+            "box_px": list(self.box_px),
+            "size_px": list(self.camera.size_px),
+            "intrinsics": self.camera.intrinsics.tolist(),
+            "cam_from_world": self.camera.cam_from_world.as_matrix().tolist(),
+            "detected_px": None if self.detected_px is None else np.round(self.detected_px, 3).tolist(),
+            "reprojection_px": self.reprojection_px,
+            "mask_iou": self.mask_iou,
+            "accepted": self.accepted,
+            "reasons": list(self.reasons),
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> ViewRecord:
+        """Of a validated document."""
+        camera = Camera(
+            name=document["camera"],
+            size_px=(document["size_px"][0], document["size_px"][1]),
+            intrinsics=np.array(document["intrinsics"], dtype=float),
+            cam_from_world=Rigid.from_matrix(np.array(document["cam_from_world"], dtype=float)),
+        )
+        detected = document["detected_px"]
+        left, top, width, height = document["box_px"]
+        return cls(
+            camera=camera,
+            cutout=document["cutout"],
+            box_px=(left, top, width, height),
+            detected_px=None if detected is None else np.array(detected, dtype=float),
+            reprojection_px=document["reprojection_px"],
+            mask_iou=document["mask_iou"],
+            accepted=document["accepted"],
+            reasons=tuple(document["reasons"]),
+        )
+
+
+@dataclass(frozen=True)
+class HandRecord:
+    """One hand in one frame. Pose and translation as in `handgen.hand.model`, world frame, metres and radians."""
+
+    frame: int
+    side: str
+    subject: str
+    pose: Float[np.ndarray, "48"]
+    translation_m: Float[np.ndarray, "3"]
+    keypoints_world_m: Float[np.ndarray, "21 3"]
+    accepted: bool
+    reasons: tuple[str, ...] = ()
+    reprojection_px: float | None = None
+    mask_iou: float | None = None
+    views: tuple[ViewRecord, ...] = field(default=())
+
+    @property
+    def views_detected(self) -> int:
+        """In how many views the detector saw the hand."""
+        return sum(view.detected_px is not None for view in self.views)
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `annotation_record.schema.json`."""
+        return {
+            "frame": self.frame,
+            "side": self.side,
+            "subject": self.subject,
+            "pose": np.round(self.pose, 6).tolist(),
+            "translation_m": np.round(self.translation_m, 6).tolist(),
+            "keypoints_world_m": np.round(self.keypoints_world_m, 6).tolist(),
+            "accepted": self.accepted,
+            "reasons": list(self.reasons),
+            "quality": {
+                "reprojection_px": self.reprojection_px,
+                "mask_iou": self.mask_iou,
+                "views_detected": self.views_detected,
+            },
+            "views": [view.to_json() for view in self.views],
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> HandRecord:
+        """Of a validated document."""
+        return cls(
+            frame=document["frame"],
+            side=document["side"],
+            subject=document["subject"],
+            pose=np.array(document["pose"], dtype=float),
+            translation_m=np.array(document["translation_m"], dtype=float),
+            keypoints_world_m=np.array(document["keypoints_world_m"], dtype=float),
+            accepted=document["accepted"],
+            reasons=tuple(document["reasons"]),
+            reprojection_px=document["quality"]["reprojection_px"],
+            mask_iou=document["quality"]["mask_iou"],
+            views=tuple(ViewRecord.from_json(view) for view in document["views"]),
+        )
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """The pixels of a `ViewRecord`: RGB and a mask of 0 and 255, both of the view camera's size."""
+
+    image: UInt8[np.ndarray, "height width 3"]
+    mask: UInt8[np.ndarray, "height width"]
+
+
+def chunk_path(root: Path, index: int, suffix: str) -> Path:
+    """`chunks/000017.jsonl` of chunk 17."""
+    return root / CHUNKS / f"{index:06d}{suffix}"
+
+
+def write_chunk(
+    root: Path, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]
+) -> None:
+    """Write one chunk; `chunks/INDEX.jsonl` appears only when the chunk is whole."""
+    (root / CHUNKS).mkdir(parents=True, exist_ok=True)
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        for key, cutout in cutouts:
+            yield f"{key}.jpg", images.encode_jpeg(cutout.image, CUTOUT_JPEG_QUALITY)
+            yield f"{key}.mask.png", images.encode_mask_png(cutout.mask)
+
+    write_tar(chunk_path(root, index, ".tar"), members())
+    path = chunk_path(root, index, ".jsonl")
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        for record in records:
+            line = dumps(record.to_json())
+            validate(orjson.loads(line), RECORD_SCHEMA, f"{path}, frame {record.frame}")
+            file.write(line)
+    partial.replace(path)
+
+
+def read_chunk(root: Path, index: int) -> list[HandRecord]:
+    """The records of one chunk, validated."""
+    path = chunk_path(root, index, ".jsonl")
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise HandgenError(
+            f"{path}: cannot be read ({error.strerror}); run `handgen annotate` again to finish the annotations"
+        ) from None
+    records = []
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        document = loads(line, where)
+        validate(document, RECORD_SCHEMA, where)
+        try:
+            records.append(HandRecord.from_json(document))
+        except ValueError as error:
+            raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
+    return records
+
+
+def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
+    """Write `manifest.json`, validated; it comes last, so its presence means that the annotations are complete."""
+    write_json(root / MANIFEST, manifest, MANIFEST_SCHEMA)
+
+
+class Annotations:
+    """A complete annotations directory, opened for reading.
+
+    Raises HandgenError when it has no manifest, or one that is not of annotations.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if not (root / MANIFEST).is_file():
+            raise HandgenError(
+                f"{root}: no {MANIFEST}, so no finished annotations; run `handgen annotate CAPTURE --out {root}` first"
+            )
+        self.manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
+        self._tars: dict[int, _TarIndex] = {}
+
+    @property
+    def chunk_count(self) -> int:
+        """Number of chunks."""
+        return len(self.manifest["chunks"])
+
+    @cached_property
+    def betas(self) -> dict[str, Float[np.ndarray, "10"]]:
+        """Shape coefficients per subject."""
+        return {name: np.array(subject["betas"]) for name, subject in self.manifest["subjects"].items()}
+
+    def records(self, chunk: int) -> list[HandRecord]:
+        """All records of one chunk, accepted or not."""
+        return read_chunk(self.root, chunk)
+
+    def __iter__(self) -> Iterator[tuple[int, HandRecord]]:
+        """Every record with its chunk's index, one chunk in memory at a time."""
+        for chunk in range(self.chunk_count):
+            for record in self.records(chunk):
+                yield chunk, record
+
+    def cutout(self, chunk: int, view: ViewRecord) -> Cutout:
+        """The pixels of one view.
+
+        Raises HandgenError when a member is missing, unreadable or of another size than the record says.
+        """
+        image_bytes, mask_bytes = self.cutout_bytes(chunk, view)
+        where = f"{chunk_path(self.root, chunk, '.tar')}: {view.cutout}"
+        image = images.decode_rgb(image_bytes, where + ".jpg")
+        mask = images.decode_grey(mask_bytes, where + ".mask.png")
+        width, height = view.camera.size_px
+        if image.shape[:2] != (height, width) or mask.shape != (height, width):
+            raise HandgenError(
+                f"{where}: the cutout is {image.shape[1]}x{image.shape[0]}, its record says {width}x{height}"
+            )
+        return Cutout(image, mask)
+
+    def cutout_bytes(self, chunk: int, view: ViewRecord) -> tuple[bytes, bytes]:
+        """The encoded JPEG and mask PNG of one view."""
+        if chunk not in self._tars:
+            if len(self._tars) >= 64:  # file handles stay bounded in the length of the capture
+                self._tars.pop(next(iter(self._tars))).close()
+            self._tars[chunk] = _TarIndex(chunk_path(self.root, chunk, ".tar"))
+        tar = self._tars[chunk]
+        return tar.read(f"{view.cutout}.jpg"), tar.read(f"{view.cutout}.mask.png")
+
+    def close(self) -> None:
+        """Close the tars that are open."""
+        while self._tars:
+            self._tars.popitem()[1].close()
+
+
+class _TarIndex:
+    """Random access to the members of one tar, by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with tarfile.open(path, "r:") as tar:
+                self._members = {m.name: (m.offset_data, m.size) for m in tar.getmembers() if m.isfile()}
+            self._file = path.open("rb")
+        except (OSError, tarfile.TarError) as error:
+            raise HandgenError(
+                f"{path}: not a readable tar of cutouts ({error}); delete it and run `handgen annotate` again"
+            ) from None
+
+    def read(self, name: str) -> bytes:
+        if name not in self._members:
+            raise HandgenError(
+                f"{self.path}: has no member {name}; delete it and run `handgen annotate` again"
+            )
+        offset, size = self._members[name]
+        if size > _MAX_MEMBER_BYTES:
+            raise HandgenError(f"{self.path}: {name} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()

@@ -1,0 +1,261 @@
+"""Captures: a folder of one video or image folder per camera, a calibration, an optional `capture.json`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from handgen.cameras import Camera, Rig
+from handgen.errors import HandgenError
+from handgen.io import capture_files, sync
+from handgen.io.calibration import Calibration, load_calibration
+from handgen.io.image_folder import ImageFolder, open_image_folder
+from handgen.io.schema import read_json
+from handgen.io.video import VideoFile, open_video
+
+Hands = Literal["left", "right", "both"]
+Image = UInt8[np.ndarray, "height width 3"]
+MAX_ASPECT_DIFFERENCE = 0.005
+MAX_CENTER_SHIFT = 0.25  # of the image; a principal point further from the middle is mentioned
+_SCAN_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture that can be read. Small, and cheap to send to another process.
+
+    rig: in metres if `scale_known`, else in calibration units; sizes are those of the images. sources: one
+    per camera, in the rig's order. source_frames: (frames, views), the frame of each source, -1 for none.
+    hands: as capture.json says. notes: what was assumed or left out, for people.
+    """
+
+    path: Path
+    rig: Rig
+    scale_known: bool
+    calibration: Calibration
+    sources: tuple[VideoFile | ImageFolder, ...]
+    source_frames: Int[np.ndarray, "frames views"]
+    notes: tuple[str, ...]
+    hands: Hands | None
+    fps: float | None
+
+    @property
+    def frame_count(self) -> int:
+        """How many synchronised frames there are."""
+        return len(self.source_frames)
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[Image | None, ...]]:
+        """Synchronised frames `start` up to `stop`: per camera an RGB image, or None where it has no frame.
+
+        One image per camera is held at a time. The same frame has the same pixels wherever reading starts.
+        """
+        stop = self.frame_count if stop is None else stop
+        if not 0 <= start <= stop <= self.frame_count:
+            raise ValueError(f"{self.path}: frames {start} to {stop} of {self.frame_count}")
+        wanted = self.source_frames[start:stop]
+        streams = [
+            source.images(frame for frame in column.tolist() if frame >= 0)
+            for source, column in zip(self.sources, wanted.T, strict=True)
+        ]
+        try:
+            for row in wanted.tolist():
+                yield tuple(
+                    next(stream) if frame >= 0 else None for stream, frame in zip(streams, row, strict=True)
+                )
+        finally:
+            for stream in streams:
+                stream.close()  # type: ignore[attr-defined]
+
+
+def load_capture(
+    path: Path,
+    *,
+    calibration: Path | None = None,
+    metres_per_unit: float | Literal["auto"] | None = None,
+    require_scale: bool = True,
+) -> Capture:
+    """Find and check the parts of the capture in folder `path`, scanning every video once.
+
+    calibration: a file or folder to use instead of the one in the capture. metres_per_unit: overrides the
+    calibration and capture.json; "auto" leaves the rig in calibration units for the scale to be estimated
+    from the hand. require_scale: False accepts an unknown unit as if "auto" had been given. Raises
+    HandgenError for what a user can fix.
+    """
+    if not path.is_dir():
+        raise HandgenError(f"{path}: no such folder; give the folder that holds the videos")
+    settings = _read_settings(path)
+    if calibration is None:
+        named = settings.get("calibration")
+        calibration = capture_files.inside(path, named, "the calibration") if named else path
+    calibrated = load_calibration(calibration)
+    notes = [f"unit: {calibrated.unit_note}"] if "assumed" in calibrated.unit_note else []
+
+    names, files = _choose_files(path, settings, calibrated, notes)
+    with ThreadPoolExecutor(_SCAN_THREADS) as pool:
+        sources = list(pool.map(_open_source, files))
+    source_frames = _schedule(path, settings, names, sources, notes)
+    by_name = {camera.name: camera for camera in calibrated.cameras}
+    cameras = [
+        _fit_to_images(by_name[name], calibrated, source, notes)
+        for name, source in zip(names, sources, strict=True)
+    ]
+    scale = _scale(path, calibrated, settings, metres_per_unit, require_scale, notes)
+    rig = Rig(tuple(cameras))
+    return Capture(
+        path=path,
+        rig=rig if scale is None else rig.scaled(scale),
+        scale_known=scale is not None,
+        calibration=calibrated,
+        sources=tuple(sources),
+        source_frames=source_frames,
+        notes=tuple(notes),
+        hands=settings.get("hands"),
+        fps=_common_fps(sources, notes),
+    )
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / "capture.json"
+    return read_json(file, "capture") if file.exists() else {}
+
+
+def _choose_files(
+    path: Path, settings: dict[str, Any], calibrated: Calibration, notes: list[str]
+) -> tuple[list[str], list[Path]]:
+    """Names of the cameras to use and the file of each."""
+    listed = settings.get("cameras")
+    if listed is None:
+        found = capture_files.find_sources(path)
+        files, note = capture_files.match_cameras(calibrated.names, found, path, calibrated.path)
+        notes += [note] if note else []
+        return list(calibrated.names), files
+    for name in listed:
+        if name not in calibrated.names:
+            raise HandgenError(
+                f"{path / 'capture.json'}: camera {name} is not in {calibrated.path} "
+                f"(cameras: {', '.join(calibrated.names)}); use the calibration's names"
+            )
+    names = list(listed)
+    files = [capture_files.inside(path, listed[name]["file"], f"camera {name}") for name in names]
+    if len(set(files)) < len(files):
+        raise HandgenError(f"{path / 'capture.json'}: two cameras have the same file; give each its own")
+    unused = [name for name in calibrated.names if name not in listed]
+    if unused:
+        notes.append(f"not listed in capture.json and left out: camera {', '.join(unused)}")
+    return names, files
+
+
+def _open_source(file: Path) -> VideoFile | ImageFolder:
+    return open_image_folder(file) if file.is_dir() else open_video(file)
+
+
+def _schedule(
+    path: Path,
+    settings: dict[str, Any],
+    names: list[str],
+    sources: list[VideoFile | ImageFolder],
+    notes: list[str],
+) -> Int[np.ndarray, "frames views"]:
+    counts = [source.frame_count for source in sources]
+    offsets = [settings.get("cameras", {}).get(name, {}).get("frame_offset", 0) for name in names]
+    timestamps = settings.get("timestamps")
+    if timestamps is not None:
+        if any(offsets):
+            raise HandgenError(f"{path / 'capture.json'}: has frame_offset and timestamps; keep one of them")
+        file = capture_files.inside(path, timestamps["file"], "timestamps")
+        spellings = capture_files.camera_spellings(names, [source.path for source in sources])
+        times = sync.read_timestamps(file, spellings, dict(zip(names, counts, strict=True)))
+        frames = sync.schedule_by_time([times[name] for name in names], timestamps.get("tolerance_s"))
+        for name, column in zip(names, frames.T, strict=True):
+            absent = int((column < 0).sum())
+            if absent:
+                notes.append(
+                    f"camera {name} has no frame near {absent} of {len(frames)} moments of {names[0]}"
+                )
+        return frames
+    frames = sync.schedule_by_index(counts, offsets)
+    if not len(frames):
+        raise HandgenError(
+            f"{path}: the cameras have no frame in common (frames: {counts}, offsets: {offsets}); "
+            "correct frame_offset in capture.json"
+        )
+    longest = max(range(len(counts)), key=lambda i: counts[i] - offsets[i])
+    shortest = min(range(len(counts)), key=lambda i: counts[i] - offsets[i])
+    if counts[longest] - offsets[longest] > counts[shortest] - offsets[shortest]:
+        notes.append(
+            f"camera {names[shortest]} has {counts[shortest]} frames, {names[longest]} {counts[longest]}: "
+            f"using {'the first ' if not any(offsets) else ''}{len(frames)}"
+        )
+    if min(offsets) < 0:
+        notes.append(
+            f"negative frame_offset: capture frame 0 is frame {-min(offsets)} of a camera with offset 0"
+        )
+    return frames
+
+
+def _fit_to_images(
+    camera: Camera, calibrated: Calibration, source: VideoFile | ImageFolder, notes: list[str]
+) -> Camera:
+    """The camera for the images as they are: its size taken from them if unknown, rescaled if it differs."""
+    (width, height), (old_width, old_height) = source.size_px, camera.size_px
+    if camera.name in calibrated.unsized:
+        center = camera.intrinsics[:2, 2]
+        if (np.abs(center / source.size_px - 0.5) > MAX_CENTER_SHIFT).any():
+            notes.append(
+                f"camera {camera.name}: principal point ({center[0]:.0f}, {center[1]:.0f}) px is far from the "
+                f"middle of the {width}x{height} image: was it calibrated at another size?"
+            )
+        return replace(camera, size_px=source.size_px)
+    if (width, height) == (old_width, old_height):
+        return camera
+    if abs(width * old_height / (height * old_width) - 1) > MAX_ASPECT_DIFFERENCE:
+        raise HandgenError(
+            f"{source.path}: images of {width}x{height}, but camera {camera.name} in {calibrated.path} is "
+            f"calibrated at {old_width}x{old_height}, another aspect ratio; calibrate at the video's size"
+        )
+    notes.append(f"camera {camera.name}: scaled intrinsics {old_width}x{old_height} -> {width}x{height}")
+    return camera.resized(source.size_px)
+
+
+def _scale(
+    path: Path,
+    calibrated: Calibration,
+    settings: dict[str, Any],
+    given: float | Literal["auto"] | None,
+    require_scale: bool,
+    notes: list[str],
+) -> float | None:
+    """Metres per calibration unit; None to leave the rig in calibration units."""
+    own = calibrated.metres_per_unit
+    value = settings.get("metres_per_unit", own) if given is None else given
+    if value == "auto":
+        return None
+    if value is None:
+        if require_scale:
+            raise HandgenError(
+                f"{calibrated.path}: the calibration's unit is unknown ({calibrated.unit_note}); "
+                "give --metres-per-unit X, or --metres-per-unit auto to scale by the hand"
+            )
+        return None
+    if not math.isfinite(value) or value <= 0:
+        raise HandgenError(f"{path}: metres per unit must be a positive number, got {value}; correct it")
+    if own is not None and not math.isclose(value, own):
+        notes.append(f"metres per unit: {value:g} as given, instead of {own:g} ({calibrated.unit_note})")
+    return float(value)
+
+
+def _common_fps(sources: list[VideoFile | ImageFolder], notes: list[str]) -> float | None:
+    rates = [source.fps for source in sources if source.fps]
+    if not rates:
+        return None
+    if max(rates) > 1.01 * min(rates):
+        notes.append(f"the videos' frame rates differ: {', '.join(f'{rate:.4g}' for rate in rates)} frames/s")
+        return None
+    return float(rates[0])

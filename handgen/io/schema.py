@@ -1,0 +1,81 @@
+"""Validation of JSON documents by the schemas of `handgen.schemas`, and JSON as handgen writes it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from handgen.errors import HandgenError
+
+MAX_JSON_BYTES = 256 * 2**20
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
+
+
+@cache
+def _validator(name: str) -> Any:
+    text = resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_text("utf-8")
+    return jsonschema_rs.validator_for(orjson.loads(text))
+
+
+def schema_version(name: str) -> int:
+    """The `format_version` that the named schema asks for."""
+    text = resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_text("utf-8")
+    return orjson.loads(text)["properties"]["format_version"]["const"]
+
+
+def validate(document: Any, name: str, where: str) -> None:
+    """Raise a HandgenError naming `where`, the field and the fact unless `document` fits schema `name`."""
+    try:
+        _validator(name).validate(document)
+    except jsonschema_rs.ValidationError as error:
+        field = "/".join(str(part) for part in error.instance_path) or "the document"
+        message = error.message if len(error.message) <= 200 else error.message[:200] + " ..."
+        raise HandgenError(
+            f"{where}: {field}: {message}; it must follow handgen's {name}.schema.json"
+        ) from None
+
+
+def dumps(document: Any, indent: bool = False) -> bytes:
+    """JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse."""
+    text = orjson.dumps(document, option=_OPTIONS | (orjson.OPT_INDENT_2 if indent else 0))
+    return text + b"\n"
+
+
+def loads(text: bytes, where: str) -> Any:
+    """Parse JSON from a file named `where`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise HandgenError(f"{where}: not valid JSON ({error}); is the file truncated?") from None
+
+
+def read_json(path: Path, schema: str | None = None) -> Any:
+    """Read a JSON file and validate it by the named schema.
+
+    Raises HandgenError when it is missing, too large, not JSON or does not fit.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise HandgenError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB; is this the right file?")
+        text = path.read_bytes()
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    document = loads(text, str(path))
+    if schema:
+        validate(document, schema, str(path))
+    return document
+
+
+def write_json(path: Path, document: Any, schema: str | None = None) -> None:
+    """Write a JSON file that appears only when complete; validated first."""
+    text = dumps(document, indent=True)
+    if schema:
+        validate(orjson.loads(text), schema, str(path))
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(text)
+    partial.replace(path)

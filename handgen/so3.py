@@ -1,0 +1,76 @@
+"""Batched rotations in torch: the exponential map, its inverse, and alignments."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def skew(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Cross-product matrices: `skew(a) @ b = a x b`."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*vector.shape[:-1], 3, 3)
+
+
+def rotation_from_axis_angle(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Rodrigues' formula, with its series where the angle is small (radians)."""
+    angle_squared = (axis_angle * axis_angle).sum(-1)[..., None, None]
+    small = angle_squared < 1e-8
+    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
+    angle = safe.sqrt()
+    sine = torch.where(small, 1 - angle_squared / 6, torch.sin(angle) / angle)
+    cosine = torch.where(small, 0.5 - angle_squared / 24, (1 - torch.cos(angle)) / safe)
+    cross = skew(axis_angle)
+    identity = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
+    return identity + sine * cross + cosine * (cross @ cross)
+
+
+def axis_angle_from_rotation(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
+    """Inverse of `rotation_from_axis_angle`, angles in [0, pi], through the best-conditioned unit quaternion.
+
+    Source: Shepperd, "Quaternion from rotation matrix", J. Guidance and Control 1(3), 1978.
+    """
+    r = rotation
+    diagonal = torch.diagonal(r, dim1=-2, dim2=-1)
+    trace = diagonal.sum(-1)
+    x, y, z = diagonal.unbind(-1)
+    wx, wy, wz = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
+    xy, xz, yz = r[..., 0, 1] + r[..., 1, 0], r[..., 0, 2] + r[..., 2, 0], r[..., 1, 2] + r[..., 2, 1]
+    # Row k is 4 q_k times the quaternion (w, x, y, z); the longest row loses no digits.
+    rows = torch.stack(
+        [
+            torch.stack([1 + trace, wx, wy, wz], -1),
+            torch.stack([wx, 1 + 2 * x - trace, xy, xz], -1),
+            torch.stack([wy, xy, 1 + 2 * y - trace, yz], -1),
+            torch.stack([wz, xz, yz, 1 + 2 * z - trace], -1),
+        ],
+        -2,
+    )
+    best = torch.stack([trace, x, y, z], -1).argmax(-1)
+    quaternion = torch.take_along_dim(rows, best[..., None, None], -2).squeeze(-2)
+    quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
+    quaternion = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    length = quaternion[..., 1:].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(length, quaternion[..., :1])
+    scale = torch.where(length < 1e-12, torch.full_like(length, 2.0), angle / length.clamp(min=1e-12))
+    return quaternion[..., 1:] * scale
+
+
+def rotation_between(source: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The smallest rotation that takes unit vectors `source` to unit vectors `target`."""
+    cosine = (source * target).sum(-1)[..., None, None]
+    cross = skew(torch.linalg.cross(source, target))
+    identity = torch.eye(3, dtype=source.dtype, device=source.device)
+    return identity + cross + (cross @ cross) / (1 + cosine).clamp(min=1e-3)
+
+
+def procrustes_rotation(
+    source: Float[Tensor, "*batch n 3"], target: Float[Tensor, "*batch n 3"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """The rotations R that minimise `|R @ source - target|` for centred points (Kabsch, 1976)."""
+    u, _, vt = torch.linalg.svd(target.transpose(-1, -2) @ source)
+    sign = torch.ones(u.shape[:-1], dtype=u.dtype, device=u.device)
+    sign[..., 2] = torch.linalg.det(u @ vt)
+    return (u * sign[..., None, :]) @ vt

@@ -1,0 +1,82 @@
+"""Skin weights that follow the moved joints.
+
+The share of each digit against the palm is the equilibrium of heat fed by the bones (Baran, Popovic, "Automatic
+rigging and animation of 3D characters", ACM TOG 26(3), 2007, section 4); inside a digit MakeHuman's weights stay.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import coo_matrix, csc_matrix, diags
+from scipy.sparse.linalg import splu
+
+from hand_model.rest_pose import Hand
+from handgen.hand.layout import FINGER_JOINTS, FINGERS
+
+HEAT = 1.0  # heat exchanged with the nearest bone, relative to that along the skin
+MINIMUM_WEIGHT = 0.01
+MAXIMUM_INFLUENCES = 4
+
+
+def cotangent_laplacian(vertices: np.ndarray, triangles: np.ndarray) -> tuple[csc_matrix, np.ndarray]:
+    """Stiffness matrix (n, n), positive semi-definite, and the area of each vertex."""
+    n = len(vertices)
+    rows, columns, values = [], [], []
+    areas = np.zeros(n)
+    for k in range(3):
+        a, b, c = triangles[:, k], triangles[:, (k + 1) % 3], triangles[:, (k + 2) % 3]
+        u, v = vertices[b] - vertices[a], vertices[c] - vertices[a]
+        double_area = np.linalg.norm(np.cross(u, v), axis=1)
+        half_cotangent = np.clip(0.5 * (u * v).sum(1) / double_area, 0.0, 10.0)
+        rows += [b, c]
+        columns += [c, b]
+        values += [half_cotangent, half_cotangent]
+        np.add.at(areas, a, double_area / 6)
+    adjacency = coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (n, n)).tocsc()
+    return (diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency).tocsc(), areas
+
+
+def distance_to_segment(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Distance of points (n, 3) to one segment."""
+    along = end - start
+    share = np.clip((points - start) @ along / (along @ along), 0.0, 1.0)
+    return np.linalg.norm(points - start - share[:, None] * along, axis=1)
+
+
+def digit_weights(hand: Hand, triangles: np.ndarray) -> np.ndarray:
+    """Share (n, 6) of the palm and of each digit, thumb to pinky, in every vertex."""
+    palm = []
+    for finger in FINGERS[1:]:
+        knuckle = hand.joints[FINGER_JOINTS[finger][0]]
+        palm.append(distance_to_segment(hand.vertices, hand.joints[0], knuckle))
+    palm.append(distance_to_segment(hand.vertices, hand.joints[0], np.array([0.3, 0.0, 0.0])))
+    distances = [np.min(palm, axis=0)]
+    for finger, tip in zip(FINGERS, hand.tips, strict=True):
+        chain = [*hand.joints[list(FINGER_JOINTS[finger])], tip]
+        pieces = [distance_to_segment(hand.vertices, a, b) for a, b in zip(chain, chain[1:], strict=False)]
+        distances.append(np.min(pieces, axis=0))
+    nearest = np.argmin(distances, axis=0)
+    stiffness, areas = cotangent_laplacian(hand.vertices, triangles)
+    exchange = HEAT * areas / np.maximum(np.min(distances, axis=0), 1e-3) ** 2
+    solve = splu((stiffness + diags(exchange)).tocsc()).solve
+    return np.stack([solve(exchange * (nearest == k)) for k in range(len(distances))], axis=1)
+
+
+def reweight(hand: Hand, triangles: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weights (n, 16): digits against palm by heat, joints inside a digit by MakeHuman's proportions."""
+    shares = np.clip(digit_weights(hand, triangles), 0.0, 1.0)
+    result = np.zeros_like(weights)
+    result[:, 0] = shares[:, 0]
+    for k, finger in enumerate(FINGERS):
+        joints = list(FINGER_JOINTS[finger])
+        inside = weights[:, joints].sum(1)
+        split = np.where(inside[:, None] > 1e-3, weights[:, joints] / np.maximum(inside, 1e-3)[:, None], [1.0, 0, 0])
+        result[:, joints] = split * shares[:, k + 1, None]
+    return limit_influences(result)
+
+
+def limit_influences(weights: np.ndarray) -> np.ndarray:
+    """Keep the largest few weights of each vertex, and make them sum to one."""
+    floor = np.sort(weights, axis=1)[:, -MAXIMUM_INFLUENCES][:, None]
+    kept = np.where((weights >= floor) & (weights > MINIMUM_WEIGHT), weights, 0.0)
+    return kept / kept.sum(1, keepdims=True)

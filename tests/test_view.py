@@ -1,0 +1,89 @@
+import numpy as np
+import orjson
+import pytest
+
+from handgen import view
+from handgen.errors import HandgenError
+from handgen.io import images
+from handgen.io.tar import write_tar
+
+
+@pytest.fixture
+def keypoints_px():
+    finger, part = np.meshgrid(np.arange(5), np.arange(4), indexing="ij")
+    points = np.stack([15 + 14 * finger + part, 60 - 10 * part], -1).reshape(-1, 2)
+    return np.concatenate([[[45.0, 85.0]], points]).astype(float)
+
+
+def gray(width=100, height=96):
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+def test_skeleton_colours_each_finger_and_leaves_the_input_alone(keypoints_px):
+    image = gray()
+    drawn = view.draw_skeleton(image, keypoints_px)
+    assert (image == 90).all() and drawn.shape == image.shape and drawn.dtype == np.uint8
+    for finger, tip in (("thumb", 4), ("pinky", 20)):
+        x, y = keypoints_px[tip].astype(int)
+        assert tuple(drawn[y, x]) == view.FINGER_COLORS[finger]
+
+
+def test_hidden_keypoints_are_darker_and_missing_ones_left_out(keypoints_px):
+    hidden = view.draw_skeleton(gray(), keypoints_px, np.zeros(21, bool))
+    x, y = keypoints_px[8].astype(int)
+    assert hidden[y, x].max() < max(view.FINGER_COLORS["index"])
+    keypoints_px[:] = np.nan
+    assert (view.draw_skeleton(gray(), keypoints_px) == 90).all()
+
+
+def test_mesh_outline_follows_the_border_only():
+    square = np.array([[20.0, 20], [70, 20], [70, 60], [20, 60]])
+    drawn = view.draw_mesh_outline(gray(), square, np.array([[0, 1, 2], [0, 2, 3]]))
+    np.testing.assert_allclose(drawn[40, 20], view.OUTLINE_COLOR, atol=40)  # anti-aliased
+    assert (drawn[25:55, 25:65] == 90).all() and (drawn[:15] == 90).all()
+
+
+def test_overlay_views_is_a_labelled_grid_of_any_sizes():
+    labels = [view.ViewLabel(f"cam_{i}", 1.5, 0.9, i % 2 == 0) for i in range(3)]
+    page = view.overlay_views([gray(), gray(60, 90), gray(200, 50)], labels, cell_px=(120, 90))
+    assert page.shape == (2 * (90 + 18), 240, 3)
+    assert labels[0].text() == "cam_0  1.5 px  IoU 0.90"
+    assert tuple(page[2, 2]) == view.ACCEPTED_COLOR and tuple(page[2, 122]) == view.REJECTED_COLOR
+    with pytest.raises(ValueError):
+        view.overlay_views([gray()], labels)
+
+
+def test_contact_sheet_puts_keypoints_where_the_scaled_image_has_them(keypoints_px):
+    sample = view.SheetSample(gray(96, 96), keypoints_px, np.ones(21, bool), None, "a")
+    sheet = view.contact_sheet([sample] * 3, columns=2, cell_px=192)
+    assert sheet.shape == (2 * (192 + 18), 384, 3)
+    x, y = np.round((keypoints_px[12] + 0.5) * 2 - 0.5).astype(int)
+    assert tuple(sheet[18 + y, x]) == view.FINGER_COLORS["middle"]
+
+
+def test_read_sheet_takes_samples_evenly_over_all_shards(tmp_path, keypoints_px):
+    document = orjson.dumps({"keypoints_2d": keypoints_px.tolist(), "visible": [True] * 21, "side": "left"})
+    mask = np.zeros((96, 100), np.uint8)
+    for shard in range(2):
+        members = []
+        for i in range(5):
+            key = f"s{shard}{i}"
+            image = gray() + np.uint8(10 * shard + i)
+            members += [
+                (f"{key}.jpg", images.encode_jpeg(image, 95)),
+                (f"{key}.json", document),
+                (f"{key}.mask.png", images.encode_mask_png(mask)),
+            ]
+        write_tar(tmp_path / f"train-{shard:06d}.tar", members)
+    assert [s.label for s in view.read_sheet(tmp_path, 4)] == ["s00 left", "s03 left", "s11 left", "s14 left"]
+    everything = view.read_sheet(tmp_path, 99)
+    assert len(everything) == 10 and everything[7].mask is not None
+    np.testing.assert_allclose(everything[7].keypoints_px, keypoints_px)
+
+
+def test_read_sheet_names_what_is_wrong(tmp_path):
+    with pytest.raises(HandgenError, match="no .tar shards"):
+        view.read_sheet(tmp_path)
+    (tmp_path / "train-000000.tar").write_bytes(b"not a tar" * 100)
+    with pytest.raises(HandgenError, match="not a readable shard"):
+        view.read_sheet(tmp_path)
