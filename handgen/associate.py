@@ -19,12 +19,16 @@ from handgen.detect.base import Detection
 from handgen.hand.layout import SIDES, other_side
 from handgen.triangulate import triangulate
 
-# Detector noise, as a share of the hand's extent in the image: MediaPipe's keypoints differ by 2-4 % between views.
-NOISE_SHARE = 0.04
+# Detector noise, as a share of the hand's extent in the image: what MediaPipe's keypoints differ by between views.
+NOISE_SHARE = 0.015
 MIN_NOISE_PX = 1.5
-_MATCH_SHARE = 0.15  # two views agree if their mean reprojection error is below this share of the hand's extent
+_MATCH_SHARE = (
+    0.15  # two views agree if their mean reprojection error is below this share of the hand's extent
+)
 _HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
-_MAX_STEP_SPANS = 0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
+_MAX_STEP_SPANS = (
+    0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
+)
 _MAX_GAP_FRAMES = 5
 _MIN_SIDE_MARGIN = 0.05  # a track whose vote is closer to even than this takes the side that is free
 

@@ -45,11 +45,17 @@ class Camera:
     def __post_init__(self) -> None:
         k = self.intrinsics
         if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-            raise ValueError(f"camera {self.name}: intrinsics must be a finite 3x3 matrix with positive focal lengths")
+            raise ValueError(
+                f"camera {self.name}: intrinsics must be a finite 3x3 matrix with positive focal lengths"
+            )
         if np.abs(k[2] - (0, 0, 1)).max() > 1e-9 or abs(k[1, 0]) > 1e-9:
-            raise ValueError(f"camera {self.name}: the intrinsics are not an upper triangular matrix ending in 0 0 1")
+            raise ValueError(
+                f"camera {self.name}: the intrinsics are not an upper triangular matrix ending in 0 0 1"
+            )
         if self.lens not in DISTORTION_LENGTHS:
-            raise ValueError(f"camera {self.name}: lens must be one of {list(DISTORTION_LENGTHS)}, got {self.lens!r}")
+            raise ValueError(
+                f"camera {self.name}: lens must be one of {list(DISTORTION_LENGTHS)}, got {self.lens!r}"
+            )
         allowed = DISTORTION_LENGTHS[self.lens]
         if self.distortion.ndim != 1 or len(self.distortion) not in allowed:
             raise ValueError(

@@ -44,7 +44,9 @@ class Rigid:
                 f"Rigid: expected (*batch, 3, 3) and (*batch, 3), got {self.rotation.shape} and {self.translation.shape}"
             )
         if not is_rotation(self.rotation) or not np.isfinite(self.translation).all():
-            raise ValueError("Rigid: the rotation is not orthonormal with determinant +1, or a value is not finite")
+            raise ValueError(
+                "Rigid: the rotation is not orthonormal with determinant +1, or a value is not finite"
+            )
 
     @classmethod
     def identity(cls) -> Rigid:

@@ -58,7 +58,9 @@ def axis_angle_from_rotation(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Ten
     return quaternion[..., 1:] * scale
 
 
-def rotation_between(source: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+def rotation_between(
+    source: Float[Tensor, "*batch 3"], target: Float[Tensor, "*batch 3"]
+) -> Float[Tensor, "*batch 3 3"]:
     """The smallest rotation that takes unit vectors `source` to unit vectors `target`."""
     cosine = (source * target).sum(-1)[..., None, None]
     cross = skew(torch.linalg.cross(source, target))

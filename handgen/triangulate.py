@@ -81,7 +81,9 @@ def _solve(information: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.linalg.solve(total[:, :3, :3] + _RIDGE * np.eye(3), -total[:, :3, 3:])[..., 0]
 
 
-def _reprojection(projections: np.ndarray, points: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _reprojection(
+    projections: np.ndarray, points: np.ndarray, pixels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Pixel distances and depths, both (views, points)."""
     homogeneous = points @ np.swapaxes(projections[:, :, :3], 1, 2) + projections[:, None, :, 3]
     depth = homogeneous[..., 2]
@@ -90,7 +92,11 @@ def _reprojection(projections: np.ndarray, points: np.ndarray, pixels: np.ndarra
 
 
 def _from_pairs(
-    projections: np.ndarray, information: np.ndarray, pixels: np.ndarray, base: np.ndarray, threshold: np.ndarray
+    projections: np.ndarray,
+    information: np.ndarray,
+    pixels: np.ndarray,
+    base: np.ndarray,
+    threshold: np.ndarray,
 ) -> np.ndarray:
     """The pair of views whose point most others agree with, refined on those."""
     views, count = base.shape

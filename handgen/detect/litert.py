@@ -32,8 +32,8 @@ class Network:
             tensor["dtype"] is not np.float32 for tensor in (*inputs, *outputs)
         ):
             raise HandgenError(
-                f"{path}: inputs and outputs have the shapes {found}, expected {[input_shape, *output_shapes]} "
-                "(float32); is it another version of the network?"
+                f"{path}: inputs and outputs have the shapes {found}, expected "
+                f"{[input_shape, *output_shapes]} (float32); is it another version of the network?"
             )
         self._input = inputs[0]["index"]
         self._outputs = [output["index"] for output in outputs]

@@ -1,11 +1,11 @@
 """The detector that handgen uses by default: MediaPipe's two networks, with our own search and tracking.
 
-A hand found in a frame is looked for around its keypoints in the next one. While fewer hands are tracked than wanted,
-and from time to time even so, the palm network looks at the whole frame and at overlapping tiles of it, because hands
-smaller than a sixth of the frame are seen badly in 192 px.
+A hand found in a frame is looked for around its keypoints in the next one. While fewer hands are tracked than
+wanted, and from time to time even so, the palm network looks at the whole frame and at overlapping tiles of
+it, because hands smaller than a sixth of the frame are seen badly in 192 px.
 
-Rather too many hands than too few: what is found only in one view, or contradicts the others, is dropped later, when
-detections of different views are put together.
+Rather too many hands than too few: what is found only in one view, or contradicts the others, is dropped
+later, when detections of different views are put together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from handgen.detect.base import Detection
 from handgen.detect.landmarks import (
     LandmarkNetwork,
     Landmarks,
-    Region,
     region_from_keypoints,
     region_from_palm,
 )
@@ -39,14 +38,17 @@ OUTSIDE_CONFIDENCE = 0.2  # of keypoints that the network puts outside the image
 # Sides of the tiles as parts of the frame's short side; measured on 1280x720 frames with hands of 100 px.
 TILE_SIDES = (1.0, 2 / 3)
 TILE_OVERLAP = 0.5
-TILES_PER_FRAME = 3  # looked at in a frame when hands have been missing for longer
+TILES_PER_FRAME = (
+    1  # looked at, besides the whole frame, when hands have been missing for longer; 3 found no more
+)
 SEARCH_INTERVAL = 10  # frames between complete searches while enough hands are tracked
+_HOPELESS_PRESENCE = 0.05  # a second look has not saved a palm whose first gave less
 _SAME_HAND = 0.3  # median keypoint distance, in parts of the hand's larger extent, below which two are one
 _SAME_PALM = 0.4  # mean distance of a palm's keypoints from a hand's, in parts of the palm's box
 _PALM_FROM_HAND = (0, 5, 9, 13, 17, 1, 2)  # the hand's keypoints that the palm network gives
 _SETTLED = 0.01  # of the hand's extent: keypoints that move less from one pass to the next are final
 _MAX_PASSES = 3
-_FAR_FROM_GUESS = 0.5  # of the hand's extent: beyond, `detect_near` has found another hand
+_FAR_FROM_GUESS = 0.5  # of the smaller extent of hand and guess: beyond, `detect_near` has found another hand
 
 
 class MediaPipeDetector:
@@ -102,8 +104,9 @@ class MediaPipeView:
     ) -> Detection | None:
         """The hand that is about where `keypoints_px` are, or None; tracking is not touched.
 
-        The region is taken again from the keypoints found until they settle. right: the probability that the hand
-        looked for is a right one; with it, a hand of the other side that lies off the guess is not taken for it.
+        The region is taken again from the keypoints found until they settle. right: the probability that the
+        hand looked for is a right one; with it, a hand of the other side that lies off the guess is not taken
+        for it.
         """
         if not np.isfinite(keypoints_px).all():
             return None
@@ -120,18 +123,17 @@ class MediaPipeView:
                 break
         if found is None:
             return None
-        away = _distance(found.keypoints_px, guess) / _extent(guess)
+        away = _distance(found.keypoints_px, guess) / min(_extent(guess), _extent(found.keypoints_px))
         other_side = right is not None and abs(found.right - right) > 0.8
         if away > (_FAR_FROM_GUESS / 2 if other_side else _FAR_FROM_GUESS):
             return None
         return _detection(found, (image.shape[1], image.shape[0]))
 
-    def _search(
-        self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool
-    ) -> list[Landmarks]:
+    def _search(self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool) -> list[Landmarks]:
         """`hands` and those that the palm network finds besides.
 
-        The whole frame first, then tiles until there are enough hands: all of them, or those whose turn it is.
+        The whole frame first, then tiles until there are enough hands: all of them, or those whose turn it
+        is.
         """
         height, width = image.shape[:2]
         levels = search_levels(width, height)
@@ -156,6 +158,8 @@ class MediaPipeView:
             if any(np.linalg.norm(keypoints - points, axis=1).mean() < reach for points in palm_of_known):
                 continue
             first = self._landmarks.find(image, region_from_palm(box, keypoints))
+            if first.presence < _HOPELESS_PRESENCE:
+                continue
             # The region from landmarks is the better one; and it is what the next frame will use.
             second = self._landmarks.find(image, region_from_keypoints(first.keypoints_px))
             best = second if second.presence >= min(first.presence, MIN_PRESENCE) else first

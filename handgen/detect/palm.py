@@ -1,8 +1,9 @@
 """MediaPipe's palm network: where in an image there are palms.
 
-All constants are those of MediaPipe's graph `modules/palm_detection/palm_detection_cpu.pbtxt` (SsdAnchorsCalculator,
-TensorsToDetectionsCalculator, NonMaxSuppressionCalculator) unless said. The network sees a square of 192 px and
-answers in units of that square, (0, 0) its upper left corner and (1, 1) its lower right one.
+All constants are those of MediaPipe's graph `modules/palm_detection/palm_detection_cpu.pbtxt`
+(SsdAnchorsCalculator, TensorsToDetectionsCalculator, NonMaxSuppressionCalculator) unless said. The network
+sees a square of 192 px and answers in units of that square, (0, 0) its upper left corner and (1, 1) its lower
+right one.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Palms:
     def to_image(self, left: float, top: float, side: float) -> Palms:
         """In pixels of an image that has the network's square, `side` px wide, at corner (left, top).
 
-        Pixel centres are at integers (see `handgen.cameras`), so the corner of the first pixel is (-0.5, -0.5).
+        Pixel centres are at integers (see `handgen.cameras`), so the corner of the first pixel is (-0.5,
+        -0.5).
         """
         offset = np.array([left - 0.5, top - 0.5])
         return Palms(self.boxes * side + np.tile(offset, 2), self.keypoints * side + offset, self.scores)
@@ -81,9 +83,7 @@ def anchors() -> Float[np.ndarray, "2016 2"]:
     return table
 
 
-def decode(
-    raw: Float[np.ndarray, "2016 18"], logits: Float[np.ndarray, "2016 1"], min_score: float
-) -> Palms:
+def decode(raw: Float[np.ndarray, "2016 18"], logits: Float[np.ndarray, "2016 1"], min_score: float) -> Palms:
     """The palms of the network's two outputs, score at least `min_score`, best first; duplicates included.
 
     `raw` holds x and y of the centre, width, height and seven keypoints in pixels, positions from the anchor.
@@ -99,7 +99,7 @@ def decode(
     )
 
 
-def overlap(box: Float[np.ndarray, "4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
+def overlap(box: Float[np.ndarray, " 4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
     """Intersection over union of one box (left, top, right, bottom) with others."""
     size = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None)
     shared = size.prod(-1)
@@ -142,7 +142,7 @@ class PalmNetwork:
     def find(
         self, image: UInt8[np.ndarray, "height width 3"], window: tuple[int, int, int, int], min_score: float
     ) -> Palms:
-        """Palms in `window` (left, top, right, bottom, px) of an RGB image, pixels of that image, unmerged."""
+        """Palms in `window` (left, top, right, bottom, px) of an RGB image, pixels of it, unmerged."""
         left, top, right, bottom = window
         side = max(right - left, bottom - top)
         scale = INPUT_PX / side

@@ -1,8 +1,8 @@
 """Units of work in processes of this machine, one per core.
 
-A function and its items are sent to fresh processes (spawn, so that no thread or lock is inherited), each with one
-OpenCV and one torch thread. What a unit writes must depend on its item alone; then the number of workers changes
-nothing but the time.
+A function and its items are sent to fresh processes (spawn, so that no thread or lock is inherited), each
+with one OpenCV and one torch thread. What a unit writes must depend on its item alone; then the number of
+workers changes nothing but the time.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_units(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[Result]:
+def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """`function(item)` of every item, in order of completion.
 
-    With one worker everything runs in this process, in order. `function` and the items must be picklable otherwise.
-    An exception in a unit propagates from here; units that have not begun are then cancelled.
+    With one worker everything runs in this process, in order. `function` and the items must be picklable
+    otherwise. An exception in a unit propagates from here; units that have not begun are then cancelled.
 
     Raises HandgenError when a worker process dies.
     """
@@ -71,14 +69,10 @@ def map_units(
 
 
 def _start_worker() -> None:
-    """First thing in a worker process."""
+    """First thing in a worker process; torch, where it is used, has its one thread from the environment."""
     import cv2
 
     cv2.setNumThreads(1)
-    with contextlib.suppress(ImportError):
-        import torch
-
-        torch.set_num_threads(1)
 
 
 @contextlib.contextmanager

@@ -73,7 +73,9 @@ class KeypointKinematics:
         self._tip_rest, self._tip_shape = model.template[tips], model.shapedirs[tips]
         self._tip_pose = model.posedirs[tips].reshape(5, 3, JOINT_COUNT - 1, 9)
         self._tip_weights = model.weights[tips]
-        moves = torch.zeros(JOINT_COUNT, JOINT_COUNT, dtype=dtype, device=device)  # [a, b]: turning a moves b's frame
+        moves = torch.zeros(
+            JOINT_COUNT, JOINT_COUNT, dtype=dtype, device=device
+        )  # [a, b]: turning a moves b's frame
         for joint in range(JOINT_COUNT):
             ancestor = joint
             while ancestor >= 0:

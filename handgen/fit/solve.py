@@ -56,7 +56,9 @@ def solve_poses(problem: Problem, state: HandState, steps: int = 12) -> tuple[Ha
     damping = torch.full((len(state), 1), _FIRST_DAMPING, dtype=state.betas.dtype, device=state.betas.device)
     matrix, gradient, cost = problem.normal_equations(state)
     for _ in range(steps):
-        step = _damped_step(matrix[:, :POSE_PARAMETERS, :POSE_PARAMETERS], gradient[:, :POSE_PARAMETERS], damping)
+        step = _damped_step(
+            matrix[:, :POSE_PARAMETERS, :POSE_PARAMETERS], gradient[:, :POSE_PARAMETERS], damping
+        )
         candidate = state.moved(step)
         new_matrix, new_gradient, new_cost = problem.normal_equations(candidate)
         better = new_cost <= cost
@@ -110,7 +112,10 @@ def solve_shared(
             torch.diagonal(damped, dim1=1, dim2=2).add_(
                 damping * diagonal + _RIDGE * diagonal.mean(1, keepdim=True)
             )
-            pose, cross = damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS], damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:]
+            pose, cross = (
+                damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS],
+                damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:],
+            )
             factor = torch.linalg.cholesky(pose)
             solved = torch.cholesky_solve(torch.cat([cross, gradient[:, :POSE_PARAMETERS, None]], 2), factor)
             reduced = cross.transpose(1, 2) @ solved
@@ -125,7 +130,12 @@ def solve_shared(
         new_cost = total_cost(candidates, betas + betas_step)
         if new_cost <= cost:
             converged = cost - new_cost < 1e-9 * max(cost, 1e-12)
-            states, betas, cost, damping = candidates, betas + betas_step, new_cost, max(damping * 0.1, _MIN_DAMPING)
+            states, betas, cost, damping = (
+                candidates,
+                betas + betas_step,
+                new_cost,
+                max(damping * 0.1, _MIN_DAMPING),
+            )
             if converged:
                 break
             systems = [p.normal_equations(s)[:2] for p, s in zip(problems, states, strict=True)]

@@ -73,7 +73,9 @@ def _checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]
             raise HandgenError(f"{where}: {key} holds a value that is not finite")
     parents = arrays["kintree_table"][0].astype(np.int64)[1:]
     if tuple(parents) != JOINT_PARENTS[1:]:
-        raise HandgenError(f"{where}: the joints' parents are {parents.tolist()}, not MANO's {list(JOINT_PARENTS[1:])}")
+        raise HandgenError(
+            f"{where}: the joints' parents are {parents.tolist()}, not MANO's {list(JOINT_PARENTS[1:])}"
+        )
     return arrays
 
 
@@ -107,7 +109,9 @@ def load_hand(model: str, side: str) -> HandArrays:
                 "with {side} where `left` or `right` goes"
             )
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise HandgenError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
+            raise HandgenError(
+                f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB"
+            )
         data = path.read_bytes()
     arrays = _checked(_read_npz(io.BytesIO(data), where), where)
     if "joint_axes" in arrays:

@@ -107,7 +107,9 @@ class HandModel:
         offset = joints - (rotations @ rest[..., None])[..., 0]
         corrected = shaped + torch.einsum("vcp,np->nvc", self.posedirs, correction)
         blended = torch.einsum("vj,njab->nvab", self.weights, rotations)
-        vertices = (blended @ corrected[..., None])[..., 0] + torch.einsum("vj,nja->nva", self.weights, offset)
+        vertices = (blended @ corrected[..., None])[..., 0] + torch.einsum(
+            "vj,nja->nva", self.weights, offset
+        )
         translation = pose.translation[:, None]
         vertices, joints = vertices + translation, joints + translation
         keypoints = torch.cat([joints, vertices[:, self._tips]], 1)[:, self._keypoint_index]

@@ -31,20 +31,27 @@ _SCAN_THREADS = 4
 class Capture:
     """A capture that can be read. Small, and cheap to send to another process.
 
-    rig: in metres if `scale_known`, else in calibration units; sizes are those of the images. sources: one
-    per camera, in the rig's order. source_frames: (frames, views), the frame of each source, -1 for none.
-    hands: as capture.json says. notes: what was assumed or left out, for people.
+    rig: in metres, or in calibration units if `metres_per_unit` is None; sizes are those of the images.
+    scale: whether the calibration or the user (also in capture.json) said the unit. sources: one per camera,
+    in the rig's order. source_frames: (frames, views), the frame of each source, -1 for none. hands: as
+    capture.json says. notes: what was assumed or left out, for people.
     """
 
     path: Path
     rig: Rig
-    scale_known: bool
     calibration: Calibration
+    metres_per_unit: float | None
+    scale: Literal["calibrated", "given", "unknown"]
     sources: tuple[VideoFile | ImageFolder, ...]
     source_frames: Int[np.ndarray, "frames views"]
     notes: tuple[str, ...]
     hands: Hands | None
     fps: float | None
+
+    @property
+    def scale_known(self) -> bool:
+        """Whether the rig is in metres."""
+        return self.metres_per_unit is not None
 
     @property
     def frame_count(self) -> int:
@@ -111,8 +118,13 @@ def load_capture(
     return Capture(
         path=path,
         rig=rig if scale is None else rig.scaled(scale),
-        scale_known=scale is not None,
         calibration=calibrated,
+        metres_per_unit=scale,
+        scale="unknown"
+        if scale is None
+        else "calibrated"
+        if scale == calibrated.metres_per_unit
+        else "given",
         sources=tuple(sources),
         source_frames=source_frames,
         notes=tuple(notes),
@@ -209,7 +221,7 @@ def _fit_to_images(
         center = camera.intrinsics[:2, 2]
         if (np.abs(center / source.size_px - 0.5) > MAX_CENTER_SHIFT).any():
             notes.append(
-                f"camera {camera.name}: principal point ({center[0]:.0f}, {center[1]:.0f}) px is far from the "
+                f"camera {camera.name}: principal point {center.round().tolist()} px is far from the "
                 f"middle of the {width}x{height} image: was it calibrated at another size?"
             )
         return replace(camera, size_px=source.size_px)

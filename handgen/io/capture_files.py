@@ -14,10 +14,10 @@ from handgen.io.video import VIDEO_SUFFIXES
 _NOT_FRAMES = ("camera_parameters", "videos", "images")  # sub-folders that are no camera's own
 
 
-def find_sources(capture: Path) -> list[Path]:
+def list_sources(capture: Path) -> list[Path]:
     """The videos in the folder or its `videos/`, else its sub-folders of images (or those of `images/`).
 
-    In natural order. Raises HandgenError if there is none.
+    In natural order; empty if there is none.
     """
     for folder in (capture, capture / "videos"):
         if folder.is_dir():
@@ -29,10 +29,18 @@ def find_sources(capture: Path) -> list[Path]:
             found = [child for child in folder.iterdir() if _is_image_folder(child)]
             if found:
                 return sorted(found, key=lambda child: (natural_key(child.name), child.name))
-    raise HandgenError(
-        f"{capture}: no videos ({', '.join(VIDEO_SUFFIXES)}) and no sub-folders of images "
-        f"({', '.join(IMAGE_SUFFIXES)}) in it, videos/ or images/; put one per camera there"
-    )
+    return []
+
+
+def find_sources(capture: Path) -> list[Path]:
+    """As `list_sources`, but a HandgenError if there is none."""
+    found = list_sources(capture)
+    if not found:
+        raise HandgenError(
+            f"{capture}: no videos ({', '.join(VIDEO_SUFFIXES)}) and no sub-folders of images "
+            f"({', '.join(IMAGE_SUFFIXES)}) in it, videos/ or images/; put one per camera there"
+        )
+    return found
 
 
 def _is_image_folder(path: Path) -> bool:

@@ -9,6 +9,7 @@ otherwise frames are counted from the start of the file. So frame `i` is the sam
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +26,7 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _SEEK_FROM = 60  # frames ahead from which a seek is faster than decoding
 _BACK_OFF = (0, 40, 400)  # frames to retreat when a seek lands too late
 _SAME_MS = 0.05
+_quiet = threading.Lock()  # OpenCV's log level is the process's
 _DAMAGED = "the file is truncated or damaged; copy or record it again"
 
 
@@ -161,10 +163,15 @@ def _timestamp_ms(reader: cv2.VideoCapture) -> float:
 def _open(path: Path) -> cv2.VideoCapture:
     # FFmpeg only, by absolute path: other backends read "%d" and "scheme:" in a file name as instructions.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints come as our errors
-    try:
-        reader = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-    except cv2.error:
-        reader = None
+    with _quiet:
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            reader = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+        except cv2.error:
+            reader = None
+        finally:
+            cv2.utils.logging.setLogLevel(level)
     if reader is None or not reader.isOpened():
         raise HandgenError(f"{path}: cannot be opened as a video; {_DAMAGED}")
     return reader

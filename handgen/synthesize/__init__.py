@@ -1,0 +1,1 @@
+"""Annotations and backgrounds -> composited training samples, in shards: `handgen.synthesize.stage.run`."""

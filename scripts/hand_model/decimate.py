@@ -1,7 +1,8 @@
 """Simplify a mesh onto a subset of its vertices, so that weights, shapes and texture carry over by index.
 
-Half-edge collapses ordered by quadric error (Garland, Heckbert, "Surface simplification using quadric error metrics",
-SIGGRAPH 1997), refusing slivers; then edge flips that enlarge the smallest angle without leaving the surface.
+Half-edge collapses ordered by quadric error (Garland, Heckbert, "Surface simplification using quadric error
+metrics", SIGGRAPH 1997), refusing slivers; then edge flips that enlarge the smallest angle without leaving
+the surface.
 """
 
 from __future__ import annotations

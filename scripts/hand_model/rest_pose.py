@@ -1,18 +1,27 @@
 """From a MakeHuman body to a flat hand in MANO's frame: which vertices, which joints, where they lie at rest.
 
-Frame of the right hand: the wrist at the origin, fingers along -x, the palm facing -y, the thumb towards +z; metres.
+Frame of the right hand: the wrist at the origin, fingers along -x, the palm facing -y, the thumb towards +z;
+metres.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import trimesh
-
 from hand_model.anatomy import PALM_NORMAL, thumb_frame, trapezium_frame
-from hand_model.kinematics import local_from_world, rotation_about, rotation_between, skin, skinning_transforms, unit
+from hand_model.kinematics import (
+    local_from_world,
+    rotation_about,
+    rotation_between,
+    skin,
+    skinning_transforms,
+    unit,
+)
 from hand_model.makehuman import FINGER_NUMBERS, METRES_PER_UNIT, MakeHumanData
+
 from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS
 
 WRIST_BONES = ("wrist.R", "lowerarm01.R", "lowerarm02.R", *(f"metacarpal{k}.R" for k in range(1, 5)))
@@ -21,9 +30,10 @@ HAND_END_M = 0.025  # MANO's mesh ends just behind the wrist
 
 # The crease between hand and forearm lies this far in front of MakeHuman's wrist joint.
 WRIST_SHIFT_M = np.array([-0.004, 0.0, 0.0])
-# MakeHuman puts the knuckles where the fingers leave the palm. The web skin reaches to two fifths of the proximal
-# phalanx: with bones of 45 : 28 : 24 mm (Buryanov, Kotiuk, "Proportions of hand segments", Int. J. Morphol. 28(3),
-# 2010, bone lengths moved to joint centres) the middle knuckle lies this far back along the finger.
+# MakeHuman puts the knuckles where the fingers leave the palm. The web skin reaches to two fifths of the
+# proximal phalanx: with bones of 45 : 28 : 24 mm (Buryanov, Kotiuk, "Proportions of hand segments", Int. J.
+# Morphol. 28(3), 2010, bone lengths moved to joint centres) the middle knuckle lies this far back along the
+# finger.
 KNUCKLE_SHIFT_M = {"index": 0.014, "middle": 0.009, "ring": 0.008, "pinky": 0.010}
 # Same source: a thumb metacarpal of 46 mm where MakeHuman has 32; its base from the wrist.
 THUMB_BASE_M = np.array([-0.018, -0.010, 0.019])
@@ -39,8 +49,8 @@ class HandRegion:
     """Which part of MakeHuman's mesh is the hand with its forearm.
 
     vertex_ids: (n,) ids in the base mesh. faces: (m, 4) ids into `vertex_ids`, quads. faces_uv: (m, 4).
-    hand_faces: (m,) which quads belong to MANO's extent. joint_cubes, tip_cubes: base mesh ids whose mean is the
-    joint or the fingertip. weights: (n, 16) of MakeHuman, normalised.
+    hand_faces: (m,) which quads belong to MANO's extent. joint_cubes, tip_cubes: base mesh ids whose mean is
+    the joint or the fingertip. weights: (n, 16) of MakeHuman, normalised.
     """
 
     vertex_ids: np.ndarray
@@ -60,8 +70,12 @@ class Hand:
     joints: np.ndarray
     tips: np.ndarray
 
+    def moved(self, move: Callable[[np.ndarray], np.ndarray]) -> Hand:
+        """The hand with every point (n, 3) put through `move`."""
+        return Hand(move(self.vertices), move(self.joints), move(self.tips))
+
     def bone_ends(self) -> np.ndarray:
-        """Where the bone of each joint ends, (16, 3): the next joint or the tip; the middle knuckle for the wrist."""
+        """Where each joint's bone ends, (16, 3): the next joint or tip; the middle knuckle for the wrist."""
         ends = np.zeros((JOINT_COUNT, 3))
         ends[0] = self.joints[FINGER_JOINTS["middle"][0]]
         for finger, tip in zip(FINGERS, self.tips, strict=True):
@@ -120,7 +134,7 @@ def extract(region: HandRegion, body: np.ndarray) -> Hand:
 
 
 def triangulate_quads(vertices: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """Corner numbers (2m, 3) of the triangles of each quad, cut along its shorter diagonal, and the quad of each."""
+    """Corner numbers (m, 2, 3) of the two triangles of each quad, cut along its shorter diagonal."""
     first = np.linalg.norm(vertices[quads[:, 0]] - vertices[quads[:, 2]], axis=1)
     second = np.linalg.norm(vertices[quads[:, 1]] - vertices[quads[:, 3]], axis=1)
     cuts = np.where((first <= second)[:, None, None], [[0, 1, 2], [0, 2, 3]], [[0, 1, 3], [1, 2, 3]])
@@ -133,7 +147,11 @@ def corners(quads: np.ndarray, cuts: np.ndarray) -> np.ndarray:
 
 
 def _centre(
-    mesh: trimesh.Trimesh, point: np.ndarray, direction: np.ndarray, share: float = 0.5, deepest_m: float = np.inf
+    mesh: trimesh.Trimesh,
+    point: np.ndarray,
+    direction: np.ndarray,
+    share: float = 0.5,
+    deepest_m: float = np.inf,
 ) -> np.ndarray:
     """Move `point` along the line `direction` to `share` of the way between the skin before and behind it."""
     distances = []

@@ -1,16 +1,17 @@
 """Skin weights that follow the moved joints.
 
-The share of each digit against the palm is the equilibrium of heat fed by the bones (Baran, Popovic, "Automatic
-rigging and animation of 3D characters", ACM TOG 26(3), 2007, section 4); inside a digit MakeHuman's weights stay.
+The share of each digit against the palm is the equilibrium of heat fed by the bones (Baran, Popovic,
+"Automatic rigging and animation of 3D characters", ACM TOG 26(3), 2007, section 4); inside a digit
+MakeHuman's weights stay.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from hand_model.rest_pose import Hand
 from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
-from hand_model.rest_pose import Hand
 from handgen.hand.layout import FINGER_JOINTS, FINGERS
 
 HEAT = 1.0  # heat exchanged with the nearest bone, relative to that along the skin
@@ -32,7 +33,9 @@ def cotangent_laplacian(vertices: np.ndarray, triangles: np.ndarray) -> tuple[cs
         columns += [c, b]
         values += [half_cotangent, half_cotangent]
         np.add.at(areas, a, double_area / 6)
-    adjacency = coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (n, n)).tocsc()
+    adjacency = coo_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (n, n)
+    ).tocsc()
     return (diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency).tocsc(), areas
 
 
@@ -70,7 +73,9 @@ def reweight(hand: Hand, triangles: np.ndarray, weights: np.ndarray) -> np.ndarr
     for k, finger in enumerate(FINGERS):
         joints = list(FINGER_JOINTS[finger])
         inside = weights[:, joints].sum(1)
-        split = np.where(inside[:, None] > 1e-3, weights[:, joints] / np.maximum(inside, 1e-3)[:, None], [1.0, 0, 0])
+        split = np.where(
+            inside[:, None] > 1e-3, weights[:, joints] / np.maximum(inside, 1e-3)[:, None], [1.0, 0, 0]
+        )
         result[:, joints] = split * shares[:, k + 1, None]
     return limit_influences(result)
 

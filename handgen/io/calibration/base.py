@@ -56,7 +56,7 @@ def read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_CALIBRATION_BYTES:
             raise HandgenError(
-                f"{path}: larger than {MAX_CALIBRATION_BYTES >> 20} MiB, so no calibration; name the right file"
+                f"{path}: over {MAX_CALIBRATION_BYTES >> 20} MiB, so not a calibration; name the right file"
             )
         return path.read_text("utf-8")
     except UnicodeDecodeError:
@@ -148,7 +148,7 @@ def make_camera(
     matrix = numbers(intrinsics, (3, 3), where, "the camera matrix")
     if abs(matrix[2, 2]) > 1e-9:
         matrix = matrix / matrix[2, 2]
-    coefficients = np.zeros(0) if distortion is None else numbers(distortion, (-1,), where, "the distortion")
+    coefficients = numbers(distortion, (-1,), where, "the distortion")
     if len(coefficients) not in DISTORTION_LENGTHS[lens]:
         allowed = " or ".join(str(n) for n in DISTORTION_LENGTHS[lens])
         raise HandgenError(

@@ -18,7 +18,7 @@ NAME = "EasyMocap"
 _SUFFIXES = (".yml", ".yaml")
 _MATRIX = re.compile(
     r'^"?(?P<key>\w[^\n:"]*)"?:[ ]*!!opencv-matrix\s+rows:\s*(?P<rows>\d{1,4})\s+cols:\s*(?P<cols>\d{1,4})\s+'
-    r'dt:\s*"?\w+"?\s+data:\s*\[(?P<data>[^\]]*)\]',
+    r'dt:\s*"?\w+"?\s+data:\s*\[(?P<data>[^\]]{0,4000})\]',
     re.MULTILINE,
 )
 _SPECIAL = {".nan": "nan", ".inf": "inf", "-.inf": "-inf"}

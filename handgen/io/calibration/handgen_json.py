@@ -17,8 +17,8 @@ SCHEMA = "calibration"
 
 
 def recognise(path: Path, text: str) -> Path | None:
-    """`path`, if it is a JSON object with cameras that have a `cam_from_world`."""
-    if path.suffix.lower() != ".json" or "cam_from_world" not in text:
+    """`path`, if it is a JSON object with a `format_version` and a list of cameras."""
+    if path.suffix.lower() != ".json" or "format_version" not in text:
         return None
     document = parse_json(path, text)
     return path if isinstance(document, dict) and isinstance(document.get("cameras"), list) else None

@@ -63,7 +63,8 @@ def read(path: Path) -> Calibration:
         entry = extrinsics.get(f"extrinsic{index}")
         if entry is None:
             raise HandgenError(
-                f"{file}: extrinsic{index} is missing, but there is an extrinsic{found[-1]}; calibrate that camera"
+                f"{file}: extrinsic{index} is missing, though extrinsic{found[-1]} is there; "
+                "calibrate that camera"
             )
         if not (isinstance(entry, list) and len(entry) == 1 and isinstance(entry[0], dict)):
             raise HandgenError(

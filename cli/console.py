@@ -1,0 +1,47 @@
+"""What the long-running commands show: one progress bar per step on standard error, tables on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A callback (what is being done, units done, units in all) that keeps a bar per step."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = progress.add_task(what)
+            progress.update(tasks[what], completed=done, total=total)
+
+        yield report
+
+
+def print_summary(
+    title: str, facts: Iterable[tuple[str, str]], notes: Iterable[str], next_steps: Iterable[str]
+) -> None:
+    """A table of facts, then notes, then what to run next."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
+    for name, value in facts:
+        table.add_row(Text(name), Text(value))
+    console.print(table)
+    for note in notes:
+        console.print(Text(f"note: {note}"))
+    steps = list(next_steps)
+    if steps:
+        console.print(Text("Next:"))
+        for step in steps:
+            console.print(Text(f"  {step}"))

@@ -1,0 +1,70 @@
+"""`handgen inspect`: what a directory holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+from handgen.cli.options import MetresPerUnit
+
+
+@click.command()
+@click.argument(
+    "directory", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[DIR]"
+)
+@click.option(
+    "--calibration",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FILE",
+    help="For a capture: the calibration file or folder, if it is not in the capture or there are several.",
+)
+@click.option(
+    "--metres-per-unit",
+    type=MetresPerUnit(),
+    metavar="X|auto",
+    help="For a capture: metres in one unit of the calibration (a chessboard square of 24 mm is 0.024).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of tables.")
+def inspect(
+    directory: Path, calibration: Path | None, metres_per_unit: float | Literal["auto"] | None, as_json: bool
+) -> None:
+    """Say what DIR (default: this folder) holds: a capture, annotations or shards.
+
+    \b
+    handgen inspect my_capture              before annotating: is the calibration understood, is the
+                                            unit right, does every camera have its video?
+    handgen inspect my_capture/annotations  frames, hands, what was accepted
+    handgen inspect shards                  samples, seed, configuration
+
+    For a capture check that the baselines are what a tape measure gives: a wrong unit shows there first.
+    Every video is decoded once to count its frames.
+    """  # noqa: D301
+    from handgen import inspect as stage
+    from handgen.io.schema import dumps
+
+    description = stage.describe(directory, calibration=calibration, metres_per_unit=metres_per_unit)
+    if as_json:
+        click.echo(dumps(stage.as_document(description), indent=True), nl=False)
+        return
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(Text(f"{description.path}: {description.kind}", style="bold"))
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in description.facts:
+        facts.add_row(Text(name, style="dim"), Text(value))
+    console.print(facts)
+    for table in description.tables:
+        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
+        for i, column in enumerate(table.columns):
+            shown.add_column(Text(column), justify="right" if i else "left")
+        for row in table.rows:
+            shown.add_row(*map(Text, row))
+        console.print(shown)
+    for note in description.notes:
+        console.print(Text(f"note: {note}"))

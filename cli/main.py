@@ -1,0 +1,75 @@
+"""The command group: finds commands by name, sets up logging, shows a HandgenError as one line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from typing import Any
+
+import click
+
+# In the order of a project's life. Each lives in `handgen.cli.<name>` and is imported only when it is called for.
+COMMANDS = {
+    "demo": "Render a small capture, annotate it and make shards: everything, in minutes.",
+    "models": "Fetch and list the keypoint networks.",
+    "inspect": "Say what a capture, annotations or shards directory holds.",
+    "annotate": "Calibrated videos -> 3D hands, masks and cutouts.",
+    "synthesize": "Annotations -> composited, augmented WebDataset shards.",
+    "simulate": "Render a capture with known truth.",
+}
+
+
+class HandgenGroup(click.Group):
+    """Loads commands when needed; a HandgenError becomes one line, anything else keeps its traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"handgen.cli.{cmd_name}"), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Translate errors in one place."""
+        from handgen.errors import HandgenError
+
+        try:
+            return super().invoke(ctx)
+        except HandgenError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(
+    cls=HandgenGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(package_name="handgen")
+@click.option(
+    "-v", "--verbose", count=True, help="Log what happens (-v) and details (-vv) to standard error."
+)
+def main(verbose: int) -> None:
+    """Training sets for hand-pose estimation from calibrated multi-camera video; nobody labels anything.
+
+    \b
+    handgen demo OUT                                         try it: no cameras, no licensed files
+    handgen inspect CAPTURE                                  is the calibration understood?
+    handgen annotate CAPTURE --out ANNOTATIONS               find, fit and cut out the hands
+    handgen synthesize ANNOTATIONS --backgrounds DIR --out SHARDS
+
+    Exit status: 0 success, 1 something to fix in the input, 2 wrong usage.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network when imported
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(levelname).1s %(name)s: %(message)s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""One frozen dataclass per stage. Imports nothing heavy, so that commands take their defaults from here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AnnotateConfig:
+    """What `annotate` may be told. Distances in pixels are of the full image unless they say otherwise."""
+
+    detector: str = "mediapipe"
+    keypoints: str | None = None  # file or folder that the `keypoints` detector reads
+    hands: str | None = None  # "left", "right" or "both"; None: as the capture says, else both
+    hand_model: str = "open"
+    calibration: str | None = None
+    metres_per_unit: float | str | None = None  # a number, "auto", or None: as the calibration says
+    chunk_frames: int = 64
+    min_views: int = 2  # a hand seen by fewer cannot be triangulated
+    max_error_share: float = 0.10  # median reprojection error a record may have, as a share of the hand's size in pixels
+    min_mask_iou: float = 0.70  # overlap of segmented mask and projected mesh below which a view is rejected
+    background: str = "auto"  # "green", "blue", "any", or "auto": look at the pixels around the hand
+    device: str = "cpu"
+    workers: int | None = None  # processes; None: one per core
+    preview: int = 0  # overlay pictures to write
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig:
+    """Options of `synthesize`. Everything but `workers` decides the bytes of the shards.
+
+    samples: how many, or None for one per accepted view. All accepted views are used equally often (to within
+    one).
+    size: width and height of a sample, pixels.
+    split: first part of the shards' names: `{split}-000000.tar`.
+    samples_per_shard: or None for 1000, fewer where that would give fewer than 8 shards (readers and workers
+    share the data by shards). It never depends on `workers`.
+    jpeg_quality: smallest and largest, drawn per sample.
+    include_rejected: also use views and records that `annotate` rejected.
+    flip_probability: of a mirrored sample (a right hand becomes a left one), where the model's sides mirror
+    each other.
+    rotation_deg: largest roll of the virtual camera, either way.
+    hand_share: smallest and largest share of the sample's side that the hand's longer side fills.
+    shift_share: largest shift of the hand from the centre, per axis, as a share of the sample's side.
+    light_matching: largest share of the way from the hand's own light to the background's.
+    augment: whether to run the photometric augmentation.
+    workers: processes, or None for one per core.
+    """
+
+    samples: int | None = None
+    size: int = 224
+    seed: int = 0
+    split: str = "train"
+    samples_per_shard: int | None = None
+    jpeg_quality: tuple[int, int] = (75, 95)
+    include_rejected: bool = False
+    flip_probability: float = 0.5
+    rotation_deg: float = 60.0
+    hand_share: tuple[float, float] = (0.5, 0.9)
+    shift_share: float = 0.08
+    light_matching: float = 0.3
+    augment: bool = True
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        if not 16 <= self.size <= 4096:
+            raise ValueError(f"size must be 16 to 4096 px, got {self.size}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", self.split):
+            raise ValueError(f"split must be 1 to 32 letters, digits or underscores, got {self.split!r}")
+        if self.samples_per_shard is not None and not 1 <= self.samples_per_shard <= 100_000:
+            raise ValueError(f"samples_per_shard must be 1 to 100000, got {self.samples_per_shard}")
+        if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
+            raise ValueError(f"jpeg_quality must rise within 1 to 100, got {self.jpeg_quality}")
+        for name in ("flip_probability", "light_matching"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.rotation_deg <= 180:
+            raise ValueError(f"rotation_deg must be 0 to 180, got {self.rotation_deg}")
+        if not 0.05 <= self.hand_share[0] <= self.hand_share[1] <= 2:
+            raise ValueError(f"hand_share must rise within 0.05 to 2, got {self.hand_share}")
+        if not 0 <= self.shift_share <= 0.5:
+            raise ValueError(f"shift_share must be 0 to 0.5, got {self.shift_share}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+
+    def shard_size(self, samples: int) -> int:
+        """Samples per shard of a data set of `samples`."""
+        return self.samples_per_shard or max(1, min(1000, -(-samples // 8)))
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """Options of `simulate`. Everything but `workers` decides the bytes of the capture.
+
+    views: cameras, on an arc in front of the person, or all around from eight on. size: width and height,
+    pixels.
+    hands: "right", "left" or "both". fps: frames per second of the motion. jpeg_quality: of the images.
+    workers: processes, or None for one per core.
+    """
+
+    views: int = 4
+    frames: int = 24
+    size: tuple[int, int] = (640, 480)
+    seed: int = 0
+    hands: str = "right"
+    fps: float = 8.0
+    jpeg_quality: int = 95
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.views <= 64:
+            raise ValueError(f"views must be 1 to 64, got {self.views}")
+        if not 1 <= self.frames <= 1_000_000:
+            raise ValueError(f"frames must be 1 to 1000000, got {self.frames}")
+        if not all(64 <= side <= 4096 for side in self.size):
+            raise ValueError(f"size must be 64 to 4096 px, got {self.size[0]}x{self.size[1]}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        if self.hands not in ("left", "right", "both"):
+            raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
+        if not 0 < self.fps <= 1000:
+            raise ValueError(f"fps must be above 0 and at most 1000, got {self.fps}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(f"jpeg_quality must be 1 to 100, got {self.jpeg_quality}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")

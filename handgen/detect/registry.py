@@ -1,0 +1,62 @@
+"""Detectors by name. Each is imported only when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from handgen.detect.base import Detector
+from handgen.errors import HandgenError
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """What a detector may need to know.
+
+    cameras: names, in the rig's order. keypoints_path: file or folder of keypoints made elsewhere. max_hands:
+    per view. side: the one hand that there is, if known.
+    """
+
+    cameras: tuple[str, ...]
+    keypoints_path: Path | None = None
+    max_hands: int = 2
+    side: str | None = None
+
+
+def _mediapipe(options: DetectorOptions) -> Detector:
+    from handgen.detect.mediapipe import MediaPipeDetector
+
+    return MediaPipeDetector(max_hands=options.max_hands)
+
+
+def _keypoints(options: DetectorOptions) -> Detector:
+    from handgen.detect.keypoints import KeypointsDetector
+
+    if options.keypoints_path is None:
+        raise HandgenError(
+            "detector keypoints: no file given; give the file or folder that holds the keypoints"
+        )
+    return KeypointsDetector(options.keypoints_path, options.cameras, side=options.side)
+
+
+DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {
+    "mediapipe": _mediapipe,
+    "keypoints": _keypoints,
+}
+
+
+def create(
+    name: str,
+    *,
+    cameras: tuple[str, ...],
+    keypoints_path: Path | None = None,
+    max_hands: int = 2,
+    side: str | None = None,
+) -> Detector:
+    """The detector called `name`; HandgenError for a name that is none. Arguments as in `DetectorOptions`."""
+    if name not in DETECTORS:
+        raise HandgenError(
+            f"detector {name!r}: there is none of this name; choose one of {', '.join(DETECTORS)}"
+        )
+    return DETECTORS[name](DetectorOptions(cameras, keypoints_path, max_hands, side))

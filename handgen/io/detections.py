@@ -1,0 +1,86 @@
+"""Files of 2D detections: JSONL, one hand in one image per line, `schemas/detection.schema.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.errors import HandgenError
+from handgen.io.schema import dumps, loads, validate
+
+SCHEMA = "detection"
+MAX_LINE_BYTES = 2**16  # a line has about 1 KB
+_PX_DECIMALS, _CONFIDENCE_DECIMALS = 3, 4
+
+
+@dataclass(frozen=True)
+class DetectionRecord:
+    """One line of a file of detections.
+
+    keypoints_px: (21, 2). confidence: (21,), 0 to 1. right: probability of a right hand. As
+    `detect.base.Detection`.
+    """
+
+    camera: str
+    frame: int
+    keypoints_px: Float[np.ndarray, "21 2"]
+    confidence: Float[np.ndarray, " 21"]
+    right: float
+
+
+def write_detections(path: Path, records: Iterable[DetectionRecord]) -> int:
+    """Write JSONL that appears under its name only when complete; returns the number of lines.
+
+    Positions are rounded to 0.001 px, the rest to 0.0001.
+    """
+    partial = path.with_name(path.name + ".partial")
+    count = 0
+    try:
+        with partial.open("wb") as stream:
+            for record in records:
+                document = {
+                    "camera": record.camera,
+                    "frame": int(record.frame),
+                    "keypoints_px": np.round(record.keypoints_px.astype(float), _PX_DECIMALS).tolist(),
+                    "confidence": np.round(record.confidence.astype(float), _CONFIDENCE_DECIMALS).tolist(),
+                    "right": round(float(record.right), _CONFIDENCE_DECIMALS),
+                }
+                line = dumps(document)
+                validate(loads(line, str(path)), SCHEMA, f"{path}: line {count + 1}")
+                stream.write(line)
+                count += 1
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return count
+
+
+def read_detections(path: Path) -> Iterator[DetectionRecord]:
+    """The detections of a JSONL file, line by line; HandgenError naming the line that does not fit."""
+    try:
+        with path.open("rb") as stream:
+            number = 0
+            while line := stream.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                where = f"{path}: line {number}"
+                if len(line) > MAX_LINE_BYTES:
+                    raise HandgenError(
+                        f"{where}: longer than {MAX_LINE_BYTES} bytes; is this a file of detections?"
+                    )
+                if not line.strip():
+                    continue
+                document = loads(line, where)
+                validate(document, SCHEMA, where)
+                yield DetectionRecord(
+                    camera=document["camera"],
+                    frame=int(document["frame"]),
+                    keypoints_px=np.array(document["keypoints_px"], float),
+                    confidence=np.array(document["confidence"], float),
+                    right=float(document["right"]),
+                )
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None

@@ -1,0 +1,238 @@
+"""The shards directory: what `synthesize` writes and training, `inspect` and exporters read.
+
+    run.json                  what decides the bytes (`shard_run.schema.json`); written first, so that a rerun
+    knows
+                              whether what it finds is its own
+    {split}-000000.tar        per sample KEY.jpg, KEY.json (`sample.schema.json`) and KEY.mask.png, adjacent
+    manifest.json             counts and a digest per shard (`shard_manifest.schema.json`); written last
+
+A shard appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from handgen.errors import HandgenError
+from handgen.io.schema import dumps, loads, read_json, validate, write_json
+from handgen.io.tar import write_tar
+
+MANIFEST, RUN = "manifest.json", "run.json"
+SAMPLE_SCHEMA, MANIFEST_SCHEMA, RUN_SCHEMA = "sample", "shard_manifest", "shard_run"
+IMAGE, LABELS, MASK = "jpg", "json", "mask.png"
+KIND = "shards"
+_MAX_MEMBER_BYTES = 64 * 2**20
+_SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{6,}\.tar")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample as it lies in a shard: encoded image and mask, and its labels."""
+
+    key: str
+    image_jpeg: bytes
+    mask_png: bytes
+    document: dict[str, Any]
+
+
+def shard_name(split: str, index: int) -> str:
+    """`train-000017.tar`."""
+    return f"{split}-{index:06d}.tar"
+
+
+def write_shard(path: Path, samples: Iterable[Sample]) -> int:
+    """Write one shard, each sample validated; the file appears when whole. Returns the number of samples."""
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        for sample in samples:
+            text = dumps(sample.document)
+            validate(orjson.loads(text), SAMPLE_SCHEMA, f"{path}, sample {sample.key}")
+            yield f"{sample.key}.{IMAGE}", sample.image_jpeg
+            yield f"{sample.key}.{LABELS}", text
+            yield f"{sample.key}.{MASK}", sample.mask_png
+
+    return write_tar(path, members()) // 3
+
+
+def describe_shard(path: Path) -> dict[str, Any]:
+    """The manifest's entry of a complete shard: name, counts, SHA-256 and bytes, read from the file itself.
+
+    Raises HandgenError when it is damaged.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    sides = {"left": 0, "right": 0}
+    for key, group in read_groups(path):
+        sides[read_document(path, key, group)["side"]] += 1
+    return {
+        "name": path.name,
+        "samples": sum(sides.values()),
+        "sides": sides,
+        "sha256": digest.hexdigest(),
+        "bytes": path.stat().st_size,
+    }
+
+
+def read_document(path: Path, key: str, group: dict[str, bytes]) -> dict[str, Any]:
+    """The labels of a sample, validated.
+
+    Raises HandgenError when a member is missing or the labels do not fit.
+    """
+    where = f"{path}, sample {key}"
+    for suffix in (IMAGE, LABELS, MASK):
+        if suffix not in group:
+            raise HandgenError(f"{where}: has no {key}.{suffix}; write the shard again")
+    document = loads(group[LABELS], where)
+    validate(document, SAMPLE_SCHEMA, where)
+    return document
+
+
+def read_groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Key and members by suffix of every sample of a tar, in order, streamed.
+
+    Raises HandgenError when the tar is damaged, a member is too large or lacks a suffix, or the members of a
+    sample are not adjacent (a key comes back).
+    """
+    key, group = "", dict[str, bytes]()
+    seen: set[str] = set()
+    try:
+        with tarfile.open(path, "r|") as tar:
+            for member in tar:
+                if not member.isfile():
+                    continue
+                if member.size > _MAX_MEMBER_BYTES:
+                    raise HandgenError(f"{path}: {member.name} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
+                stem, dot, suffix = member.name.partition(".")
+                if not dot:
+                    raise HandgenError(f"{path}: {member.name} has no suffix; a member is KEY.SUFFIX")
+                if stem != key:
+                    if group:
+                        yield key, group
+                    if stem in seen:
+                        raise HandgenError(
+                            f"{path}: the members of sample {stem} are not adjacent; write the shard again"
+                        )
+                    seen.add(stem)
+                    key, group = stem, {}
+                file = tar.extractfile(member)
+                assert file is not None
+                group[suffix] = file.read()
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise HandgenError(
+            f"{path}: not a readable tar ({error}); delete it and run `handgen synthesize` again"
+        ) from None
+    if group:
+        yield key, group
+
+
+def read_manifest(root: Path) -> dict[str, Any]:
+    """The manifest of a finished shards directory, validated, every shard of it present in its full size.
+
+    Raises HandgenError otherwise.
+    """
+    if not (root / MANIFEST).is_file():
+        unfinished = "an unfinished run" if (root / RUN).is_file() else f"no {MANIFEST}"
+        raise HandgenError(
+            f"{root}: {unfinished}, so no finished shards; run `handgen synthesize ANNOTATIONS --out {root}`"
+        )
+    manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
+    for shard in manifest["shards"]:
+        path = root / shard["name"]
+        if not path.is_file() or path.stat().st_size != shard["bytes"]:
+            fact = "is not of the size in the manifest" if path.is_file() else "is missing"
+            raise HandgenError(f"{path}: the shard {fact}; run `handgen synthesize` again to write it anew")
+    return manifest
+
+
+def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
+    """Write `manifest.json`, validated, which says that the shards are finished."""
+    write_json(root / MANIFEST, manifest, MANIFEST_SCHEMA)
+
+
+def claim_directory(root: Path, run: dict[str, Any], overwrite: bool) -> None:
+    """Make `root` the directory of a run, new or continued.
+
+    run: what decides the bytes; must fit `shard_run.schema.json`. overwrite: remove the shards of another
+    run.
+
+    Raises HandgenError when `root` holds something else, or shards of a different run (naming the
+    difference).
+    """
+    if root.exists() and not root.is_dir():
+        raise HandgenError(f"{root}: is a file; choose another --out")
+    if not root.is_dir() or not any(root.iterdir()):
+        _make(root)
+    elif not is_shards_directory(root):
+        raise HandgenError(f"{root}: holds something other than shards; choose another --out")
+    elif overwrite:
+        _remove_shards(root)
+    elif not (root / RUN).is_file():
+        raise HandgenError(
+            f"{root}: holds shards, but no {RUN} to continue from; choose another --out, or --overwrite"
+        )
+    else:
+        differences = _differences(read_json(root / RUN, RUN_SCHEMA), orjson.loads(dumps(run)))
+        if differences:
+            raise HandgenError(
+                f"{root}: holds shards of another run ({'; '.join(differences)}); "
+                "choose another --out, or --overwrite"
+            )
+        (root / MANIFEST).unlink(missing_ok=True)  # it comes back when everything is in place
+        for partial in root.glob("*.tar.partial"):
+            partial.unlink()
+        return
+    write_json(root / RUN, run, RUN_SCHEMA)
+
+
+def is_shards_directory(root: Path) -> bool:
+    """Whether `synthesize` has begun or finished a directory."""
+    if (root / RUN).is_file():
+        return True
+    try:
+        return read_json(root / MANIFEST).get("kind") == KIND
+    except (HandgenError, AttributeError):
+        return False
+
+
+def _make(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandgenError(f"{root}: cannot be made ({error.strerror}); choose another --out") from None
+
+
+def _remove_shards(root: Path) -> None:
+    """Remove what a run wrote, the manifest first; other files stay."""
+    for name in (MANIFEST, RUN):
+        (root / name).unlink(missing_ok=True)
+    for path in root.iterdir():
+        if _SHARD_NAME.fullmatch(path.name.removesuffix(".partial")):
+            path.unlink()
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """What differs between two documents, as `configuration.size: 224 there, 256 now`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = []
+        for key in sorted(old.keys() | new.keys()):
+            found += _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        return found
+    return [] if old == new else [f"{name}: {_short(old)} there, {_short(new)} now"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "..."

@@ -1,0 +1,83 @@
+"""How good a fit is, and the reasons why one is rejected. Reasons are short, countable words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from handgen.associate import extent_px
+from handgen.config import AnnotateConfig
+
+TOO_FEW_VIEWS = "too few views"
+REPROJECTION = "reprojection error"
+IMPLAUSIBLE = "implausible pose"
+NO_GOOD_VIEW = "no view with a good mask"
+LEAVES_IMAGE = "leaves the image"
+HIDDEN = "hidden by the other hand"
+MASK = "mask disagrees"
+VIEW_REPROJECTION = "reprojection error"
+
+_MIN_KEYPOINTS_INSIDE = 16  # of 21; a hand cut off more than that teaches little
+_MAX_LIMIT_EXCESS_RAD = 0.6  # beyond a joint's published range: no living hand, or a wrong fit
+_MIN_VISIBLE_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class ViewError:
+    """How far a fit's observed keypoints project from one view's detection. share: of the hand's extent there."""
+
+    median_px: float
+    share: float
+
+
+def view_error(fitted_px: Float[np.ndarray, "21 2"], detected_px: Float[np.ndarray, "21 2"]) -> ViewError:
+    """Median distance over the keypoints."""
+    median = float(np.median(np.linalg.norm(fitted_px - detected_px, axis=1)))
+    return ViewError(median, median / max(extent_px(detected_px), 1.0))
+
+
+def limit_excess_rad(
+    rotations: Float[np.ndarray, "15 3"],
+    axes: Float[np.ndarray, "15 3 3"],
+    limits: Float[np.ndarray, "15 3 2"],
+) -> float:
+    """By how much the worst joint exceeds its range of motion."""
+    angles = np.einsum("jka,ja->jk", axes, rotations)
+    beyond = np.maximum(angles - limits[..., 1], limits[..., 0] - angles)
+    return float(max(beyond.max(), 0.0))
+
+
+def record_reasons(
+    errors: list[ViewError], excess_rad: float, is_finite: bool, config: AnnotateConfig
+) -> tuple[str, ...]:
+    """Why a record is rejected before its masks are looked at."""
+    reasons = []
+    if len(errors) < config.min_views:
+        reasons.append(TOO_FEW_VIEWS)
+    if errors and np.median([error.share for error in errors]) > config.max_error_share:
+        reasons.append(REPROJECTION)
+    if not is_finite or excess_rad > _MAX_LIMIT_EXCESS_RAD:
+        reasons.append(IMPLAUSIBLE)
+    return tuple(reasons)
+
+
+def view_reasons(
+    inside: Bool[np.ndarray, "21"],
+    error: ViewError | None,
+    mask_iou: float,
+    visible_share: float,
+    config: AnnotateConfig,
+) -> tuple[str, ...]:
+    """Why a view of an otherwise good record is not used."""
+    reasons = []
+    if int(inside.sum()) < _MIN_KEYPOINTS_INSIDE:
+        reasons.append(LEAVES_IMAGE)
+    if visible_share < _MIN_VISIBLE_SHARE:
+        reasons.append(HIDDEN)
+    if error is not None and error.share > 2 * config.max_error_share:
+        reasons.append(VIEW_REPROJECTION)
+    if mask_iou < config.min_mask_iou:
+        reasons.append(MASK)
+    return tuple(reasons)

@@ -1,0 +1,210 @@
+"""The hand's pixels in a crop: chroma key on green and blue screens, GrabCut elsewhere, both seeded by the projected mesh.
+
+The forearm is skin too, and so is the other hand: both are offered to the colour model as hand and cut off afterwards,
+the forearm where the mesh ends at the wrist, the other hand where its mesh is nearer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from handgen.raster import mesh_mask
+
+Mask = UInt8[np.ndarray, "height width"]
+
+SOLVE_SIDE_PX = 192  # GrabCut's cost grows with the area; its edge is refined at full size
+_REACH_SHARE = 0.06  # of the hand's extent: how far the mask may lie outside the projected mesh
+_CORE_SHARE = 0.02  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
+_GRABCUT_ITERATIONS = 2
+_SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen
+_SCREEN_MARGIN = 30  # grey levels by which a screen's channel exceeds both others
+_HOLE_SHARE = 0.002  # of the mask: smaller holes that the mesh does not have are filled
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """A mask of 0 and 255, and its overlap with the projected mesh (0 to 1)."""
+
+    mask: Mask
+    iou: float
+
+
+@dataclass(frozen=True)
+class Guides:
+    """What the fit knows of a crop, as masks of 0 and 255.
+
+    hand: the projected mesh. skin: forearm and other hand, like the hand in colour. hidden: where the other hand is nearer.
+    """
+
+    hand: Mask
+    skin: Mask
+    hidden: Mask
+
+
+def forearm_mask(
+    wrist_px: np.ndarray, knuckle_px: np.ndarray, width_px: float, size_px: tuple[int, int]
+) -> Mask:
+    """A band from the wrist away from the middle knuckle, as wide as a wrist."""
+    mask = np.zeros(size_px[::-1], np.uint8)
+    direction = wrist_px - knuckle_px
+    length = float(np.linalg.norm(direction))
+    if length < 1:
+        return mask
+    end = wrist_px + direction / length * 3 * max(size_px)
+    # cv2.line draws round ends, so the band starts where the wrist's own half-circle stays inside the hand.
+    cv2.line(mask, _pixel(wrist_px), _pixel(end), 255, max(1, round(width_px)))
+    return mask
+
+
+def _pixel(point: np.ndarray) -> tuple[int, int]:
+    x, y = np.clip(np.round(point), -16000, 16000).astype(int)
+    return int(x), int(y)
+
+
+def screen_color(image: UInt8[np.ndarray, "height width 3"], around: Mask) -> str | None:
+    """ "green" or "blue" if most pixels of `around` are of that screen colour, else None."""
+    pixels = image[around > 0].astype(np.int16)
+    if len(pixels) < 50:
+        return None
+    red, green, blue = pixels.T
+    if (green - np.maximum(red, blue) > _SCREEN_MARGIN).mean() > _SCREEN_SHARE:
+        return "green"
+    if (blue - np.maximum(red, green) > _SCREEN_MARGIN).mean() > _SCREEN_SHARE:
+        return "blue"
+    return None
+
+
+def segment(
+    image: UInt8[np.ndarray, "height width 3"], guides: Guides, extent_px: float, background: str = "auto"
+) -> Segmented:
+    """The mask of the hand whose mesh projects to `guides.hand`.
+
+    extent_px: the hand's size in the crop. background: "green", "blue", "any" (GrabCut), or "auto" to look at the pixels.
+    """
+    reach = _grown(guides.hand, _REACH_SHARE * extent_px)
+    around = cv2.bitwise_not(
+        cv2.bitwise_or(_grown(guides.hand, 0.15 * extent_px), _grown(guides.skin, 0.05 * extent_px))
+    )
+    screen = screen_color(image, around) if background == "auto" else background
+    if screen in ("green", "blue"):
+        found = _chroma_key(image, screen)
+    else:
+        found = _grabcut(image, guides, reach, extent_px)
+    allowed = cv2.bitwise_and(reach, cv2.bitwise_not(guides.hidden))
+    mask = cv2.bitwise_and(found, allowed)
+    # The forearm ends where the mesh does: beyond the wrist only pixels of the mesh itself stay.
+    beyond = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
+    mask = _cleaned(cv2.bitwise_and(mask, cv2.bitwise_not(beyond)), guides.hand)
+    visible = cv2.bitwise_and(guides.hand, cv2.bitwise_not(guides.hidden))
+    return Segmented(mask, iou(mask, visible))
+
+
+def iou(a: Mask, b: Mask) -> float:
+    """Intersection over union of two masks; 0 if both are empty."""
+    union = cv2.countNonZero(cv2.bitwise_or(a, b))
+    return cv2.countNonZero(cv2.bitwise_and(a, b)) / union if union else 0.0
+
+
+def guides_of(
+    vertices_px: np.ndarray,
+    faces: np.ndarray,
+    wrist_px: np.ndarray,
+    knuckle_px: np.ndarray,
+    size_px: tuple[int, int],
+    other: Mask | None = None,
+    other_is_nearer: bool = False,
+) -> Guides:
+    """Masks from the projected mesh of the hand and, where it is in the picture, of the other hand."""
+    hand = mesh_mask(vertices_px, faces, size_px)
+    palm_px = float(np.linalg.norm(wrist_px - knuckle_px))
+    skin = forearm_mask(wrist_px, knuckle_px, 0.75 * palm_px, size_px)
+    hidden = np.zeros_like(hand)
+    if other is not None:
+        skin = cv2.bitwise_or(skin, other)
+        if other_is_nearer:
+            hidden = other
+        else:
+            hidden = cv2.bitwise_and(other, cv2.bitwise_not(hand))
+    return Guides(hand, skin, hidden)
+
+
+def _grown(mask: Mask, radius_px: float) -> Mask:
+    size = 2 * max(1, round(radius_px)) + 1
+    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+
+
+def _chroma_key(image: np.ndarray, screen: str) -> Mask:
+    """Pixels in which the screen's channel does not stand out."""
+    channel = 1 if screen == "green" else 2
+    others = np.maximum(image[..., 0], image[..., 2 if screen == "green" else 1])
+    excess = cv2.subtract(np.ascontiguousarray(image[..., channel]), np.ascontiguousarray(others))
+    _, mask = cv2.threshold(excess, _SCREEN_MARGIN // 2, 255, cv2.THRESH_BINARY_INV)
+    return cv2.medianBlur(mask, 3)
+
+
+def _grabcut(image: np.ndarray, guides: Guides, reach: Mask, extent_px: float) -> Mask:
+    height, width = image.shape[:2]
+    scale = min(1.0, SOLVE_SIDE_PX / max(height, width))
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    hand, skin, near = (
+        cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in (guides.hand, guides.skin, reach)
+    )
+    core_px = max(1, round(_CORE_SHARE * extent_px * scale))
+    core = cv2.erode(hand, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * core_px + 1,) * 2))
+    labels = np.full(hand.shape, cv2.GC_BGD, np.uint8)
+    labels[near > 0] = cv2.GC_PR_BGD
+    labels[skin > 0] = cv2.GC_PR_FGD
+    labels[hand > 0] = cv2.GC_PR_FGD
+    labels[(core > 0) & (cv2.resize(guides.hidden, size, interpolation=cv2.INTER_NEAREST) == 0)] = cv2.GC_FGD
+    is_background = (labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD)
+    if is_background.sum() < 16 or (~is_background).sum() < 16:
+        return guides.hand
+    cv2.setRNGSeed(0)  # GrabCut seeds its colour clusters from OpenCV's only generator
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, labels, None, background, foreground, _GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    found = np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), np.float32(1), np.float32(0))
+    if scale == 1.0:
+        return (found * 255).astype(np.uint8)
+    return _refined(image, found, scale)
+
+
+def _refined(image: np.ndarray, small: np.ndarray, scale: float) -> Mask:
+    """A small mask at full size, its edge drawn to the image's by a guided filter.
+
+    Source: He, Sun, Tang, "Guided Image Filtering", ECCV 2010, with the grey image as the guide.
+    """
+    height, width = image.shape[:2]
+    guide = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    soft = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    window = (2 * max(2, round(1.5 / scale)) + 1,) * 2
+    mean_guide, mean_soft = cv2.blur(guide, window), cv2.blur(soft, window)
+    variance = cv2.blur(guide * guide, window) - mean_guide**2
+    covariance = cv2.blur(guide * soft, window) - mean_guide * mean_soft
+    slope = covariance / (variance + 1e-3)
+    offset = mean_soft - slope * mean_guide
+    sharp = cv2.blur(slope, window) * guide + cv2.blur(offset, window)
+    return np.where(sharp > 0.5, np.uint8(255), np.uint8(0))
+
+
+def _cleaned(mask: Mask, hand: Mask) -> Mask:
+    """Without specks off the hand and without small holes that the mesh does not have."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    if count <= 1:
+        return mask
+    area = stats[:, cv2.CC_STAT_AREA]
+    inside = np.bincount(labels[hand > 0], minlength=count)
+    keep = (inside > 0.3 * area) & (area > 0.01 * area[1:].max())
+    keep[0] = False
+    mask = np.where(keep[labels], np.uint8(255), np.uint8(0))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.bitwise_not(mask), connectivity=4)
+    area = stats[:, cv2.CC_STAT_AREA]
+    in_mesh = np.bincount(labels[hand > 0], minlength=count) > 0.8 * area
+    small = area < _HOLE_SHARE * cv2.countNonZero(mask)
+    fill = in_mesh & small
+    fill[0] = False
+    return np.where(fill[labels], np.uint8(255), mask)

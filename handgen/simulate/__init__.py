@@ -1,0 +1,5 @@
+"""Captures with known truth, rendered on the CPU from the bundled open hand: `handgen.simulate.run(out, config)`."""
+
+from handgen.simulate.stage import Report, run
+
+__all__ = ["Report", "run"]

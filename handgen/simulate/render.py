@@ -1,0 +1,188 @@
+"""One moment of a simulated capture, seen by its cameras.
+
+Light that does not depend on the viewer (soft shadow, ambient occlusion, its spread within the skin) is gathered once
+per frame at the vertices and shared by all cameras. A camera casts one ray per pixel of the hands, more along
+edges. Colours are linear light until `Sensor.develop`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import sparse
+
+from handgen.cameras import MIN_DEPTH_M, Camera
+from handgen.raster import mesh_mask
+from handgen.simulate.light import Lighting, key_visibility, neighbourhood, openness
+from handgen.simulate.surface import CLOTH, HAND
+from handgen.simulate.texture import srgb_from_linear
+from handgen.simulate.tracing import Mesh, PixelRays, Tracer
+
+_SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
+_OCCLUSION_REACH_M = 0.12
+_SHININESS = 26.0
+_SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
+_WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
+
+
+@dataclass(frozen=True)
+class Body:
+    """What moves in the scene, but for where it is: the same in all frames.
+
+    albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it belongs to.
+    """
+
+    faces: Int[np.ndarray, "faces 3"]
+    albedo: Float[np.ndarray, "n 3"]
+    gloss: Float[np.ndarray, " n"]
+    part: Int[np.ndarray, " faces"]
+    owner: Int[np.ndarray, " faces"]
+    face_sum: sparse.csr_matrix
+
+    @cached_property
+    def spread(self) -> sparse.csr_matrix:
+        """Averages values over neighbouring vertices."""
+        return neighbourhood(self.face_sum)
+
+    @cached_property
+    def is_cloth(self) -> Bool[np.ndarray, " n"]:
+        """Which vertices are of cloth."""
+        cloth = np.zeros(len(self.albedo), bool)
+        cloth[self.faces[self.part == CLOTH]] = True
+        return cloth
+
+
+@dataclass(frozen=True)
+class View:
+    """What one camera sees of one moment.
+
+    light: linear. hand: (height, width) index of the hand that the pixel's centre shows, -1 elsewhere. Forearm, sleeve
+    and room are no hand.
+    """
+
+    light: Float[np.ndarray, "height width 3"]
+    hand: Int[np.ndarray, "height width"]
+
+
+class Moment:
+    """A lit frame: `Moment(...).view(camera, background)`."""
+
+    def __init__(
+        self, body: Body, vertices: Float[np.ndarray, "n 3"], lighting: Lighting, rng: np.random.Generator
+    ) -> None:
+        self.body, self.vertices, self.lighting = body, vertices, lighting
+        mesh = Mesh(vertices, body.faces)
+        self.tracer = Tracer(mesh)
+        a, b, c = vertices[body.faces].transpose(1, 0, 2)
+        normals = body.face_sum @ np.cross(b - a, c - a)
+        self.normals = normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+        seen = key_visibility(lighting, vertices, self.normals, self.tracer, rng)
+        open_sky = body.spread @ openness(vertices, self.normals, self.tracer, _OCCLUSION_REACH_M, rng)
+        cosine = (self.normals * lighting.towards_key(vertices)).sum(1).clip(0)
+        arriving = (cosine * seen)[:, None] * lighting.key + lighting.ambient(self.normals, open_sky)
+        spread = arriving.copy()
+        for channel, times in enumerate(_SKIN_SPREAD):
+            for _ in range(times):
+                spread[:, channel] = body.spread @ spread[:, channel]
+        arriving = np.where(body.is_cloth[:, None], body.spread @ arriving, spread)
+        shine = body.gloss * (body.spread @ seen)
+        self._looks = np.column_stack([self.normals, body.albedo * arriving, shine])  # what pixels blend
+
+    def view(self, camera: Camera, rays: PixelRays, background: Float[np.ndarray, "height width 3"]) -> View:
+        """What `camera` sees, in front of `background`."""
+        light = background.copy()
+        hand = np.full(light.shape[:2], -1, np.int64)
+        covered = cv2.dilate(self._silhouette(camera), np.ones((3, 3), np.uint8)) > 0
+        rows, columns = np.nonzero(covered)
+        if not len(rows):
+            return View(light, hand)
+        color, face = self._trace(rays.origin, rays.at(rows, columns))
+        found = face >= 0
+        light[rows[found], columns[found]] = color[found]
+        label = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
+        hand[rows, columns] = label
+
+        shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
+        shown[rows[found], columns[found]] = self.body.part[face[found]] + 3 * self.body.owner[face[found]]
+        depth = np.zeros(light.shape[:2], np.float32)
+        depth[rows[found], columns[found]] = self._depth(camera, face[found])
+        edge = (_local_range(shown.astype(np.float32)) > 0) | (_local_range(depth) > 0.006)
+        soften = edge[rows, columns]
+        total = np.zeros((int(soften.sum()), 3))
+        behind = background[rows[soften], columns[soften]]
+        for offset in _SUBPIXELS:
+            color, face = self._trace(rays.origin, rays.at(rows[soften], columns[soften], offset))
+            total += np.where((face >= 0)[:, None], color, behind)
+        light[rows[soften], columns[soften]] = total / len(_SUBPIXELS)
+        return View(light, hand)
+
+    def _silhouette(self, camera: Camera) -> UInt8[np.ndarray, "height width"]:
+        points = camera.cam_from_world.apply(self.vertices)
+        pixels, _ = camera.project_cam(points)
+        depth = points[:, 2]
+        usable = (depth > MIN_DEPTH_M) & (np.abs(points[:, :2]) < _WIDEST_SLOPE * depth[:, None]).all(1)
+        return mesh_mask(np.where(usable[:, None], pixels, np.nan), self.body.faces, camera.size_px)
+
+    def _depth(self, camera: Camera, face: np.ndarray) -> np.ndarray:
+        """Of the faces' centres, metres: good enough to tell one finger from the next."""
+        centers = self.vertices[self.body.faces[face]].mean(1)
+        return camera.cam_from_world.apply(centers)[:, 2]
+
+    def _trace(self, origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Linear light (n, 3) along rays of unit direction, and the faces they hit, -1 for none."""
+        hits = self.tracer.first(origin, directions)
+        a, b, c = self.body.faces[hits.face].T
+        u, v, w = hits.barycentric.T[..., None]
+        blended = u * self._looks[a] + v * self._looks[b] + w * self._looks[c]
+        normals, color, shine = blended[:, :3], blended[:, 3:6], blended[:, 6]
+        points = origin + directions * hits.distance[:, None]
+        half = self.lighting.towards_key(points) - directions
+        half /= np.sqrt(np.einsum("nc,nc->n", half, half))[:, None].clip(1e-9)
+        cosine = np.einsum("nc,nc->n", normals, half) / np.sqrt(np.einsum("nc,nc->n", normals, normals)).clip(
+            1e-9
+        )
+        color = color + (cosine.clip(0) ** _SHININESS * shine)[:, None] * self.lighting.key
+        return color, np.where(hits.found, hits.face, -1)
+
+
+def _local_range(values: np.ndarray) -> np.ndarray:
+    """Largest minus smallest value in each 3x3 neighbourhood."""
+    box = np.ones((3, 3), np.uint8)
+    return cv2.dilate(values, box) - cv2.erode(values, box)
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """From light to the pixels of one camera.
+
+    gain: exposure and white balance. blur_px: sigma. shot_noise, read_noise: variance per unit of light, and deviation.
+    """
+
+    gain: Float[np.ndarray, " 3"]
+    blur_px: float
+    shot_noise: float
+    read_noise: float
+
+    def develop(
+        self, light: Float[np.ndarray, "height width 3"], rng: np.random.Generator
+    ) -> UInt8[np.ndarray, "height width 3"]:
+        """The RGB image of linear light: blur, noise, sRGB's curve."""
+        exposed = cv2.GaussianBlur((light * self.gain).astype(np.float32), (0, 0), self.blur_px)
+        deviation = np.sqrt(self.shot_noise * exposed.clip(0) + self.read_noise**2)
+        exposed = exposed + deviation * rng.standard_normal(exposed.shape, dtype=np.float32)
+        # A soft shoulder keeps lit skin from clipping.
+        exposed = np.where(exposed > 0.8, 0.8 + 0.2 * np.tanh((exposed - 0.8) / 0.2), exposed)
+        return _CURVE[(exposed * (len(_CURVE) - 1)).clip(0, len(_CURVE) - 1).astype(np.int32)]
+
+
+_CURVE = np.round(srgb_from_linear(np.linspace(0, 1, 8192)) * 255).astype(np.uint8)
+
+
+def make_sensor(rng: np.random.Generator) -> Sensor:
+    """A webcam like its neighbours, but not quite."""
+    gain = rng.uniform(0.85, 1.15) * np.array([rng.uniform(0.96, 1.04), 1.0, rng.uniform(0.96, 1.04)])
+    return Sensor(gain, rng.uniform(0.5, 0.75), rng.uniform(1e-4, 5e-4), rng.uniform(0.001, 0.004))

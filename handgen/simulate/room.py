@@ -1,0 +1,183 @@
+"""Where a simulated capture takes place: the cameras, and a room with a table, things, pictures and the person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import trimesh
+from jaxtyping import Float
+
+from handgen.cameras import Camera, Rig
+from handgen.rigid import Rigid
+from handgen.simulate.light import Lighting, key_visibility, openness
+from handgen.simulate.texture import Noise, linear_from_srgb
+from handgen.simulate.tracing import Mesh, PixelRays, Tracer
+
+TABLE_Z_M = -0.42
+_ROOM_LOW_M, _ROOM_HIGH_M = np.array([-2.2, -2.2, -1.15]), np.array([2.2, 2.2, 1.6])
+_FOCAL_SHARE = 1.3  # focal length as a share of the image's width
+_STEP_DEG = 46.0  # between neighbouring cameras, until the ring is closed
+_OCCLUSION_REACH_M = 0.4
+SHOULDER_M = np.array([0.19, -0.62, -0.02])  # the right one
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_rad: float = 0.0) -> Rigid:
+    """`cam_from_world` of a camera at `position` that looks at `target`, upright but for `roll_rad`."""
+    forward = (target - position) / np.linalg.norm(target - position)
+    right = np.cross(forward, UP)
+    right /= np.linalg.norm(right)
+    down = np.cross(forward, right)
+    turn = np.array(
+        [[np.cos(roll_rad), -np.sin(roll_rad), 0], [np.sin(roll_rad), np.cos(roll_rad), 0], [0, 0, 1]]
+    )
+    rotation = turn @ np.stack([right, down, forward])
+    return Rigid(rotation, -rotation @ position)
+
+
+def make_rig(views: int, size_px: tuple[int, int], rng: np.random.Generator, widen: float = 1.0) -> Rig:
+    """Cameras `cam_0`... on an arc in front of the hand at changing heights, 0.65 to 0.8 m away, mildly distorted.
+
+    widen: above 1 for a larger volume: the cameras stand that much farther away.
+    """
+    width, height = size_px
+    step_deg = min(_STEP_DEG, 360 / views)
+    cameras = []
+    for i in range(views):
+        azimuth = np.radians((i - (views - 1) / 2) * step_deg + rng.uniform(-4, 4))
+        elevation = np.radians((16.0, 40.0)[i % 2] + rng.uniform(-4, 4))
+        distance_m = rng.uniform(0.65, 0.78) * widen
+        direction = [
+            np.sin(azimuth) * np.cos(elevation),
+            np.cos(azimuth) * np.cos(elevation),
+            np.sin(elevation),
+        ]
+        target = rng.uniform(-0.015, 0.015, 3) - [0, 0, 0.01]
+        focal_px = width * _FOCAL_SHARE * rng.uniform(0.97, 1.03)
+        intrinsics = np.array(
+            [
+                [focal_px, 0, (width - 1) / 2 + rng.uniform(-4, 4)],
+                [0, focal_px * rng.uniform(0.998, 1.002), (height - 1) / 2 + rng.uniform(-4, 4)],
+                [0, 0, 1],
+            ]
+        )
+        distortion = np.array(
+            [rng.uniform(-0.09, -0.03), rng.uniform(0, 0.03), *rng.uniform(-5e-4, 5e-4, 2), 0.0]
+        )
+        pose = look_at(distance_m * np.array(direction), target, rng.normal(0, 0.03))
+        cameras.append(Camera(f"cam_{i}", size_px, intrinsics, distortion, "pinhole", pose))
+    return Rig(tuple(cameras))
+
+
+@dataclass(frozen=True)
+class Room:
+    """Everything that does not move.
+
+    albedo: linear, of each face. grain, contrast: features per metre along x, y and z, and the strength, of the
+    noise that the albedo is multiplied by.
+    """
+
+    mesh: Mesh
+    albedo: Float[np.ndarray, "faces 3"]
+    grain: Float[np.ndarray, "faces 3"]
+    contrast: Float[np.ndarray, " faces"]
+    noise: Noise
+
+    def render(
+        self, camera: Camera, rays: PixelRays, lighting: Lighting, rng: np.random.Generator
+    ) -> Float[np.ndarray, "height width 3"]:
+        """The empty room in linear light."""
+        width, height = camera.size_px
+        directions = rays.all()
+        tracer = Tracer(self.mesh)
+        hits = tracer.first(camera.center_world, directions)
+        points = camera.center_world + hits.distance[:, None] * directions
+        normals = self.mesh.face_normals[hits.face]
+        towards = lighting.towards_key(points)
+        key = (normals * towards).sum(1).clip(0) * key_visibility(lighting, points, normals, tracer, rng)
+        arriving = key[:, None] * lighting.key
+        arriving += lighting.ambient(normals, openness(points, normals, tracer, _OCCLUSION_REACH_M, rng))
+        arriving = cv2.GaussianBlur(arriving.reshape(height, width, 3), (0, 0), 1.5).reshape(-1, 3)
+        pattern = 1 + self.contrast[hits.face] * self.noise.fractal(points * self.grain[hits.face], 4)
+        albedo = (self.albedo[hits.face] * pattern[:, None]).clip(0.01, 0.95)
+        return (albedo * arriving).astype(np.float32).reshape(height, width, 3)
+
+
+def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
+    """A furnished room; `cloth` is the linear albedo of what the person wears."""
+    parts: list[tuple[trimesh.Trimesh, np.ndarray, np.ndarray, float]] = []
+
+    def add(
+        mesh: trimesh.Trimesh, color: np.ndarray, grain: tuple[float, float, float], contrast: float
+    ) -> None:
+        parts.append((mesh, np.asarray(color, dtype=float), np.array(grain), contrast))
+
+    def box(low: np.ndarray, high: np.ndarray) -> trimesh.Trimesh:
+        return trimesh.creation.box(bounds=np.stack([np.minimum(low, high), np.maximum(low, high)]))
+
+    def paint() -> np.ndarray:
+        grey, tint = rng.uniform(0.1, 0.85), rng.uniform(-0.5, 0.5, 3) * rng.random() ** 2
+        return linear_from_srgb((grey + tint).clip(0.04, 0.92))
+
+    shell = box(_ROOM_LOW_M, _ROOM_HIGH_M)
+    shell.invert()
+    add(shell, linear_from_srgb(rng.uniform(0.55, 0.8) + rng.uniform(-0.06, 0.06, 3)), (3, 3, 3), 0.12)
+    floor = box(_ROOM_LOW_M, _ROOM_HIGH_M * [1, 1, 0] + [0, 0, _ROOM_LOW_M[2] + 0.01])
+    add(floor, linear_from_srgb(np.array([0.50, 0.38, 0.28]) * rng.uniform(0.7, 1.1)), (30, 2, 8), 0.5)
+    wood = linear_from_srgb(
+        np.array([0.62, 0.47, 0.34]) * rng.uniform(0.6, 1.15) + rng.uniform(-0.05, 0.05, 3)
+    )
+    add(
+        box(np.array([-0.75, -0.42, TABLE_Z_M - 0.03]), np.array([0.75, 0.55, TABLE_Z_M])),
+        wood,
+        (4, 45, 10),
+        0.35,
+    )
+    torso = trimesh.creation.capsule(height=1.1, radius=0.16, count=[24, 24])
+    torso.apply_transform(np.diag([1.4, 0.8, 1.0, 1.0]))
+    torso.apply_translation([0.0, -0.66, -0.75])
+    add(torso, cloth, (16, 16, 9), 0.35)
+    for _ in range(26):  # furniture, outside the ring of cameras
+        azimuth = rng.uniform(0, 2 * np.pi)
+        distance = rng.uniform(1.2, 2.0)
+        center = distance * np.array([np.sin(azimuth), np.cos(azimuth)])
+        if abs(center[0]) < 0.4 and center[1] < 0:
+            continue  # behind the person
+        half = rng.uniform(0.05, 0.3, 2)
+        bottom, top = _ROOM_LOW_M[2], rng.uniform(-0.8, 0.9)
+        mesh = box(np.array([*(center - half), bottom]), np.array([*(center + half), top]))
+        mesh.apply_transform(
+            trimesh.transformations.rotation_matrix(rng.uniform(-0.5, 0.5), UP, [*center, 0])
+        )
+        add(mesh, paint(), tuple(rng.uniform(2, 40, 3)), rng.uniform(0.05, 0.5))
+    for _ in range(24):  # pictures, shelves and books on the walls
+        wall, sign = rng.integers(2), rng.choice([-1, 1])
+        center = np.array([rng.uniform(-1.8, 1.8), rng.uniform(-1.8, 1.8), rng.uniform(-0.9, 1.1)])
+        half = np.array([1, 1, 1.2]) * rng.uniform(0.05, 0.35)
+        center[wall], half[wall] = sign * 2.19, 0.02 + 0.1 * rng.random()
+        add(box(center - half, center + half), paint(), tuple(rng.uniform(2, 30, 3)), rng.uniform(0.1, 0.7))
+    for _ in range(9):  # things on the table
+        azimuth, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.26, 0.48)
+        size = rng.uniform(0.02, 0.07, 3) * [1, 1, 0.7]
+        center = np.array([1.3 * distance * np.sin(azimuth), distance * np.cos(azimuth), TABLE_Z_M + size[2]])
+        if rng.random() < 0.4:
+            thing = trimesh.creation.cylinder(size[0] * 0.6, 2 * size[2], sections=32)
+            thing.apply_translation(center)
+        else:
+            thing = box(center - size, center + size)
+            thing.apply_transform(trimesh.transformations.rotation_matrix(rng.uniform(0, 3), UP, center))
+        add(thing, paint(), tuple(rng.uniform(5, 60, 3)), rng.uniform(0.05, 0.4))
+
+    faces, vertices, count = [], [], 0
+    for mesh, *_ in parts:
+        faces.append(mesh.faces + count)
+        vertices.append(mesh.vertices)
+        count += len(mesh.vertices)
+
+    def per_face(column: int) -> np.ndarray:
+        return np.concatenate([np.tile(part[column], (len(part[0].faces), 1)) for part in parts])
+
+    everything = Mesh(np.concatenate(vertices), np.concatenate(faces))
+    return Room(everything, per_face(1), per_face(2), per_face(3)[:, 0], Noise(rng))
