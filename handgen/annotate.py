@@ -101,6 +101,7 @@ class _Job:
             self.config.detector,
             cameras=self.capture.rig.names,
             keypoints_path=Path(self.config.keypoints) if self.config.keypoints else None,
+            max_hands=1 if self.hands in SIDES else 2,
             side=self.hands if self.hands in SIDES else None,
         )
 
@@ -312,14 +313,8 @@ def _finish(job: _Job, subject: Subject, models: dict[str, str], seconds: float)
                 "accepted": len(good),
             }
         )
-    scale = (
-        "estimated"
-        if not job.capture.scale_known
-        else "given"
-        if job.config.metres_per_unit
-        else "calibrated"
-    )
-    factor = subject.metres_per_unit if scale == "estimated" else _known_scale(job.capture)
+    scale = job.capture.scale if job.capture.scale_known else "estimated"
+    factor = job.capture.metres_per_unit or subject.metres_per_unit
     notes = list(job.capture.notes)
     if scale == "estimated":
         notes.append(f"scale estimated from the hand: {factor:.6g} metres per calibration unit")
@@ -343,16 +338,6 @@ def _finish(job: _Job, subject: Subject, models: dict[str, str], seconds: float)
     )
     store.write_manifest(job.out, _manifest(job, subject, models, chunks, report))
     return report
-
-
-def _known_scale(capture: Capture) -> float:
-    """Metres per calibration unit, from a rig that is in metres already."""
-    for calibrated in capture.calibration.cameras:
-        if calibrated.name in capture.rig.names:
-            before = np.linalg.norm(calibrated.cam_from_world.translation)
-            if before > 1e-9:
-                return float(np.linalg.norm(capture.rig[calibrated.name].cam_from_world.translation) / before)
-    return capture.calibration.metres_per_unit or 1.0
 
 
 def _manifest(

@@ -16,7 +16,7 @@ from handgen.raster import mesh_mask
 
 Mask = UInt8[np.ndarray, "height width"]
 
-SOLVE_SIDE_PX = 192  # GrabCut's cost grows with the area; its edge is refined at full size
+SOLVE_SIDE_PX = 128  # GrabCut's cost grows with the area; its edge is refined at full size
 _REACH_SHARE = 0.06  # of the hand's extent: how far the mask may lie outside the projected mesh
 _CORE_SHARE = 0.02  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
 _GRABCUT_ITERATIONS = 2

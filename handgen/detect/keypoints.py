@@ -113,12 +113,7 @@ def _read_one(file: Path, camera: str, side: str | None) -> ByFrame:
 
 def _read_jsonl(path: Path, cameras: tuple[str, ...]) -> dict[str, ByFrame]:
     by_camera: dict[str, ByFrame] = {camera: {} for camera in cameras}
-    for record in read_detections(path):
-        if record.camera not in by_camera:
-            raise HandgenError(
-                f"{path}: frame {record.frame}: no camera is called {record.camera!r}; "
-                f"expected {', '.join(cameras)}"
-            )
+    for record in read_detections(path, cameras):
         detection = Detection(record.keypoints_px, record.confidence, record.right)
         by_camera[record.camera].setdefault(record.frame, []).append(detection)
     return by_camera

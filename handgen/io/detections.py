@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +59,11 @@ def write_detections(path: Path, records: Iterable[DetectionRecord]) -> int:
     return count
 
 
-def read_detections(path: Path) -> Iterator[DetectionRecord]:
-    """The detections of a JSONL file, line by line; HandgenError naming the line that does not fit."""
+def read_detections(path: Path, cameras: Collection[str] | None = None) -> Iterator[DetectionRecord]:
+    """The detections of a JSONL file, line by line; HandgenError naming the line that does not fit.
+
+    cameras: the names that may occur; any if None.
+    """
     try:
         with path.open("rb") as stream:
             number = 0
@@ -75,6 +78,10 @@ def read_detections(path: Path) -> Iterator[DetectionRecord]:
                     continue
                 document = loads(line, where)
                 validate(document, SCHEMA, where)
+                if cameras is not None and document["camera"] not in cameras:
+                    raise HandgenError(
+                        f"{where}: no camera is called {document['camera']!r}; expected {', '.join(cameras)}"
+                    )
                 yield DetectionRecord(
                     camera=document["camera"],
                     frame=int(document["frame"]),

@@ -25,6 +25,7 @@ from handgen.simulate.tracing import Mesh, PixelRays, Tracer
 _SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
 _OCCLUSION_REACH_M = 0.12
 _SHININESS = 26.0
+_STEP_M = 0.008  # a larger change of depth between neighbouring pixels is an edge
 _SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 
@@ -100,7 +101,7 @@ class Moment:
         rows, columns = np.nonzero(covered)
         if not len(rows):
             return View(light, hand)
-        color, face = self._trace(rays.origin, rays.at(rows, columns))
+        color, face, distance = self._trace(rays.origin, rays.at(rows, columns))
         found = face >= 0
         light[rows[found], columns[found]] = color[found]
         label = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
@@ -109,13 +110,13 @@ class Moment:
         shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
         shown[rows[found], columns[found]] = self.body.part[face[found]] + 3 * self.body.owner[face[found]]
         depth = np.zeros(light.shape[:2], np.float32)
-        depth[rows[found], columns[found]] = self._depth(camera, face[found])
-        edge = (_local_range(shown.astype(np.float32)) > 0) | (_local_range(depth) > 0.006)
+        depth[rows, columns] = distance
+        edge = (_local_range(shown.astype(np.float32)) > 0) | (_local_range(depth) > _STEP_M)
         soften = edge[rows, columns]
         total = np.zeros((int(soften.sum()), 3))
         behind = background[rows[soften], columns[soften]]
         for offset in _SUBPIXELS:
-            color, face = self._trace(rays.origin, rays.at(rows[soften], columns[soften], offset))
+            color, face, _ = self._trace(rays.origin, rays.at(rows[soften], columns[soften], offset))
             total += np.where((face >= 0)[:, None], color, behind)
         light[rows[soften], columns[soften]] = total / len(_SUBPIXELS)
         return View(light, hand)
@@ -127,13 +128,8 @@ class Moment:
         usable = (depth > MIN_DEPTH_M) & (np.abs(points[:, :2]) < _WIDEST_SLOPE * depth[:, None]).all(1)
         return mesh_mask(np.where(usable[:, None], pixels, np.nan), self.body.faces, camera.size_px)
 
-    def _depth(self, camera: Camera, face: np.ndarray) -> np.ndarray:
-        """Of the faces' centres, metres: good enough to tell one finger from the next."""
-        centers = self.vertices[self.body.faces[face]].mean(1)
-        return camera.cam_from_world.apply(centers)[:, 2]
-
-    def _trace(self, origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Linear light (n, 3) along rays of unit direction, and the faces they hit, -1 for none."""
+    def _trace(self, origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of rays of unit direction: linear light (n, 3), the face each hits, -1 for none, and how far, metres."""
         hits = self.tracer.first(origin, directions)
         a, b, c = self.body.faces[hits.face].T
         u, v, w = hits.barycentric.T[..., None]
@@ -146,7 +142,7 @@ class Moment:
             1e-9
         )
         color = color + (cosine.clip(0) ** _SHININESS * shine)[:, None] * self.lighting.key
-        return color, np.where(hits.found, hits.face, -1)
+        return color, np.where(hits.found, hits.face, -1), hits.distance
 
 
 def _local_range(values: np.ndarray) -> np.ndarray:

@@ -83,7 +83,7 @@ def joint_axes(
 
 
 def joint_limits_rad() -> np.ndarray:
-    """Ranges (15, 3, 2): joint, (flexion, abduction, twist), (least, greatest)."""
+    """Ranges (15, 3, 2) from the rest pose: joint, (flexion, abduction, twist), (least, greatest)."""
     limits = np.zeros((15, 3, 2))
     for finger in FINGERS:
         table = THUMB_LIMITS_DEG if finger == "thumb" else FINGER_LIMITS_DEG

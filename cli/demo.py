@@ -1,0 +1,91 @@
+"""`handgen demo`: the whole job on a capture that handgen renders itself."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")
+@click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs; progress goes to standard error."
+)
+def demo(out: Path, workers: int | None, as_json: bool) -> None:
+    r"""Render a small capture, annotate it, make training shards of it: all in OUT, in minutes.
+
+    \b
+    OUT/capture             4 cameras x 24 frames of a moving hand, rendered
+    OUT/annotations         what `handgen annotate` made of it: from the pixels, never from the truth
+    OUT/shards              what `handgen synthesize` made of that: WebDataset tars
+    OUT/contact_sheet.png   some of the samples, keypoints drawn
+
+    Needs no cameras, no licensed files, and no network but for the two keypoint networks, if `handgen models fetch`
+    has not been run. A demo that was interrupted goes on where it stopped.
+    """
+    from handgen import annotate, simulate, view
+    from handgen.config import AnnotateConfig, SimulateConfig, SynthesizeConfig
+    from handgen.detect import networks
+    from handgen.errors import HandgenError
+    from handgen.io.images import write_png
+    from handgen.io.schema import dumps
+    from handgen.synthesize import stage as synthesize
+
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    capture, annotations, shards = out / "capture", out / "annotations", out / "shards"
+    sheet = out / "contact_sheet.png"
+    try:
+        for name in networks.NETWORKS:
+            networks.locate(name)
+    except HandgenError:
+        say(f"0. fetching the two keypoint networks (from {networks.WHEEL_REQUIREMENT}, by pip; once)")
+        networks.fetch()
+    say(f"1. rendering a capture: {capture}")
+    simulated = simulate.run(capture, SimulateConfig(workers=workers))
+    say(
+        f"   {simulated.cameras} cameras x {simulated.frames} frames "
+        f"({simulated.seconds:.0f} s, {simulated.views_per_s:.1f} views/s)"
+    )
+    say(f"2. annotating it from its pixels: {annotations}")
+    # `simulate` also wrote the truth, beside the videos. It is not passed on, and `annotate` does not look for it.
+    annotated = annotate.run(capture, annotations, AnnotateConfig(workers=workers))
+    accepted, found = sum(annotated.accepted.values()), sum(annotated.records.values())
+    say(
+        f"   {accepted} of {found} hands accepted in {annotated.frames} frames, "
+        f"reprojection {_shown(annotated.reprojection_px, '.1f')} px, mask IoU {_shown(annotated.mask_iou, '.2f')} "
+        f"({annotated.seconds:.0f} s)"
+    )
+    say(f"3. synthesizing training samples on made-up backgrounds: {shards}")
+    synthesized = synthesize.run(annotations, shards, None, SynthesizeConfig(workers=workers))
+    say(
+        f"   {synthesized.samples} samples in {synthesized.shards} shards "
+        f"({synthesized.seconds:.0f} s, {synthesized.samples_per_s:.0f} samples/s)"
+    )
+    write_png(sheet, view.contact_sheet(view.read_sheet(shards, 48), columns=8))
+    seconds = time.perf_counter() - began
+    if as_json:
+        document = {
+            "seconds": round(seconds, 2),
+            "contact_sheet": str(sheet),
+            "simulate": simulated.to_json(),
+            "annotate": annotated.to_json(),
+            "synthesize": synthesized.to_json(),
+        }
+        click.echo(dumps(document, indent=True), nl=False)
+        return
+    say(f"4. look at {sheet}")
+    say(f"Done in {seconds:.0f} s. What to do next:")
+    say(f"   handgen inspect {shards}                      what the shards hold")
+    say(f"   from handgen.data import load_shards; load_shards({str(shards)!r})    train on them")
+    say("   handgen inspect CAPTURE; handgen annotate CAPTURE    your own cameras")
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
