@@ -23,9 +23,11 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     OUT/shards              what `handgen synthesize` made of that: WebDataset tars
     OUT/contact_sheet.png   some of the samples, keypoints drawn
 
-    Needs no cameras, no licensed files, and no network but for the two keypoint networks, if `handgen models fetch`
-    has not been run. A demo that was interrupted goes on where it stopped.
+    Needs no cameras and no licensed files; downloads the two keypoint networks if `handgen models fetch` has
+    not been run. A demo that was interrupted goes on where it stopped.
     """
+    from handgen.cli.console import progress_bars
+
     from handgen import annotate, simulate, view
     from handgen.config import AnnotateConfig, SimulateConfig, SynthesizeConfig
     from handgen.detect import networks
@@ -48,22 +50,25 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
         say(f"0. fetching the two keypoint networks (from {networks.WHEEL_REQUIREMENT}, by pip; once)")
         networks.fetch()
     say(f"1. rendering a capture: {capture}")
-    simulated = simulate.run(capture, SimulateConfig(workers=workers))
+    with progress_bars() as progress:
+        simulated = simulate.run(capture, SimulateConfig(workers=workers), progress)
     say(
         f"   {simulated.cameras} cameras x {simulated.frames} frames "
         f"({simulated.seconds:.0f} s, {simulated.views_per_s:.1f} views/s)"
     )
     say(f"2. annotating it from its pixels: {annotations}")
-    # `simulate` also wrote the truth, beside the videos. It is not passed on, and `annotate` does not look for it.
-    annotated = annotate.run(capture, annotations, AnnotateConfig(workers=workers))
+    # The truth lies in the capture, too: it is not passed on, and `annotate` does not look for it.
+    with progress_bars() as progress:
+        annotated = annotate.run(capture, annotations, AnnotateConfig(workers=workers), progress)
     accepted, found = sum(annotated.accepted.values()), sum(annotated.records.values())
     say(
         f"   {accepted} of {found} hands accepted in {annotated.frames} frames, "
-        f"reprojection {_shown(annotated.reprojection_px, '.1f')} px, mask IoU {_shown(annotated.mask_iou, '.2f')} "
-        f"({annotated.seconds:.0f} s)"
+        f"reprojection {_shown(annotated.reprojection_px, '.1f')} px, "
+        f"mask IoU {_shown(annotated.mask_iou, '.2f')} ({annotated.seconds:.0f} s)"
     )
     say(f"3. synthesizing training samples on made-up backgrounds: {shards}")
-    synthesized = synthesize.run(annotations, shards, None, SynthesizeConfig(workers=workers))
+    with progress_bars() as progress:
+        synthesized = synthesize.run(annotations, shards, None, SynthesizeConfig(workers=workers), progress)
     say(
         f"   {synthesized.samples} samples in {synthesized.shards} shards "
         f"({synthesized.seconds:.0f} s, {synthesized.samples_per_s:.0f} samples/s)"
@@ -80,11 +85,11 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
         }
         click.echo(dumps(document, indent=True), nl=False)
         return
-    say(f"4. look at {sheet}")
-    say(f"Done in {seconds:.0f} s. What to do next:")
-    say(f"   handgen inspect {shards}                      what the shards hold")
-    say(f"   from handgen.data import load_shards; load_shards({str(shards)!r})    train on them")
-    say("   handgen inspect CAPTURE; handgen annotate CAPTURE    your own cameras")
+    say(f"4. done in {seconds:.0f} s; look at {sheet}")
+    say("Next:")
+    say(f"  handgen inspect {shards}")
+    say(f"  handgen annotate {capture} --out {annotations} --preview 4     the fits, drawn on the views")
+    say("  handgen inspect CAPTURE; handgen annotate CAPTURE     with your own cameras")
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -63,19 +63,27 @@ def simulate(
 
     The same options give the same bytes. A run that was interrupted goes on where it stopped.
     """
+    from handgen.cli.console import print_summary, progress_bars
+
     from handgen import simulate as stage
     from handgen.io.schema import dumps
 
     if not all(64 <= side <= 4096 for side in size):
         raise click.BadParameter(f"{size[0]}x{size[1]} is not within 64 to 4096 px", param_hint="--size")
     config = SimulateConfig(views=views, frames=frames, size=size, seed=seed, hands=hands, workers=workers)
-    report = stage.run(out, config)
+    with progress_bars() as progress:
+        report = stage.run(out, config, progress)
     if as_json:
         click.echo(dumps(report.to_json(), indent=True), nl=False)
         return
-    click.echo(
-        f"{report.out}: {report.cameras} cameras x {report.frames} frames, hands: {', '.join(report.hands)} "
-        f"({report.seconds:.1f} s, {report.views_per_s:.1f} views/s)"
+    print_summary(
+        str(report.out),
+        [
+            ("frames", f"{report.frames} from {report.cameras} cameras"),
+            ("hands", ", ".join(report.hands)),
+            ("truth", f"{report.truth}, which annotate does not read"),
+            ("speed", f"{report.views_per_s:.1f} views/s, {report.seconds:.1f} s"),
+        ],
+        [],
+        [f"handgen annotate {report.out} --out {report.out / 'annotations'}"],
     )
-    click.echo(f"the truth: {report.truth} (annotate does not read it)")
-    click.echo(f"next: handgen annotate {report.out} --out {report.out}/annotations")

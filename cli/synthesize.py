@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +10,6 @@ import click
 from handgen.config import SynthesizeConfig
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from handgen.synthesize.stage import Report
 
 DEFAULTS = SynthesizeConfig()
@@ -55,9 +51,11 @@ def synthesize(
         )  # fmt: skip
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    from handgen.cli.console import progress_bars
+
     from handgen.synthesize import stage
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         report = stage.run(annotations, out, backgrounds, config, progress, overwrite)
     if preview:
         from handgen.io.images import write_png
@@ -72,50 +70,29 @@ def synthesize(
         _print_summary(report, preview)
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error; one line per phase where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def update(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
-
-        yield update
-
-
 def _print_summary(report: Report, preview: Path | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from handgen.cli.console import print_summary
 
     sides = ", ".join(f"{count} {side}" for side, count in report.sides.items())
-    kept = report.samples - report.written_samples
-    rows = [
+    facts = [
         ("samples", f"{report.samples} ({sides}), from {report.views} views"),
         ("shards", f"{report.shards}, {report.bytes / 1e6:.1f} MB"),
         ("speed", f"{report.samples_per_s:.0f} samples/s, {report.seconds:.1f} s"),
         ("backgrounds", f"{report.backgrounds} pictures" if report.backgrounds else "synthesized"),
     ]
-    if kept:
-        rows.insert(1, ("kept", f"{kept} samples of an earlier run, {report.written_samples} written now"))
-    if report.flip_note:
-        rows.append(("mirrored", f"none: {report.flip_note}"))
+    if kept := report.samples - report.written_samples:
+        facts.insert(1, ("kept", f"{kept} samples of an earlier run, {report.written_samples} written now"))
     if preview:
-        rows.append(("preview", str(preview)))
-    console = Console(highlight=False)
-    table = Table(box=None, show_header=False, pad_edge=False, title=str(report.out), title_justify="left")
-    for name, value in rows:
-        table.add_row(Text(name, style="dim"), Text(value))
-    console.print(table)
-    for name, reason in report.skipped_backgrounds:
-        console.print(Text(f"skipped background {name}: {reason}"))
-    click.echo(f"\nNext: handgen inspect {report.out}")
-    click.echo("      from handgen.data import load_shards")
-    click.echo(f'      dataset = load_shards("{report.out}", batch_size=32, shuffle=True)')
+        facts.append(("preview", str(preview)))
+    notes = [f"skipped background {name}: {reason}" for name, reason in report.skipped_backgrounds]
+    if report.flip_note:
+        notes.append(f"no sample is mirrored: {report.flip_note}")
+    print_summary(
+        str(report.out),
+        facts,
+        notes,
+        [
+            f"handgen inspect {report.out}",
+            f'from handgen.data import load_shards; load_shards("{report.out}", batch_size=32, shuffle=True)',
+        ],
+    )

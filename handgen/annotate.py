@@ -241,11 +241,10 @@ def _estimate_subject(job: _Job, detector: Detector, progress: Progress) -> Subj
                 f"{job.capture.path}: no hand was seen by two cameras, so the scale cannot be estimated from it; "
                 "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
             )
-        return Subject(np.zeros(10), 1.0, 0)
-    kinematics = [
-        kinematics_of(job.config.hand_model, side, detector.offsets_m, job.config.device) for side in picked
-    ]
-    return fit_subject(kinematics, rig, list(picked.values()), not job.capture.scale_known)
+        return Subject(np.zeros(10), 1.0, detector.offsets_m, 0)
+    return fit_subject(
+        job.config.hand_model, detector.offsets_m, rig, picked, not job.capture.scale_known, job.config.device
+    )
 
 
 # --- 3. fit
@@ -262,11 +261,10 @@ def _fit_all(job: _Job, subject: Subject, workers: int, progress: Progress) -> N
 
 def _fit_chunk(job: _Job, subject: Subject, index: int) -> int:
     frames = job.frames(index)
-    offsets_m = job.detector().offsets_m
     tracks = []
     rig = job.capture.rig.scaled(subject.metres_per_unit)
     for hand in _hands_of_chunk(job, job.capture.rig, index):
-        kinematics = kinematics_of(job.config.hand_model, hand.side, offsets_m, job.config.device)
+        kinematics = kinematics_of(job.config.hand_model, hand.side, subject.offsets_m, job.config.device)
         _, clusters = in_metres(job.capture.rig, list(hand.clusters.values()), subject.metres_per_unit)
         fitted = fit_poses(kinematics, rig, clusters, subject.betas)
         tracks.append(Track(hand.side, kinematics.model, tuple(hand.clusters), tuple(clusters), fitted))
@@ -374,7 +372,13 @@ def _manifest(
             for camera in job.capture.rig.scaled(subject.metres_per_unit)
         ],
         "hand_model": {"name": job.config.hand_model, "sha256": models},
-        "subjects": {SUBJECT: {"betas": subject.betas.tolist(), "frames": subject.frames}},
+        "subjects": {
+            SUBJECT: {
+                "betas": subject.betas.tolist(),
+                "detector_offsets_m": subject.offsets_m.tolist(),
+                "frames": subject.frames,
+            }
+        },
         "configuration": configuration,
         "chunks": list(chunks),
         "summary": summary,

@@ -119,6 +119,14 @@ def clusters_of_frame(rig: Rig, frame: int, detections: Sequence[Sequence[Detect
     return clusters
 
 
+def reclustered(rig: Rig, cluster: Cluster) -> Cluster:
+    """A cluster whose views have changed, triangulated again. Raises ValueError with fewer than two views."""
+    members = {camera: view for camera, view in enumerate(cluster.views) if view is not None}
+    if len(members) < 2:
+        raise ValueError(f"frame {cluster.frame}: a cluster needs two views, got {len(members)}")
+    return _cluster(rig, cluster.frame, members)
+
+
 def _chosen(views: list[list[View]], members: dict[int, int]) -> dict[int, View]:
     return {camera: views[camera][k] for camera, k in members.items()}
 

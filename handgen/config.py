@@ -18,7 +18,9 @@ class AnnotateConfig:
     metres_per_unit: float | str | None = None  # a number, "auto", or None: as the calibration says
     chunk_frames: int = 64
     min_views: int = 2  # a hand seen by fewer cannot be triangulated
-    max_error_share: float = 0.10  # median reprojection error a record may have, as a share of the hand's size in pixels
+    max_error_share: float = (
+        0.10  # median reprojection error a record may have, as a share of the hand's size in pixels
+    )
     min_mask_iou: float = 0.70  # overlap of segmented mask and projected mesh below which a view is rejected
     background: str = "auto"  # "green", "blue", "any", or "auto": look at the pixels around the hand
     device: str = "cpu"

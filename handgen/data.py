@@ -108,7 +108,7 @@ class ShardDataset(IterableDataset):
         by_sample = readers > len(paths)
         if by_sample and reader == 0:
             warnings.warn(
-                f"{self.root}: {readers} readers share {len(paths)} shards, so each reads all of them and uses "
+                f"{self.root}: {readers} readers share {len(paths)} shards: each reads all of them and uses "
                 "some samples; write more shards (--samples-per-shard), or use fewer DataLoader workers",
                 stacklevel=2,
             )

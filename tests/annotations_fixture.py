@@ -121,8 +121,9 @@ def write_annotations(
     color: tuple[int, int, int] = SKIN,
     flat: bool = False,
     seed: int = 0,
+    accept_all: bool = False,
 ) -> Path:
-    """Write annotations in which every view is accepted but the last of frame 0's first hand."""
+    """Write annotations in which every view is accepted but the last of frame 0's first hand, or all."""
     rng = np.random.default_rng(seed)
     rig = ring_cameras(cameras)
     chunks = []
@@ -140,7 +141,7 @@ def write_annotations(
                     width, height = np.ceil(pixels.max(0)).astype(int) + 21 - (left, top)
                     crop = camera.cropped(int(left), int(top), int(width), int(height))
                     cutouts.append((key, draw_hand(crop, hand, open_hand(side).faces, color, flat)))
-                    accepted = not (frame == 0 and side == sides[0] and i == cameras - 1)
+                    accepted = accept_all or not (frame == 0 and side == sides[0] and i == cameras - 1)
                     views.append(
                         ViewRecord(
                             camera=crop,

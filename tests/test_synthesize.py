@@ -335,6 +335,27 @@ def test_a_hand_behind_the_camera_is_refused(rng):
         draw_view(camera, behind, PLAIN, False, rng)
 
 
+def test_keypoints_that_the_capture_does_not_show_are_not_visible(tmp_path):
+    """A cutout that ends at the border of the capture's image: what lies beyond has no pixels."""
+    root = write_annotations(tmp_path, frames=1, cameras=1, sides=("right",), accept_all=True)
+    maker, views = maker_of(root, replace(PLAIN, hand_share=(0.5, 0.5), shift_share=0.0))
+    _, record, view = maker._look_up(views[0])
+    virtual = draw_view(view.camera, record.keypoints_world_m, PLAIN, False, np.random.default_rng(0))
+
+    def visible(camera: Camera) -> list[int]:
+        source = labels.Source("c", "open", maker.model_sha256, record, replace(view, camera=camera), BETAS)
+        return labels.sample_document(source, virtual, maker.rest_wrists["right"], "k", 0, [0, 0, 0], "b")[
+            "visible"
+        ]
+
+    assert sum(visible(view.camera)) == 21
+    width, height = view.camera.size_px
+    half = view.camera.cropped(0, 0, width // 2, height)
+    pixels, _ = view.camera.project(record.keypoints_world_m)
+    assert visible(half) == (pixels[:, 0] <= width // 2 - 0.5).astype(int).tolist()
+    assert 0 < sum(visible(half)) < 21
+
+
 def test_configuration_is_checked():
     for bad in (
         {"samples": 0},

@@ -29,7 +29,11 @@ class Detection:
             raise ValueError(
                 f"Detection: expected (21, 2) and (21,), got {self.keypoints_px.shape} and {self.confidence.shape}"
             )
-        if not (np.isfinite(self.keypoints_px).all() and np.isfinite(self.confidence).all() and 0 <= self.right <= 1):
+        if not (
+            np.isfinite(self.keypoints_px).all()
+            and np.isfinite(self.confidence).all()
+            and 0 <= self.right <= 1
+        ):
             raise ValueError("Detection: a value is not finite, or `right` is outside 0 to 1")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,15 +13,18 @@ from torch import Tensor
 from handgen.associate import Cluster
 from handgen.cameras import Rig
 from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.fit.residuals import Observations, PosePrior
+from handgen.fit.residuals import Observations, PosePrior, reprojection
 from handgen.fit.solve import Problem, solve_poses, solve_shared
 from handgen.fit.start import betas_from_lengths, rigid_lengths, start
-from handgen.hand.model import HandModel, HandPose
+from handgen.hand.layout import KEYPOINT_CARRIERS
+from handgen.hand.model import HandModel, HandPose, forward_kinematics
 from handgen.so3 import axis_angle_from_rotation
 
 # Detection errors repeat from frame to frame: this many frames count as one when betas are weighed against their prior.
 _FRAMES_PER_INDEPENDENT_ONE = 10
 _SCALE_ROUNDS = 2
+_OFFSET_ROUNDS = 3
+OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,15 @@ class FittedHands:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a person's hands have in common in all frames. metres_per_unit: of the rig that was given."""
+    """What a person's hands have in common in all frames.
+
+    metres_per_unit: of the rig that was given. offsets_m: (21, 3), the detector's offsets on this person, as
+    `detect.base.Detector.offsets_m`. frames: how many it was learnt from.
+    """
 
     betas: Float[np.ndarray, "10"]
     metres_per_unit: float
+    offsets_m: Float[np.ndarray, "21 3"]
     frames: int
 
 
@@ -90,50 +98,82 @@ def fit_poses(
 
 
 def fit_subject(
-    kinematics: Sequence[KeypointKinematics],
+    hand_model: str,
+    offsets_m: Float[np.ndarray, "21 3"],
     rig: Rig,
-    clusters: Sequence[Sequence[Cluster]],
+    clusters: Mapping[str, Sequence[Cluster]],
     estimate_scale: bool,
+    device: str = "cpu",
 ) -> Subject:
-    """Betas of one person from clusters of each side (one sequence per kinematics), and the scale of the world.
+    """Betas of one person from clusters of each side, the detector's offsets on this person, and the world's scale.
 
-    estimate_scale: the rig's unit is unknown; choose it so that the hand has the model's mean size.
+    Betas and offsets are the likeliest ones together: unit Gaussian betas, offsets within `OFFSET_SIGMA_M` of those
+    given. estimate_scale: the rig's unit is unknown; choose it so that the hand has the model's mean size.
     """
-    lengths = torch.cat([rigid_lengths(triangulated(found)) for found in clusters])
-    zero = torch.zeros(10, dtype=torch.float64)
-    mean_lengths = rigid_lengths(kinematics[0].rest(zero).cpu())
-    scale = float((mean_lengths / lengths.median(0).values).median()) if estimate_scale else 1.0
-    mean_size = float(rigid_lengths(kinematics[0].model.rest_keypoints(zero.to(kinematics[0].offsets))).sum())
-    betas = zero
-    for _ in range(_SCALE_ROUNDS if estimate_scale else 1):
-        betas = _shared_betas(kinematics, rig.scaled(scale), clusters, scale, lengths * scale)
-        if estimate_scale:
-            model = kinematics[0].model
-            size = float(rigid_lengths(model.rest_keypoints(betas.to(kinematics[0].offsets))).sum())
-            scale *= mean_size / size
+    lengths = torch.cat([rigid_lengths(triangulated(found)) for found in clusters.values()]).median(0).values
+    frames = sum(len(found) for found in clusters.values())
+    right = HandModel.load(hand_model, "right")
+    mean_size = _size(right, torch.zeros(10, dtype=right.dtype))
+    scale = 1.0
     if estimate_scale:
-        betas = _shared_betas(kinematics, rig.scaled(scale), clusters, scale, lengths * scale)
-    return Subject(betas.numpy(), scale, len(lengths))
+        seen = kinematics_of(hand_model, "right", offsets_m).rest(torch.zeros(10, dtype=right.dtype))
+        scale = float((rigid_lengths(seen) / lengths).median())
+    offsets = offsets_m
+    betas = torch.zeros(10, dtype=right.dtype)
+    for _ in range(_OFFSET_ROUNDS):
+        kinematics = {side: kinematics_of(hand_model, side, offsets, device) for side in clusters}
+        world = rig.scaled(scale)
+        problems, states = _shared_fit(kinematics, world, clusters, scale, lengths * scale)
+        betas = states[0].betas[0].cpu()
+        offsets = _likeliest_offsets(problems, states, offsets, offsets_m)
+        if estimate_scale:
+            scale *= mean_size / _size(right, betas)
+    return Subject(betas.numpy(), scale, offsets, frames)
 
 
-def _shared_betas(
-    kinematics: Sequence[KeypointKinematics],
+def _size(model: HandModel, betas: Float[Tensor, "10"]) -> float:
+    return float(rigid_lengths(model.rest_keypoints(betas)).sum())
+
+
+def _shared_fit(
+    kinematics: Mapping[str, KeypointKinematics],
     rig: Rig,
-    clusters: Sequence[Sequence[Cluster]],
+    clusters: Mapping[str, Sequence[Cluster]],
     scale: float,
-    lengths: Float[Tensor, "frames pairs"],
-) -> Float[Tensor, "10"]:
-    first = betas_from_lengths(kinematics[0], lengths.median(0).values.to(kinematics[0].offsets))
+    lengths: Float[Tensor, "pairs"],
+) -> tuple[list[Problem], list[HandState]]:
     problems, states = [], []
-    for side, found in zip(kinematics, clusters, strict=True):
-        observations = observations_of(rig, found, str(side.offsets.device))
-        problem = Problem(side, observations, PosePrior.of(side.model))
-        state, _ = solve_poses(problem, start(side, triangulated(found, scale).to(first), first), steps=6)
+    for side, found in clusters.items():
+        kin = kinematics[side]
+        first = betas_from_lengths(kin, lengths.to(kin.offsets))
+        problem = Problem(kin, observations_of(rig, found, str(kin.offsets.device)), PosePrior.of(kin.model))
+        state, _ = solve_poses(problem, start(kin, triangulated(found, scale).to(first), first), steps=6)
         problems.append(problem)
-        states.append(state)
-    weight = max(1.0, len(lengths) / _FRAMES_PER_INDEPENDENT_ONE)
-    solved = solve_shared(problems, states, betas_weight=weight)
-    return solved[0].betas[0].cpu()
+        states.append(state.with_betas(states[0].betas[0]) if states else state)
+    weight = max(1.0, sum(map(len, states)) / _FRAMES_PER_INDEPENDENT_ONE)
+    return problems, solve_shared(problems, states, betas_weight=weight)
+
+
+def _likeliest_offsets(
+    problems: Sequence[Problem],
+    states: Sequence[HandState],
+    offsets_m: Float[np.ndarray, "21 3"],
+    expected_m: Float[np.ndarray, "21 3"],
+) -> Float[np.ndarray, "21 3"]:
+    """One Gauss-Newton step on the offsets with poses and betas held, under their prior around `expected_m`."""
+    information = np.tile(np.eye(3), (21, 1, 1)) / OFFSET_SIGMA_M**2
+    gradient = (offsets_m - expected_m) / OFFSET_SIGMA_M**2
+    for problem, state in zip(problems, states, strict=True):
+        points = problem.kinematics.keypoints(state)
+        term = reprojection(problem.observations, points)
+        rest = problem.kinematics.model.rest_joints.expand(len(state), -1, -1)
+        rotations = forward_kinematics(state.rotations, rest)[0][:, list(KEYPOINT_CARRIERS)]
+        local = torch.einsum("nkab,nkac,nkcd->kbd", rotations, term.information, rotations)
+        pull = torch.einsum("nkab,nka->kb", rotations, term.gradient)
+        mirror = torch.tensor([1.0 if problem.kinematics.model.side == "right" else -1.0, 1.0, 1.0]).to(pull)
+        information += (local * mirror * mirror[:, None]).cpu().numpy() / _FRAMES_PER_INDEPENDENT_ONE
+        gradient += (pull * mirror).cpu().numpy() / _FRAMES_PER_INDEPENDENT_ONE
+    return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]
 
 
 def in_metres(rig: Rig, clusters: Sequence[Cluster], factor: float) -> tuple[Rig, list[Cluster]]:
@@ -144,13 +184,6 @@ def in_metres(rig: Rig, clusters: Sequence[Cluster], factor: float) -> tuple[Rig
 def poses_as_arrays(pose: HandPose) -> tuple[Float[np.ndarray, "n 48"], Float[np.ndarray, "n 3"]]:
     """Poses and translations as records hold them."""
     return pose.rotations.reshape(len(pose), 48).numpy(), pose.translation.numpy()
-
-
-def state_of(pose: HandPose) -> HandState:
-    """A solver's state of given poses."""
-    from handgen.so3 import rotation_from_axis_angle
-
-    return HandState(rotation_from_axis_angle(pose.rotations), pose.translation, pose.betas)
 
 
 def finite(fitted: FittedHands) -> Bool[np.ndarray, " n"]:

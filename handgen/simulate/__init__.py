@@ -1,4 +1,4 @@
-"""Captures with known truth, rendered on the CPU from the bundled open hand: `handgen.simulate.run(out, config)`."""
+"""Captures with known truth, rendered on the CPU from the open hand: `handgen.simulate.run(out, config)`."""
 
 from handgen.simulate.stage import Report, run
 

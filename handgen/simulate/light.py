@@ -84,7 +84,7 @@ def openness(
     reach_m: float,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " n"]:
-    """Which share of the surroundings, weighted by cosine, each point sees: ambient occlusion within `reach_m`."""
+    """Which share of the surroundings each point sees, by cosine: ambient occlusion within `reach_m`."""
     starts = points + normals * _START_M
     seen = np.zeros(len(points))
     for _ in range(_AMBIENT_RAYS):
@@ -101,4 +101,4 @@ def openness(
 def neighbourhood(face_sum: sparse.csr_matrix) -> sparse.csr_matrix:
     """The operator that replaces a vertex' value by a mean over the vertices around it."""
     shared = (face_sum @ face_sum.T).tocsr()
-    return sparse.diags(1 / np.asarray(shared.sum(1)).reshape(-1)) @ shared
+    return sparse.diags(1 / np.asarray(shared.sum(1)).reshape(-1).clip(1e-9)) @ shared

@@ -1,7 +1,7 @@
-"""What the simulated hands do: smooth ways through named poses, within joint limits, while the hand moves about.
+"""What the simulated hands do: smooth ways through named poses while the whole hand moves about.
 
-World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the middle of
-the ring of cameras at positive y.
+World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the
+middle of the ring of cameras at positive y.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _CURLED: Bend = (78, 88, 50)
 class NamedPose:
     """Anatomical angles of one pose, degrees.
 
-    index, middle, ring, pinky: flexion of knuckle and both hinges. spread: 1 fans the fingers out, 0 holds them
-    together. thumb_base: flexion, abduction, twist. thumb: flexion of its two outer joints.
+    index, middle, ring, pinky: flexion of knuckle and both hinges. spread: 1 fans the fingers out, 0 holds
+    them together. thumb_base: flexion, abduction, twist. thumb: flexion of its two outer joints.
     """
 
     index: Bend
@@ -81,7 +81,7 @@ def pose_angles_deg(pose: NamedPose) -> Float[np.ndarray, "15 3"]:
 def hand_pose(
     model: HandModel, angles_rad: Float[np.ndarray, "*batch 15 3"]
 ) -> Float[np.ndarray, "*batch 15 3"]:
-    """Axis-angle of joints 1 to 15 from anatomical angles, which are first brought within the joints' limits."""
+    """Axis-angle of joints 1 to 15 from anatomical angles, which are brought within their limits first."""
     limits = model.arrays.joint_limits_rad
     angles = np.clip(angles_rad, limits[..., 0], limits[..., 1])
     return np.einsum("...ja,jac->...jc", angles, model.arrays.joint_axes)
@@ -103,7 +103,7 @@ def simulate_motion(
     around: Float[np.ndarray, " 3"],
     rng: np.random.Generator,
 ) -> HandMotion:
-    """A hand that goes through poses in random order, each with its own variation, and turns and drifts around.
+    """A hand that goes through poses in random order, each a little varied, and turns and drifts around.
 
     around: the point that the palm moves about, metres.
     """

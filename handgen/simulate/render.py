@@ -1,8 +1,8 @@
 """One moment of a simulated capture, seen by its cameras.
 
-Light that does not depend on the viewer (soft shadow, ambient occlusion, its spread within the skin) is gathered once
-per frame at the vertices and shared by all cameras. A camera casts one ray per pixel of the hands, more along
-edges. Colours are linear light until `Sensor.develop`.
+Light that does not depend on the viewer (soft shadow, ambient occlusion, its spread within the skin) is
+gathered once per frame at the vertices and shared by all cameras. A camera casts one ray per pixel of the
+hands, more along edges. Colours are linear light until `Sensor.develop`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from handgen.raster import mesh_mask
 from handgen.simulate.light import Lighting, key_visibility, neighbourhood, openness
 from handgen.simulate.surface import CLOTH, HAND
 from handgen.simulate.texture import srgb_from_linear
-from handgen.simulate.tracing import Mesh, PixelRays, Tracer
+from handgen.simulate.tracing import SUBPIXELS, Mesh, PixelRays, Tracer, local_range
 
 _SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
 _OCCLUSION_REACH_M = 0.12
 _SHININESS = 26.0
 _STEP_M = 0.008  # a larger change of depth between neighbouring pixels is an edge
-_SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))
 _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 
 
@@ -34,7 +33,8 @@ _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 class Body:
     """What moves in the scene, but for where it is: the same in all frames.
 
-    albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it belongs to.
+    albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it
+    belongs to.
     """
 
     faces: Int[np.ndarray, "faces 3"]
@@ -61,8 +61,8 @@ class Body:
 class View:
     """What one camera sees of one moment.
 
-    light: linear. hand: (height, width) index of the hand that the pixel's centre shows, -1 elsewhere. Forearm, sleeve
-    and room are no hand.
+    light: linear. hand: (height, width) index of the hand that the pixel's centre shows, -1 elsewhere.
+    Forearm, sleeve and room are no hand.
     """
 
     light: Float[np.ndarray, "height width 3"]
@@ -111,14 +111,14 @@ class Moment:
         shown[rows[found], columns[found]] = self.body.part[face[found]] + 3 * self.body.owner[face[found]]
         depth = np.zeros(light.shape[:2], np.float32)
         depth[rows, columns] = distance
-        edge = (_local_range(shown.astype(np.float32)) > 0) | (_local_range(depth) > _STEP_M)
+        edge = (local_range(shown.astype(np.float32)) > 0) | (local_range(depth) > _STEP_M)
         soften = edge[rows, columns]
         total = np.zeros((int(soften.sum()), 3))
         behind = background[rows[soften], columns[soften]]
-        for offset in _SUBPIXELS:
+        for offset in SUBPIXELS:
             color, face, _ = self._trace(rays.origin, rays.at(rows[soften], columns[soften], offset))
             total += np.where((face >= 0)[:, None], color, behind)
-        light[rows[soften], columns[soften]] = total / len(_SUBPIXELS)
+        light[rows[soften], columns[soften]] = total / len(SUBPIXELS)
         return View(light, hand)
 
     def _silhouette(self, camera: Camera) -> UInt8[np.ndarray, "height width"]:
@@ -129,7 +129,7 @@ class Moment:
         return mesh_mask(np.where(usable[:, None], pixels, np.nan), self.body.faces, camera.size_px)
 
     def _trace(self, origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of rays of unit direction: linear light (n, 3), the face each hits, -1 for none, and how far, metres."""
+        """Of rays of unit direction: linear light (n, 3); the face each hits, or -1; how far, metres."""
         hits = self.tracer.first(origin, directions)
         a, b, c = self.body.faces[hits.face].T
         u, v, w = hits.barycentric.T[..., None]
@@ -145,17 +145,12 @@ class Moment:
         return color, np.where(hits.found, hits.face, -1), hits.distance
 
 
-def _local_range(values: np.ndarray) -> np.ndarray:
-    """Largest minus smallest value in each 3x3 neighbourhood."""
-    box = np.ones((3, 3), np.uint8)
-    return cv2.dilate(values, box) - cv2.erode(values, box)
-
-
 @dataclass(frozen=True)
 class Sensor:
     """From light to the pixels of one camera.
 
-    gain: exposure and white balance. blur_px: sigma. shot_noise, read_noise: variance per unit of light, and deviation.
+    gain: exposure and white balance. blur_px: sigma. shot_noise, read_noise: variance per unit of light,
+    and deviation.
     """
 
     gain: Float[np.ndarray, " 3"]

@@ -1,4 +1,4 @@
-"""Where a simulated capture takes place: the cameras, and a room with a table, things, pictures and the person."""
+"""Where a simulated capture takes place: the cameras, and a room with a table, things and the person."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from handgen.cameras import Camera, Rig
 from handgen.rigid import Rigid
 from handgen.simulate.light import Lighting, key_visibility, openness
 from handgen.simulate.texture import Noise, linear_from_srgb
-from handgen.simulate.tracing import Mesh, PixelRays, Tracer
+from handgen.simulate.tracing import SUBPIXELS, Hits, Mesh, PixelRays, Tracer, local_range
 
 TABLE_Z_M = -0.42
 _ROOM_LOW_M, _ROOM_HIGH_M = np.array([-2.2, -2.2, -1.15]), np.array([2.2, 2.2, 1.6])
@@ -38,7 +38,7 @@ def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_r
 
 
 def make_rig(views: int, size_px: tuple[int, int], rng: np.random.Generator, widen: float = 1.0) -> Rig:
-    """Cameras `cam_0`... on an arc in front of the hand at changing heights, 0.65 to 0.8 m away, mildly distorted.
+    """Cameras `cam_0`... on an arc in front of the hand at two heights, 0.65 to 0.8 m away.
 
     widen: above 1 for a larger volume: the cameras stand that much farther away.
     """
@@ -75,8 +75,8 @@ def make_rig(views: int, size_px: tuple[int, int], rng: np.random.Generator, wid
 class Room:
     """Everything that does not move.
 
-    albedo: linear, of each face. grain, contrast: features per metre along x, y and z, and the strength, of the
-    noise that the albedo is multiplied by.
+    albedo: linear, of each face. grain, contrast: features per metre along x, y and z, and the strength, of
+    the noise that the albedo is multiplied by.
     """
 
     mesh: Mesh
@@ -90,24 +90,39 @@ class Room:
     ) -> Float[np.ndarray, "height width 3"]:
         """The empty room in linear light."""
         width, height = camera.size_px
-        directions = rays.all()
         tracer = Tracer(self.mesh)
-        hits = tracer.first(camera.center_world, directions)
-        points = camera.center_world + hits.distance[:, None] * directions
-        normals = self.mesh.face_normals[hits.face]
+        directions = rays.all()
+        hits = tracer.first(rays.origin, directions)
         # Shadows and occlusion are soft: a quarter of the pixels is enough for them.
         every_other = np.arange(width * height).reshape(height, width)[::2, ::2].reshape(-1)
-        some, their_normals = points[every_other], normals[every_other]
-        seen = key_visibility(lighting, some, their_normals, tracer, rng)
-        open_sky = openness(some, their_normals, tracer, _OCCLUSION_REACH_M, rng)
-        shares = np.stack([seen, open_sky], -1).reshape((height + 1) // 2, (width + 1) // 2, 2)
-        shares = cv2.resize(cv2.GaussianBlur(shares, (0, 0), 1.0), (width, height), interpolation=cv2.INTER_LINEAR)
-        seen, open_sky = shares.reshape(-1, 2).T
+        points = rays.origin + hits.distance[every_other, None] * directions[every_other]
+        normals = self.mesh.face_normals[hits.face[every_other]]
+        seen = key_visibility(lighting, points, normals, tracer, rng)
+        open_sky = openness(points, normals, tracer, _OCCLUSION_REACH_M, rng)
+        coarse = np.stack([seen, open_sky], -1).reshape((height + 1) // 2, (width + 1) // 2, 2)
+        shares = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 1.0), (width, height)).reshape(-1, 2)
+
+        image = self._shade(rays.origin, directions, hits, shares, lighting).reshape(height, width, 3)
+        edges = local_range(hits.face.reshape(height, width).astype(np.float32)) > 0
+        rows, columns = np.nonzero(edges)
+        total = np.zeros((len(rows), 3))
+        for shift in SUBPIXELS:
+            directions = rays.at(rows, columns, shift)
+            hits = tracer.first(rays.origin, directions)
+            total += self._shade(rays.origin, directions, hits, shares[rows * width + columns], lighting)
+        image[rows, columns] = total / len(SUBPIXELS)
+        return image.astype(np.float32)
+
+    def _shade(
+        self, origin: np.ndarray, directions: np.ndarray, hits: Hits, shares: np.ndarray, lighting: Lighting
+    ) -> Float[np.ndarray, "n 3"]:
+        """Light from what rays hit; shares: (n, 2), of the key light and the surroundings seen there."""
+        points = origin + hits.distance[:, None] * directions
+        normals = self.mesh.face_normals[hits.face]
         cosine = (normals * lighting.towards_key(points)).sum(1).clip(0)
-        arriving = (cosine * seen)[:, None] * lighting.key + lighting.ambient(normals, open_sky)
+        arriving = (cosine * shares[:, 0])[:, None] * lighting.key + lighting.ambient(normals, shares[:, 1])
         pattern = 1 + self.contrast[hits.face] * self.noise.fractal(points * self.grain[hits.face], 4)
-        albedo = (self.albedo[hits.face] * pattern[:, None]).clip(0.01, 0.95)
-        return (albedo * arriving).astype(np.float32).reshape(height, width, 3)
+        return (self.albedo[hits.face] * pattern[:, None]).clip(0.01, 0.95) * arriving
 
 
 def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:

@@ -29,7 +29,8 @@ from handgen.simulate.surface import (
 )
 from handgen.simulate.tracing import PixelRays
 
-# What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers of another.
+# What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
+# of another.
 _RIG, _ROOM, _LIGHT, _SUBJECT, _MOTION, _SENSOR, _FRAME, _EMPTY = range(8)
 _APART_M = 0.13  # of two hands from the middle
 _ARM_RINGS, _ARM_SEGMENTS, _ARM_RADIUS_M = 14, 24, 0.05

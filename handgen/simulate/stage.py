@@ -5,8 +5,8 @@
     OUT/capture.json        which folder is which camera, which hands are in view; written last
     OUT/truth/              the truth, in the format of annotations; no stage but `evaluate` may read it
 
-The content of a chunk depends on the configuration and its index alone, not on the number of processes. A rerun
-skips the chunks that are complete.
+The content of a chunk depends on the configuration and its index alone, not on the number of processes. A
+rerun skips the chunks that are complete.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views t
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did. views: images in the capture; written_views: by this run, the rest was there already."""
+    """What a run did. views: images of the capture; written_views: by this run, the rest was there."""
 
     out: Path
     truth: Path
@@ -124,7 +124,10 @@ def _claim(out: Path, config: SimulateConfig) -> None:
         raise HandgenError(
             f"{out}: holds something that is no simulated capture; name an empty or new directory"
         )
-    marker.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        marker.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HandgenError(f"{out}: cannot be made ({error.strerror}); name another directory") from None
     write_json(marker, document)
 
 

@@ -1,8 +1,8 @@
 """The open hand's full-resolution surface, made smooth and dressed: what the simulator renders.
 
-The mesh is loop-subdivided once, at rest (Loop, "Smooth subdivision surfaces based on triangles", 1987); skinning
-weights and shape directions go through the same linear operator, so that posing it costs no more than skinning. The
-forearm runs into a sleeve, which is part of the same mesh and follows the wrist.
+The mesh is loop-subdivided once, at rest (Loop, "Smooth subdivision surfaces based on triangles", 1987);
+skinning weights and shape directions go through the same linear operator, so that posing it costs no more
+than skinning. The forearm runs into a sleeve, which is part of the same mesh and follows the wrist.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ HAND, ARM, CLOTH = 0, 1, 2  # what a face belongs to
 HAND_END_M = 0.025  # the hand's mask ends where the model's mesh does: this far behind the wrist
 ELBOW_M = 0.27  # from the wrist
 _SEGMENTS = 32
+_ARM_IN_SLEEVE_M = 0.012  # how far the forearm reaches into the sleeve
 
 # sRGB of the back of the hand, roughly the Monk scale's range.
 SKIN_TONES_SRGB = (
@@ -68,7 +69,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Outfit:
-    """What one person's two hands share: linear albedo of the skin and of the clothes, and where the cuff is."""
+    """What one person's two hands share: linear albedo of skin and clothes, and where the cuff is."""
 
     skin: Float[np.ndarray, " 3"]
     cloth: Float[np.ndarray, " 3"]
@@ -83,7 +84,7 @@ def make_outfit(rng: np.random.Generator) -> Outfit:
 
 
 def load_surface(model: HandModel, outfit: Outfit, rng: np.random.Generator) -> Surface:
-    """The bundled surface of `model`'s side, dressed; `rng` decides the skin's mottling and the sleeve's folds."""
+    """The bundled surface of `model`'s side, dressed; `rng` decides the mottling and the folds."""
     with np.load(io.BytesIO(surface_bytes(model.side)), allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}
     return dress(arrays, model, outfit, rng)
@@ -102,7 +103,9 @@ def dress(
     nail = np.clip(operator @ arrays["nail_mask"].astype(float).reshape(-1), 0, 1)
     albedo, gloss = _skin(vertices, model, nail, outfit.skin, rng)
     back = -_finger_direction(model)  # the forearm's side of x
-    part = np.where(back * vertices[faces, 0].mean(1) < HAND_END_M, HAND, ARM)
+    behind_wrist = back * vertices[faces, 0].mean(1)
+    faces = faces[behind_wrist < outfit.cuff_m + _ARM_IN_SLEEVE_M]
+    part = np.where(behind_wrist < HAND_END_M, HAND, ARM)[behind_wrist < outfit.cuff_m + _ARM_IN_SLEEVE_M]
     tube, sleeve_faces = _sleeve(vertices * [back, 1, 1], outfit.cuff_m, rng)
     tube *= [back, 1, 1]
     if back < 0:
@@ -132,7 +135,7 @@ def face_incidence(faces: Int[np.ndarray, "faces 3"], count: int) -> sparse.csr_
 
 
 def subdivision(faces: Int[np.ndarray, "faces 3"], count: int) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """One step of loop subdivision: the operator on vertex values (new, count), and the new faces (4 faces, 3)."""
+    """One step of loop subdivision: the operator on vertex values (new, count), and the new faces."""
     halves = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
     edges, edge_of_half = np.unique(halves, axis=0, return_inverse=True)
     edge_of_half = edge_of_half.reshape(-1)
@@ -229,7 +232,7 @@ def _sleeve(vertices: np.ndarray, cuff: float, rng: np.random.Generator) -> tupl
 
 
 def tube_faces(rings: int, segments: int) -> Int[np.ndarray, "faces 3"]:
-    """Faces of a tube of consecutive rings of vertices, seen from outside when the rings turn about their path."""
+    """Faces of a tube of rings of vertices, seen from outside when the rings turn about their path."""
     index = np.arange(rings * segments).reshape(rings, segments)
     a, b = index[:-1], np.roll(index, -1, 1)[:-1]
     c, d = index[1:], np.roll(index, -1, 1)[1:]

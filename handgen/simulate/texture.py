@@ -32,4 +32,7 @@ class Noise:
 
     def fractal(self, points: Float[np.ndarray, "n 3"], octaves: int = 3) -> Float[np.ndarray, " n"]:
         """Noise plus finer noise, each octave half as strong; values in about -1 to 1."""
-        return sum(0.5**k * self(points * 2.0**k + 7.3 * k) for k in range(octaves)) / 1.5
+        total = np.zeros(len(points))
+        for octave in range(octaves):
+            total += 0.5**octave * self(points * 2.0**octave + 7.3 * octave)
+        return total / 1.5

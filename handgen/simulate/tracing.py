@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
@@ -13,7 +14,13 @@ from scipy.interpolate import RectBivariateSpline
 
 from handgen.cameras import Camera
 
-_GRID_PX = 8
+_GRID_PX = 8  # between the points at which a lens is inverted
+SUBPIXELS = (
+    (-0.25, -0.25),
+    (0.25, -0.25),
+    (-0.25, 0.25),
+    (0.25, 0.25),
+)  # x, y; where edge pixels are sampled
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,8 @@ def _single(array: np.ndarray, like: np.ndarray) -> np.ndarray:
 class PixelRays:
     """The rays of one camera's (distorted) pixels, computed once.
 
-    origin: the optical centre, metres. The lens is inverted on a coarse grid and interpolated by cubic splines, which
-    for a polynomial lens is exact to far below a thousandth of a pixel.
+    origin: the optical centre, metres. The lens is inverted on a coarse grid and interpolated by cubic
+    splines, which for a polynomial lens is exact to far below a thousandth of a pixel.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -107,7 +114,7 @@ class PixelRays:
         columns: Int[np.ndarray, " n"],
         shift_px: tuple[float, float] = (0.0, 0.0),
     ) -> Float[np.ndarray, "n 3"]:
-        """Unit directions of some pixels, or of points `shift_px` (x, y, less than one pixel) away from them."""
+        """Unit directions of some pixels, or of points `shift_px` (x, y, below one pixel) from them."""
         direction = self._field[rows, columns]
         if any(shift_px):
             right = self._field[rows, columns + 1] - direction
@@ -118,3 +125,9 @@ class PixelRays:
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+
+
+def local_range(values: np.ndarray) -> np.ndarray:
+    """Largest minus smallest value in each 3x3 neighbourhood."""
+    box = np.ones((3, 3), np.uint8)
+    return cv2.dilate(values, box) - cv2.erode(values, box)

@@ -105,13 +105,14 @@ def sample_document(
     assert side in SIDES
     pose, translation = hand_in_camera(record, source.betas, rest_wrist, view)
     points = np.round(view.points_cam(record.keypoints_world_m), 7)
-    pixels, visible = view.camera.project_cam(points)
+    pixels, in_sample = view.camera.project_cam(points)
+    _, in_cutout = source.view.camera.project(record.keypoints_world_m)
     return {
         "key": key,
         "side": side,
         "keypoints_2d": np.round(pixels, 4).tolist(),
         "keypoints_3d": points.tolist(),
-        "visible": visible.astype(int).tolist(),
+        "visible": (in_sample & in_cutout).astype(int).tolist(),
         "hand": {
             "model": source.model,
             "model_sha256": source.model_sha256[side],

@@ -90,6 +90,11 @@ def _maker(job: Job) -> SampleMaker:
     return SampleMaker(job)
 
 
+def release() -> None:
+    """Forget what this process keeps of a run, whose files may change before the next."""
+    _maker.cache_clear()
+
+
 class SampleMaker:
     """Makes samples. Each depends on the job and its place alone."""
 

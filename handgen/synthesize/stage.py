@@ -16,10 +16,11 @@ from jaxtyping import Int
 from handgen import __version__
 from handgen.config import SynthesizeConfig
 from handgen.engines.local import default_workers, map_units
+from handgen.errors import HandgenError
 from handgen.io import shards
 from handgen.io.annotations import MANIFEST, Annotations
 from handgen.synthesize.backgrounds import Backgrounds, FolderScan, SynthesizedBackgrounds, scan_folder
-from handgen.synthesize.sample import Job, ShardUnit, make_shard
+from handgen.synthesize.sample import Job, ShardUnit, make_shard, release
 from handgen.synthesize.views import HandModels, load_models, order_views, usable_views
 
 Progress = Callable[[str, int, int], None]
@@ -93,7 +94,6 @@ def run(
         scan = scan_folder(backgrounds, samples, config.seed, report("looking at backgrounds"))
         source = scan.backgrounds
 
-    shards.claim_directory(out, _run_document(annotations, models, config, samples, scan), overwrite)
     job = Job(
         annotations=annotations_path,
         out=out,
@@ -103,18 +103,27 @@ def run(
         model_sha256=tuple((side, arrays.sha256) for side, arrays in models.arrays.items()),
         flips=models.flips,
     )
-    units = _units(views, samples, config)
-    workers = _workers(config, out, -(-samples // config.shard_size(samples)))
     done, written, results = 0, 0, {}
     step = report("writing samples")
-    step(0, samples)
-    for result in map_units(partial(make_shard, job), units, workers):
-        results[result.index] = result.description
-        done += result.description["samples"]
-        written += result.description["samples"] * result.written
-        step(done, samples)
-    described = [results[index] for index in sorted(results)]
-    shards.write_manifest(out, _manifest(annotations, models, config, samples, described, backgrounds, scan))
+    try:
+        shards.claim_directory(out, _run_document(annotations, models, config, samples, scan), overwrite)
+        workers = _workers(config, out, -(-samples // config.shard_size(samples)))
+        step(0, samples)
+        for result in map_units(partial(make_shard, job), _units(views, samples, config), workers):
+            results[result.index] = result.description
+            done += result.description["samples"]
+            written += result.description["samples"] * result.written
+            step(done, samples)
+        described = [results[index] for index in sorted(results)]
+        shards.write_manifest(
+            out, _manifest(annotations, models, config, samples, described, backgrounds, scan)
+        )
+    except OSError as error:
+        raise HandgenError(
+            f"{error.filename or out}: {error.strerror}; what is finished is kept: run again to go on"
+        ) from None
+    finally:
+        release()
     return Report(
         out=out,
         samples=samples,

@@ -15,7 +15,7 @@ from handgen.io.annotations import Annotations, HandRecord
 from handgen.synthesize.labels import sides_mirror
 from handgen.synthesize.virtual_camera import in_front
 
-MODEL_TOLERANCE_M = 1e-4
+MODEL_TOLERANCE_M = 5e-5
 _ORDER = 0x71  # sets this generator's seeds apart from those of samples
 
 
