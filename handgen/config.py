@@ -8,24 +8,46 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """What `annotate` may be told. Distances in pixels are of the full image unless they say otherwise."""
+    """Options of `annotate`. Everything but `workers`, `device` and `preview` decides the annotations.
+
+    detector: "mediapipe" or "keypoints". keypoints: the file or folder that the latter reads.
+    hands: which are in view, "left", "right" or "both"; None: as the capture says, else both.
+    hand_model: "open", or the path of an .npz in MANO's format with {side} in it.
+    calibration: a file or folder, or None to look for it in the capture.
+    metres_per_unit: a number, "auto" (so that the hand has mean size), or None: as the calibration says.
+    chunk_frames: frames per unit of work; the detector's tracking starts anew in each.
+    min_views: a hand seen in fewer is not triangulated.
+    max_error_share: largest median distance between fit and detection, as a share of the hand's extent in the image;
+    beyond it a view, or a record by the median of its views, is rejected.
+    min_mask_iou: smallest overlap of segmented mask and projected mesh of an accepted view.
+    background: "green", "blue", "any", or "auto" to look at the pixels around the hand.
+    device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
+    """
 
     detector: str = "mediapipe"
-    keypoints: str | None = None  # file or folder that the `keypoints` detector reads
-    hands: str | None = None  # "left", "right" or "both"; None: as the capture says, else both
+    keypoints: str | None = None
+    hands: str | None = None
     hand_model: str = "open"
     calibration: str | None = None
-    metres_per_unit: float | str | None = None  # a number, "auto", or None: as the calibration says
+    metres_per_unit: float | str | None = None
     chunk_frames: int = 64
-    min_views: int = 2  # a hand seen by fewer cannot be triangulated
-    max_error_share: float = (
-        0.10  # median reprojection error a record may have, as a share of the hand's size in pixels
-    )
-    min_mask_iou: float = 0.70  # overlap of segmented mask and projected mesh below which a view is rejected
-    background: str = "auto"  # "green", "blue", "any", or "auto": look at the pixels around the hand
+    min_views: int = 2
+    max_error_share: float = 0.08
+    min_mask_iou: float = 0.70
+    background: str = "auto"
     device: str = "cpu"
-    workers: int | None = None  # processes; None: one per core
-    preview: int = 0  # overlay pictures to write
+    workers: int | None = None
+    preview: int = 0
+
+    def __post_init__(self) -> None:
+        if self.hands not in (None, "left", "right", "both"):
+            raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
+        if self.background not in ("auto", "green", "blue", "any"):
+            raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
+        if self.chunk_frames < 1 or self.min_views < 2 or self.preview < 0:
+            raise ValueError("chunk_frames must be at least 1, min_views at least 2, preview at least 0")
+        if not 0 < self.max_error_share <= 1 or not 0 <= self.min_mask_iou <= 1:
+            raise ValueError("max_error_share and min_mask_iou must be shares between 0 and 1")
 
 
 @dataclass(frozen=True)

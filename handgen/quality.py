@@ -76,7 +76,7 @@ def view_reasons(
         reasons.append(LEAVES_IMAGE)
     if visible_share < _MIN_VISIBLE_SHARE:
         reasons.append(HIDDEN)
-    if error is not None and error.share > 2 * config.max_error_share:
+    if error is not None and error.share > config.max_error_share:
         reasons.append(VIEW_REPROJECTION)
     if mask_iou < config.min_mask_iou:
         reasons.append(MASK)

@@ -61,8 +61,8 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
                 yield future.result()
     except BrokenProcessPool:
         raise HandgenError(
-            "a worker process died, perhaps for want of memory; what was finished is kept: "
-            "run the same command again, with fewer --workers if it happens again"
+            "a worker process died, perhaps for want of memory; what was finished is kept: run it again, "
+            "with fewer --workers if it repeats (a script needs `if __name__ == '__main__':` around its call)"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -47,7 +47,7 @@ def make_rig(views: int, size_px: tuple[int, int], rng: np.random.Generator, wid
     cameras = []
     for i in range(views):
         azimuth = np.radians((i - (views - 1) / 2) * step_deg + rng.uniform(-4, 4))
-        elevation = np.radians((16.0, 40.0)[i % 2] + rng.uniform(-4, 4))
+        elevation = np.radians((14.0, 34.0)[i % 2] + rng.uniform(-4, 4))
         distance_m = rng.uniform(0.65, 0.78) * widen
         direction = [
             np.sin(azimuth) * np.cos(elevation),

@@ -142,7 +142,7 @@ def make_scene(config: SimulateConfig) -> Scene:
     sensors = tuple(make_sensor(_generator(config, _SENSOR, i)) for i in range(config.views))
     return Scene(
         config=config,
-        rig=make_rig(config.views, config.size, _generator(config, _RIG), 1.3 if len(sides) > 1 else 1.0),
+        rig=make_rig(config.views, config.size, _generator(config, _RIG), 1.18 if len(sides) > 1 else 1.0),
         lighting=make_lighting(_generator(config, _LIGHT)),
         room=make_room(_generator(config, _ROOM), outfit.cloth),
         sensors=sensors,

@@ -1,0 +1,152 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import look_at
+
+from handgen.errors import HandgenError
+from handgen.io import annotations as store
+from handgen.io.annotations import Annotations, Cutout, HandRecord, ViewRecord
+from handgen.io.output import claim_output, kind_of
+
+
+def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
+    camera = look_at("cam0", np.array([0.3, 0.1, 0.5]), np.zeros(3)).ideal().cropped(100, 80, 64, 48)
+    view = ViewRecord(camera, f"{frame:08d}_right_00", (100, 80, 64, 48), rng.random((21, 3)).round(3), 1.25, 0.9, True)
+    missed = replace(view, cutout="other", detected_px=None, reprojection_px=None, accepted=False, reasons=("mask disagrees",))
+    hand = HandRecord(
+        frame, "right", "0", rng.normal(size=48).round(6), rng.normal(size=3).round(6),
+        rng.normal(size=(21, 3)).round(6), True, (), 1.25, 0.9, (view, missed),
+    )  # fmt: skip
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:30, 5:40] = 255
+    return hand, Cutout(np.full((48, 64, 3), (200, 30, 90), np.uint8), mask)
+
+
+def manifest(chunks=1):
+    return {
+        "kind": "annotations", "format_version": 1, "created_by": "a test",
+        "capture": {"path": "x", "frame_count": 4, "calibration_format": "handgen", "scale": "given", "metres_per_unit": 1.0},
+        "cameras": [], "hand_model": {"name": "open", "sha256": {}},
+        "subjects": {"0": {"betas": [0.5] * 10, "detector_offsets_m": np.zeros((21, 3)).tolist(), "frames": 4}},
+        "configuration": {}, "summary": {},
+        "chunks": [{"index": i, "first_frame": 0, "frames": 4, "records": 1, "accepted": 1} for i in range(chunks)],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def written(tmp_path, rng):
+    hand, cutout = record(rng)
+    store.write_chunk(tmp_path, 0, [hand], [(view.cutout, cutout) for view in hand.views])
+    store.write_manifest(tmp_path, manifest())
+    return tmp_path, hand, cutout
+
+
+def test_what_is_written_is_read(written):
+    root, hand, cutout = written
+    opened = Annotations(root)
+    ((chunk, found),) = list(opened)
+    assert chunk == 0 and found.accepted and found.views_detected == 1
+    for name in ("pose", "translation_m", "keypoints_world_m"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(hand, name))
+    for ours, theirs in zip(found.views, hand.views, strict=True):
+        np.testing.assert_array_equal(ours.camera.intrinsics, theirs.camera.intrinsics)
+        np.testing.assert_allclose(ours.camera.cam_from_world.as_matrix(), theirs.camera.cam_from_world.as_matrix())
+        assert (ours.box_px, ours.reasons, ours.cutout) == (theirs.box_px, theirs.reasons, theirs.cutout)
+    pixels = opened.cutout(0, found.views[0])
+    np.testing.assert_array_equal(pixels.mask, cutout.mask)
+    assert np.abs(pixels.image.astype(int) - cutout.image).max() <= 3  # JPEG of a flat colour
+    np.testing.assert_array_equal(opened.betas["0"], np.full(10, 0.5))
+
+
+def test_the_same_chunk_has_the_same_bytes(tmp_path, rng):
+    hand, cutout = record(rng)
+    for name in ("a", "b"):
+        store.write_chunk(tmp_path / name, 0, [hand], [(view.cutout, cutout) for view in hand.views])
+    for suffix in (".tar", ".jsonl"):
+        paths = [store.chunk_path(tmp_path / name, 0, suffix) for name in ("a", "b")]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_chunk_that_fails_halfway_is_absent(tmp_path, rng):
+    hand, cutout = record(rng)
+
+    def broken():
+        yield hand.views[0].cutout, cutout
+        raise RuntimeError("the disk went away")
+
+    with pytest.raises(RuntimeError):
+        store.write_chunk(tmp_path, 0, [hand], broken())
+    assert not list(tmp_path.rglob("*.jsonl")) and not list(tmp_path.rglob("*.tar"))
+
+
+def damaged(text: str, **changes) -> str:
+    return json.dumps(json.loads(text) | changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t[: len(t) // 2], "not valid JSON"),
+        (lambda t: damaged(t, side="both"), "side"),
+        (lambda t: damaged(t, pose=[0.0] * 47), "pose"),
+        (lambda t: damaged(t, extra=1), "extra"),
+        (lambda t: damaged(t, translation_m=[0, 0, None]), "translation_m"),
+    ],
+)
+def test_damaged_records_are_named(written, change, message):
+    path = store.chunk_path(written[0], 0, ".jsonl")
+    path.write_text(change(path.read_text()))
+    with pytest.raises(HandgenError, match=message) as error:
+        list(Annotations(written[0]))
+    assert f"{path}, line 1" in str(error.value)
+
+
+def test_a_camera_that_is_none_is_named(written):
+    path = store.chunk_path(written[0], 0, ".jsonl")
+    document = json.loads(path.read_text())
+    document["views"][0]["cam_from_world"] = np.diag([1, 1, -1, 1]).tolist()
+    path.write_text(json.dumps(document))
+    with pytest.raises(HandgenError, match="rotation is not orthonormal"):
+        list(Annotations(written[0]))
+
+
+def test_missing_pieces_are_named(written, tmp_path):
+    root, hand, _ = written
+    opened = Annotations(root)
+    with pytest.raises(HandgenError, match=r"no member other2\.jpg"):
+        opened.cutout(0, replace(hand.views[0], cutout="other2"))
+    with pytest.raises(HandgenError, match="its record says 32x48"):
+        opened.cutout(0, replace(hand.views[0], camera=hand.views[0].camera.cropped(0, 0, 32, 48)))
+    store.chunk_path(root, 0, ".jsonl").unlink()
+    with pytest.raises(HandgenError, match="run `handgen annotate` again"):
+        list(Annotations(root))
+    with pytest.raises(HandgenError, match=r"no manifest\.json"):
+        Annotations(tmp_path / "nothing")
+
+
+RUN = {"size": 224, "seed": 1}
+
+
+def test_an_output_directory_is_claimed_once(tmp_path):
+    out = tmp_path / "out"
+    claim_output(out, "annotations", RUN, ("chunks",), False)
+    assert kind_of(out) == "annotations"
+    (out / "chunks").mkdir()
+    claim_output(out, "annotations", RUN, ("chunks",), False)  # the same run goes on
+    assert (out / "chunks").exists()
+    with pytest.raises(HandgenError, match=r"size: 224 there, 256 now.*--overwrite"):
+        claim_output(out, "annotations", RUN | {"size": 256}, ("chunks",), False)
+    claim_output(out, "annotations", RUN | {"size": 256}, ("chunks",), True)
+    assert not (out / "chunks").exists()
+
+
+def test_an_output_directory_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(HandgenError, match="holds something other than annotations"):
+            claim_output(tmp_path, "annotations", RUN, ("*",), overwrite)
+    assert (tmp_path / "thesis.tex").exists()
+    with pytest.raises(HandgenError, match="is a file"):
+        claim_output(tmp_path / "thesis.tex", "annotations", RUN, (), False)

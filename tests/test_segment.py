@@ -1,0 +1,97 @@
+import cv2
+import numpy as np
+import pytest
+from conftest import look_at
+from test_fit import natural_poses
+
+from handgen.raster import mesh_mask
+from handgen.segment import Guides, forearm_mask, guides_of, iou, screen_color, segment
+
+SIZE = (240, 240)
+
+
+@pytest.fixture(scope="module")
+def scene(hand):
+    """A skin-coloured hand with forearm: vertices and keypoints in pixels of a 240 px crop, and its true mask."""
+    rng = np.random.default_rng(5)
+    posed = hand(natural_poses(hand, 1, rng))
+    center = posed.keypoints[0].mean(0).numpy()
+    camera = look_at("c", center + (0.0, 0.05, 0.6), center, focal=560, size_px=SIZE)
+    vertices, _ = camera.project(posed.vertices[0].numpy())
+    keypoints, _ = camera.project(posed.keypoints[0].numpy())
+    return vertices, keypoints, mesh_mask(vertices, hand.faces, SIZE)
+
+
+def painted(scene, background, rng, hand_shift=(0, 0)):
+    """An image of the hand and its forearm over `background`, with noise; the hand may lie off its mesh."""
+    _, keypoints, mask = scene
+    shifted = cv2.warpAffine(mask, np.float32([[1, 0, hand_shift[0]], [0, 1, hand_shift[1]]]), SIZE)
+    skin = cv2.bitwise_or(shifted, forearm_mask(keypoints[0], keypoints[9], 30, SIZE))
+    image = np.where(skin[..., None] > 0, np.array([205, 150, 125]), background).astype(float)
+    image = cv2.GaussianBlur(image, (0, 0), 0.7) + rng.normal(0, 5, image.shape)
+    return image.clip(0, 255).astype(np.uint8), shifted
+
+
+def guides(scene, hand, **options):
+    vertices, keypoints, _ = scene
+    return guides_of(vertices, hand.faces, keypoints[0], keypoints[9], SIZE, **options)
+
+
+def textured(rng):
+    coarse = rng.uniform(20, 130, (15, 15, 3))
+    return cv2.resize(coarse, SIZE, interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize(("background", "least"), [("screen", 0.93), ("texture", 0.90)])
+def test_the_mask_is_the_hand_without_its_forearm(scene, hand, rng, background, least):
+    colors = np.array([40, 200, 60]) if background == "screen" else textured(rng)
+    image, truth = painted(scene, np.broadcast_to(colors, (*SIZE, 3)), rng)
+    found = segment(image, guides(scene, hand), 150)
+    assert iou(found.mask, truth) > least  # a pixel of edge all around is 5 %
+    assert found.iou > least
+
+
+def test_the_mask_follows_the_pixels_where_the_mesh_is_off(scene, hand, rng):
+    image, truth = painted(scene, textured(rng), rng, hand_shift=(5, -3))
+    found = segment(image, guides(scene, hand), 150)
+    assert iou(found.mask, truth) > iou(scene[2], truth) + 0.05
+
+
+def test_a_hand_that_is_not_there_scores_low(scene, hand, rng):
+    image = textured(rng).clip(0, 255).astype(np.uint8)
+    image[:, :120] = (30, 160, 60)
+    found = segment(image, guides(scene, hand), 150, background="green")
+    assert found.iou < 0.7
+
+
+def test_a_nearer_hand_is_cut_out(scene, hand, rng):
+    image, _ = painted(scene, textured(rng), rng)
+    other = np.zeros(SIZE[::-1], np.uint8)
+    other[:, 120:] = 255
+    found = segment(image, guides(scene, hand, other=other, other_is_nearer=True), 150)
+    assert not found.mask[:, 120:].any()
+    assert found.mask[:, :120].any()
+    behind = segment(image, guides(scene, hand, other=other, other_is_nearer=False), 150)
+    assert behind.mask[:, 120:].any()
+
+
+def test_the_same_image_gives_the_same_mask(scene, hand, rng):
+    image, _ = painted(scene, textured(rng), rng)
+    first = segment(image, guides(scene, hand), 150).mask
+    cv2.setRNGSeed(77)
+    np.testing.assert_array_equal(segment(image, guides(scene, hand), 150).mask, first)
+
+
+@pytest.mark.parametrize(
+    ("color", "expected"), [((30, 180, 60), "green"), ((20, 60, 190), "blue"), ((120, 120, 120), None)]
+)
+def test_screens_are_recognised(color, expected):
+    image = np.tile(np.uint8(color), (50, 50, 1))
+    assert screen_color(image, np.full((50, 50), 255, np.uint8)) == expected
+
+
+def test_no_background_at_all_falls_back_to_the_mesh():
+    full = np.full((20, 20), 255, np.uint8)
+    none = np.zeros((20, 20), np.uint8)
+    found = segment(np.full((20, 20, 3), 90, np.uint8), Guides(full, none, none), 20, background="any")
+    assert found.iou == 1.0
