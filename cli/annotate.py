@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
 from handgen.cli.options import MetresPerUnit
+
 from handgen.config import AnnotateConfig
 
 if TYPE_CHECKING:
@@ -22,39 +22,31 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
     "capture", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[CAPTURE]"
 )
 @click.option("--out", type=DIRECTORY, help="Directory to write.  [default: CAPTURE/annotations]")
-@click.option(
-    "--calibration", type=click.Path(exists=True), metavar="FILE", help="Calibration, if not in the capture."
-)
+@click.option("--calibration", type=click.Path(exists=True), metavar="FILE", help="Calibration, if not in the capture.")
 @click.option("--metres-per-unit", type=MetresPerUnit(), metavar="X|auto",
               help="Metres in one unit of the calibration; auto: so that the hand has mean size.")  # fmt: skip
-@click.option(
-    "--hands", type=click.Choice(["left", "right", "both"]), help="Which hands are there.  [default: both]"
-)
+@click.option("--hands", type=click.Choice(["left", "right", "both"]), help="Which hands are there.  [default: both]")
 @click.option(
     "--detector", default=DEFAULTS.detector, show_default=True, help="mediapipe, or keypoints made elsewhere."
 )
-@click.option(
-    "--keypoints", type=click.Path(exists=True), metavar="PATH", help="What --detector keypoints reads."
-)
+@click.option("--keypoints", type=click.Path(exists=True), metavar="PATH", help="What --detector keypoints reads.")
 @click.option("--hand-model", default=DEFAULTS.hand_model, show_default=True,
               help="open, or an .npz in MANO's format with {side} in its path.")  # fmt: skip
 @click.option("--background", type=click.Choice(["auto", "green", "blue", "any"]), default=DEFAULTS.background,
               show_default=True, help="What is behind the hands: a screen to key, or anything.")  # fmt: skip
 @click.option("--max-error", "max_error_share", type=click.FloatRange(0, 1, min_open=True), show_default=True,
-              default=DEFAULTS.max_error_share, help="Largest reprojection error, as a share of the hand's size.")  # fmt: skip
-@click.option("--min-iou", "min_mask_iou", type=click.FloatRange(0, 1), default=DEFAULTS.min_mask_iou, show_default=True,
-              help="Smallest overlap of mask and mesh.")  # fmt: skip
+              default=DEFAULTS.max_error_share, help="Largest reprojection error, in hand sizes.")  # fmt: skip
+@click.option("--min-iou", "min_mask_iou", type=click.FloatRange(0, 1), default=DEFAULTS.min_mask_iou,
+              show_default=True, help="Smallest overlap of mask and mesh.")  # fmt: skip
 @click.option("--chunk-frames", type=click.IntRange(1, 4096), default=DEFAULTS.chunk_frames, show_default=True,
               help="Frames per unit of work.")  # fmt: skip
 @click.option("--device", default=DEFAULTS.device, show_default=True, help="Where to fit: cpu or cuda.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
-@click.option(
-    "--preview", type=click.IntRange(0), default=0, metavar="N", help="Write N overlay pictures to look at."
-)
+@click.option("--preview", type=click.IntRange(0), default=0, metavar="N", help="Write N overlay pictures to look at.")
 @click.option("--overwrite", is_flag=True, help="Replace annotations of a different run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def annotate(capture: Path, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
-    """Find, fit and cut out the hands in CAPTURE (default: this folder): nobody labels anything.
+    r"""Find, fit and cut out the hands in CAPTURE (default: this folder): nobody labels anything.
 
     \b
     handgen annotate my_capture --out annotations
@@ -63,9 +55,10 @@ def annotate(capture: Path, out: Path | None, overwrite: bool, as_json: bool, **
 
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
-    """  # noqa: D301
-    from handgen import annotate as stage
+    """
     from handgen.cli.console import progress_bars
+
+    from handgen import annotate as stage
 
     config = AnnotateConfig(**options)
     with progress_bars() as progress:

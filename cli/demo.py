@@ -11,9 +11,7 @@ import click
 @click.command()
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")
 @click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON for programs; progress goes to standard error."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs; progress goes to standard error.")
 def demo(out: Path, workers: int | None, as_json: bool) -> None:
     r"""Render a small capture, annotate it, make training shards of it: all in OUT, in minutes.
 

@@ -48,15 +48,11 @@ class HandgenGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(
-    cls=HandgenGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.group(cls=HandgenGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="handgen")
-@click.option(
-    "-v", "--verbose", count=True, help="Log what happens (-v) and details (-vv) to standard error."
-)
+@click.option("-v", "--verbose", count=True, help="Log what happens (-v) and details (-vv) to standard error.")
 def main(verbose: int) -> None:
-    """Training sets for hand-pose estimation from calibrated multi-camera video; nobody labels anything.
+    r"""Training sets for hand-pose estimation from calibrated multi-camera video; nobody labels anything.
 
     \b
     handgen demo OUT                                         try it: no cameras, no licensed files

@@ -13,9 +13,7 @@ class MetresPerUnit(click.ParamType):
 
     name = "metres"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | Literal["auto"]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Literal["auto"]:
         """The number or "auto"; anything else is wrong usage."""
         if value == "auto":
             return "auto"

@@ -17,9 +17,7 @@ class Size(click.ParamType):
 
     name = "WxH"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """(640, 480) of "640x480"; anything else is wrong usage."""
         found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value))
         if not found:
@@ -30,19 +28,11 @@ class Size(click.ParamType):
 
 @click.command()
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")
-@click.option(
-    "--views", type=click.IntRange(1, 64), default=_DEFAULT.views, show_default=True, help="Cameras."
-)
-@click.option(
-    "--frames", type=click.IntRange(1, 1_000_000), default=_DEFAULT.frames, show_default=True, help="Frames."
-)
-@click.option(
-    "--size", type=Size(), default="640x480", show_default=True, help="Image size, pixels, 64 to 4096."
-)
+@click.option("--views", type=click.IntRange(1, 64), default=_DEFAULT.views, show_default=True, help="Cameras.")
+@click.option("--frames", type=click.IntRange(1, 1_000_000), default=_DEFAULT.frames, show_default=True, help="Frames.")
+@click.option("--size", type=Size(), default="640x480", show_default=True, help="Image size, pixels, 64 to 4096.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=_DEFAULT.seed, show_default=True)
-@click.option(
-    "--hands", type=click.Choice(["right", "left", "both"]), default=_DEFAULT.hands, show_default=True
-)
+@click.option("--hands", type=click.Choice(["right", "left", "both"]), default=_DEFAULT.hands, show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def simulate(

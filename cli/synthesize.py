@@ -18,9 +18,7 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("annotations", type=DIRECTORY, default="annotations", required=False)
-@click.option(
-    "--backgrounds", type=DIRECTORY, help="Folder of pictures, searched recursively. [default: synthesized]"
-)
+@click.option("--backgrounds", type=DIRECTORY, help="Folder of pictures, searched recursively. [default: synthesized]")
 @click.option("--out", type=DIRECTORY, default="shards", show_default=True, help="Directory to write.")
 @click.option("--samples", type=click.IntRange(1), help="How many. [default: one per accepted view]")
 @click.option(
@@ -28,9 +26,7 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 )
 @click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True)
 @click.option("--split", default=DEFAULTS.split, show_default=True, help="First part of the shards' names.")
-@click.option(
-    "--samples-per-shard", type=click.IntRange(1, 100_000), help="[default: 1000, less for 8 shards or more]"
-)
+@click.option("--samples-per-shard", type=click.IntRange(1, 100_000), help="[default: 1000, less for 8 shards or more]")
 @click.option("--flip", type=click.FloatRange(0, 1), default=DEFAULTS.flip_probability, show_default=True,
               help="Probability of a mirrored sample.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Processes. [default: one per core]")

@@ -153,9 +153,7 @@ def _fingerprint(job: _Job, models: dict[str, str]) -> dict[str, Any]:
     return {
         "capture": str(job.capture.path.resolve()),
         "frames": job.capture.frame_count,
-        "cameras": {
-            c.name: [*c.size_px, *c.ideal_px_from_world.ravel(), *c.distortion] for c in job.capture.rig
-        },
+        "cameras": {c.name: [*c.size_px, *c.ideal_px_from_world.ravel(), *c.distortion] for c in job.capture.rig},
         "configuration": configuration | {"hands": job.hands},
         "hand_model": models,
     }
@@ -216,9 +214,7 @@ def _hands_of_chunk(job: _Job, rig: Rig, index: int) -> list[HandObservations]:
 
 def _estimate_subject(job: _Job, detector: Detector, progress: Progress) -> Subject:
     rig = job.capture.rig
-    chosen = np.unique(
-        np.linspace(0, job.chunk_count - 1, min(job.chunk_count, _SUBJECT_CHUNKS)).round().astype(int)
-    )
+    chosen = np.unique(np.linspace(0, job.chunk_count - 1, min(job.chunk_count, _SUBJECT_CHUNKS)).round().astype(int))
     good: dict[str, list[Cluster]] = {side: [] for side in SIDES}
     for done, index in enumerate(chosen.tolist()):
         progress("subject", done, len(chosen))
@@ -228,9 +224,7 @@ def _estimate_subject(job: _Job, detector: Detector, progress: Progress) -> Subj
     picked = {
         side: [
             found[i]
-            for i in np.unique(
-                np.linspace(0, len(found) - 1, min(len(found), _SUBJECT_FRAMES_PER_SIDE)).astype(int)
-            )
+            for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), _SUBJECT_FRAMES_PER_SIDE)).astype(int))
         ]
         for side, found in good.items()
         if found

@@ -1,8 +1,8 @@
 """Which detections in different views are the same hand, and which hand it is.
 
-Frame by frame, two-view triangulations that agree grow into clusters of at most one detection per view. Clusters are then
-linked from frame to frame by where they are, and each track votes on its side with the detections of all its frames, so
-that a wrong label in one view or a few frames makes no third hand.
+Frame by frame, two-view triangulations that agree grow into clusters of at most one detection per view. Clusters are
+then linked from frame to frame by where they are, and each track votes on its side with the detections of all its
+frames, so that a wrong label in one view or a few frames makes no third hand.
 """
 
 from __future__ import annotations
@@ -22,13 +22,9 @@ from handgen.triangulate import triangulate
 # Detector noise, as a share of the hand's extent in the image: what MediaPipe's keypoints differ by between views.
 NOISE_SHARE = 0.015
 MIN_NOISE_PX = 1.5
-_MATCH_SHARE = (
-    0.15  # two views agree if their mean reprojection error is below this share of the hand's extent
-)
+_MATCH_SHARE = 0.15  # two views agree if their mean reprojection error is below this share of the hand's extent
 _HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
-_MAX_STEP_SPANS = (
-    0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
-)
+_MAX_STEP_SPANS = 0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
 _MAX_GAP_FRAMES = 5
 _MIN_SIDE_MARGIN = 0.05  # a track whose vote is closer to even than this takes the side that is free
 
@@ -149,9 +145,7 @@ def _cluster(rig: Rig, frame: int, members: dict[int, View]) -> Cluster:
     extents = np.array([[extent_px(members[c].ideal_px)] for c in cameras])
     depths = np.einsum("va,pa->vp", projections[:, 2, :3], result.points_world) + projections[:, 2, 3:]
     share = float(np.median(result.error_px / extents)) if (depths > 0).all() else np.inf
-    return Cluster(
-        frame, tuple(members.get(camera) for camera in range(len(rig))), result.points_world, share
-    )
+    return Cluster(frame, tuple(members.get(camera) for camera in range(len(rig))), result.points_world, share)
 
 
 @dataclass(frozen=True)

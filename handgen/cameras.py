@@ -45,17 +45,11 @@ class Camera:
     def __post_init__(self) -> None:
         k = self.intrinsics
         if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
-            raise ValueError(
-                f"camera {self.name}: intrinsics must be a finite 3x3 matrix with positive focal lengths"
-            )
+            raise ValueError(f"camera {self.name}: intrinsics must be a finite 3x3 matrix with positive focal lengths")
         if np.abs(k[2] - (0, 0, 1)).max() > 1e-9 or abs(k[1, 0]) > 1e-9:
-            raise ValueError(
-                f"camera {self.name}: the intrinsics are not an upper triangular matrix ending in 0 0 1"
-            )
+            raise ValueError(f"camera {self.name}: the intrinsics are not an upper triangular matrix ending in 0 0 1")
         if self.lens not in DISTORTION_LENGTHS:
-            raise ValueError(
-                f"camera {self.name}: lens must be one of {list(DISTORTION_LENGTHS)}, got {self.lens!r}"
-            )
+            raise ValueError(f"camera {self.name}: lens must be one of {list(DISTORTION_LENGTHS)}, got {self.lens!r}")
         allowed = DISTORTION_LENGTHS[self.lens]
         if self.distortion.ndim != 1 or len(self.distortion) not in allowed:
             raise ValueError(
@@ -73,7 +67,7 @@ class Camera:
         return self.lens == "pinhole" and not self.distortion.any()
 
     @property
-    def center_world(self) -> Float[np.ndarray, "3"]:
+    def center_world(self) -> Float[np.ndarray, " 3"]:
         """The optical centre, metres."""
         return self.cam_from_world.inverse().translation
 
@@ -212,7 +206,7 @@ class Rig:
 
     def project(
         self, points_world: Float[np.ndarray, "*batch 3"]
-    ) -> tuple[Float[np.ndarray, "views *batch 2"], Bool[np.ndarray, "views *batch"]]:
+    ) -> tuple[Float[np.ndarray, "views *batch 2"], Bool[np.ndarray, "views *batch"]]:  # noqa: F821
         """Pixels in every camera, and which of them are in front of it and inside its image."""
         pixels, valid = zip(*(camera.project(points_world) for camera in self.cameras), strict=True)
         return np.stack(pixels), np.stack(valid)
@@ -228,9 +222,7 @@ class Rig:
             tuple(
                 replace(
                     camera,
-                    cam_from_world=Rigid(
-                        camera.cam_from_world.rotation, camera.cam_from_world.translation * factor
-                    ),
+                    cam_from_world=Rigid(camera.cam_from_world.rotation, camera.cam_from_world.translation * factor),
                 )
                 for camera in self.cameras
             )

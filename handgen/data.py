@@ -133,9 +133,7 @@ def decode_sample(path: Path, key: str, group: dict[str, bytes]) -> dict[str, An
     mask = images.decode_grey(group[shards.MASK], f"{where}.{shards.MASK}")
     width, height = document["camera"]["size_px"]
     if image.shape[:2] != (height, width) or mask.shape != (height, width):
-        raise HandgenError(
-            f"{where}: image or mask is not {width}x{height}, as its labels say; write it again"
-        )
+        raise HandgenError(f"{where}: image or mask is not {width}x{height}, as its labels say; write it again")
     hand = document["hand"]
     return {
         "key": key,

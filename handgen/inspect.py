@@ -210,9 +210,7 @@ def _camera_table(path: Path, cameras: Sequence[Mapping[str, Any]]) -> Table:
                 raise ValueError
             intrinsics = np.array(entry["intrinsics"], dtype=float)
             width, height = entry["size_px"]
-            camera = Camera(
-                str(entry["name"]), (width, height), intrinsics, cam_from_world=Rigid.from_matrix(matrix)
-            )
+            camera = Camera(str(entry["name"]), (width, height), intrinsics, cam_from_world=Rigid.from_matrix(matrix))
         except (KeyError, TypeError, ValueError, IndexError):
             raise HandgenError(
                 f"{path / MANIFEST}: camera {entry.get('name', '?')} is damaged; run `handgen annotate` again"

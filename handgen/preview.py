@@ -33,8 +33,7 @@ def write_previews(
     annotations = Annotations(out)
     frames = sorted({record.frame for _, record in annotations})
     chosen = [
-        frames[i]
-        for i in np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
+        frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
     ]
     model_name = annotations.manifest["hand_model"]["name"]
     models = {side: HandModel.load(model_name, side) for side in ("left", "right")}
@@ -70,9 +69,7 @@ def _draw(
         model = models[record.side]
         view = next((v for v in record.views if v.camera.name == camera.name), None)
         good = record.accepted and view is not None and view.accepted
-        vertices = (
-            model(single_pose(record.pose, record.translation_m, betas[record.subject])).vertices[0].numpy()
-        )
+        vertices = model(single_pose(record.pose, record.translation_m, betas[record.subject])).vertices[0].numpy()
         vertices_px, _ = camera.project(vertices)
         keypoints_px, visible = camera.project(record.keypoints_world_m)
         if view is None or not visible.any():

@@ -64,7 +64,7 @@ def record_reasons(
 
 
 def view_reasons(
-    inside: Bool[np.ndarray, "21"],
+    inside: Bool[np.ndarray, " 21"],
     error: ViewError | None,
     mask_iou: float,
     visible_share: float,

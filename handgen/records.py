@@ -22,9 +22,7 @@ from handgen.segment import Segmented, guides_of, segment
 
 Image = UInt8[np.ndarray, "height width 3"]
 
-_MARGIN = (
-    0.35  # of the hand's box, around it, so that the background's colours can be learnt and edges feathered
-)
+_MARGIN = 0.35  # of the hand's box, around it, so that the background's colours can be learnt and edges feathered
 _MAX_CUTOUT_PX = 1024  # a larger hand is stored smaller: no network sees more
 _MIN_CUTOUT_PX = 16
 
@@ -139,9 +137,7 @@ def _view(
     if other_vertices is not None and (camera.cam_from_world.apply(other_vertices)[:, 2] > MIN_DEPTH_M).all():
         other = mesh_mask(to_px(other_vertices), track.model.faces, target.size_px)
         nearer = bool(np.median(camera.cam_from_world.apply(other_vertices)[:, 2]) < np.median(depths))
-        visible_share = _visible_share(
-            mesh_mask(vertices_px, track.model.faces, target.size_px), other, nearer
-        )
+        visible_share = _visible_share(mesh_mask(vertices_px, track.model.faces, target.size_px), other, nearer)
     keypoints_px = to_px(track.fitted.keypoints[i])
     wrist_px, knuckle_px = keypoints_px[WRIST], keypoints_px[MIDDLE_MCP]
     guides = guides_of(vertices_px, track.model.faces, wrist_px, knuckle_px, target.size_px, other, nearer)
@@ -171,9 +167,7 @@ def _visible_share(hand: np.ndarray, other: np.ndarray, other_is_nearer: bool) -
     return 1.0 - hidden / max(cv2.countNonZero(hand), 1)
 
 
-def cutout_camera(
-    camera: Camera, vertices: Float[np.ndarray, "n 3"]
-) -> tuple[Camera, tuple[int, int, int, int]]:
+def cutout_camera(camera: Camera, vertices: Float[np.ndarray, "n 3"]) -> tuple[Camera, tuple[int, int, int, int]]:
     """The ideal camera of the crop around a hand, and its box (left, top, width, height) in the ideal image.
 
     It may reach outside the image. A fisheye's picture is too wide for one ideal image, so its crop gets a camera of
@@ -214,9 +208,7 @@ def cut(image: Image, camera: Camera, target: Camera, box: tuple[int, int, int, 
         rows = slice(max(top, 0), min(top + height, image.shape[0]))
         columns = slice(max(left, 0), min(left + width, image.shape[1]))
         if rows.start < rows.stop and columns.start < columns.stop:
-            crop[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[
-                rows, columns
-            ]
+            crop[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[rows, columns]
         return crop
     map_x, map_y = resampling_maps(target, camera)
     return cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)

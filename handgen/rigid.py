@@ -41,12 +41,11 @@ class Rigid:
     def __post_init__(self) -> None:
         if self.rotation.shape[-2:] != (3, 3) or self.translation.shape != self.rotation.shape[:-1]:
             raise ValueError(
-                f"Rigid: expected (*batch, 3, 3) and (*batch, 3), got {self.rotation.shape} and {self.translation.shape}"
+                f"Rigid: expected (*batch, 3, 3) and (*batch, 3), "
+                f"got {self.rotation.shape} and {self.translation.shape}"
             )
         if not is_rotation(self.rotation) or not np.isfinite(self.translation).all():
-            raise ValueError(
-                "Rigid: the rotation is not orthonormal with determinant +1, or a value is not finite"
-            )
+            raise ValueError("Rigid: the rotation is not orthonormal with determinant +1, or a value is not finite")
 
     @classmethod
     def identity(cls) -> Rigid:

@@ -1,4 +1,4 @@
-"""The hand's pixels in a crop: chroma key on green and blue screens, GrabCut elsewhere, both seeded by the projected mesh.
+"""The hand's pixels in a crop: chroma key on screens, GrabCut elsewhere, both guided by the projected mesh.
 
 The forearm is skin too, and so is the other hand: both are offered to the colour model as hand and cut off afterwards,
 the forearm where the mesh ends at the wrist, the other hand where its mesh is nearer.
@@ -37,7 +37,8 @@ class Segmented:
 class Guides:
     """What the fit knows of a crop, as masks of 0 and 255.
 
-    hand: the projected mesh. skin: forearm and other hand, like the hand in colour. hidden: where the other hand is nearer.
+    hand: the projected mesh. skin: forearm and other hand, like the hand in colour. hidden: where the other hand is
+    nearer.
     """
 
     hand: Mask
@@ -45,9 +46,7 @@ class Guides:
     hidden: Mask
 
 
-def forearm_mask(
-    wrist_px: np.ndarray, knuckle_px: np.ndarray, width_px: float, size_px: tuple[int, int]
-) -> Mask:
+def forearm_mask(wrist_px: np.ndarray, knuckle_px: np.ndarray, width_px: float, size_px: tuple[int, int]) -> Mask:
     """A band from the wrist away from the middle knuckle, as wide as a wrist."""
     mask = np.zeros(size_px[::-1], np.uint8)
     direction = wrist_px - knuckle_px
@@ -66,7 +65,7 @@ def _pixel(point: np.ndarray) -> tuple[int, int]:
 
 
 def screen_color(image: UInt8[np.ndarray, "height width 3"], around: Mask) -> str | None:
-    """ "green" or "blue" if most pixels of `around` are of that screen colour, else None."""
+    """The screen colour that most pixels of `around` have: "green", "blue", or None."""
     pixels = image[around > 0].astype(np.int16)
     if len(pixels) < 50:
         return None
@@ -83,17 +82,16 @@ def segment(
 ) -> Segmented:
     """The mask of the hand whose mesh projects to `guides.hand`.
 
-    extent_px: the hand's size in the crop. background: "green", "blue", "any" (GrabCut), or "auto" to look at the pixels.
+    extent_px: the hand's size in the crop. background: "green", "blue", "any" (GrabCut), or "auto" to look at the
+    pixels.
     """
     reach = _grown(guides.hand, _REACH_SHARE * extent_px)
     around = cv2.bitwise_not(
         cv2.bitwise_or(_grown(guides.hand, 0.15 * extent_px), _grown(guides.skin, 0.05 * extent_px))
     )
     screen = screen_color(image, around) if background == "auto" else background
-    if screen in ("green", "blue"):
-        found = _chroma_key(image, screen)
-    else:
-        found = _grabcut(image, guides, reach, extent_px)
+    keyed = screen in ("green", "blue")
+    found = _chroma_key(image, screen) if keyed else _grabcut(image, guides, reach, extent_px)
     allowed = cv2.bitwise_and(reach, cv2.bitwise_not(guides.hidden))
     mask = cv2.bitwise_and(found, allowed)
     # The forearm ends where the mesh does: beyond the wrist only pixels of the mesh itself stay.
@@ -125,10 +123,7 @@ def guides_of(
     hidden = np.zeros_like(hand)
     if other is not None:
         skin = cv2.bitwise_or(skin, other)
-        if other_is_nearer:
-            hidden = other
-        else:
-            hidden = cv2.bitwise_and(other, cv2.bitwise_not(hand))
+        hidden = other if other_is_nearer else cv2.bitwise_and(other, cv2.bitwise_not(hand))
     return Guides(hand, skin, hidden)
 
 
@@ -151,9 +146,7 @@ def _grabcut(image: np.ndarray, guides: Guides, reach: Mask, extent_px: float) -
     scale = min(1.0, SOLVE_SIDE_PX / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    hand, skin, near = (
-        cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in (guides.hand, guides.skin, reach)
-    )
+    hand, skin, near = (cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in (guides.hand, guides.skin, reach))
     core_px = max(1, round(_CORE_SHARE * extent_px * scale))
     core = cv2.erode(hand, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * core_px + 1,) * 2))
     labels = np.full(hand.shape, cv2.GC_BGD, np.uint8)
@@ -166,7 +159,8 @@ def _grabcut(image: np.ndarray, guides: Guides, reach: Mask, extent_px: float) -
         return guides.hand
     cv2.setRNGSeed(0)  # GrabCut seeds its colour clusters from OpenCV's only generator
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(small, labels, None, background, foreground, _GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    no_box = (0, 0, 0, 0)
+    cv2.grabCut(small, labels, no_box, background, foreground, _GRABCUT_ITERATIONS, cv2.GC_INIT_WITH_MASK)
     found = np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), np.float32(1), np.float32(0))
     if scale == 1.0:
         return (found * 255).astype(np.uint8)

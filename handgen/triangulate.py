@@ -1,8 +1,9 @@
 """Keypoints in several views -> points in the world: robust, batched, vectorised over points.
 
 Views hold *ideal* pixels (`Camera.undistort`). Method: iteratively reweighted linear triangulation with a redescending
-weight whose scale shrinks; points that end with fewer than two agreeing views are solved again from every pair of views,
-by consensus. The linear system is Hartley and Zisserman's ("Multiple View Geometry", 12.2) in its inhomogeneous form.
+weight whose scale shrinks; points that end with fewer than two agreeing views are solved again from every pair of
+views, by consensus. The linear system is Hartley and Zisserman's ("Multiple View Geometry", 12.2) in its
+inhomogeneous form.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _RIDGE = 1e-9  # keeps the 3x3 systems of points without views solvable
 class Triangulated:
     """Points in the world, metres, with which views agree and how far each view is off.
 
-    error_px: distance of the projection from the observation; NaN where there was none. inliers: views within the threshold.
-    valid: points on which at least two views agree.
+    error_px: distance of the projection from the observation; NaN where there was none. inliers: views within the
+    threshold. valid: points on which at least two views agree.
     """
 
     points_world: Float[np.ndarray, "points 3"]
@@ -81,9 +82,7 @@ def _solve(information: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.linalg.solve(total[:, :3, :3] + _RIDGE * np.eye(3), -total[:, :3, 3:])[..., 0]
 
 
-def _reprojection(
-    projections: np.ndarray, points: np.ndarray, pixels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _reprojection(projections: np.ndarray, points: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixel distances and depths, both (views, points)."""
     homogeneous = points @ np.swapaxes(projections[:, :, :3], 1, 2) + projections[:, None, :, 3]
     depth = homogeneous[..., 2]

@@ -189,13 +189,9 @@ def read_sheet(shards_dir: Path, count: int = 48) -> list[SheetSample]:
     """
     paths = sorted(shards_dir.glob("*.tar"))
     if not paths:
-        raise HandgenError(
-            f"{shards_dir}: no .tar shards; run `handgen synthesize ANNOTATIONS --out {shards_dir}`"
-        )
+        raise HandgenError(f"{shards_dir}: no .tar shards; run `handgen synthesize ANNOTATIONS --out {shards_dir}`")
     total = sum(1 for path in paths for name, _ in _members(path, ()) if name.endswith(".json"))
-    wanted = (
-        set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()) if total else set()
-    )
+    wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()) if total else set()
     samples: list[SheetSample] = []
     index = -1
     parts: dict[str, bytes] = {}
@@ -223,9 +219,7 @@ def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, bytes
                 file = tar.extractfile(member) if member.name.endswith(suffixes) else None
                 yield member.name, file.read() if file else b""
     except (OSError, tarfile.TarError) as error:
-        raise HandgenError(
-            f"{path}: not a readable shard ({error}); delete it and synthesize again"
-        ) from None
+        raise HandgenError(f"{path}: not a readable shard ({error}); delete it and synthesize again") from None
 
 
 def _sheet_sample(parts: dict[str, bytes], where: str, key: str) -> SheetSample:

@@ -2,9 +2,9 @@
 
     python scripts/bench_real.py [--json] [--keep FOLDER]
 
-Reads the captures from HANDGEN_CAPTURES (default ../shared/captures). There is no 3D truth: what is measured is coverage,
-reprojection against the detections, plausibility, and leave-one-view-out: person and poses fitted without a view,
-projected into it and compared with that view's own detections. Memory is the summed PSS of all processes.
+Reads the captures from HANDGEN_CAPTURES (default ../shared/captures). There is no 3D truth: what is measured is
+coverage, reprojection against the detections, plausibility, and leave-one-view-out: person and poses fitted without a
+view, projected into it and compared with that view's own detections. Memory is the summed PSS of all processes.
 """
 
 from __future__ import annotations
@@ -89,9 +89,7 @@ def bone_spread_mm(records: list[HandRecord]) -> float:
     children = [k for k, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0]
     parents = [KEYPOINT_PARENTS[k] for k in children]
     lengths = np.linalg.norm(keypoints[:, children] - keypoints[:, parents], axis=2)
-    joints_only = [
-        i for i, k in enumerate(children) if k % 4 != 0
-    ]  # tips are skin: they shift with pose correctives
+    joints_only = [i for i, k in enumerate(children) if k % 4 != 0]  # tips are skin: they shift with pose correctives
     return float(np.ptp(lengths[:, joints_only], axis=0).max() * 1e3)
 
 
@@ -99,9 +97,7 @@ def leave_one_out_px(capture_path: Path, out: Path) -> float:
     """Median distance between hands fitted without a view and that view's detections."""
     capture = load_capture(capture_path)
     rig = capture.rig
-    by_frame: dict[int, list[list[Detection]]] = {
-        f: [[] for _ in rig.names] for f in range(capture.frame_count)
-    }
+    by_frame: dict[int, list[list[Detection]]] = {f: [[] for _ in rig.names] for f in range(capture.frame_count)}
     for path in sorted((out / DETECTIONS).glob("*.jsonl")):
         for row in read_detections(path):
             by_frame[row.frame][rig.names.index(row.camera)].append(
@@ -128,9 +124,7 @@ def leave_one_out_px(capture_path: Path, out: Path) -> float:
 
 def drop(cluster: Cluster, view: int) -> Cluster:
     """The cluster without one view."""
-    return replace(
-        cluster, views=tuple(None if v == view else found for v, found in enumerate(cluster.views))
-    )
+    return replace(cluster, views=tuple(None if v == view else found for v, found in enumerate(cluster.views)))
 
 
 def compare(rig: Rig, view: int, keypoints: np.ndarray, truth: list[Cluster]) -> list[np.ndarray]:
@@ -146,10 +140,7 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
     peak = annotate(captures / DESK, desk, "--metres-per-unit", "auto", "--hands", "right", "--preview", "6")
     annotate(captures / ROOM, room, "--preview", "6")
     desk_records, room_records = accepted(desk), accepted(room)
-    palms = [
-        np.linalg.norm(r.keypoints_world_m[MIDDLE_MCP] - r.keypoints_world_m[WRIST]) * 1e3
-        for r in room_records
-    ]
+    palms = [np.linalg.norm(r.keypoints_world_m[MIDDLE_MCP] - r.keypoints_world_m[WRIST]) * 1e3 for r in room_records]
     return {
         "desk_frames": len({r.frame for r in desk_records}),
         "desk_reprojection_px": float(np.median([r.reprojection_px for r in desk_records])),
@@ -165,18 +156,14 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Annotate, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one flat JSON object instead of a table")
     parser.add_argument("--keep", type=Path, help="annotate into this folder and keep it, pictures included")
     options = parser.parse_args()
     default = Path(__file__).resolve().parents[2] / "shared" / "captures"
     captures = Path(os.environ.get("HANDGEN_CAPTURES", default))
     if not captures.is_dir():
-        raise SystemExit(
-            f"{captures}: no captures; set HANDGEN_CAPTURES to the folder that holds {DESK} and {ROOM}"
-        )
+        raise SystemExit(f"{captures}: no captures; set HANDGEN_CAPTURES to the folder that holds {DESK} and {ROOM}")
     with tempfile.TemporaryDirectory() as temporary:
         figures = measure(captures, options.keep or Path(temporary))
     if options.json:

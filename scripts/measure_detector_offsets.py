@@ -2,8 +2,9 @@
 
     python scripts/measure_detector_offsets.py [--out handgen/detect/mediapipe_offsets.json] [--captures 8]
 
-Every capture has its own subject, motion and room. Detections of all views are triangulated; the difference from the true
-keypoint, in the rest axes of the joint that carries it, is averaged over frames by the median. Left hands are mirrored.
+Every capture has its own subject, motion and room. Detections of all views are triangulated; the difference from the
+true keypoint, in the rest axes of the joint that carries it, is averaged over frames by the median. Left hands are
+mirrored.
 """
 
 from __future__ import annotations
@@ -37,9 +38,7 @@ def differences(capture_path: Path, detector_name: str) -> Iterator[np.ndarray]:
     detector = registry.create(detector_name, cameras=capture.rig.names, max_hands=1)
     views = [detector.start(name) for name in capture.rig.names]
     for frame, images in enumerate(capture.read()):
-        found = [
-            view.detect(image, frame) for view, image in zip(views, images, strict=True) if image is not None
-        ]
+        found = [view.detect(image, frame) for view, image in zip(views, images, strict=True) if image is not None]
         clusters = clusters_of_frame(capture.rig, frame, found)
         if not clusters or clusters[0].view_count < MIN_VIEWS or frame not in records:
             continue
@@ -56,9 +55,7 @@ def differences(capture_path: Path, detector_name: str) -> Iterator[np.ndarray]:
 
 def main() -> None:
     """Simulate, detect, average, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", default="mediapipe")
     parser.add_argument("--out", type=Path, default=Path("handgen/detect/mediapipe_offsets.json"))
     parser.add_argument("--captures", type=int, default=8)
@@ -70,9 +67,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "capture"
             side = "right" if seed % 2 == 0 else "left"
-            simulate(
-                path, SimulateConfig(views=options.views, frames=options.frames, seed=1000 + seed, hands=side)
-            )
+            simulate(path, SimulateConfig(views=options.views, frames=options.frames, seed=1000 + seed, hands=side))
             rows += differences(path, options.detector)
         print(f"capture {seed}: {len(rows)} frames so far", flush=True)
     offsets = np.nanmedian(np.stack(rows), axis=0)
@@ -81,9 +76,7 @@ def main() -> None:
         KEYPOINT_NAMES, offsets, np.nanmedian(np.linalg.norm(left, axis=2), 0), strict=True
     ):
         print(f"{name:11} {np.round(offset * 1e3, 1)} mm, then {spread * 1e3:.1f} mm left over")
-    source = (
-        f"scripts/measure_detector_offsets.py: {len(rows)} frames of {options.captures} simulated captures"
-    )
+    source = f"scripts/measure_detector_offsets.py: {len(rows)} frames of {options.captures} simulated captures"
     write_json(options.out, {"offsets_m": np.round(offsets, 5).tolist(), "source": source})
 
 

@@ -64,9 +64,7 @@ def pose(
     for finger, flexions in fingers.items():
         for joint, flexion in zip(FINGER_JOINTS[finger], flexions, strict=True):
             angles[joint - 1, 0] = flexion
-        angles[FINGER_JOINTS[finger][0] - 1, 1] = (
-            spread * {"index": 8, "middle": 0, "ring": -6, "pinky": -12}[finger]
-        )
+        angles[FINGER_JOINTS[finger][0] - 1, 1] = spread * {"index": 8, "middle": 0, "ring": -6, "pinky": -12}[finger]
     base, knuckle, hinge = (joint - 1 for joint in FINGER_JOINTS["thumb"])
     angles[base, : len(thumb[0])] = thumb[0]
     angles[knuckle, 0], angles[hinge, 0] = thumb[1:]
@@ -78,9 +76,7 @@ def pinch(hand: HandFiles) -> np.ndarray:
     mano = hand.mano
     bent = {"middle": (25, 25, 12), "ring": (20, 22, 10), "pinky": (15, 20, 10)}
     start = pose(bent | {"index": (45, 45, 25)}, ((15, 20, 8), 20, 20))
-    free = [(joint - 1, 0) for joint in FINGER_JOINTS["index"]] + [
-        (joint - 1, 0) for joint in FINGER_JOINTS["thumb"]
-    ]
+    free = [(joint - 1, 0) for joint in FINGER_JOINTS["index"]] + [(joint - 1, 0) for joint in FINGER_JOINTS["thumb"]]
     free += [(FINGER_JOINTS["thumb"][0] - 1, 1), (FINGER_JOINTS["thumb"][0] - 1, 2)]
     limits = np.array([mano["joint_limits_rad"][entry] for entry in free])
     points = {"vertices": mano["v_template"], "shapedirs": mano["shapedirs"], "weights": mano["weights"]}

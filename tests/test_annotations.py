@@ -14,7 +14,14 @@ from handgen.io.output import claim_output, kind_of
 def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
     camera = look_at("cam0", np.array([0.3, 0.1, 0.5]), np.zeros(3)).ideal().cropped(100, 80, 64, 48)
     view = ViewRecord(camera, f"{frame:08d}_right_00", (100, 80, 64, 48), rng.random((21, 3)).round(3), 1.25, 0.9, True)
-    missed = replace(view, cutout="other", detected_px=None, reprojection_px=None, accepted=False, reasons=("mask disagrees",))
+    missed = replace(
+        view,
+        cutout="other",
+        detected_px=None,
+        reprojection_px=None,
+        accepted=False,
+        reasons=("mask disagrees",),
+    )
     hand = HandRecord(
         frame, "right", "0", rng.normal(size=48).round(6), rng.normal(size=3).round(6),
         rng.normal(size=(21, 3)).round(6), True, (), 1.25, 0.9, (view, missed),
@@ -27,7 +34,9 @@ def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
 def manifest(chunks=1):
     return {
         "kind": "annotations", "format_version": 1, "created_by": "a test",
-        "capture": {"path": "x", "frame_count": 4, "calibration_format": "handgen", "scale": "given", "metres_per_unit": 1.0},
+        "capture": {
+            "path": "x", "frame_count": 4, "calibration_format": "h", "scale": "given", "metres_per_unit": 1.0,
+        },
         "cameras": [], "hand_model": {"name": "open", "sha256": {}},
         "subjects": {"0": {"betas": [0.5] * 10, "detector_offsets_m": np.zeros((21, 3)).tolist(), "frames": 4}},
         "configuration": {}, "summary": {},

@@ -247,9 +247,7 @@ def test_two_calibrations_are_ambiguous(tmp_path, lensed_rig):
     assert "mine.json" in text and "array.toml" in text and "--calibration" in text
 
 
-@pytest.mark.parametrize(
-    ("name", "content"), [("a.json", '{"cameras": ['), ("a.toml", "[cam_0"), ("a.toml", "\xff")]
-)
+@pytest.mark.parametrize(("name", "content"), [("a.json", '{"cameras": ['), ("a.toml", "[cam_0"), ("a.toml", "\xff")])
 def test_truncated_file_is_named(name, content, tmp_path):
     (tmp_path / name).write_bytes(content.encode("latin1"))
     assert str(tmp_path / name) in message_of(tmp_path)
@@ -392,9 +390,7 @@ def test_easymocap_nan_is_named(tmp_path, lensed_rig):
     text = (tmp_path / "extri.yml").read_text()
     start = text.index("T_cam1")
     first = text.index("[", start)
-    (tmp_path / "extri.yml").write_text(
-        text[: first + 1] + " .Nan, -.Inf, 1. ]\n" + text[text.index("]", first) + 1 :]
-    )
+    (tmp_path / "extri.yml").write_text(text[: first + 1] + " .Nan, -.Inf, 1. ]\n" + text[text.index("]", first) + 1 :])
     message = message_of(tmp_path)
     assert "cam1" in message and "not finite" in message
 

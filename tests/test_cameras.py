@@ -53,7 +53,9 @@ def test_points_behind_and_outside_are_invalid():
 
 
 def test_a_polynomial_that_turns_back_does_not_fold_far_points_into_the_image():
-    camera = Camera("cam", (1280, 720), np.array([[900.0, 0, 640], [0, 900, 360], [0, 0, 1]]), np.array([-0.35, 0, 0, 0]))
+    camera = Camera(
+        "cam", (1280, 720), np.array([[900.0, 0, 640], [0, 900, 360], [0, 0, 1]]), np.array([-0.35, 0, 0, 0])
+    )
     slope = 1.6  # beyond the turning point at 0.976 the image comes back to where 0.18 lies
     pixel, valid = camera.project_cam(np.array([slope, 0, 1.0]))
     assert camera.contains(pixel) and not valid
@@ -77,7 +79,10 @@ def test_resampling_maps_say_where_the_source_sees_a_target_pixel(lens):
     source = camera_with(lens)
     turn = np.array([[np.cos(0.1), 0, np.sin(0.1)], [0, 1, 0], [-np.sin(0.1), 0, np.cos(0.1)]])
     target = Camera(
-        "t", (120, 90), np.array([[800.0, 0, 60], [0, 800, 45], [0, 0, 1]]), cam_from_world=Rigid(turn, np.zeros(3))
+        "t",
+        (120, 90),
+        np.array([[800.0, 0, 60], [0, 800, 45], [0, 0, 1]]),
+        cam_from_world=Rigid(turn, np.zeros(3)),
     )
     map_x, map_y = resampling_maps(target, source)
     point = target.cam_from_world.inverse().apply(np.array([0.01, 0.02, 0.7]))

@@ -75,8 +75,7 @@ def make_capture(folder: Path, frames=(30, 30), names=None, suffix=".mp4", setti
 
 def seen(capture: Capture, start: int = 0, stop: int | None = None) -> list[tuple]:
     return [
-        tuple(None if image is None else identity(image) for image in images)
-        for images in capture.read(start, stop)
+        tuple(None if image is None else identity(image) for image in images) for images in capture.read(start, stop)
     ]
 
 
@@ -189,9 +188,7 @@ def test_timestamps_match_by_time_and_leave_gaps(tmp_path):
 
 def test_a_frame_can_serve_two_moments(tmp_path):
     make_capture(tmp_path, frames=(6, 6), settings=timestamp_settings(tolerance_s=0.1))
-    lines = ["camera,frame,time_s"] + [
-        f"cam{c},{i},{(i * 0.04, i * 0.08 + 0.01)[c]}" for c in (0, 1) for i in range(6)
-    ]
+    lines = ["camera,frame,time_s"] + [f"cam{c},{i},{(i * 0.04, i * 0.08 + 0.01)[c]}" for c in (0, 1) for i in range(6)]
     (tmp_path / "times.csv").write_text("\n".join(lines))
     assert [row[1] for row in seen(load_capture(tmp_path))] == [
         (1, 0),
@@ -316,15 +313,11 @@ def test_bad_capture_json(settings, expected, tmp_path):
 
 
 def test_capture_json_names_calibration_and_unit(tmp_path):
-    make_capture(
-        tmp_path, frames=(5, 5), settings={"calibration": "calibration.json", "metres_per_unit": 0.5}
-    )
+    make_capture(tmp_path, frames=(5, 5), settings={"calibration": "calibration.json", "metres_per_unit": 0.5})
     save_calibration(tmp_path / "other.json", small_rig("cam0", "cam1"))
     capture = load_capture(tmp_path)
     assert capture.scale == "given" and capture.metres_per_unit == 0.5
-    assert capture.rig.baselines_m()[0, 1] == pytest.approx(
-        0.5 * small_rig("cam0", "cam1").baselines_m()[0, 1]
-    )
+    assert capture.rig.baselines_m()[0, 1] == pytest.approx(0.5 * small_rig("cam0", "cam1").baselines_m()[0, 1])
 
 
 def test_unknown_unit(tmp_path):
@@ -366,9 +359,7 @@ def test_intrinsics_are_rescaled_when_the_aspect_agrees(tmp_path):
 
 
 def test_another_aspect_is_an_error_that_says_both(tmp_path):
-    text = message_of(
-        make_capture(tmp_path, frames=(5, 5), rig=small_rig("cam0", "cam1", size_px=(200, 100)))
-    )
+    text = message_of(make_capture(tmp_path, frames=(5, 5), rig=small_rig("cam0", "cam1", size_px=(200, 100))))
     assert "128x96" in text and "200x100" in text and "cam0.mp4" in text
 
 
@@ -381,9 +372,7 @@ def test_truncated_videos(suffix, tmp_path):
     assert f"cam1{suffix}" in text and "truncated or damaged" in text
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"), [(b"", "empty"), (b"#EXTM3U\nhttp://x/y.ts\n", "cannot be opened")]
-)
+@pytest.mark.parametrize(("content", "expected"), [(b"", "empty"), (b"#EXTM3U\nhttp://x/y.ts\n", "cannot be opened")])
 def test_files_that_are_no_videos(content, expected, tmp_path):
     make_capture(tmp_path, frames=(5, 5))
     (tmp_path / "cam1.mp4").write_bytes(content)

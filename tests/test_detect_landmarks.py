@@ -26,9 +26,7 @@ def open_hand(center=(300.0, 200.0), size=100.0, angle=0.0):
     return points @ np.array([[cos, -sin], [sin, cos]]).T + center
 
 
-@given(
-    REGIONS, st.lists(st.tuples(POSITIONS, POSITIONS), min_size=1, max_size=21), st.sampled_from([96, 224])
-)
+@given(REGIONS, st.lists(st.tuples(POSITIONS, POSITIONS), min_size=1, max_size=21), st.sampled_from([96, 224]))
 def test_crop_and_back_is_the_identity(region, points, crop_px):
     points_px = np.array(points)
     there = region.to_crop(points_px, crop_px)

@@ -35,9 +35,7 @@ class FakeWorld:
     def _palms(self, window):
         self.windows.append(window)
         left, top, right, bottom = window
-        points = np.array([hand.keypoints_px[[0, 5, 9, 13, 17, 1, 2]] for hand in self.hands]).reshape(
-            -1, 7, 2
-        )
+        points = np.array([hand.keypoints_px[[0, 5, 9, 13, 17, 1, 2]] for hand in self.hands]).reshape(-1, 7, 2)
         inside = ((points > (left, top)) & (points < (right, bottom))).all((1, 2))
         points = points[inside]
         return Palms(np.concatenate([points.min(1), points.max(1)], 1), points, np.full(len(points), 0.9))
@@ -115,9 +113,7 @@ def test_detect_near_finds_the_hand_and_nothing_else():
     assert view.detect_near(IMAGE, truth + 500) is None
     assert view.detect_near(IMAGE, np.full((21, 2), np.nan)) is None
     assert view.detect_near(IMAGE, open_hand((400, 330), size=300)) is None  # of another size
-    assert (
-        view.detect_near(IMAGE, truth + 18, right=0.0) is not None
-    )  # right 0.8 against 0: not surely the other
+    assert view.detect_near(IMAGE, truth + 18, right=0.0) is not None  # right 0.8 against 0: not surely the other
 
 
 def test_detect_near_prefers_no_hand_to_the_other_one():
@@ -185,9 +181,7 @@ def test_a_real_hand_is_found_as_a_right_one(detector, captures):
     turned = detector.start("cam0").detect(np.ascontiguousarray(images[0][::-1, ::-1]), 0)
     expected = np.array(images[0].shape[1::-1]) - 1 - runs[0][0][0].keypoints_px
     away_px = np.linalg.norm(turned[0].keypoints_px - expected, axis=1)
-    assert (
-        np.median(away_px) < 3.0
-    )  # regions turn with the hand; what is left is the palm network's first guess
+    assert np.median(away_px) < 3.0  # regions turn with the hand; what is left is the palm network's first guess
     near = detector.start("cam0").detect_near(images[1], runs[0][0][0].keypoints_px + 10, right=1.0)
     assert near is not None
     assert np.median(np.linalg.norm(near.keypoints_px - runs[0][1][0].keypoints_px, axis=1)) < 3.0

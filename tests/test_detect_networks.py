@@ -73,9 +73,7 @@ def test_a_downloaded_wheel_with_another_digest_is_refused(cache, pip):
     assert not cache.exists()
 
 
-@pytest.mark.parametrize(
-    "message", ["ERROR: no matching distribution\n\n", "/usr/bin/python3: No module named pip\n"]
-)
+@pytest.mark.parametrize("message", ["ERROR: no matching distribution\n\n", "/usr/bin/python3: No module named pip\n"])
 def test_a_failing_pip_is_quoted(cache, pip, message):
     pip(lambda folder: (1, "WARNING: first line\n" + message))
     with pytest.raises(HandgenError) as error:

@@ -72,17 +72,13 @@ def test_jacobian_is_the_slope_of_the_keypoints(random_model, rng):
         step[:, parameter] = 1e-6
         ahead, behind = kinematics.keypoints(state.moved(step)), kinematics.keypoints(state.moved(-step))
         slope = (ahead - behind) / 2e-6
-        torch.testing.assert_close(
-            jacobian[..., parameter], slope, atol=1e-8, rtol=0, msg=f"parameter {parameter}"
-        )
+        torch.testing.assert_close(jacobian[..., parameter], slope, atol=1e-8, rtol=0, msg=f"parameter {parameter}")
 
 
 def test_prior_gradient_is_the_slope_of_its_cost(random_model, rng):
     prior = PosePrior.of(random_model)
     rotations = state_of(natural_poses(random_model, 3, rng)).rotations
-    rotations[0, 1:] = rotation_from_axis_angle(
-        torch.as_tensor(rng.normal(0, 0.9, (15, 3)))
-    )  # beyond the limits
+    rotations[0, 1:] = rotation_from_axis_angle(torch.as_tensor(rng.normal(0, 0.9, (15, 3))))  # beyond the limits
     _, gradient = prior.normal_equations(rotations)
     for joint in (1, 7, 15):
         for axis in range(3):
@@ -132,9 +128,7 @@ def test_fit_recovers_the_pose_behind_noisy_pixels(hand, rig, rng):
     first = start(kinematics, triangulated(observations, 1.0), pose.betas[0])
     state, _ = solve_poses(Problem(kinematics, observations, PosePrior.of(hand)), first)
     error_mm = (kinematics.keypoints(state) - truth).norm(dim=-1) * 1e3
-    assert (
-        error_mm.mean() < 1.0
-    )  # 1 px at 0.7 m and 800 px focal is 0.9 mm; four views and the model halve it
+    assert error_mm.mean() < 1.0  # 1 px at 0.7 m and 800 px focal is 0.9 mm; four views and the model halve it
 
 
 def test_shared_betas_are_recovered_with_both_hands(hand, rng):
@@ -156,6 +150,4 @@ def test_shared_betas_are_recovered_with_both_hands(hand, rng):
 def test_log_inverts_exp_up_to_pi(rng):
     vectors = torch.as_tensor(rng.normal(size=(200, 3)))
     vectors = vectors / vectors.norm(dim=-1, keepdim=True) * torch.linspace(0, torch.pi - 1e-6, 200)[:, None]
-    torch.testing.assert_close(
-        axis_angle_from_rotation(rotation_from_axis_angle(vectors)), vectors, atol=1e-7, rtol=0
-    )
+    torch.testing.assert_close(axis_angle_from_rotation(rotation_from_axis_angle(vectors)), vectors, atol=1e-7, rtol=0)

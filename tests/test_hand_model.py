@@ -35,7 +35,12 @@ def as_smplx(arrays: assets.HandArrays) -> smplx.MANO:
         hands_mean=arrays.mean_pose,
     )
     return smplx.MANO(
-        ".", data_struct=data, is_rhand=arrays.side == "right", use_pca=False, flat_hand_mean=True, dtype=torch.float64
+        ".",
+        data_struct=data,
+        is_rhand=arrays.side == "right",
+        use_pca=False,
+        flat_hand_mean=True,
+        dtype=torch.float64,
     )
 
 
@@ -71,7 +76,9 @@ def test_a_left_hand_is_the_mirrored_right_hand(rng):
     right, left = (HandModel.load("open", side) for side in ("right", "left"))
     pose = random_pose(rng)
     mirrored = HandPose(
-        pose.rotations * torch.tensor([1.0, -1, -1]), pose.translation * torch.tensor([-1.0, 1, 1]), pose.betas
+        pose.rotations * torch.tensor([1.0, -1, -1]),
+        pose.translation * torch.tensor([-1.0, 1, 1]),
+        pose.betas,
     )
     difference = left(mirrored).keypoints - right(pose).keypoints * torch.tensor([-1.0, 1, 1])
     assert difference.abs().max() < 1e-6

@@ -41,8 +41,7 @@ def write_annotations(folder: Path) -> Path:
         "subjects": {"subject": {"betas": [0.0] * 10, "frames": 40}},
         "configuration": {},
         "chunks": [
-            {"index": i, "first_frame": 48 * i, "frames": 48, "records": 50, "accepted": 45 + i}
-            for i in (0, 1)
+            {"index": i, "first_frame": 48 * i, "frames": 48, "records": 50, "accepted": 45 + i} for i in (0, 1)
         ],
         "summary": {"median_reprojection_px": 2.345678, "rejected": {"views": 3, "iou": 5}},
     }
@@ -52,9 +51,7 @@ def write_annotations(folder: Path) -> Path:
 
 
 def write_shards(folder: Path) -> Path:
-    shards = [
-        {"name": f"train-00000{i}.tar", "samples": 100, "sha256": "cd" * 32, "bytes": 1000} for i in (0, 1)
-    ]
+    shards = [{"name": f"train-00000{i}.tar", "samples": 100, "sha256": "cd" * 32, "bytes": 1000} for i in (0, 1)]
     manifest = {
         "kind": "shards",
         "format_version": 1,
@@ -145,15 +142,11 @@ def test_shards(tmp_path):
 
 @pytest.mark.parametrize("kind", ["annotations", "shards"])
 def test_incomplete_manifests_are_described_as_far_as_they_go(kind, tmp_path):
-    (tmp_path / "manifest.json").write_text(
-        json.dumps({"kind": kind, "chunks": 3, "shards": [1], "capture": None})
-    )
+    (tmp_path / "manifest.json").write_text(json.dumps({"kind": kind, "chunks": 3, "shards": [1], "capture": None}))
     assert describe(tmp_path).kind == kind
 
 
-@pytest.mark.parametrize(
-    "manifest", ["[]", '{"kind": "other"}', '{"kind": "annotations", "cameras": [{"name": "a"}]}']
-)
+@pytest.mark.parametrize("manifest", ["[]", '{"kind": "other"}', '{"kind": "annotations", "cameras": [{"name": "a"}]}'])
 def test_foreign_or_damaged_manifests(manifest, tmp_path):
     (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(HandgenError, match=r"manifest\.json"):

@@ -223,9 +223,7 @@ def test_left_is_the_mirror_image_in_every_pose(right):
     mirror = np.array([-1, 1, 1])
     np.testing.assert_array_equal(left["v_template"], right["v_template"] * mirror)
     angles = np.random.default_rng(1).uniform(*right["joint_limits_rad"].transpose(2, 0, 1))
-    poses = [
-        posed(hand, rotations_from_angles(angles, hand["joint_axes"].astype(float))) for hand in (left, right)
-    ]
+    poses = [posed(hand, rotations_from_angles(angles, hand["joint_axes"].astype(float))) for hand in (left, right)]
     assert np.abs(poses[0] - poses[1] * mirror).max() < 1e-5
     again = mirror_hand(right)
     assert all(np.array_equal(again[key], left[key]) for key in left)

@@ -32,9 +32,7 @@ def test_rectangle_covers_exactly_its_pixel_centres():
 
 def test_disc_has_the_area_of_a_disc():
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-    vertices = np.concatenate(
-        [[[50.3, 49.8]], [50.3, 49.8] + 40 * np.stack([np.cos(angle), np.sin(angle)], 1)]
-    )
+    vertices = np.concatenate([[[50.3, 49.8]], [50.3, 49.8] + 40 * np.stack([np.cos(angle), np.sin(angle)], 1)])
     ring = np.arange(1, 201)
     faces = np.stack([np.zeros(200, int), ring, np.roll(ring, -1)], 1)
     mask = mesh_mask(vertices, faces, (100, 100))

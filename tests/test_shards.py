@@ -64,9 +64,7 @@ def test_every_accepted_view_is_used_as_often_as_the_others(made):
     for path in sorted(made.glob("*.tar")):
         for key, group in shards.read_groups(path):
             source = shards.read_document(path, key, group)
-            side = (
-                {"left": "right", "right": "left"}[source["side"]] if source["mirrored"] else source["side"]
-            )
+            side = {"left": "right", "right": "left"}[source["side"]] if source["mirrored"] else source["side"]
             view = (source["source"]["frame"], side, source["source"]["camera"])
             used[view] = used.get(view, 0) + 1
     assert len(used) == 11  # 3 frames, 2 hands, 2 cameras, less one that was rejected

@@ -158,9 +158,7 @@ def test_a_mirrored_sample_is_the_other_one_seen_in_a_mirror(flat_annotations):
 def test_no_flips_when_the_left_model_is_not_the_mirror_of_the_right(tmp_path, monkeypatch):
     root = write_annotations(tmp_path / "annotations", frames=1)
     monkeypatch.setattr("handgen.synthesize.views.sides_mirror", lambda right, left: False)
-    report = stage.run(
-        root, tmp_path / "shards", None, replace(PLAIN, flip_probability=1.0, samples=4, workers=1)
-    )
+    report = stage.run(root, tmp_path / "shards", None, replace(PLAIN, flip_probability=1.0, samples=4, workers=1))
     assert "mirror" in report.flip_note
     assert shards.read_manifest(tmp_path / "shards")["flips"] is False
     right, left = open_hand("right").arrays, open_hand("left").arrays
@@ -184,9 +182,7 @@ def test_edges_carry_no_colour_of_the_old_background(rng):
         view = draw_view(camera, hand.keypoints[0].numpy(), config, False, rng)
         image, mask = composite(cutout, grey, view.sample_px_from_cutout_px, 0.0, rng)
         image = image.astype(int)
-        greenness = image[..., 1] - np.maximum(
-            image[..., 0], image[..., 2]
-        )  # skin is red, the ground is grey
+        greenness = image[..., 1] - np.maximum(image[..., 0], image[..., 2])  # skin is red, the ground is grey
         assert greenness.max() <= 8, factor
         assert mask.any()
     assert GREEN[1] - max(GREEN[0], GREEN[2]) > 100  # what a halo would show
@@ -233,9 +229,7 @@ def test_augmentation_is_reproducible_leaves_pixels_in_place_and_draws_independe
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != image).any() for a in first)
     kinds = {type(t).__name__ for t in pipeline.transforms}
-    assert not any(
-        issubclass(type(t), __import__("albumentations").DualTransform) for t in pipeline.transforms
-    ), kinds
+    assert not any(issubclass(type(t), __import__("albumentations").DualTransform) for t in pipeline.transforms), kinds
 
 
 def test_patterns_vary_and_depend_on_the_seed_alone():
@@ -344,9 +338,7 @@ def test_keypoints_that_the_capture_does_not_show_are_not_visible(tmp_path):
 
     def visible(camera: Camera) -> list[int]:
         source = labels.Source("c", "open", maker.model_sha256, record, replace(view, camera=camera), BETAS)
-        return labels.sample_document(source, virtual, maker.rest_wrists["right"], "k", 0, [0, 0, 0], "b")[
-            "visible"
-        ]
+        return labels.sample_document(source, virtual, maker.rest_wrists["right"], "k", 0, [0, 0, 0], "b")["visible"]
 
     assert sum(visible(view.camera)) == 21
     width, height = view.camera.size_px

@@ -16,12 +16,12 @@ from handgen.hand.layout import KEYPOINT_COUNT
 class Detection:
     """One hand seen in one image.
 
-    keypoints_px: (21, 2), the order of `handgen.hand.layout`, pixels of the (distorted) image. confidence: (21,), 0 to 1.
-    right: the probability that it is a right hand, the person's own, as seen in an ordinary (unmirrored) photo.
+    keypoints_px: (21, 2), the order of `handgen.hand.layout`, pixels of the (distorted) image. confidence: (21,), 0
+    to 1. right: the probability that it is a right hand, the person's own, as seen in an ordinary (unmirrored) photo.
     """
 
     keypoints_px: Float[np.ndarray, "21 2"]
-    confidence: Float[np.ndarray, "21"]
+    confidence: Float[np.ndarray, " 21"]
     right: float
 
     def __post_init__(self) -> None:
@@ -29,11 +29,7 @@ class Detection:
             raise ValueError(
                 f"Detection: expected (21, 2) and (21,), got {self.keypoints_px.shape} and {self.confidence.shape}"
             )
-        if not (
-            np.isfinite(self.keypoints_px).all()
-            and np.isfinite(self.confidence).all()
-            and 0 <= self.right <= 1
-        ):
+        if not (np.isfinite(self.keypoints_px).all() and np.isfinite(self.confidence).all() and 0 <= self.right <= 1):
             raise ValueError("Detection: a value is not finite, or `right` is outside 0 to 1")
 
 

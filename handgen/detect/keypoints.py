@@ -82,13 +82,9 @@ def _camera_files(folder: Path, cameras: tuple[str, ...]) -> dict[str, Path]:
         if file.suffix not in SUFFIXES:
             continue
         if file.stem not in cameras:
-            raise HandgenError(
-                f"{file}: no camera is called {file.stem!r}; the cameras are {', '.join(cameras)}"
-            )
+            raise HandgenError(f"{file}: no camera is called {file.stem!r}; the cameras are {', '.join(cameras)}")
         if file.stem in files:
-            raise HandgenError(
-                f"{folder}: {files[file.stem].name} and {file.name} are of one camera; remove one"
-            )
+            raise HandgenError(f"{folder}: {files[file.stem].name} and {file.name} are of one camera; remove one")
         files[file.stem] = file
     missing = [camera for camera in cameras if camera not in files]
     if missing:
@@ -122,9 +118,7 @@ def _read_jsonl(path: Path, cameras: tuple[str, ...]) -> dict[str, ByFrame]:
 def _load_array(path: Path) -> Float[np.ndarray, "*views frames 21 _"]:
     """The array of an .npy or .npz file, nothing unpickled."""
     if path.suffix not in SUFFIXES[1:]:
-        raise HandgenError(
-            f"{path}: not a file of keypoints; expected a folder or one of {', '.join(SUFFIXES)}"
-        )
+        raise HandgenError(f"{path}: not a file of keypoints; expected a folder or one of {', '.join(SUFFIXES)}")
     try:
         loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
@@ -136,13 +130,10 @@ def _load_array(path: Path) -> Float[np.ndarray, "*views frames 21 _"]:
     except FileNotFoundError:
         raise HandgenError(f"{path}: not found") from None
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise HandgenError(
-            f"{path}: cannot be read as a numpy array ({error}); is the file truncated?"
-        ) from None
+        raise HandgenError(f"{path}: cannot be read as a numpy array ({error}); is the file truncated?") from None
     if loaded.dtype.kind not in "fiu" or loaded.shape[-2:] not in ((KEYPOINT_COUNT, 2), (KEYPOINT_COUNT, 3)):
         raise HandgenError(
-            f"{path}: {loaded.dtype} of shape {loaded.shape}, "
-            f"expected numbers, ... x {KEYPOINT_COUNT} x 2 or 3"
+            f"{path}: {loaded.dtype} of shape {loaded.shape}, expected numbers, ... x {KEYPOINT_COUNT} x 2 or 3"
         )
     return np.asarray(loaded)
 
@@ -158,8 +149,7 @@ def _from_array(values: Float[np.ndarray, "frames 21 _"], path: Path, side: str 
     if len(wrong):
         frame, keypoint = wrong[0]
         raise HandgenError(
-            f"{path}: frame {frame}, keypoint {keypoint}: confidence {confidence[frame, keypoint]:g}, "
-            "expected 0 to 1"
+            f"{path}: frame {frame}, keypoint {keypoint}: confidence {confidence[frame, keypoint]:g}, expected 0 to 1"
         )
     seen = np.isfinite(keypoints).all(-1) & (confidence > 0)
     by_frame: ByFrame = {}

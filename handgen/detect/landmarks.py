@@ -57,9 +57,7 @@ class Region:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(image, self.image_from_crop(crop_px), (crop_px, crop_px), flags=flags)
 
-    def to_image(
-        self, points: Float[np.ndarray, "*batch 2"], crop_px: int = INPUT_PX
-    ) -> Float[np.ndarray, "*batch 2"]:
+    def to_image(self, points: Float[np.ndarray, "*batch 2"], crop_px: int = INPUT_PX) -> Float[np.ndarray, "*batch 2"]:
         """Pixels of the image, of pixels of the crop."""
         affine = self.image_from_crop(crop_px)
         return points @ affine[:, :2].T + affine[:, 2]

@@ -38,9 +38,7 @@ OUTSIDE_CONFIDENCE = 0.2  # of keypoints that the network puts outside the image
 # Sides of the tiles as parts of the frame's short side; measured on 1280x720 frames with hands of 100 px.
 TILE_SIDES = (1.0, 2 / 3)
 TILE_OVERLAP = 0.5
-TILES_PER_FRAME = (
-    1  # looked at, besides the whole frame, when hands have been missing for longer; 3 found no more
-)
+TILES_PER_FRAME = 1  # looked at, besides the whole frame, when hands have been missing for longer; 3 found no more
 SEARCH_INTERVAL = 10  # frames between complete searches while enough hands are tracked
 _HOPELESS_PRESENCE = 0.05  # a second look has not saved a palm whose first gave less
 _SAME_HAND = 0.3  # median keypoint distance, in parts of the hand's larger extent, below which two are one

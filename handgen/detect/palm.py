@@ -94,9 +94,7 @@ def decode(raw: Float[np.ndarray, "2016 18"], logits: Float[np.ndarray, "2016 1"
     values = raw[kept].astype(float).reshape(len(kept), 2 + KEYPOINT_COUNT, 2) / INPUT_PX
     positions = anchors()[kept]
     center, half = values[:, 0] + positions, values[:, 1] / 2
-    return Palms(
-        np.concatenate([center - half, center + half], 1), values[:, 2:] + positions[:, None], scores[kept]
-    )
+    return Palms(np.concatenate([center - half, center + half], 1), values[:, 2:] + positions[:, None], scores[kept])
 
 
 def overlap(box: Float[np.ndarray, " 4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:

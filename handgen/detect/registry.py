@@ -34,9 +34,7 @@ def _keypoints(options: DetectorOptions) -> Detector:
     from handgen.detect.keypoints import KeypointsDetector
 
     if options.keypoints_path is None:
-        raise HandgenError(
-            "detector keypoints: no file given; give the file or folder that holds the keypoints"
-        )
+        raise HandgenError("detector keypoints: no file given; give the file or folder that holds the keypoints")
     return KeypointsDetector(options.keypoints_path, options.cameras, side=options.side)
 
 
@@ -56,7 +54,5 @@ def create(
 ) -> Detector:
     """The detector called `name`; HandgenError for a name that is none. Arguments as in `DetectorOptions`."""
     if name not in DETECTORS:
-        raise HandgenError(
-            f"detector {name!r}: there is none of this name; choose one of {', '.join(DETECTORS)}"
-        )
+        raise HandgenError(f"detector {name!r}: there is none of this name; choose one of {', '.join(DETECTORS)}")
     return DETECTORS[name](DetectorOptions(cameras, keypoints_path, max_hands, side))

@@ -1,0 +1,1 @@
+"""Engines: how units of work (chunks, shards) are spread over processes."""

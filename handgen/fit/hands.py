@@ -29,7 +29,10 @@ OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the one
 
 @dataclass(frozen=True)
 class FittedHands:
-    """`n` frames of one hand. keypoints: of the model; observed_keypoints: where the detector would put them. World, metres."""
+    """`n` frames of one hand in the world, metres.
+
+    keypoints: of the model. observed_keypoints: where the detector would put them.
+    """
 
     pose: HandPose
     keypoints: Float[np.ndarray, "n 21 3"]
@@ -45,7 +48,7 @@ class Subject:
     `detect.base.Detector.offsets_m`. frames: how many it was learnt from.
     """
 
-    betas: Float[np.ndarray, "10"]
+    betas: Float[np.ndarray, " 10"]
     metres_per_unit: float
     offsets_m: Float[np.ndarray, "21 3"]
     frames: int
@@ -80,7 +83,7 @@ def triangulated(clusters: Sequence[Cluster], scale: float = 1.0) -> Float[Tenso
 
 
 def fit_poses(
-    kinematics: KeypointKinematics, rig: Rig, clusters: Sequence[Cluster], betas: Float[np.ndarray, "10"]
+    kinematics: KeypointKinematics, rig: Rig, clusters: Sequence[Cluster], betas: Float[np.ndarray, " 10"]
 ) -> FittedHands:
     """Fit each cluster's pose with the subject's betas. `rig` and the clusters are in metres."""
     device = str(kinematics.offsets.device)
@@ -131,7 +134,7 @@ def fit_subject(
     return Subject(betas.numpy(), scale, offsets, frames)
 
 
-def _size(model: HandModel, betas: Float[Tensor, "10"]) -> float:
+def _size(model: HandModel, betas: Float[Tensor, " 10"]) -> float:
     return float(rigid_lengths(model.rest_keypoints(betas)).sum())
 
 
@@ -140,9 +143,10 @@ def _shared_fit(
     rig: Rig,
     clusters: Mapping[str, Sequence[Cluster]],
     scale: float,
-    lengths: Float[Tensor, "pairs"],
+    lengths: Float[Tensor, " pairs"],
 ) -> tuple[list[Problem], list[HandState]]:
-    problems, states = [], []
+    problems: list[Problem] = []
+    states: list[HandState] = []
     for side, found in clusters.items():
         kin = kinematics[side]
         first = betas_from_lengths(kin, lengths.to(kin.offsets))

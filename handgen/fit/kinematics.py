@@ -1,11 +1,11 @@
 """The 21 keypoints of a posed hand and their analytic Jacobian, without touching the other vertices.
 
-Joint positions are linear in the betas once the joint regressor is folded in (`J = J0 + Jd beta`); only the five fingertip
-vertices are skinned. A detector's keypoints are not the model's joints: each is offset from it by a constant in the frame
-of the joint that carries it (`handgen.hand.layout.KEYPOINT_CARRIERS`).
+Joint positions are linear in the betas once the joint regressor is folded in (`J = J0 + Jd beta`); only the five
+fingertip vertices are skinned. A detector's keypoints are not the model's joints: each is offset from it by a
+constant in the frame of the joint that carries it (`handgen.hand.layout.KEYPOINT_CARRIERS`).
 
-Parameters per pose, in this order: 16 x 3 rotations, 3 translation, 10 betas. A rotation step `w` acts from the left, in
-the frame of the joint's parent: `R <- exp(w) R`.
+Parameters per pose, in this order: 16 x 3 rotations, 3 translation, 10 betas. A rotation step `w` acts from the left,
+in the frame of the joint's parent: `R <- exp(w) R`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class HandState:
             torch.where(keep[:, None], self.betas, other.betas),
         )
 
-    def with_betas(self, betas: Float[Tensor, "10"]) -> HandState:
+    def with_betas(self, betas: Float[Tensor, " 10"]) -> HandState:
         """The same poses of a hand of another shape."""
         return replace(self, betas=betas.expand(len(self), 10))
 
@@ -73,9 +73,7 @@ class KeypointKinematics:
         self._tip_rest, self._tip_shape = model.template[tips], model.shapedirs[tips]
         self._tip_pose = model.posedirs[tips].reshape(5, 3, JOINT_COUNT - 1, 9)
         self._tip_weights = model.weights[tips]
-        moves = torch.zeros(
-            JOINT_COUNT, JOINT_COUNT, dtype=dtype, device=device
-        )  # [a, b]: turning a moves b's frame
+        moves = torch.zeros(JOINT_COUNT, JOINT_COUNT, dtype=dtype, device=device)  # [a, b]: turning a moves b's frame
         for joint in range(JOINT_COUNT):
             ancestor = joint
             while ancestor >= 0:
@@ -108,9 +106,7 @@ class KeypointKinematics:
         rotations, joints, skinned, tips = self._forward(state)
         return self._ordered(rotations, joints, tips)
 
-    def keypoints_and_jacobian(
-        self, state: HandState
-    ) -> tuple[Float[Tensor, "n 21 3"], Float[Tensor, "n 21 3 61"]]:
+    def keypoints_and_jacobian(self, state: HandState) -> tuple[Float[Tensor, "n 21 3"], Float[Tensor, "n 21 3 61"]]:
         """Keypoints and their derivatives by the 61 parameters."""
         n = len(state)
         rotations, joints, skinned, tips = self._forward(state)
@@ -118,7 +114,7 @@ class KeypointKinematics:
         return points, self._jacobian(state, rotations, joints, skinned, tips, n)
 
     def _forward(self, state: HandState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """World rotations and positions of the joints; tips as skinned by each joint (n 5 16 3) and blended, with offsets."""
+        """World rotations and positions of the joints; tips as each joint carries them (n 5 16 3), and blended."""
         rest = self._rest + torch.einsum("jcb,nb->njc", self._shape, state.betas)
         rotations, joints = forward_kinematics(state.rotations, rest)
         joints = joints + state.translation[:, None]

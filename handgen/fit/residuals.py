@@ -1,7 +1,7 @@
-"""The terms of the fit. Each gives its Gauss-Newton normal equations and cost; weights are 1 / variance, so every residual
-is in standard deviations and terms can be added.
+"""The terms of the fit, each with its Gauss-Newton normal equations and cost.
 
-Reprojection: pixels over the detector's noise, robust. Joint limits and pose prior: radians, in the joint's anatomical axes.
+Weights are 1 / variance, so every residual is in standard deviations and terms can be added. Reprojection: pixels over
+the detector's noise, robust. Joint limits and pose prior: radians, in the joint's anatomical axes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class Observations:
 
 @dataclass(frozen=True)
 class Reprojection:
-    """Per-keypoint quadratic model of the reprojection cost, summed over views, so that its size does not grow with them."""
+    """Per-keypoint quadratic model of the reprojection cost: summed over views, so it does not grow with them."""
 
-    cost: Float[Tensor, "n"]
+    cost: Float[Tensor, " n"]
     gradient: Float[Tensor, "n 21 3"]
     information: Float[Tensor, "n 21 3 3"]
 
@@ -67,7 +67,7 @@ def _robust_cost(squared: Tensor) -> Tensor:
     return (scale * squared / (scale + squared)).sum((1, 2))
 
 
-def reprojection_cost(observations: Observations, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, "n"]:
+def reprojection_cost(observations: Observations, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, " n"]:
     """Robust squared error in variances."""
     return _robust_cost(_squared_error(observations, points)[3])
 
@@ -113,7 +113,7 @@ class PosePrior:
         slope = torch.stack([(1 / sigma).expand_as(angles), (beyond != 0) / LIMIT_SIGMA_RAD], -1)
         return vectors, torch.stack([prior, beyond], -1), slope
 
-    def cost(self, rotations: Float[Tensor, "n 16 3 3"]) -> Float[Tensor, "n"]:
+    def cost(self, rotations: Float[Tensor, "n 16 3 3"]) -> Float[Tensor, " n"]:
         """Squared residuals, summed."""
         return self._residuals(rotations)[1].square().sum((1, 2, 3))
 
@@ -130,7 +130,7 @@ class PosePrior:
 
 
 def _left_jacobian_inverse(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """d log(exp(w) exp(vector)) / dw at w = 0. Source: Sola et al., "A micro Lie theory", 2018, eq. 146."""
+    """D log(exp(w) exp(vector)) / dw at w = 0. Source: Sola et al., "A micro Lie theory", 2018, eq. 146."""
     angle = vector.norm(dim=-1)[..., None, None].clamp(min=1e-2, max=torch.pi - 1e-2)
     cross = skew(vector)
     factor = 1 / angle**2 - (1 + torch.cos(angle)) / (2 * angle * torch.sin(angle))

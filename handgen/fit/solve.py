@@ -1,7 +1,7 @@
 """Batched Levenberg-Marquardt over frames: poses with given betas, or with betas shared by a subject.
 
-Betas couple all frames of a subject; they are eliminated by the Schur complement, so the cost stays linear in the frames.
-Source of the damping: Marquardt 1963, diagonal scaling, per frame.
+Betas couple all frames of a subject; they are eliminated by the Schur complement, so the cost stays linear in the
+frames. Source of the damping: Marquardt 1963, diagonal scaling, per frame.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Problem:
     observations: Observations
     prior: PosePrior
 
-    def cost(self, state: HandState) -> Float[Tensor, "n"]:
+    def cost(self, state: HandState) -> Float[Tensor, " n"]:
         """Cost per frame, in variances."""
         points = self.kinematics.keypoints(state)
         return reprojection_cost(self.observations, points) + self.prior.cost(state.rotations)
 
     def normal_equations(
         self, state: HandState
-    ) -> tuple[Float[Tensor, "n 61 61"], Float[Tensor, "n 61"], Float[Tensor, "n"]]:
+    ) -> tuple[Float[Tensor, "n 61 61"], Float[Tensor, "n 61"], Float[Tensor, " n"]]:
         """Gauss-Newton matrix and gradient by all parameters, and the cost, per frame."""
         points, jacobian = self.kinematics.keypoints_and_jacobian(state)
         term = reprojection(self.observations, points)
@@ -51,14 +51,12 @@ class Problem:
         return matrix, gradient, term.cost + self.prior.cost(state.rotations)
 
 
-def solve_poses(problem: Problem, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, "n"]]:
+def solve_poses(problem: Problem, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, " n"]]:
     """Poses with the betas held; each frame accepts or rejects its own steps. Returns the state and its cost."""
     damping = torch.full((len(state), 1), _FIRST_DAMPING, dtype=state.betas.dtype, device=state.betas.device)
     matrix, gradient, cost = problem.normal_equations(state)
     for _ in range(steps):
-        step = _damped_step(
-            matrix[:, :POSE_PARAMETERS, :POSE_PARAMETERS], gradient[:, :POSE_PARAMETERS], damping
-        )
+        step = _damped_step(matrix[:, :POSE_PARAMETERS, :POSE_PARAMETERS], gradient[:, :POSE_PARAMETERS], damping)
         candidate = state.moved(step)
         new_matrix, new_gradient, new_cost = problem.normal_equations(candidate)
         better = new_cost <= cost
@@ -109,9 +107,7 @@ def solve_shared(
         for matrix, gradient in systems:
             diagonal = torch.diagonal(matrix, dim1=1, dim2=2)
             damped = matrix.clone()
-            torch.diagonal(damped, dim1=1, dim2=2).add_(
-                damping * diagonal + _RIDGE * diagonal.mean(1, keepdim=True)
-            )
+            torch.diagonal(damped, dim1=1, dim2=2).add_(damping * diagonal + _RIDGE * diagonal.mean(1, keepdim=True))
             pose, cross = (
                 damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS],
                 damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:],

@@ -33,9 +33,7 @@ def rigid_lengths(points: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch
     return (points[..., list(first), :] - points[..., list(second), :]).norm(dim=-1)
 
 
-def betas_from_lengths(
-    kinematics: KeypointKinematics, lengths: Float[Tensor, "pairs"]
-) -> Float[Tensor, "10"]:
+def betas_from_lengths(kinematics: KeypointKinematics, lengths: Float[Tensor, " pairs"]) -> Float[Tensor, " 10"]:
     """The likeliest betas behind measured `rigid_lengths` (linearised at the mean hand, Gaussian prior)."""
     zero = torch.zeros(10, dtype=lengths.dtype, device=lengths.device)
     rest = kinematics.rest(zero)
@@ -49,7 +47,7 @@ def betas_from_lengths(
 
 
 def start(
-    kinematics: KeypointKinematics, points_world: Float[Tensor, "n 21 3"], betas: Float[Tensor, "10"]
+    kinematics: KeypointKinematics, points_world: Float[Tensor, "n 21 3"], betas: Float[Tensor, " 10"]
 ) -> HandState:
     """A pose near the one behind triangulated keypoints. Bones follow their directions; twists are left at zero."""
     n = len(points_world)

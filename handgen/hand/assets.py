@@ -48,7 +48,7 @@ class HandArrays:
     posedirs: Float[np.ndarray, "778 3 135"]
     joint_regressor: Float[np.ndarray, "16 778"]
     weights: Float[np.ndarray, "778 16"]
-    mean_pose: Float[np.ndarray, "45"]
+    mean_pose: Float[np.ndarray, " 45"]
     pose_components: Float[np.ndarray, "45 45"]
     joint_axes: Float[np.ndarray, "15 3 3"]
     joint_limits_rad: Float[np.ndarray, "15 3 2"]
@@ -73,9 +73,7 @@ def _checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]
             raise HandgenError(f"{where}: {key} holds a value that is not finite")
     parents = arrays["kintree_table"][0].astype(np.int64)[1:]
     if tuple(parents) != JOINT_PARENTS[1:]:
-        raise HandgenError(
-            f"{where}: the joints' parents are {parents.tolist()}, not MANO's {list(JOINT_PARENTS[1:])}"
-        )
+        raise HandgenError(f"{where}: the joints' parents are {parents.tolist()}, not MANO's {list(JOINT_PARENTS[1:])}")
     return arrays
 
 
@@ -109,9 +107,7 @@ def load_hand(model: str, side: str) -> HandArrays:
                 "with {side} where `left` or `right` goes"
             )
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise HandgenError(
-                f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB"
-            )
+            raise HandgenError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
         data = path.read_bytes()
     arrays = _checked(_read_npz(io.BytesIO(data), where), where)
     if "joint_axes" in arrays:

@@ -4,7 +4,8 @@ Keypoints (21): wrist, then thumb, index, middle, ring, pinky, each from the pal
 FreiHAND and HaMeR. Thumb: CMC, MCP, IP, tip; fingers: MCP, PIP, DIP, tip.
 
 Joints (16): MANO's own: wrist, index, middle, pinky, ring, thumb, three each. Fingertips are no joints but vertices
-of the mesh, at smplx's ids (`smplx/vertex_ids.py`, "mano"); other wrappers use neighbours (manopth 745, 317, 444, 556, 673).
+of the mesh, at smplx's ids (`smplx/vertex_ids.py`, "mano"); other wrappers use neighbours (manopth 745, 317, 444,
+556, 673).
 """
 
 from __future__ import annotations

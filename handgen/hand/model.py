@@ -78,9 +78,7 @@ class HandModel:
         self._keypoint_index = torch.tensor(KEYPOINTS_FROM_JOINTS_AND_TIPS, device=device)
 
     @classmethod
-    def load(
-        cls, model: str, side: str, dtype: torch.dtype = torch.float64, device: str = "cpu"
-    ) -> HandModel:
+    def load(cls, model: str, side: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> HandModel:
         """The named model for one side; see `handgen.hand.assets.load_hand`."""
         return cls(load_hand(model, side), dtype, device)
 
@@ -107,9 +105,7 @@ class HandModel:
         offset = joints - (rotations @ rest[..., None])[..., 0]
         corrected = shaped + torch.einsum("vcp,np->nvc", self.posedirs, correction)
         blended = torch.einsum("vj,njab->nvab", self.weights, rotations)
-        vertices = (blended @ corrected[..., None])[..., 0] + torch.einsum(
-            "vj,nja->nva", self.weights, offset
-        )
+        vertices = (blended @ corrected[..., None])[..., 0] + torch.einsum("vj,nja->nva", self.weights, offset)
         translation = pose.translation[:, None]
         vertices, joints = vertices + translation, joints + translation
         keypoints = torch.cat([joints, vertices[:, self._tips]], 1)[:, self._keypoint_index]

@@ -101,8 +101,8 @@ class HandRecord:
     frame: int
     side: str
     subject: str
-    pose: Float[np.ndarray, "48"]
-    translation_m: Float[np.ndarray, "3"]
+    pose: Float[np.ndarray, " 48"]
+    translation_m: Float[np.ndarray, " 3"]
     keypoints_world_m: Float[np.ndarray, "21 3"]
     accepted: bool
     reasons: tuple[str, ...] = ()
@@ -165,9 +165,7 @@ def chunk_path(root: Path, index: int, suffix: str) -> Path:
     return root / CHUNKS / f"{index:06d}{suffix}"
 
 
-def write_chunk(
-    root: Path, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]
-) -> None:
+def write_chunk(root: Path, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]) -> None:
     """Write one chunk; `chunks/INDEX.jsonl` appears only when the chunk is whole."""
     (root / CHUNKS).mkdir(parents=True, exist_ok=True)
 
@@ -234,7 +232,7 @@ class Annotations:
         return len(self.manifest["chunks"])
 
     @cached_property
-    def betas(self) -> dict[str, Float[np.ndarray, "10"]]:
+    def betas(self) -> dict[str, Float[np.ndarray, " 10"]]:
         """Shape coefficients per subject."""
         return {name: np.array(subject["betas"]) for name, subject in self.manifest["subjects"].items()}
 
@@ -295,9 +293,7 @@ class _TarIndex:
 
     def read(self, name: str) -> bytes:
         if name not in self._members:
-            raise HandgenError(
-                f"{self.path}: has no member {name}; delete it and run `handgen annotate` again"
-            )
+            raise HandgenError(f"{self.path}: has no member {name}; delete it and run `handgen annotate` again")
         offset, size = self._members[name]
         if size > _MAX_MEMBER_BYTES:
             raise HandgenError(f"{self.path}: {name} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")

@@ -73,9 +73,7 @@ class Capture:
         ]
         try:
             for row in wanted.tolist():
-                yield tuple(
-                    next(stream) if frame >= 0 else None for stream, frame in zip(streams, row, strict=True)
-                )
+                yield tuple(next(stream) if frame >= 0 else None for stream, frame in zip(streams, row, strict=True))
         finally:
             for stream in streams:
                 stream.close()  # type: ignore[attr-defined]
@@ -110,8 +108,7 @@ def load_capture(
     source_frames = _schedule(path, settings, names, sources, notes)
     by_name = {camera.name: camera for camera in calibrated.cameras}
     cameras = [
-        _fit_to_images(by_name[name], calibrated, source, notes)
-        for name, source in zip(names, sources, strict=True)
+        _fit_to_images(by_name[name], calibrated, source, notes) for name, source in zip(names, sources, strict=True)
     ]
     scale = _scale(path, calibrated, settings, metres_per_unit, require_scale, notes)
     rig = Rig(tuple(cameras))
@@ -120,11 +117,7 @@ def load_capture(
         rig=rig if scale is None else rig.scaled(scale),
         calibration=calibrated,
         metres_per_unit=scale,
-        scale="unknown"
-        if scale is None
-        else "calibrated"
-        if scale == calibrated.metres_per_unit
-        else "given",
+        scale="unknown" if scale is None else "calibrated" if scale == calibrated.metres_per_unit else "given",
         sources=tuple(sources),
         source_frames=source_frames,
         notes=tuple(notes),
@@ -188,9 +181,7 @@ def _schedule(
         for name, column in zip(names, frames.T, strict=True):
             absent = int((column < 0).sum())
             if absent:
-                notes.append(
-                    f"camera {name} has no frame near {absent} of {len(frames)} moments of {names[0]}"
-                )
+                notes.append(f"camera {name} has no frame near {absent} of {len(frames)} moments of {names[0]}")
         return frames
     frames = sync.schedule_by_index(counts, offsets)
     if not len(frames):
@@ -206,9 +197,7 @@ def _schedule(
             f"using {'the first ' if not any(offsets) else ''}{len(frames)}"
         )
     if min(offsets) < 0:
-        notes.append(
-            f"negative frame_offset: capture frame 0 is frame {-min(offsets)} of a camera with offset 0"
-        )
+        notes.append(f"negative frame_offset: capture frame 0 is frame {-min(offsets)} of a camera with offset 0")
     return frames
 
 

@@ -61,9 +61,7 @@ def inside(capture: Path, relative: str, what: str) -> Path:
         )
     path = capture / pure
     if not path.exists():
-        raise HandgenError(
-            f"{path}: no such file or folder, though capture.json names it as {what}; correct it"
-        )
+        raise HandgenError(f"{path}: no such file or folder, though capture.json names it as {what}; correct it")
     return path
 
 
@@ -84,9 +82,7 @@ def match_cameras(
         if len(matched) > len(best):
             best = matched
     if not best and len(names) == len(sources):
-        pairs = ", ".join(
-            f"{source.name} = camera {name}" for name, source in zip(names, sources, strict=True)
-        )
+        pairs = ", ".join(f"{source.name} = camera {name}" for name, source in zip(names, sources, strict=True))
         return list(sources), f"matched files to cameras by order: {pairs}"
     extra = [source for source in sources if source not in best.values()]
     missing = [name for name in names if name not in best]

@@ -71,9 +71,7 @@ def read_detections(path: Path, cameras: Collection[str] | None = None) -> Itera
                 number += 1
                 where = f"{path}: line {number}"
                 if len(line) > MAX_LINE_BYTES:
-                    raise HandgenError(
-                        f"{where}: longer than {MAX_LINE_BYTES} bytes; is this a file of detections?"
-                    )
+                    raise HandgenError(f"{where}: longer than {MAX_LINE_BYTES} bytes; is this a file of detections?")
                 if not line.strip():
                     continue
                 document = loads(line, where)

@@ -22,9 +22,7 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def list_images(folder: Path) -> tuple[Path, ...]:
     """The images directly inside `folder`, in natural order."""
-    files = (
-        f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file()
-    )
+    files = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file())
     return tuple(sorted(files, key=lambda file: (natural_key(file.name), file.name)))
 
 
@@ -67,8 +65,6 @@ def open_image_folder(folder: Path) -> ImageFolder:
     """List a folder of images; HandgenError if there is none or the first cannot be read."""
     files = list_images(folder)
     if not files:
-        raise HandgenError(
-            f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}); put the camera's frames there"
-        )
+        raise HandgenError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}); put the camera's frames there")
     first = read_rgb(files[0])
     return ImageFolder(folder, (first.shape[1], first.shape[0]), files)

@@ -49,7 +49,7 @@ def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
             warnings.simplefilter(
                 "ignore", Image.DecompressionBombWarning
             )  # bounded below, before any pixel is decoded
-            picture = Image.open(io.BytesIO(data))
+            picture: Image.Image = Image.open(io.BytesIO(data))
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise HandgenError(
@@ -76,7 +76,7 @@ def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
 def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
     """A single-channel image; raises HandgenError for a file that is no image or is too large."""
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture: Image.Image = Image.open(io.BytesIO(data))
         if picture.size[0] * picture.size[1] > MAX_PIXELS:
             raise HandgenError(f"{where}: larger than {MAX_PIXELS // 10**6} megapixels")
         return np.asarray(picture.convert("L"))

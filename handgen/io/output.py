@@ -39,9 +39,7 @@ def claim_output(root: Path, kind: str, run: dict[str, Any], owned: Sequence[str
     elif overwrite:
         _remove(root, owned)
     elif not (root / RUN).is_file():
-        raise HandgenError(
-            f"{root}: holds {kind}, but no {RUN} to continue from; choose another --out, or --overwrite"
-        )
+        raise HandgenError(f"{root}: holds {kind}, but no {RUN} to continue from; choose another --out, or --overwrite")
     else:
         found = _differences(read_json(root / RUN, RUN_SCHEMA)["depends_on"], document["depends_on"])
         if found:

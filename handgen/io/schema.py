@@ -35,9 +35,7 @@ def validate(document: Any, name: str, where: str) -> None:
     except jsonschema_rs.ValidationError as error:
         field = "/".join(str(part) for part in error.instance_path) or "the document"
         message = error.message if len(error.message) <= 200 else error.message[:200] + " ..."
-        raise HandgenError(
-            f"{where}: {field}: {message}; it must follow handgen's {name}.schema.json"
-        ) from None
+        raise HandgenError(f"{where}: {field}: {message}; it must follow handgen's {name}.schema.json") from None
 
 
 def dumps(document: Any, indent: bool = False) -> bytes:

@@ -1,6 +1,6 @@
 """The shards directory: what `synthesize` writes and training, `inspect` and exporters read.
 
-    run.json                  what decides the bytes (`shard_run.schema.json`); written first, so that a rerun
+    run.json                  what decides the bytes (`handgen.io.output`); written first, so that a rerun
     knows
                               whether what it finds is its own
     {split}-000000.tar        per sample KEY.jpg, KEY.json (`sample.schema.json`) and KEY.mask.png, adjacent
@@ -12,7 +12,6 @@ A shard appears under its name only when it is whole.
 from __future__ import annotations
 
 import hashlib
-import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,15 +21,15 @@ from typing import Any
 import orjson
 
 from handgen.errors import HandgenError
+from handgen.io.output import MANIFEST, RUN
 from handgen.io.schema import dumps, loads, read_json, validate, write_json
 from handgen.io.tar import write_tar
 
-MANIFEST, RUN = "manifest.json", "run.json"
-SAMPLE_SCHEMA, MANIFEST_SCHEMA, RUN_SCHEMA = "sample", "shard_manifest", "shard_run"
+SAMPLE_SCHEMA, MANIFEST_SCHEMA = "sample", "shard_manifest"
 IMAGE, LABELS, MASK = "jpg", "json", "mask.png"
 KIND = "shards"
+OWNED = ("*-[0-9][0-9][0-9][0-9][0-9][0-9]*.tar",)  # what a run writes besides run.json and manifest.json
 _MAX_MEMBER_BYTES = 64 * 2**20
-_SHARD_NAME = re.compile(r"[A-Za-z0-9_]+-\d{6,}\.tar")
 
 
 @dataclass(frozen=True)
@@ -160,79 +159,3 @@ def read_manifest(root: Path) -> dict[str, Any]:
 def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
     """Write `manifest.json`, validated, which says that the shards are finished."""
     write_json(root / MANIFEST, manifest, MANIFEST_SCHEMA)
-
-
-def claim_directory(root: Path, run: dict[str, Any], overwrite: bool) -> None:
-    """Make `root` the directory of a run, new or continued.
-
-    run: what decides the bytes; must fit `shard_run.schema.json`. overwrite: remove the shards of another
-    run.
-
-    Raises HandgenError when `root` holds something else, or shards of a different run (naming the
-    difference).
-    """
-    if root.exists() and not root.is_dir():
-        raise HandgenError(f"{root}: is a file; choose another --out")
-    if not root.is_dir() or not any(root.iterdir()):
-        _make(root)
-    elif not is_shards_directory(root):
-        raise HandgenError(f"{root}: holds something other than shards; choose another --out")
-    elif overwrite:
-        _remove_shards(root)
-    elif not (root / RUN).is_file():
-        raise HandgenError(
-            f"{root}: holds shards, but no {RUN} to continue from; choose another --out, or --overwrite"
-        )
-    else:
-        differences = _differences(read_json(root / RUN, RUN_SCHEMA), orjson.loads(dumps(run)))
-        if differences:
-            raise HandgenError(
-                f"{root}: holds shards of another run ({'; '.join(differences)}); "
-                "choose another --out, or --overwrite"
-            )
-        (root / MANIFEST).unlink(missing_ok=True)  # it comes back when everything is in place
-        for partial in root.glob("*.tar.partial"):
-            partial.unlink()
-        return
-    write_json(root / RUN, run, RUN_SCHEMA)
-
-
-def is_shards_directory(root: Path) -> bool:
-    """Whether `synthesize` has begun or finished a directory."""
-    if (root / RUN).is_file():
-        return True
-    try:
-        return read_json(root / MANIFEST).get("kind") == KIND
-    except (HandgenError, AttributeError):
-        return False
-
-
-def _make(root: Path) -> None:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HandgenError(f"{root}: cannot be made ({error.strerror}); choose another --out") from None
-
-
-def _remove_shards(root: Path) -> None:
-    """Remove what a run wrote, the manifest first; other files stay."""
-    for name in (MANIFEST, RUN):
-        (root / name).unlink(missing_ok=True)
-    for path in root.iterdir():
-        if _SHARD_NAME.fullmatch(path.name.removesuffix(".partial")):
-            path.unlink()
-
-
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """What differs between two documents, as `configuration.size: 224 there, 256 now`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in sorted(old.keys() | new.keys()):
-            found += _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
-        return found
-    return [] if old == new else [f"{name}: {_short(old)} there, {_short(new)} now"]
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:12] + "..."

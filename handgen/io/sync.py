@@ -52,9 +52,7 @@ def schedule_by_time(
         times = all_times[frames]
         after = np.searchsorted(times, reference).clip(0, len(times) - 1)
         before = np.maximum(after - 1, 0)
-        nearest = np.where(
-            np.abs(reference - times[before]) <= np.abs(times[after] - reference), before, after
-        )
+        nearest = np.where(np.abs(reference - times[before]) <= np.abs(times[after] - reference), before, after)
         columns.append(np.where(np.abs(times[nearest] - reference) <= tolerance_s, frames[nearest], -1))
     return np.stack(columns, 1).astype(np.int32)
 
@@ -83,15 +81,12 @@ def read_timestamps(
                 if row:
                     _add_row(path, reader.line_num, row, at, cameras, rows)
     except OSError as error:
-        raise HandgenError(
-            f"{path}: cannot be read ({error.strerror}); correct timestamps in capture.json"
-        ) from None
+        raise HandgenError(f"{path}: cannot be read ({error.strerror}); correct timestamps in capture.json") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise HandgenError(f"{path}: not a CSV file ({error}); export it again") from None
     counted_from_camera = header[at[1]] == "frame_index"
     return {
-        name: _frame_times(path, name, times, frame_counts[name], counted_from_camera)
-        for name, times in rows.items()
+        name: _frame_times(path, name, times, frame_counts[name], counted_from_camera) for name, times in rows.items()
     }
 
 
@@ -100,9 +95,7 @@ def _column_indices(path: Path, header: Sequence[str]) -> tuple[int, int, int]:
     for accepted, shown in _COLUMNS:
         found = [header.index(name) for name in accepted if name in header]
         if not found:
-            raise HandgenError(
-                f"{path}: no column {shown!r} in {header}; it must have camera, frame and time_s"
-            )
+            raise HandgenError(f"{path}: no column {shown!r} in {header}; it must have camera, frame and time_s")
         indices.append(found[0])
     return indices[0], indices[1], indices[2]
 
@@ -120,9 +113,7 @@ def _add_row(
         if not math.isfinite(time_s) or frame < 0:
             raise ValueError
     except (IndexError, ValueError):
-        raise HandgenError(
-            f"{path}: line {line}: not a camera, a frame number and a time; correct it"
-        ) from None
+        raise HandgenError(f"{path}: line {line}: not a camera, a frame number and a time; correct it") from None
     name = cameras.get(camera)
     if name is None:
         return  # a camera that is not used
@@ -135,9 +126,7 @@ def _frame_times(
     path: Path, name: str, times: dict[int, float], frame_count: int, counted_from_camera: bool
 ) -> Float[np.ndarray, " frames"]:
     if not times:
-        raise HandgenError(
-            f"{path}: no line for camera {name}; add them or take the camera out of capture.json"
-        )
+        raise HandgenError(f"{path}: no line for camera {name}; add them or take the camera out of capture.json")
     frames = np.array(sorted(times))
     seconds = np.array([times[frame] for frame in frames.tolist()])
     if (np.diff(seconds) < 0).any():

@@ -60,8 +60,7 @@ class VideoFile:
                         position += 1
                         if not reader.grab() or self._is_other_frame(reader, position):
                             raise HandgenError(
-                                f"{self.path}: decoding stopped at frame {position} of "
-                                f"{self.frame_count}; {_DAMAGED}"
+                                f"{self.path}: decoding stopped at frame {position} of {self.frame_count}; {_DAMAGED}"
                             )
                     image = self._retrieve(reader, position)
                 assert image is not None
@@ -79,9 +78,7 @@ class VideoFile:
                 at = index - back
                 if at <= 0:
                     break
-                reader.set(
-                    cv2.CAP_PROP_POS_FRAMES, round((self.times_ms[at] - self.times_ms[0]) * self.fps / 1e3)
-                )
+                reader.set(cv2.CAP_PROP_POS_FRAMES, round((self.times_ms[at] - self.times_ms[0]) * self.fps / 1e3))
                 if not reader.grab():
                     continue
                 landed = int(np.abs(self.times_ms - _timestamp_ms(reader)).argmin())
@@ -93,9 +90,7 @@ class VideoFile:
     def _retrieve(self, reader: cv2.VideoCapture, position: int) -> UInt8[np.ndarray, "height width 3"]:
         ok, image = reader.retrieve()
         if not ok or image is None:
-            raise HandgenError(
-                f"{self.path}: frame {position} of {self.frame_count} cannot be decoded; {_DAMAGED}"
-            )
+            raise HandgenError(f"{self.path}: frame {position} of {self.frame_count} cannot be decoded; {_DAMAGED}")
         if image.shape[1::-1] != self.size_px:
             width, height = self.size_px
             raise HandgenError(
@@ -113,9 +108,7 @@ def open_video(path: Path) -> VideoFile:
     try:
         status = path.stat()
     except OSError as error:
-        raise HandgenError(
-            f"{path}: cannot be read ({error.strerror}); check the path of the video"
-        ) from None
+        raise HandgenError(f"{path}: cannot be read ({error.strerror}); check the path of the video") from None
     if status.st_size == 0:
         raise HandgenError(f"{path}: the file is empty; copy or record it again")
     return _scan(path, status.st_size, status.st_mtime_ns)
@@ -137,9 +130,7 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
                     break
                 size_px = (first.shape[1], first.shape[0])
                 if size_px[0] * size_px[1] > MAX_PIXELS:
-                    raise HandgenError(
-                        f"{path}: {size_px[0]}x{size_px[1]} is more than 100 megapixels; reduce it"
-                    )
+                    raise HandgenError(f"{path}: {size_px[0]}x{size_px[1]} is more than 100 megapixels; reduce it")
             times.append(_timestamp_ms(reader))
     finally:
         reader.release()

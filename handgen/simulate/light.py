@@ -30,9 +30,7 @@ class Lighting:
     sky: Float[np.ndarray, " 3"]
     ground: Float[np.ndarray, " 3"]
 
-    def ambient(
-        self, normals: Float[np.ndarray, "n 3"], openness: Float[np.ndarray, " n"]
-    ) -> Float[np.ndarray, "n 3"]:
+    def ambient(self, normals: Float[np.ndarray, "n 3"], openness: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
         """Light from everywhere, dimmed by `openness` (0 to 1), and the fill light."""
         upward = (0.5 + 0.5 * normals[:, 2])[:, None]
         fill = (normals @ self.fill_direction).clip(0)[:, None] * (0.4 + 0.6 * openness[:, None])
@@ -90,9 +88,7 @@ def openness(
     for _ in range(_AMBIENT_RAYS):
         sphere = rng.standard_normal(points.shape)
         sphere /= np.linalg.norm(sphere, axis=1, keepdims=True).clip(1e-9)
-        directions = (
-            normals * 1.02 + sphere
-        )  # a cosine-weighted direction is the normal plus a point of the sphere
+        directions = normals * 1.02 + sphere  # a cosine-weighted direction is the normal plus a point of the sphere
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         seen += ~tracer.blocked(starts, directions, reach_m)
     return seen / _AMBIENT_RAYS

@@ -78,9 +78,7 @@ def pose_angles_deg(pose: NamedPose) -> Float[np.ndarray, "15 3"]:
     return angles[1:]
 
 
-def hand_pose(
-    model: HandModel, angles_rad: Float[np.ndarray, "*batch 15 3"]
-) -> Float[np.ndarray, "*batch 15 3"]:
+def hand_pose(model: HandModel, angles_rad: Float[np.ndarray, "*batch 15 3"]) -> Float[np.ndarray, "*batch 15 3"]:
     """Axis-angle of joints 1 to 15 from anatomical angles, which are brought within their limits first."""
     limits = model.arrays.joint_limits_rad
     angles = np.clip(angles_rad, limits[..., 0], limits[..., 1])

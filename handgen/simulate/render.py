@@ -138,9 +138,7 @@ class Moment:
         points = origin + directions * hits.distance[:, None]
         half = self.lighting.towards_key(points) - directions
         half /= np.sqrt(np.einsum("nc,nc->n", half, half))[:, None].clip(1e-9)
-        cosine = np.einsum("nc,nc->n", normals, half) / np.sqrt(np.einsum("nc,nc->n", normals, normals)).clip(
-            1e-9
-        )
+        cosine = np.einsum("nc,nc->n", normals, half) / np.sqrt(np.einsum("nc,nc->n", normals, normals)).clip(1e-9)
         color = color + (cosine.clip(0) ** _SHININESS * shine)[:, None] * self.lighting.key
         return color, np.where(hits.found, hits.face, -1), hits.distance
 

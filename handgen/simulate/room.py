@@ -30,9 +30,7 @@ def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_r
     right = np.cross(forward, UP)
     right /= np.linalg.norm(right)
     down = np.cross(forward, right)
-    turn = np.array(
-        [[np.cos(roll_rad), -np.sin(roll_rad), 0], [np.sin(roll_rad), np.cos(roll_rad), 0], [0, 0, 1]]
-    )
+    turn = np.array([[np.cos(roll_rad), -np.sin(roll_rad), 0], [np.sin(roll_rad), np.cos(roll_rad), 0], [0, 0, 1]])
     rotation = turn @ np.stack([right, down, forward])
     return Rigid(rotation, -rotation @ position)
 
@@ -63,9 +61,7 @@ def make_rig(views: int, size_px: tuple[int, int], rng: np.random.Generator, wid
                 [0, 0, 1],
             ]
         )
-        distortion = np.array(
-            [rng.uniform(-0.09, -0.03), rng.uniform(0, 0.03), *rng.uniform(-5e-4, 5e-4, 2), 0.0]
-        )
+        distortion = np.array([rng.uniform(-0.09, -0.03), rng.uniform(0, 0.03), *rng.uniform(-5e-4, 5e-4, 2), 0.0])
         pose = look_at(distance_m * np.array(direction), target, rng.normal(0, 0.03))
         cameras.append(Camera(f"cam_{i}", size_px, intrinsics, distortion, "pinhole", pose))
     return Rig(tuple(cameras))
@@ -129,9 +125,7 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     """A furnished room; `cloth` is the linear albedo of what the person wears."""
     parts: list[tuple[trimesh.Trimesh, np.ndarray, np.ndarray, float]] = []
 
-    def add(
-        mesh: trimesh.Trimesh, color: np.ndarray, grain: tuple[float, float, float], contrast: float
-    ) -> None:
+    def add(mesh: trimesh.Trimesh, color: np.ndarray, grain: tuple[float, float, float], contrast: float) -> None:
         parts.append((mesh, np.asarray(color, dtype=float), np.array(grain), contrast))
 
     def box(low: np.ndarray, high: np.ndarray) -> trimesh.Trimesh:
@@ -146,9 +140,7 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     add(shell, linear_from_srgb(rng.uniform(0.55, 0.8) + rng.uniform(-0.06, 0.06, 3)), (3, 3, 3), 0.12)
     floor = box(_ROOM_LOW_M, _ROOM_HIGH_M * [1, 1, 0] + [0, 0, _ROOM_LOW_M[2] + 0.01])
     add(floor, linear_from_srgb(np.array([0.50, 0.38, 0.28]) * rng.uniform(0.7, 1.1)), (30, 2, 8), 0.5)
-    wood = linear_from_srgb(
-        np.array([0.62, 0.47, 0.34]) * rng.uniform(0.6, 1.15) + rng.uniform(-0.05, 0.05, 3)
-    )
+    wood = linear_from_srgb(np.array([0.62, 0.47, 0.34]) * rng.uniform(0.6, 1.15) + rng.uniform(-0.05, 0.05, 3))
     add(
         box(np.array([-0.75, -0.42, TABLE_Z_M - 0.03]), np.array([0.75, 0.55, TABLE_Z_M])),
         wood,
@@ -168,9 +160,7 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
         half = rng.uniform(0.05, 0.3, 2)
         bottom, top = _ROOM_LOW_M[2], rng.uniform(-0.8, 0.9)
         mesh = box(np.array([*(center - half), bottom]), np.array([*(center + half), top]))
-        mesh.apply_transform(
-            trimesh.transformations.rotation_matrix(rng.uniform(-0.5, 0.5), UP, [*center, 0])
-        )
+        mesh.apply_transform(trimesh.transformations.rotation_matrix(rng.uniform(-0.5, 0.5), UP, [*center, 0]))
         add(mesh, paint(), tuple(rng.uniform(2, 40, 3)), rng.uniform(0.05, 0.5))
     for _ in range(24):  # pictures, shelves and books on the walls
         wall, sign = rng.integers(2), rng.choice([-1, 1])

@@ -107,9 +107,7 @@ class Scene:
             elbow = joints[0] + rotations[0] @ np.array([back * ELBOW_M, 0.0, 0.0])
             shoulder = SHOULDER_M * ([1, 1, 1] if hand.side == "right" else [-1, 1, 1])
             vertices.append(_upper_arm(elbow, shoulder, rotations[0][:, 0] * -back))
-        return Moment(
-            self.body, np.concatenate(vertices), self.lighting, _generator(self.config, _FRAME, frame)
-        )
+        return Moment(self.body, np.concatenate(vertices), self.lighting, _generator(self.config, _FRAME, frame))
 
     def sensor_noise(self, frame: int, view: int) -> np.random.Generator:
         """The noise of one image."""
@@ -136,9 +134,7 @@ def make_scene(config: SimulateConfig) -> Scene:
         )
         rest = model.rest_joints + torch.einsum("jcb,b->jc", model.joint_shapedirs, torch.as_tensor(betas))
         surface = load_surface(model, outfit, _generator(config, _SUBJECT, 1))
-        hands.append(
-            SimulatedHand(side, model, surface, motion, pose_model(model, motion, betas), rest.numpy())
-        )
+        hands.append(SimulatedHand(side, model, surface, motion, pose_model(model, motion, betas), rest.numpy()))
     sensors = tuple(make_sensor(_generator(config, _SENSOR, i)) for i in range(config.views))
     return Scene(
         config=config,

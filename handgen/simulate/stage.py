@@ -121,9 +121,7 @@ def _claim(out: Path, config: SimulateConfig) -> None:
             )
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HandgenError(
-            f"{out}: holds something that is no simulated capture; name an empty or new directory"
-        )
+        raise HandgenError(f"{out}: holds something that is no simulated capture; name an empty or new directory")
     try:
         marker.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -163,9 +161,7 @@ def _render_chunk(out: Path, config: SimulateConfig, index: int) -> int:
     return len(frames)
 
 
-def _render_frame(
-    out: Path, scene: Scene, frame: int
-) -> Iterator[tuple[HandRecord, list[tuple[str, Cutout]]]]:
+def _render_frame(out: Path, scene: Scene, frame: int) -> Iterator[tuple[HandRecord, list[tuple[str, Cutout]]]]:
     """Write the images of all cameras; gives the truth of each hand with its cutouts by key."""
     moment = scene.moment(frame)
     pixels, labels = [], []

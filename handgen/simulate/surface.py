@@ -1,8 +1,8 @@
 """The open hand's full-resolution surface, made smooth and dressed: what the simulator renders.
 
 The mesh is loop-subdivided once, at rest (Loop, "Smooth subdivision surfaces based on triangles", 1987);
-skinning weights and shape directions go through the same linear operator, so that posing it costs no more
-than skinning. The forearm runs into a sleeve, which is part of the same mesh and follows the wrist.
+skinning weights, shape directions and pose correctives go through the same linear operator, so that posing it
+costs no more than skinning. The forearm runs into a sleeve, which is part of the same mesh and follows the wrist.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from scipy import sparse
 
 from handgen.hand.assets import surface_bytes
-from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_COUNT, TIP_VERTICES
+from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS, TIP_VERTICES
 from handgen.hand.model import HandModel
 from handgen.simulate.texture import Noise, linear_from_srgb
 
@@ -40,12 +40,13 @@ SKIN_TONES_SRGB = (
 class Surface:
     """A hand with forearm and sleeve at rest, ready to be skinned. Metres.
 
-    albedo: linear RGB. gloss: strength of the highlight, per vertex. part: HAND, ARM or CLOTH per face.
-    cloth: linear albedo of the sleeve.
+    posedirs: of the first vertices, the skin's; the sleeve has none. albedo: linear RGB. gloss: strength of the
+    highlight, per vertex. part: HAND, ARM or CLOTH per face. cloth: linear albedo of the sleeve.
     """
 
     vertices: Float[np.ndarray, "n 3"]
     shapedirs: Float[np.ndarray, "n 3 10"]
+    posedirs: Float[np.ndarray, "skin 3 135"]
     weights: Float[np.ndarray, "n 16"]
     faces: Int[np.ndarray, "faces 3"]
     albedo: Float[np.ndarray, "n 3"]
@@ -62,6 +63,9 @@ class Surface:
     ) -> Float[np.ndarray, "n 3"]:
         """World vertices of a hand whose joints are turned and placed by its model."""
         shaped = self.vertices + self.shapedirs @ betas
+        parents = rotations[list((0, *JOINT_PARENTS[1:]))]
+        local = np.swapaxes(parents[1:], -1, -2) @ rotations[1:]
+        shaped[: len(self.posedirs)] += self.posedirs @ (local - np.eye(3)).reshape(-1)
         offset = joints - (rotations @ rest_joints[..., None])[..., 0]
         blended = (self.weights @ rotations.reshape(JOINT_COUNT, 9)).reshape(-1, 3, 3)
         return (blended @ shaped[..., None])[..., 0] + self.weights @ offset
@@ -90,9 +94,7 @@ def load_surface(model: HandModel, outfit: Outfit, rng: np.random.Generator) -> 
     return dress(arrays, model, outfit, rng)
 
 
-def dress(
-    arrays: dict[str, np.ndarray], model: HandModel, outfit: Outfit, rng: np.random.Generator
-) -> Surface:
+def dress(arrays: dict[str, np.ndarray], model: HandModel, outfit: Outfit, rng: np.random.Generator) -> Surface:
     """Subdivide, colour and dress the surface that an npz holds."""
     operator, faces = subdivision(arrays["faces"].astype(np.int64), len(arrays["vertices"]))
     vertices = operator @ arrays["vertices"].astype(float)
@@ -100,6 +102,8 @@ def dress(
     weights /= weights.sum(1, keepdims=True)
     shapedirs = arrays["shapedirs"].astype(float)
     shapedirs = (operator @ shapedirs.reshape(len(shapedirs), -1)).reshape(-1, 3, shapedirs.shape[2])
+    posedirs = arrays["posedirs"].astype(np.float32)
+    posedirs = (operator.astype(np.float32) @ posedirs.reshape(len(posedirs), -1)).reshape(-1, 3, posedirs.shape[2])
     nail = np.clip(operator @ arrays["nail_mask"].astype(float).reshape(-1), 0, 1)
     albedo, gloss = _skin(vertices, model, nail, outfit.skin, rng)
     back = -_finger_direction(model)  # the forearm's side of x
@@ -119,6 +123,7 @@ def dress(
     return Surface(
         vertices=np.concatenate([vertices, tube]),
         shapedirs=np.concatenate([shapedirs, np.zeros((len(tube), *shapedirs.shape[1:]))]),
+        posedirs=posedirs,
         weights=np.concatenate([weights, sleeve_weights]),
         faces=faces,
         albedo=np.concatenate([albedo, cloth]),
@@ -189,9 +194,7 @@ def _skin(
     rest = model.rest_joints.cpu().numpy()
     tips = model.template.cpu().numpy()[[TIP_VERTICES[finger] for finger in FINGERS]]
     knuckles = rest[[joint for finger in FINGERS for joint in FINGER_JOINTS[finger]]]
-    center_y = np.interp(
-        np.abs(vertices[:, 0]), [0.0, 0.1], [rest[0, 1], rest[FINGER_JOINTS["middle"][0], 1]]
-    )
+    center_y = np.interp(np.abs(vertices[:, 0]), [0.0, 0.1], [rest[0, 1], rest[FINGER_JOINTS["middle"][0], 1]])
     palmar = 1 / (1 + np.exp((vertices[:, 1] - center_y) / 0.003))  # the palm faces -y
     is_hand = 1 / (1 + np.exp((vertices[:, 0] * -_finger_direction(model) - 0.02) / 0.008))
     lighter = (0.55 * palmar * is_hand)[:, None]
@@ -208,9 +211,7 @@ def _skin(
 
 def _sleeve(vertices: np.ndarray, cuff: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A tube of cloth around the forearm, which lies along +x, from the cuff to the elbow."""
-    rings_x = np.concatenate(
-        [[cuff + 0.004, cuff, cuff, cuff + 0.003], np.arange(cuff + 0.012, ELBOW_M + 0.02, 0.01)]
-    )
+    rings_x = np.concatenate([[cuff + 0.004, cuff, cuff, cuff + 0.003], np.arange(cuff + 0.012, ELBOW_M + 0.02, 0.01)])
     looseness = np.concatenate([[0.75, 1.0, 1.06, 1.12], np.full(len(rings_x) - 4, 1.1)])
     arm = vertices[(vertices[:, 0] > 0.06) & (vertices[:, 0] < 0.17)]
     angle = np.linspace(0, 2 * np.pi, _SEGMENTS, endpoint=False)
@@ -224,9 +225,7 @@ def _sleeve(vertices: np.ndarray, cuff: float, rng: np.random.Generator) -> tupl
         fold = 0.05 * fold + 0.03 * np.sin(140 * x + angle + phase[2])
         radius = radius * (1 + (fold * (x > cuff + 0.01))[:, None])
         rings.append(
-            np.stack(
-                [np.full(_SEGMENTS, x), *(center + radius * np.stack([np.cos(angle), np.sin(angle)], 1)).T], 1
-            )
+            np.stack([np.full(_SEGMENTS, x), *(center + radius * np.stack([np.cos(angle), np.sin(angle)], 1)).T], 1)
         )
     return np.concatenate(rings), tube_faces(len(rings), _SEGMENTS)
 

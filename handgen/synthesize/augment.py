@@ -20,9 +20,7 @@ def build_pipeline() -> Any:
             A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.6),
             A.RandomGamma(gamma_limit=(75, 130), p=0.3),
             A.HueSaturationValue(hue_shift_limit=6, sat_shift_limit=25, val_shift_limit=10, p=0.3),
-            A.OneOf(
-                [A.GaussianBlur(sigma_limit=(0.4, 1.6), p=1.0), A.MotionBlur(blur_limit=(3, 7), p=1.0)], p=0.2
-            ),
+            A.OneOf([A.GaussianBlur(sigma_limit=(0.4, 1.6), p=1.0), A.MotionBlur(blur_limit=(3, 7), p=1.0)], p=0.2),
             A.GaussNoise(std_range=(0.01, 0.05), noise_scale_factor=0.5, p=0.15),
         ]
     )

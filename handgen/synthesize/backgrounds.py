@@ -28,9 +28,7 @@ _PERMUTATION = 0xBA  # sets this generator's seeds apart from those of samples
 class Backgrounds(Protocol):
     """Where backgrounds come from; picklable."""
 
-    def draw(
-        self, index: int, size: int, rng: np.random.Generator
-    ) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
+    def draw(self, index: int, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
         """The background of sample `index`, square, and its name."""
         ...
 
@@ -39,9 +37,7 @@ class Backgrounds(Protocol):
 class SynthesizedBackgrounds:
     """Gradients, noise, stripes and shapes, a new one for every sample."""
 
-    def draw(
-        self, index: int, size: int, rng: np.random.Generator
-    ) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
+    def draw(self, index: int, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
         """See `Backgrounds`."""
         return draw_pattern(size, rng), SYNTHESIZED
 
@@ -65,9 +61,7 @@ class FolderBackgrounds:
         for name, value in {**state, "_state": _State()}.items():
             object.__setattr__(self, name, value)
 
-    def draw(
-        self, index: int, size: int, rng: np.random.Generator
-    ) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
+    def draw(self, index: int, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
         """See `Backgrounds`: a random square of the picture, perhaps mirrored.
 
         Raises HandgenError when the picture can no longer be read.
@@ -127,9 +121,7 @@ class FolderScan:
     digest: str
 
 
-def scan_folder(
-    root: Path, wanted: int, seed: int, progress: Callable[[int, int], None] | None = None
-) -> FolderScan:
+def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int], None] | None = None) -> FolderScan:
     """Decode the pictures below `root`, in a seeded order, until `wanted` proved usable or none is left.
 
     progress: called with the files looked at and those there are.
@@ -137,9 +129,7 @@ def scan_folder(
     Raises HandgenError when there is no folder, no picture in it, or none that can be read.
     """
     if not root.is_dir():
-        raise HandgenError(
-            f"{root}: no such folder of backgrounds; leave --backgrounds out to synthesize some"
-        )
+        raise HandgenError(f"{root}: no such folder of backgrounds; leave --backgrounds out to synthesize some")
     found = sorted(_picture_names(root))
     if not found:
         raise HandgenError(
@@ -171,9 +161,7 @@ def scan_folder(
     digest = hashlib.sha256()
     for name in usable:
         digest.update(f"{name}\0{(root / name).stat().st_size}\n".encode("utf-8", "surrogateescape"))
-    return FolderScan(
-        FolderBackgrounds(root, tuple(usable), seed), tuple(sorted(skipped)), digest.hexdigest()
-    )
+    return FolderScan(FolderBackgrounds(root, tuple(usable), seed), tuple(sorted(skipped)), digest.hexdigest())
 
 
 def _picture_names(root: Path) -> list[str]:

@@ -15,9 +15,7 @@ from handgen.errors import HandgenError
 from handgen.io.annotations import Cutout
 
 _PAD_PX = 4
-_EDGE_SIGMA_PX = (
-    1.0  # of the blur that makes the matte: at distance d inside a straight edge it is Phi(d / sigma)
-)
+_EDGE_SIGMA_PX = 1.0  # of the blur that makes the matte: at distance d inside a straight edge it is Phi(d / sigma)
 _MATTE_START, _MATTE_END = 0.5, 0.84  # where the matte is 0 and 1: d = 0 and d = 1 px
 _SOFT_FROM = 1.3  # from this magnification on, the background is softened as the hand is
 
@@ -145,9 +143,7 @@ def _target_box(
 ) -> tuple[int, int, int, int] | None:
     """The part of the target that the source reaches: left, top, width, height; None if it misses it."""
     width, height = source_px
-    corners = (
-        np.array([[-1, -1, 1], [width, -1, 1], [width, height, 1], [-1, height, 1]], float) @ homography.T
-    )
+    corners = np.array([[-1, -1, 1], [width, -1, 1], [width, height, 1], [-1, height, 1]], float) @ homography.T
     if (corners[:, 2] <= 1e-9).any():  # a very wide source: warp the whole target
         return (0, 0, *target_px)
     pixels = corners[:, :2] / corners[:, 2:]

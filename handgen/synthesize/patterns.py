@@ -44,9 +44,7 @@ def _gradient(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size si
     """Colours of a few corners, smoothly between them; colours of rooms are dull more often than bright."""
     cells = int(rng.integers(2, 4))
     base = rng.uniform(20, 235)
-    colors = (
-        base + rng.uniform(-60, 60, (cells, cells, 1)) + rng.normal(0, rng.uniform(3, 25), (cells, cells, 3))
-    )
+    colors = base + rng.uniform(-60, 60, (cells, cells, 1)) + rng.normal(0, rng.uniform(3, 25), (cells, cells, 3))
     interpolation = cv2.INTER_LINEAR if cells == 2 else cv2.INTER_CUBIC
     return cv2.resize(colors.astype(np.float32), (size, size), interpolation=interpolation)
 
@@ -82,18 +80,14 @@ def _with_shapes(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarra
     size = image.shape[0]
     layer = image.copy()
     for _ in range(int(rng.integers(2, 12))):
-        color = tuple(
-            float(c) for c in np.clip(rng.uniform(10, 245) + rng.normal(0, rng.uniform(5, 40), 3), 0, 255)
-        )
+        color = tuple(float(c) for c in np.clip(rng.uniform(10, 245) + rng.normal(0, rng.uniform(5, 40), 3), 0, 255))
         center = rng.uniform(-0.1, 1.1, 2) * size
         radius = rng.uniform(0.04, 0.45) * size
         kind = rng.integers(3)
         if kind == 0:
             corners = int(rng.integers(3, 8))
             turns = np.sort(rng.uniform(0, 2 * np.pi, corners))
-            rim = center + radius * rng.uniform(0.5, 1.2, (corners, 1)) * np.stack(
-                [np.cos(turns), np.sin(turns)], -1
-            )
+            rim = center + radius * rng.uniform(0.5, 1.2, (corners, 1)) * np.stack([np.cos(turns), np.sin(turns)], -1)
             points = np.round(rim * 2**_SHIFT).astype(np.int32)
             cv2.fillPoly(layer, [points], color, cv2.LINE_AA, _SHIFT)
         elif kind == 1:
@@ -102,8 +96,6 @@ def _with_shapes(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarra
             angle = rng.uniform(0, 180)
             cv2.ellipse(layer, middle.tolist(), axes.tolist(), angle, 0, 360, color, -1, cv2.LINE_AA, _SHIFT)
         else:
-            start, end = (
-                np.round(rng.uniform(-0.2, 1.2, 2) * size * 2**_SHIFT).astype(int).tolist() for _ in "ab"
-            )
+            start, end = (np.round(rng.uniform(-0.2, 1.2, 2) * size * 2**_SHIFT).astype(int).tolist() for _ in "ab")
             cv2.line(layer, start, end, color, int(rng.integers(1, max(2, size // 12))), cv2.LINE_AA, _SHIFT)
     return cv2.addWeighted(layer, opacity := rng.uniform(0.6, 1.0), image, 1 - opacity, 0)

@@ -71,16 +71,12 @@ def make_shard(job: Job, unit: ShardUnit) -> ShardResult:
             pass  # damaged since: written anew
     maker = _maker(job)
     made: dict[int, shards.Sample] = {}
-    for place in np.argsort(
-        unit.views[:, 0], kind="stable"
-    ):  # each chunk of annotations is read once per shard
+    for place in np.argsort(unit.views[:, 0], kind="stable"):  # each chunk of annotations is read once per shard
         made[int(place)] = maker.sample(unit, int(place))
     try:
         shards.write_shard(path, (made[place] for place in range(len(made))))
     except OSError as error:
-        raise HandgenError(
-            f"{path}: cannot be written ({error.strerror}); what is finished is kept"
-        ) from None
+        raise HandgenError(f"{path}: cannot be written ({error.strerror}); what is finished is kept") from None
     return ShardResult(unit.index, shards.describe_shard(path), True)
 
 
@@ -104,9 +100,7 @@ class SampleMaker:
         model = self.annotations.manifest["hand_model"]["name"]
         self.model = model
         self.model_sha256 = dict(job.model_sha256)
-        self.rest_wrists = {
-            side: RestWrist.of(load_hand(model, side)) for side in SIDES if side in self.model_sha256
-        }
+        self.rest_wrists = {side: RestWrist.of(load_hand(model, side)) for side in SIDES if side in self.model_sha256}
         self._chunk = -1
         self._records: list[HandRecord] = []
 
@@ -130,13 +124,9 @@ class SampleMaker:
         background, background_name = self.job.backgrounds.draw(index, config.size, rng)
         cutout = self.annotations.cutout(chunk, view)
         try:
-            image, mask = composite(
-                cutout, background, virtual.sample_px_from_cutout_px, config.light_matching, rng
-            )
+            image, mask = composite(cutout, background, virtual.sample_px_from_cutout_px, config.light_matching, rng)
         except HandgenError as error:
-            raise HandgenError(
-                f"{chunk_path(self.job.annotations, chunk, '.tar')}: {view.cutout}: {error}"
-            ) from None
+            raise HandgenError(f"{chunk_path(self.job.annotations, chunk, '.tar')}: {view.cutout}: {error}") from None
         if config.augment:
             image = augment(self.pipeline, image, rng)
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
@@ -149,9 +139,7 @@ class SampleMaker:
             subject_betas(self.annotations, record),
         )
         key = f"{config.split}_{index:09d}"
-        document = sample_document(
-            source, virtual, self.rest_wrists[record.side], key, index, seed, background_name
-        )
+        document = sample_document(source, virtual, self.rest_wrists[record.side], key, index, seed, background_name)
         document["box_px"] = list(cv2.boundingRect(mask))
         return shards.Sample(key, images.encode_jpeg(image, quality), images.encode_mask_png(mask), document)
 

@@ -19,6 +19,7 @@ from handgen.engines.local import default_workers, map_units
 from handgen.errors import HandgenError
 from handgen.io import shards
 from handgen.io.annotations import MANIFEST, Annotations
+from handgen.io.output import claim_output
 from handgen.synthesize.backgrounds import Backgrounds, FolderScan, SynthesizedBackgrounds, scan_folder
 from handgen.synthesize.sample import Job, ShardUnit, make_shard, release
 from handgen.synthesize.views import HandModels, load_models, order_views, usable_views
@@ -72,9 +73,8 @@ def run(
 ) -> Report:
     """Turn accepted views into shards of training samples.
 
-    backgrounds: a folder of pictures, or None to synthesize them. progress: called with what is being done
-    and how
-    much of it is done. overwrite: replace the shards of a different run in `out`.
+    backgrounds: a folder of pictures, or None to synthesize them. progress: called with what is being done and
+    how much of it. overwrite: replace the shards of a different run in `out`.
 
     Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
     """
@@ -106,7 +106,7 @@ def run(
     done, written, results = 0, 0, {}
     step = report("writing samples")
     try:
-        shards.claim_directory(out, _run_document(annotations, models, config, samples, scan), overwrite)
+        claim_output(out, shards.KIND, _depends_on(annotations, models, config, samples, scan), shards.OWNED, overwrite)
         workers = _workers(config, out, -(-samples // config.shard_size(samples)))
         step(0, samples)
         for result in map_units(partial(make_shard, job), _units(views, samples, config), workers):
@@ -115,9 +115,7 @@ def run(
             written += result.description["samples"] * result.written
             step(done, samples)
         described = [results[index] for index in sorted(results)]
-        shards.write_manifest(
-            out, _manifest(annotations, models, config, samples, described, backgrounds, scan)
-        )
+        shards.write_manifest(out, _manifest(annotations, models, config, samples, described, backgrounds, scan))
     except OSError as error:
         raise HandgenError(
             f"{error.filename or out}: {error.strerror}; what is finished is kept: run again to go on"
@@ -164,17 +162,15 @@ def _configuration(config: SynthesizeConfig) -> dict[str, Any]:
     return document
 
 
-def _run_document(
+def _depends_on(
     annotations: Annotations,
     models: HandModels,
     config: SynthesizeConfig,
     samples: int,
     scan: FolderScan | None,
 ) -> dict[str, Any]:
-    """As in `shard_run.schema.json`."""
+    """Everything that the bytes of the shards depend on."""
     return {
-        "kind": "shard_run",
-        "format_version": 1,
         "created_by": __version__,
         "split": config.split,
         "samples": samples,

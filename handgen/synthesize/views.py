@@ -54,9 +54,7 @@ def load_models(annotations: Annotations, want_flips: bool) -> HandModels:
     if missing:
         return HandModels(arrays, False, f"one side of the hand model is missing ({missing})")
     if not sides_mirror(arrays["right"], arrays["left"]):
-        return HandModels(
-            arrays, False, f"the left hand of {said['name']!r} is not the mirror image of its right"
-        )
+        return HandModels(arrays, False, f"the left hand of {said['name']!r} is not the mirror image of its right")
     return HandModels(arrays, True, "")
 
 
@@ -89,11 +87,7 @@ def usable_views(
         if progress:
             progress(chunk + 1, annotations.chunk_count)
     if not found:
-        hint = (
-            "look at the reasons in its records, or use --include-rejected"
-            if records_seen
-            else "is a hand in view?"
-        )
+        hint = "look at the reasons in its records, or use --include-rejected" if records_seen else "is a hand in view?"
         raise HandgenError(f"{annotations.root}: no accepted view among {records_seen} records; {hint}")
     return np.array(found, dtype=np.int32)
 
@@ -133,9 +127,7 @@ def _check_model(annotations: Annotations, models: HandModels, chunk: int, recor
         if not mine:
             continue
         if side not in models.arrays:
-            raise HandgenError(
-                f"{annotations.root}: chunk {chunk} has {side} hands, but no {side} hand model"
-            )
+            raise HandgenError(f"{annotations.root}: chunk {chunk} has {side} hands, but no {side} hand model")
         pose = HandPose(
             torch.tensor(np.stack([record.pose for record in mine])).reshape(-1, 16, 3),
             torch.tensor(np.stack([record.translation_m for record in mine])),

@@ -59,9 +59,7 @@ def thumb_frame(bone: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return reference @ rotation_between(reference[2], bone).T
 
 
-def joint_axes(
-    joints: np.ndarray, bone_ends: np.ndarray, thumb_nail_normal: np.ndarray | None = None
-) -> np.ndarray:
+def joint_axes(joints: np.ndarray, bone_ends: np.ndarray, thumb_nail_normal: np.ndarray | None = None) -> np.ndarray:
     """Frames (15, 3, 3) of joints 1 to 15 in the rest pose, rows flexion, abduction and twist axis.
 
     thumb_nail_normal: where the thumb's nail looks. It fixes the hinge axis of the thumb's last joint (across

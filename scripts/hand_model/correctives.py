@@ -28,9 +28,7 @@ def carried_weights(weights: np.ndarray) -> np.ndarray:
     return carried
 
 
-def wanted_offsets(
-    vertices: np.ndarray, weight: np.ndarray, joint: np.ndarray, rotation: np.ndarray
-) -> np.ndarray:
+def wanted_offsets(vertices: np.ndarray, weight: np.ndarray, joint: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Offsets (n, 3) at rest that make linear blending end where dual quaternions would."""
     arms = vertices - joint
     quaternions = np.tile(Rotation.from_matrix(rotation).as_quat(), (len(vertices), 1))
@@ -60,9 +58,7 @@ def pose_correctives(
         angles[:, 0] = np.linspace(least[0], greatest[0], SAMPLES_PER_JOINT)
         rotations = rotations_from_angles(angles[:, None], axes[[joint - 1]])[:, 0]
         features = (rotations - np.eye(3)).reshape(SAMPLES_PER_JOINT, 9)
-        offsets = [
-            wanted_offsets(vertices[touched], carried[touched, joint], joints[joint], r) for r in rotations
-        ]
+        offsets = [wanted_offsets(vertices[touched], carried[touched, joint], joints[joint], r) for r in rotations]
         wanted = STRENGTH * np.stack(offsets).reshape(SAMPLES_PER_JOINT, -1)
         gram = features.T @ features + RIDGE * np.eye(9)
         fitted = np.linalg.solve(gram, features.T @ wanted).reshape(9, len(touched), 3)

@@ -7,16 +7,12 @@ from scipy.optimize import nnls
 
 CANDIDATES = 60
 CANDIDATES_WRIST = 120
-SHAPE_ROWS = (
-    2.0  # importance of following the shape components (metres per deviation) against the mean position
-)
+SHAPE_ROWS = 2.0  # importance of following the shape components (metres per deviation) against the mean position
 SUM_ROW = 10.0
 SPREAD_ROW = 2e-3  # keeps the weight from piling up on a few vertices
 
 
-def fit_regressor(
-    vertices: np.ndarray, shapes: np.ndarray, joints: np.ndarray, joint_shapes: np.ndarray
-) -> np.ndarray:
+def fit_regressor(vertices: np.ndarray, shapes: np.ndarray, joints: np.ndarray, joint_shapes: np.ndarray) -> np.ndarray:
     """Non-negative weights (16, v), each row summing to one, of vertices near the joint.
 
     vertices: (v, 3). shapes: (v, 3, k). joints: (16, 3). joint_shapes: (16, 3, k).

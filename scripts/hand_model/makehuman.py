@@ -77,9 +77,7 @@ class MakeHumanData:
                 faces.append([corner[0] for corner in corners])
                 faces_uv.append([corner[1] for corner in corners])
         members = {name: np.array(sorted(ids)) for name, ids in groups.items()}
-        return BaseMesh(
-            np.array(vertices), np.array(uv), np.array(faces), np.array(faces_uv), members, np.array(body)
-        )
+        return BaseMesh(np.array(vertices), np.array(uv), np.array(faces), np.array(faces_uv), members, np.array(body))
 
     def target(self, name: str) -> np.ndarray:
         """Offsets (v, 3) of the target `targets/<name>`, zero where it does not reach."""

@@ -46,9 +46,7 @@ def sample_angles(rng: np.random.Generator, limits: np.ndarray) -> np.ndarray:
         angles[first, 0] = (
             greatest[first] * bend * rng.uniform(*KNUCKLE_SHARE) - np.radians(10) * open_share * rng.random()
         )
-        angles[first, 1] = np.radians(
-            SPREAD_DEG[finger] * open_share * rng.uniform(-0.8, 1.3) + rng.normal(0, 4)
-        )
+        angles[first, 1] = np.radians(SPREAD_DEG[finger] * open_share * rng.uniform(-0.8, 1.3) + rng.normal(0, 4))
         angles[second, 0] = middle
         angles[third, 0] = middle * rng.uniform(*OUTER_PER_MIDDLE)
     return np.clip(angles, limits[:, :, 0], limits[:, :, 1])

@@ -71,9 +71,7 @@ class Bodies:
             self._targets[name] = self._data.target(name)
         return self._targets[name]
 
-    def macro(
-        self, male: float, old: float, muscle: float, weight: float, ancestry: np.ndarray
-    ) -> np.ndarray:
+    def macro(self, male: float, old: float, muscle: float, weight: float, ancestry: np.ndarray) -> np.ndarray:
         """A body by MakeHuman's macro sliders: shares 0..1 of male and old, muscle and weight in -1..1."""
         body = self._data.base.vertices.copy()
         muscle_shares, weight_shares = level_shares(muscle), level_shares(weight)
@@ -119,9 +117,7 @@ def hand_breadth(hand: Hand, weights: np.ndarray) -> float:
     return float(np.linalg.norm(ends[0] - ends[1]))
 
 
-def deform(
-    hand: Hand, weights: np.ndarray, breadth: float, thickness: float, digits: dict[str, float]
-) -> Hand:
+def deform(hand: Hand, weights: np.ndarray, breadth: float, thickness: float, digits: dict[str, float]) -> Hand:
     """Widen the palm, thicken it and lengthen digits by relative amounts, in the flat pose."""
     shares = {finger: weights[:, list(joints)].sum(1) for finger, joints in FINGER_JOINTS.items()}
     palm = weights[:, 0]
@@ -197,9 +193,7 @@ def sample_hands(
         gender = GENDERS[int(male)]
         share = BREADTH_SHARE[gender] * (1 + clipped_normal(rng, BREADTH_DEVIATION))
         wider = share * hand_length(flat) / hand_breadth(flat, weights) - 1
-        digits = {
-            finger: clipped_normal(rng, deviation) for finger, deviation in DIGIT_LENGTH_DEVIATIONS.items()
-        }
+        digits = {finger: clipped_normal(rng, deviation) for finger, deviation in DIGIT_LENGTH_DEVIATIONS.items()}
         flat = deform(flat, weights, wider, clipped_normal(rng, THICKNESS_DEVIATION), digits)
         length = HAND_LENGTH_M[gender] + clipped_normal(rng, HAND_LENGTH_DEVIATION_M)
         scale = length / hand_length(flat)

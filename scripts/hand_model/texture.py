@@ -17,9 +17,7 @@ def sample_bilinear(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return top * (1 - down) + bottom * down
 
 
-def nail_mask(
-    image: np.ndarray, uv: np.ndarray, faces: np.ndarray, faces_uv: np.ndarray, count: int
-) -> np.ndarray:
+def nail_mask(image: np.ndarray, uv: np.ndarray, faces: np.ndarray, faces_uv: np.ndarray, count: int) -> np.ndarray:
     """How much each of `count` vertices belongs to a nail, 0..1: the mean over its texture corners."""
     values = sample_bilinear(image, uv[faces_uv.reshape(-1)])
     total, corners = np.zeros(count), np.zeros(count)

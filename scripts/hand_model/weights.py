@@ -33,9 +33,7 @@ def cotangent_laplacian(vertices: np.ndarray, triangles: np.ndarray) -> tuple[cs
         columns += [c, b]
         values += [half_cotangent, half_cotangent]
         np.add.at(areas, a, double_area / 6)
-    adjacency = coo_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (n, n)
-    ).tocsc()
+    adjacency = coo_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (n, n)).tocsc()
     return (diags(np.asarray(adjacency.sum(1)).ravel()) - adjacency).tocsc(), areas
 
 
@@ -73,9 +71,7 @@ def reweight(hand: Hand, triangles: np.ndarray, weights: np.ndarray) -> np.ndarr
     for k, finger in enumerate(FINGERS):
         joints = list(FINGER_JOINTS[finger])
         inside = weights[:, joints].sum(1)
-        split = np.where(
-            inside[:, None] > 1e-3, weights[:, joints] / np.maximum(inside, 1e-3)[:, None], [1.0, 0, 0]
-        )
+        split = np.where(inside[:, None] > 1e-3, weights[:, joints] / np.maximum(inside, 1e-3)[:, None], [1.0, 0, 0])
         result[:, joints] = split * shares[:, k + 1, None]
     return limit_influences(result)
 

@@ -1,0 +1,1 @@
+"""The bundled open hand; see PROVENANCE.md."""

@@ -85,8 +85,6 @@ def _candidates(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     files = sorted(
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in _SUFFIXES and file.is_file() and file.name[0] != "."
+        file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file() and file.name[0] != "."
     )
     return files[:_MAX_FILES]

@@ -123,9 +123,7 @@ def image_size(value: Any, where: str) -> tuple[int, int]:
     """Width and height in pixels."""
     size = numbers(value, (2,), where, "the image size")
     if (size < 1).any() or (size > 65535).any() or (size != np.round(size)).any():
-        raise HandgenError(
-            f"{where}: the image size must be two whole numbers of pixels, got {size.tolist()}; {_REDO}"
-        )
+        raise HandgenError(f"{where}: the image size must be two whole numbers of pixels, got {size.tolist()}; {_REDO}")
     return int(size[0]), int(size[1])
 
 

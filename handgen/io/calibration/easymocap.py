@@ -51,9 +51,7 @@ def _values(path: Path, text: str) -> dict[str, Any]:
         except ValueError:
             raise HandgenError(f"{path}: {match['key']} is not a list of numbers; calibrate again") from None
         if len(row) != rows * cols:
-            raise HandgenError(
-                f"{path}: {match['key']} says {rows}x{cols} but has {len(row)} numbers; calibrate again"
-            )
+            raise HandgenError(f"{path}: {match['key']} says {rows}x{cols} but has {len(row)} numbers; calibrate again")
         values[match["key"]] = [row[i * cols : (i + 1) * cols] for i in range(rows)]
     return values
 
@@ -83,9 +81,7 @@ def read(path: Path) -> Calibration:
             (extri, pose, (f"T_{name}",)),
         ):
             if not any(key in values for key in keys):
-                raise HandgenError(
-                    f"{file}: camera {name}: {keys[0]} is missing; calibrate that camera or unlist it"
-                )
+                raise HandgenError(f"{file}: camera {name}: {keys[0]} is missing; calibrate that camera or unlist it")
         size = None
         if f"W_{name}" in lens and f"H_{name}" in lens:
             size = image_size([lens[f"W_{name}"], lens[f"H_{name}"]], f"{intri}: camera {name}")

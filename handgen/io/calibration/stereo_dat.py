@@ -41,9 +41,7 @@ def _blocks(path: Path, text: str) -> dict[str, list[list[float]]]:
             try:
                 current.append([float(word) for word in line.split()])
             except ValueError:
-                raise HandgenError(
-                    f"{path}: {line[:40]!r} is not a row of numbers; calibrate again"
-                ) from None
+                raise HandgenError(f"{path}: {line[:40]!r} is not a row of numbers; calibrate again") from None
     return blocks
 
 
@@ -57,14 +55,10 @@ def read(path: Path) -> Calibration:
         if kind is None:
             continue
         if number is None:
-            raise HandgenError(
-                f"{file}: no camera number in the name; call it like c0.dat or rot_trans_c0.dat"
-            )
+            raise HandgenError(f"{file}: no camera number in the name; call it like c0.dat or rot_trans_c0.dat")
         index = int(number[1])
         if index in files[kind]:
-            raise HandgenError(
-                f"{file}: {files[kind][index].name} is for camera {index} too; remove one of them"
-            )
+            raise HandgenError(f"{file}: {files[kind][index].name} is for camera {index} too; remove one of them")
         files[kind][index] = file
         blocks[file] = _blocks(file, text)
     cameras = []
@@ -74,9 +68,7 @@ def read(path: Path) -> Calibration:
             ("pose", "rotation and translation", f"rot_trans_c{index}.dat"),
         ):
             if index not in files[kind]:
-                raise HandgenError(
-                    f"{path}: camera {index} has no {what} ({example}); calibrate it or copy the file"
-                )
+                raise HandgenError(f"{path}: camera {index} has no {what} ({example}); calibrate it or copy the file")
         lens, pose = files["intrinsic"][index], files["pose"][index]
         translation = blocks[pose].get("T")
         camera = make_camera(

@@ -45,16 +45,12 @@ def read(path: Path) -> Calibration:
             continue
         kind = _kind(document)
         if kind and kind in documents:
-            raise HandgenError(
-                f"{file}: {documents[kind][0].name} holds the {kind}s already; remove one of them"
-            )
+            raise HandgenError(f"{file}: {documents[kind][0].name} holds the {kind}s already; remove one of them")
         if kind:
             documents[kind] = file, document
     for kind, other in (("intrinsic", "extrinsic"), ("extrinsic", "intrinsic")):
         if kind not in documents:
-            raise HandgenError(
-                f"{path / kind}.json: missing beside {documents[other][0].name}; copy it there"
-            )
+            raise HandgenError(f"{path / kind}.json: missing beside {documents[other][0].name}; copy it there")
     intrinsic_file, shared = documents["intrinsic"]
     file, extrinsics = documents["extrinsic"]
     found = sorted(int(match[1]) for match in map(_EXTRINSIC.fullmatch, extrinsics) if match)
@@ -63,13 +59,10 @@ def read(path: Path) -> Calibration:
         entry = extrinsics.get(f"extrinsic{index}")
         if entry is None:
             raise HandgenError(
-                f"{file}: extrinsic{index} is missing, though extrinsic{found[-1]} is there; "
-                "calibrate that camera"
+                f"{file}: extrinsic{index} is missing, though extrinsic{found[-1]} is there; calibrate that camera"
             )
         if not (isinstance(entry, list) and len(entry) == 1 and isinstance(entry[0], dict)):
-            raise HandgenError(
-                f"{file}: extrinsic{index} must be a list of one {{rvec, tvec}}; calibrate again"
-            )
+            raise HandgenError(f"{file}: extrinsic{index} must be a list of one {{rvec, tvec}}; calibrate again")
         camera = make_camera(
             f"{intrinsic_file.parent / intrinsic_file.name} and {file.name}",
             str(index),
