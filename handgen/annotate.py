@@ -346,7 +346,7 @@ def _manifest(
     return {
         "kind": "annotations",
         "format_version": schema_version(store.MANIFEST_SCHEMA),
-        "created_by": f"handgen {handgen.__version__}",
+        "created_by": handgen.__version__,
         "capture": {
             "path": str(job.capture.path.resolve()),
             "frame_count": job.capture.frame_count,

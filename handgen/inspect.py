@@ -223,7 +223,8 @@ def _camera_table(path: Path, cameras: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _row_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    columns = tuple(dict.fromkeys(key for row in rows[:MAX_ROWS] for key in row))
+    named = dict.fromkeys(key for row in rows[:MAX_ROWS] for key in row)
+    columns = tuple(sorted(named, key=lambda key: (key not in ("index", "name"), list(named).index(key))))
     shown = tuple(tuple(_text(row.get(column, "")) for column in columns) for row in rows[:MAX_ROWS])
     more = f" (first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
     return Table(title + more, columns, shown)

@@ -64,17 +64,17 @@ def _pixel(point: np.ndarray) -> tuple[int, int]:
     return int(x), int(y)
 
 
-def screen_color(image: UInt8[np.ndarray, "height width 3"], around: Mask) -> str | None:
-    """The screen colour that most pixels of `around` have: "green", "blue", or None."""
+def screen_color(image: UInt8[np.ndarray, "height width 3"], around: Mask) -> str:
+    """The screen colour that most pixels of `around` have: "green", "blue", or "any" if it is no screen."""
     pixels = image[around > 0].astype(np.int16)
     if len(pixels) < 50:
-        return None
+        return "any"
     red, green, blue = pixels.T
     if (green - np.maximum(red, blue) > _SCREEN_MARGIN).mean() > _SCREEN_SHARE:
         return "green"
     if (blue - np.maximum(red, green) > _SCREEN_MARGIN).mean() > _SCREEN_SHARE:
         return "blue"
-    return None
+    return "any"
 
 
 def segment(
@@ -90,8 +90,7 @@ def segment(
         cv2.bitwise_or(_grown(guides.hand, 0.15 * extent_px), _grown(guides.skin, 0.05 * extent_px))
     )
     screen = screen_color(image, around) if background == "auto" else background
-    keyed = screen in ("green", "blue")
-    found = _chroma_key(image, screen) if keyed else _grabcut(image, guides, reach, extent_px)
+    found = _grabcut(image, guides, reach, extent_px) if screen == "any" else _chroma_key(image, screen)
     allowed = cv2.bitwise_and(reach, cv2.bitwise_not(guides.hidden))
     mask = cv2.bitwise_and(found, allowed)
     # The forearm ends where the mesh does: beyond the wrist only pixels of the mesh itself stay.

@@ -242,7 +242,7 @@ def _manifest(scene: Scene, chunks: list[range], truth: Path) -> dict[str, Any]:
     return {
         "kind": "annotations",
         "format_version": schema_version(store.MANIFEST_SCHEMA),
-        "created_by": f"handgen {handgen.__version__} (simulate)",
+        "created_by": f"{handgen.__version__} (simulate)",
         "capture": {
             "path": "..",
             "frame_count": scene.config.frames,

@@ -1,0 +1,168 @@
+"""The annotate stage on a rendered capture: from true keypoints (geometry alone) and from pixels."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from handgen import annotate, simulate
+from handgen.config import AnnotateConfig, SimulateConfig
+from handgen.detect import networks
+from handgen.errors import HandgenError
+from handgen.io.annotations import Annotations
+from handgen.io.capture import load_capture
+from handgen.io.detections import DetectionRecord, write_detections
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("simulated") / "capture"
+    simulate.run(path, SimulateConfig(views=3, frames=8, size=(320, 240), workers=1))
+    return path
+
+
+def true_keypoints(capture, path, frames=range(8), noise_px=0.0, drop=()):
+    """What a perfect detector would write: the truth projected into the capture's cameras."""
+    rig = load_capture(capture).rig
+    rng = np.random.default_rng(0)
+    records = {record.frame: record for _, record in Annotations(capture / "truth")}
+    rows = []
+    for frame in frames:
+        for camera in rig:
+            if (frame, camera.name) not in drop:
+                pixels, _ = camera.project(records[frame].keypoints_world_m)
+                pixels = pixels + rng.normal(0, noise_px, pixels.shape) if noise_px else pixels
+                rows.append(DetectionRecord(camera.name, frame, pixels, np.ones(21), 1.0))
+    write_detections(path, rows)
+    return str(path)
+
+
+def errors_mm(capture, out):
+    truth = {record.frame: record for _, record in Annotations(capture / "truth")}
+    return {
+        r.frame: np.linalg.norm(r.keypoints_world_m - truth[r.frame].keypoints_world_m, axis=1).mean() * 1e3
+        for _, r in Annotations(out)
+        if r.accepted
+    }
+
+
+def config(keypoints, **options):
+    return AnnotateConfig(detector="keypoints", keypoints=keypoints, hands="right", workers=1, **options)
+
+
+@pytest.fixture(scope="module")
+def annotated(capture, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("annotated")
+    settings = config(true_keypoints(capture, folder / "truth.jsonl"), chunk_frames=3)
+    return folder / "out", settings, annotate.run(capture, folder / "out", settings)
+
+
+def test_true_keypoints_give_the_true_hand(capture, annotated):
+    out, _, report = annotated
+    assert report.frames == 8 and report.accepted == {"right": 8}
+    assert report.reprojection_px < 0.5
+    assert report.mask_iou > 0.85  # 60 px hands: a pixel of edge all around is a tenth of the area
+    errors = errors_mm(capture, out)
+    assert np.mean(list(errors.values())) < 2.5  # the prior's pull against 1.5 px of assumed noise at 60 px
+
+
+def test_records_hold_together(annotated):
+    out, _, _ = annotated
+    opened = Annotations(out)
+    from handgen.hand.model import HandModel, single_pose
+
+    model = HandModel.load("open", "right")
+    for chunk, record in opened:
+        posed = model(single_pose(record.pose, record.translation_m, opened.betas[record.subject]))
+        assert np.abs(posed.keypoints[0].numpy() - record.keypoints_world_m).max() < 1e-5  # m, rounding
+        for view in record.views:
+            cutout = opened.cutout(chunk, view)
+            pixels, inside = view.camera.project(record.keypoints_world_m)
+            assert inside.all()
+            on_mask = cutout.mask[tuple(np.round(pixels[inside]).astype(int).T[::-1])] > 0
+            assert on_mask.mean() > 0.7
+
+
+def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(capture, annotated, tmp_path):
+    out, settings, _ = annotated
+
+    def content(root):
+        return {p.relative_to(root): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+    expected = content(out)
+    annotate.run(capture, tmp_path / "two", replace(settings, workers=2))
+    assert content(tmp_path / "two") == expected
+    shutil.copytree(out, tmp_path / "killed")
+    (tmp_path / "killed" / "manifest.json").unlink()
+    (tmp_path / "killed" / "chunks" / "000001.jsonl").unlink()
+    (tmp_path / "killed" / "detections" / "000002.jsonl").unlink()
+    (tmp_path / "killed" / "chunks" / "000002.tar.partial").write_bytes(b"half")
+    annotate.run(capture, tmp_path / "killed", settings)
+    assert content(tmp_path / "killed") == expected
+
+
+def test_another_configuration_does_not_mix(capture, annotated):
+    out, settings, _ = annotated
+    with pytest.raises(HandgenError, match=r"configuration\.min_mask_iou: 0\.7 there, 0\.5 now"):
+        annotate.run(capture, out, replace(settings, min_mask_iou=0.5))
+
+
+def test_the_scale_comes_from_the_hand_if_asked(capture, tmp_path):
+    scaled = tmp_path / "inches"
+    shutil.copytree(capture, scaled)
+    calibration = json.loads((scaled / "calibration.json").read_text())
+    for camera in calibration["cameras"]:
+        matrix = np.array(camera["cam_from_world"])
+        matrix[:3, 3] /= 0.0254
+        camera["cam_from_world"] = matrix.tolist()
+    (scaled / "calibration.json").write_text(json.dumps(calibration))
+    keypoints = true_keypoints(capture, tmp_path / "truth.jsonl")
+    report = annotate.run(scaled, tmp_path / "out", config(keypoints, metres_per_unit="auto"))
+    assert report.scale == "estimated"
+    assert report.metres_per_unit == pytest.approx(0.0254, rel=0.15)  # the subject's size is not the mean's
+    assert any("scale estimated" in note for note in report.notes)
+    size = [np.linalg.norm(r.keypoints_world_m[9] - r.keypoints_world_m[0]) for _, r in Annotations(tmp_path / "out")]
+    assert np.ptp(size) < 3e-6  # m: one hand in all frames, but for rounding
+
+
+def test_missing_views_and_frames(capture, tmp_path):
+    drop = {(2, "cam_0"), (5, "cam_0"), (5, "cam_1")}
+    keypoints = true_keypoints(capture, tmp_path / "truth.jsonl", frames=(0, 1, 2, 5, 6, 7), drop=drop)
+    annotate.run(capture, tmp_path / "out", config(keypoints))
+    found = {record.frame: record for _, record in Annotations(tmp_path / "out")}
+    assert sorted(found) == [0, 1, 2, 6, 7]  # frame 5 is seen by one camera
+    assert found[2].views_detected == 2 and len(found[2].views) == 3  # the missed view is cut out all the same
+
+
+def test_no_hand_at_all_is_not_an_error(capture, tmp_path):
+    write_detections(tmp_path / "none.jsonl", [])
+    report = annotate.run(capture, tmp_path / "out", config(str(tmp_path / "none.jsonl")))
+    assert report.accepted == {} and "no right hand was ever seen by two cameras" in report.notes
+    assert list(Annotations(tmp_path / "out")) == []
+
+
+def test_no_hand_and_no_scale_is_one(capture, tmp_path):
+    write_detections(tmp_path / "none.jsonl", [])
+    with pytest.raises(HandgenError, match="the scale cannot be estimated"):
+        annotate.run(capture, tmp_path / "out", config(str(tmp_path / "none.jsonl"), metres_per_unit="auto"))
+
+
+def test_previews_are_written(capture, annotated, tmp_path):
+    _, settings, _ = annotated
+    report = annotate.run(capture, tmp_path / "out", replace(settings, preview=2))
+    assert len(report.previews) == 2 and all(path.is_file() for path in report.previews)
+
+
+@pytest.mark.slow
+def test_from_pixels_alone(tmp_path):
+    if len(networks.installed()) < len(networks.NETWORKS):
+        pytest.skip("the keypoint networks are not in the cache; run `handgen models fetch`")
+    path = tmp_path / "capture"
+    simulate.run(path, SimulateConfig(views=4, frames=8, seed=3, workers=1))
+    report = annotate.run(path, tmp_path / "out", AnnotateConfig(hands="right", workers=1))
+    errors = errors_mm(path, tmp_path / "out")
+    assert len(errors) >= 6
+    assert np.median(list(errors.values())) < 8  # mm; the detector's own noise is 3 to 5
+    assert report.mask_iou > 0.85
