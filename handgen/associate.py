@@ -1,6 +1,6 @@
 """Which detections in different views are the same hand, and which hand it is.
 
-Frame by frame, two-view triangulations that agree grow into clusters of at most one detection per view. Clusters are
+Frame by frame, the two-view triangulation that most views agree with becomes a cluster, then the next one. Clusters are
 then linked from frame to frame by where they are, and each track votes on its side with the detections of all its
 frames, so that a wrong label in one view or a few frames makes no third hand.
 """
@@ -8,21 +8,23 @@ frames, so that a wrong label in one view or a few frames makes no third hand.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from handgen.cameras import Rig
 from handgen.detect.base import Detection
 from handgen.hand.layout import SIDES, other_side
-from handgen.triangulate import triangulate
+from handgen.triangulate import linear_information, solve_points, triangulate
 
 # Detector noise, as a share of the hand's extent in the image: what MediaPipe's keypoints differ by between views.
 NOISE_SHARE = 0.015
 MIN_NOISE_PX = 1.5
-_MATCH_SHARE = 0.15  # two views agree if their mean reprojection error is below this share of the hand's extent
+_MATCH_SHARE = 0.15  # a view agrees if its median reprojection error is below this share of the hand's extent
+_LABEL_DOUBT = 0.2  # views' worth of support that opposite labels cost a pair: labels help, but never decide alone
+_SAME_PLACE = 0.4  # of the hand's extent: a detection whose middle is nearer than this is of the same hand
 _HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
 _MAX_STEP_SPANS = 0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
 _MAX_GAP_FRAMES = 5
@@ -46,6 +48,7 @@ class Cluster:
     views: tuple[View | None, ...]
     points_world: Float[np.ndarray, "21 3"]
     error_share: float  # median reprojection error over the hand's extent in the image
+    dissenting: int = 0  # views with a detection in the same place that disagrees
 
     @property
     def view_count(self) -> int:
@@ -75,44 +78,89 @@ def make_view(rig: Rig, camera: int, detection: Detection) -> View | None:
 def clusters_of_frame(rig: Rig, frame: int, detections: Sequence[Sequence[Detection]]) -> list[Cluster]:
     """The hands of one frame that at least two views agree on, best first.
 
+    Every pair of detections in different views proposes a hand; the one that most views agree with is taken, its
+    detections with it, and so on until no two agree.
+
     detections: per camera of the rig, the hands seen there.
     """
-    views = [
-        [view for detection in found if (view := make_view(rig, camera, detection)) is not None]
-        for camera, found in enumerate(detections)
+    found = [
+        (camera, view)
+        for camera, seen in enumerate(detections)
+        for detection in seen
+        if (view := make_view(rig, camera, detection)) is not None
     ]
-    pairs = []
-    for a, b in combinations(range(len(rig)), 2):
-        for i, first in enumerate(views[a]):
-            for j, second in enumerate(views[b]):
-                candidate = _cluster(rig, frame, {a: first, b: second})
-                if candidate.error_share < _MATCH_SHARE:
-                    # Labels that agree make a pair likelier, but never decide alone.
-                    disagreement = abs(first.detection.right - second.detection.right)
-                    pairs.append((candidate.error_share + 0.03 * disagreement, a, i, b, j, candidate))
-    pairs.sort(key=lambda pair: pair[:5])
-    used: set[tuple[int, int]] = set()
+    cameras = np.array([camera for camera, _ in found], int)
+    pairs = np.array([(a, b) for a, b in combinations(range(len(found)), 2) if cameras[a] != cameras[b]])
+    if not len(pairs):
+        return []
+    shares = _error_shares(rig, found, pairs)
+    proposes = (np.take_along_axis(shares, pairs, 1) < _MATCH_SHARE).all(1)
+    right = np.array([view.detection.right for _, view in found])
+    doubt = _LABEL_DOUBT * np.abs(right[pairs[:, 0]] - right[pairs[:, 1]])
+    free = np.ones(len(found), bool)
     clusters = []
-    for _, a, i, b, j, seed in pairs:
-        if (a, i) in used or (b, j) in used:
-            continue
-        members = {a: i, b: j}
-        cluster = seed
-        for camera in range(len(rig)):
-            if camera in members:
-                continue
-            grown = [
-                (_cluster(rig, frame, {**_chosen(views, members), camera: view}), k)
-                for k, view in enumerate(views[camera])
-                if (camera, k) not in used and _agrees(rig, camera, cluster, view)
-            ]
-            if grown:
-                cluster, k = min(grown, key=lambda item: item[0].error_share)
-                members[camera] = k
-        used |= set(members.items())
-        clusters.append(cluster)
+    while True:
+        members, support = _supporters(shares, cameras, free, len(rig))
+        support = np.where(proposes & free[pairs].all(1), support - doubt, 0.0)
+        best = int(support.argmax())
+        if support[best] <= 0:
+            break
+        chosen = [int(d) for d in members[best] if d >= 0]
+        free[chosen] = False
+        cluster = _cluster(rig, frame, {found[d][0]: found[d][1] for d in chosen})
+        if np.isfinite(cluster.error_share):
+            clusters.append(replace(cluster, dissenting=_dissenting(rig, found, cluster)))
     clusters.sort(key=lambda c: (-c.view_count, c.error_share))
     return clusters
+
+
+def _error_shares(
+    rig: Rig, found: Sequence[tuple[int, View]], pairs: Int[np.ndarray, "pairs 2"]
+) -> Float[np.ndarray, "pairs detections"]:
+    """How far the hand that a pair proposes is from every detection: median over keypoints, in hand extents."""
+    projections = np.stack([rig.cameras[camera].ideal_px_from_world for camera, _ in found])
+    pixels = np.stack([view.ideal_px for _, view in found])
+    information = linear_information(projections, pixels)
+    points = solve_points(information[pairs[:, 0]] + information[pairs[:, 1]])
+    homogeneous = np.einsum("dij,pkj->pdki", projections[:, :, :3], points) + projections[:, None, :, 3]
+    depth = homogeneous[..., 2]
+    projected = homogeneous[..., :2] / np.where(depth > 1e-9, depth, 1e-9)[..., None]
+    extents = np.array([max(extent_px(points_px), 1.0) for points_px in pixels])
+    share = np.median(np.linalg.norm(projected - pixels, axis=-1), axis=-1) / extents
+    return np.where((depth > 0).all(-1), share, np.inf)
+
+
+def _supporters(
+    shares: Float[np.ndarray, "pairs detections"],
+    cameras: Int[np.ndarray, " detections"],
+    free: Bool[np.ndarray, " detections"],
+    views: int,
+) -> tuple[Int[np.ndarray, "pairs views"], Float[np.ndarray, " pairs"]]:
+    """Per pair and view the free detection that agrees best (-1: none does), and how much all of them do."""
+    allowed = np.where(free, shares, np.inf)
+    members = np.full((len(shares), views), -1)
+    support = np.zeros(len(shares))
+    for camera in range(views):
+        here = np.flatnonzero(cameras == camera)
+        if len(here):
+            best = here[allowed[:, here].argmin(1)]
+            share = allowed[np.arange(len(shares)), best]
+            agrees = share < _MATCH_SHARE
+            members[agrees, camera] = best[agrees]
+            support += np.where(agrees, 1 - np.where(agrees, share, 0) / _MATCH_SHARE, 0)
+    return members, support
+
+
+def _dissenting(rig: Rig, found: Sequence[tuple[int, View]], cluster: Cluster) -> int:
+    """In how many further views a detection lies on the hand and yet disagrees with it."""
+    count = 0
+    for camera in range(len(rig)):
+        if cluster.views[camera] is None:
+            pixels, _ = rig.cameras[camera].ideal().project(cluster.points_world)
+            center, extent = np.median(pixels, axis=0), extent_px(pixels)
+            centers = [np.median(view.ideal_px, axis=0) for c, view in found if c == camera]
+            count += any(np.linalg.norm(other - center) < _SAME_PLACE * extent for other in centers)
+    return count
 
 
 def reclustered(rig: Rig, cluster: Cluster) -> Cluster:
@@ -121,18 +169,6 @@ def reclustered(rig: Rig, cluster: Cluster) -> Cluster:
     if len(members) < 2:
         raise ValueError(f"frame {cluster.frame}: a cluster needs two views, got {len(members)}")
     return _cluster(rig, cluster.frame, members)
-
-
-def _chosen(views: list[list[View]], members: dict[int, int]) -> dict[int, View]:
-    return {camera: views[camera][k] for camera, k in members.items()}
-
-
-def _agrees(rig: Rig, camera: int, cluster: Cluster, view: View) -> bool:
-    pixels, in_front = rig.cameras[camera].ideal().project(cluster.points_world)
-    if not in_front.any():
-        return False
-    error = np.linalg.norm(pixels - view.ideal_px, axis=-1)
-    return float(np.median(error)) < _MATCH_SHARE * extent_px(view.ideal_px)
 
 
 def _cluster(rig: Rig, frame: int, members: dict[int, View]) -> Cluster:

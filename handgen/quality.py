@@ -11,6 +11,7 @@ from handgen.associate import extent_px
 from handgen.config import AnnotateConfig
 
 TOO_FEW_VIEWS = "too few views"
+VIEWS_DISAGREE = "views disagree"
 REPROJECTION = "reprojection error"
 IMPLAUSIBLE = "implausible pose"
 NO_GOOD_VIEW = "no view with a good mask"
@@ -50,12 +51,17 @@ def limit_excess_rad(
 
 
 def record_reasons(
-    errors: list[ViewError], excess_rad: float, is_finite: bool, config: AnnotateConfig
+    errors: list[ViewError], dissenting: int, excess_rad: float, is_finite: bool, config: AnnotateConfig
 ) -> tuple[str, ...]:
-    """Why a record is rejected before its masks are looked at."""
+    """Why a record is rejected before its masks are looked at.
+
+    errors: of the views that the fit used. dissenting: views that saw the hand elsewhere or otherwise.
+    """
     reasons = []
     if len(errors) < config.min_views:
         reasons.append(TOO_FEW_VIEWS)
+    if len(errors) <= 2 * dissenting:
+        reasons.append(VIEWS_DISAGREE)
     if errors and np.median([error.share for error in errors]) > config.max_error_share:
         reasons.append(REPROJECTION)
     if not is_finite or excess_rad > _MAX_LIMIT_EXCESS_RAD:

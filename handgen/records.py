@@ -77,7 +77,7 @@ def _record(
         fitted_px, _ = camera.project(fitted.observed_keypoints[i])
         errors.append(quality.view_error(fitted_px, view.detection.keypoints_px) if view else None)
     known = [error for error in errors if error is not None]
-    reasons = quality.record_reasons(known, excess, bool(finite(fitted)[i]), config)
+    reasons = quality.record_reasons(known, cluster.dissenting, excess, bool(finite(fitted)[i]), config)
     views, cutouts = [], []
     for v, camera in enumerate(rig):
         if images[v] is None or quality.IMPLAUSIBLE in reasons:

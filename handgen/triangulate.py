@@ -49,8 +49,7 @@ def triangulate(
     observed = confidence > 0
     pixels = np.where(observed[..., None], pixels, 0.0)
     threshold = np.broadcast_to(np.asarray(threshold_px, dtype=float), observed.shape)
-    rows = ideal_px_from_world[:, None, :2] - pixels[..., None] * ideal_px_from_world[:, None, 2:]
-    information = np.swapaxes(rows, -1, -2) @ rows  # (views, points, 4, 4)
+    information = linear_information(ideal_px_from_world, pixels)
     base = np.where(observed, confidence, 0.0)
     # In pixels: a row is off by (error x depth), so it is divided by the depth. First guess: all depths alike.
     weights = base.copy()
@@ -74,12 +73,24 @@ def triangulate(
     return Triangulated(points, np.where(observed, error, np.nan), inliers)
 
 
+def linear_information(
+    ideal_px_from_world: Float[np.ndarray, "views 3 4"], pixels: Float[np.ndarray, "views points 2"]
+) -> Float[np.ndarray, "views points 4 4"]:
+    """Per observation the matrix of its squared linear error, by the homogeneous point; sums over views add up."""
+    rows = ideal_px_from_world[:, None, :2] - pixels[..., None] * ideal_px_from_world[:, None, 2:]
+    return np.swapaxes(rows, -1, -2) @ rows
+
+
+def solve_points(information: Float[np.ndarray, "*batch 4 4"]) -> Float[np.ndarray, "*batch 3"]:
+    """The points of least squared linear error."""
+    scale = np.trace(information[..., :3, :3], axis1=-2, axis2=-1)[..., None, None] + 1e-30
+    scaled = information / scale
+    return np.linalg.solve(scaled[..., :3, :3] + _RIDGE * np.eye(3), -scaled[..., :3, 3:])[..., 0]
+
+
 def _solve(information: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted least squares: (views, points, 4, 4) and (views, points) -> (points, 3)."""
-    total = np.einsum("vp,vpab->pab", weights, information)
-    scale = np.trace(total[:, :3, :3], axis1=1, axis2=2)[:, None, None] + 1e-30
-    total = total / scale
-    return np.linalg.solve(total[:, :3, :3] + _RIDGE * np.eye(3), -total[:, :3, 3:])[..., 0]
+    return solve_points(np.einsum("vp,vpab->pab", weights, information))
 
 
 def _reprojection(projections: np.ndarray, points: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
