@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from handgen.cli.options import MetresPerUnit
 
+from handgen.cli.options import MetresPerUnit
 from handgen.config import AnnotateConfig
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--overwrite", is_flag=True, help="Replace annotations of a different run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def annotate(capture: Path, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
-    r"""Find, fit and cut out the hands in CAPTURE (default: this folder): nobody labels anything.
+    """Find, fit and cut out the hands in CAPTURE (default: this folder): nobody labels anything.
 
     \b
     handgen annotate my_capture --out annotations
@@ -56,9 +56,8 @@ def annotate(capture: Path, out: Path | None, overwrite: bool, as_json: bool, **
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
     """
-    from handgen.cli.console import progress_bars
-
     from handgen import annotate as stage
+    from handgen.cli.console import progress_bars
 
     config = AnnotateConfig(**options)
     with progress_bars() as progress:

@@ -13,7 +13,7 @@ import click
 @click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs; progress goes to standard error.")
 def demo(out: Path, workers: int | None, as_json: bool) -> None:
-    r"""Render a small capture, annotate it, make training shards of it: all in OUT, in minutes.
+    """Render a small capture, annotate it, make training shards of it: all in OUT, in minutes.
 
     \b
     OUT/capture             4 cameras x 24 frames of a moving hand, rendered
@@ -24,9 +24,8 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     Needs no cameras and no licensed files; downloads the two keypoint networks if `handgen models fetch` has
     not been run. A demo that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import progress_bars
-
     from handgen import annotate, simulate, view
+    from handgen.cli.console import progress_bars
     from handgen.config import AnnotateConfig, SimulateConfig, SynthesizeConfig
     from handgen.detect import networks
     from handgen.errors import HandgenError

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+
 from handgen.cli.options import MetresPerUnit
 
 
@@ -39,7 +40,7 @@ def inspect(
 
     For a capture check that the baselines are what a tape measure gives: a wrong unit shows there first.
     Every video is decoded once to count its frames.
-    """  # noqa: D301
+    """
     from handgen import inspect as stage
     from handgen.io.schema import dumps
 

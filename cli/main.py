@@ -52,7 +52,7 @@ class HandgenGroup(click.Group):
 @click.version_option(package_name="handgen")
 @click.option("-v", "--verbose", count=True, help="Log what happens (-v) and details (-vv) to standard error.")
 def main(verbose: int) -> None:
-    r"""Training sets for hand-pose estimation from calibrated multi-camera video; nobody labels anything.
+    """Training sets for hand-pose estimation from calibrated multi-camera video; nobody labels anything.
 
     \b
     handgen demo OUT                                         try it: no cameras, no licensed files

@@ -52,9 +52,9 @@ def list_models(as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("network", "size", "SHA-256", "path")
+    table = Table("network", "size", "SHA-256", Column("path", overflow="fold"))
     for name in networks.NETWORKS:
         network = found.get(name)
         size = f"{network.size_bytes / 1e6:.1f} MB" if network else "not fetched"

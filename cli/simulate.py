@@ -45,7 +45,7 @@ def simulate(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    r"""Render a capture of the bundled hand into OUT, with the truth about it in OUT/truth.
+    """Render a capture of the bundled hand into OUT, with the truth about it in OUT/truth.
 
     \b
     handgen simulate my_capture
@@ -53,9 +53,8 @@ def simulate(
 
     The same options give the same bytes. A run that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import print_summary, progress_bars
-
     from handgen import simulate as stage
+    from handgen.cli.console import print_summary, progress_bars
     from handgen.io.schema import dumps
 
     if not all(64 <= side <= 4096 for side in size):

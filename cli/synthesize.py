@@ -39,7 +39,16 @@ def synthesize(
     split: str, samples_per_shard: int | None, flip: float, workers: int | None, overwrite: bool,
     include_rejected: bool, preview: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Composite the hands of ANNOTATIONS on backgrounds and write WebDataset shards."""
+    """Composite the hands of ANNOTATIONS on backgrounds and write WebDataset shards.
+
+    \b
+    handgen synthesize annotations --backgrounds pictures --out shards --samples 100000
+    handgen synthesize annotations --samples 48 --preview sheet.png      look before making a million
+
+    ANNOTATIONS is what `handgen annotate` wrote (default: annotations). Every sample holds the image, a mask, 2D and
+    3D keypoints, model parameters and camera, which agree with each other and with the pixels. The same options give
+    the same bytes; run it again after an interruption, and finished shards are kept.
+    """
     try:
         config = SynthesizeConfig(
             samples=samples, size=size, seed=seed, split=split, samples_per_shard=samples_per_shard,
@@ -48,7 +57,6 @@ def synthesize(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     from handgen.cli.console import progress_bars
-
     from handgen.synthesize import stage
 
     with progress_bars() as progress:

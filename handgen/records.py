@@ -131,14 +131,13 @@ def _view(
     if min(target.size_px) < _MIN_CUTOUT_PX:
         return None
     crop = cut(image, camera, target, box)
-    to_px = lambda points: target.project(points)[0]  # noqa: E731
     other, nearer, visible_share = None, False, 1.0
-    vertices_px = to_px(vertices)
+    vertices_px, _ = target.project(vertices)
     if other_vertices is not None and (camera.cam_from_world.apply(other_vertices)[:, 2] > MIN_DEPTH_M).all():
-        other = mesh_mask(to_px(other_vertices), track.model.faces, target.size_px)
+        other = mesh_mask(target.project(other_vertices)[0], track.model.faces, target.size_px)
         nearer = bool(np.median(camera.cam_from_world.apply(other_vertices)[:, 2]) < np.median(depths))
         visible_share = _visible_share(mesh_mask(vertices_px, track.model.faces, target.size_px), other, nearer)
-    keypoints_px = to_px(track.fitted.keypoints[i])
+    keypoints_px, _ = target.project(track.fitted.keypoints[i])
     wrist_px, knuckle_px = keypoints_px[WRIST], keypoints_px[MIDDLE_MCP]
     guides = guides_of(vertices_px, track.model.faces, wrist_px, knuckle_px, target.size_px, other, nearer)
     extent = float(np.linalg.norm(np.ptp(keypoints_px, axis=0)))

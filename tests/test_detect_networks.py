@@ -4,8 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from handgen.cli.models import models
 
+from handgen.cli.models import models
 from handgen.detect import networks
 from handgen.detect.litert import Network
 from handgen.errors import HandgenError

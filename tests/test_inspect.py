@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from handgen.cli.main import main
 from test_capture import make_capture, small_rig
 
+from handgen.cli.main import main
 from handgen.errors import HandgenError
 from handgen.inspect import describe
 from handgen.io.calibration import save_calibration

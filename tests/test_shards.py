@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from annotations_fixture import write_annotations
 from click.testing import CliRunner
+
 from handgen.cli.main import main
 from handgen.cli.synthesize import synthesize
-
 from handgen.config import SynthesizeConfig
 from handgen.engines.local import map_units
 from handgen.errors import HandgenError

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from handgen.cli.main import main
 
 from handgen import simulate
 from handgen.cameras import Rig
+from handgen.cli.main import main
 from handgen.config import SimulateConfig
 from handgen.errors import HandgenError
 from handgen.hand.assets import load_hand
