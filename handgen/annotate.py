@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import handgen
 from handgen.associate import Cluster, HandObservations, clusters_of_frame, hands_of_frames
@@ -30,7 +31,8 @@ from handgen.engines.local import default_workers, map_units
 from handgen.errors import HandgenError
 from handgen.fit.hands import Subject, fit_poses, fit_subject, in_metres, kinematics_of
 from handgen.hand.assets import load_hand
-from handgen.hand.layout import SIDES
+from handgen.hand.layout import FINGER_KEYPOINTS, SIDES, WRIST
+from handgen.hand.model import HandModel
 from handgen.io import annotations as store
 from handgen.io.annotations import HandRecord
 from handgen.io.capture import Capture, load_capture
@@ -44,6 +46,7 @@ Progress = Callable[[str, int, int], None]  # what is being done, units done, un
 SUBJECT = "0"
 KIND = "annotations"
 OWNED = (store.CHUNKS, store.DETECTIONS, "previews")  # what a run writes besides run.json and manifest.json
+_MAX_BETA = 3.0  # standard deviations of the model's population
 _SUBJECT_CHUNKS = 32  # betas are fitted on frames of so many chunks, spread over the capture
 _SUBJECT_FRAMES_PER_SIDE = 256
 _SUBJECT_MAX_ERROR_SHARE = 0.05  # frames whose views disagree more teach the betas nothing
@@ -310,6 +313,11 @@ def _finish(job: _Job, subject: Subject, models: dict[str, str], seconds: float)
     notes = list(job.capture.notes)
     if scale == "estimated":
         notes.append(f"scale estimated from the hand: {factor:.6g} metres per calibration unit")
+    if np.abs(subject.betas).max() > _MAX_BETA:
+        notes.append(
+            f"the hand is {_hand_length_mm(job, subject):.0f} mm long (wrist to middle fingertip), and its shape "
+            f"{np.abs(subject.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
+        )
     for side in SIDES if job.hands == "both" else (job.hands,):
         if not records[side]:
             notes.append(f"no {side} hand was ever seen by two cameras")
@@ -330,6 +338,11 @@ def _finish(job: _Job, subject: Subject, models: dict[str, str], seconds: float)
     )
     store.write_manifest(job.out, _manifest(job, subject, models, chunks, report))
     return report
+
+
+def _hand_length_mm(job: _Job, subject: Subject) -> float:
+    rest = HandModel.load(job.config.hand_model, "right").rest_keypoints(torch.as_tensor(subject.betas))
+    return float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3
 
 
 def _manifest(

@@ -17,9 +17,9 @@ from handgen.raster import mesh_mask
 Mask = UInt8[np.ndarray, "height width"]
 
 SOLVE_SIDE_PX = 128  # GrabCut's cost grows with the area; its edge is refined at full size
-_REACH_SHARE = 0.06  # of the hand's extent: how far the mask may lie outside the projected mesh
-_CORE_SHARE = 0.02  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
-_GRABCUT_ITERATIONS = 2
+_REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
+_CORE_SHARE = 0.05  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
+_GRABCUT_ITERATIONS = 1
 _SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen
 _SCREEN_MARGIN = 30  # grey levels by which a screen's channel exceeds both others
 _HOLE_SHARE = 0.002  # of the mask: smaller holes that the mesh does not have are filled

@@ -151,3 +151,21 @@ def test_log_inverts_exp_up_to_pi(rng):
     vectors = torch.as_tensor(rng.normal(size=(200, 3)))
     vectors = vectors / vectors.norm(dim=-1, keepdim=True) * torch.linspace(0, torch.pi - 1e-6, 200)[:, None]
     torch.testing.assert_close(axis_angle_from_rotation(rotation_from_axis_angle(vectors)), vectors, atol=1e-7, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_what_the_cpu_gives(hand, rig, rng):
+    from handgen.associate import clusters_of_frame
+    from handgen.detect.base import Detection
+    from handgen.fit.hands import fit_poses, kinematics_of
+
+    keypoints = hand(natural_poses(hand, 4, rng)).keypoints.numpy()
+    clusters = [
+        clusters_of_frame(rig, f, [[Detection(camera.project(k)[0], np.ones(21), 0.9)] for camera in rig])[0]
+        for f, k in enumerate(keypoints)
+    ]
+    fitted = [
+        fit_poses(kinematics_of("open", "right", np.zeros((21, 3)), device), rig, clusters, np.zeros(10))
+        for device in ("cpu", "cuda")
+    ]
+    assert np.abs(fitted[0].keypoints - fitted[1].keypoints).max() < 1e-6  # m
