@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+# Row k is the cross-product matrix of the k-th unit vector.
+_GENERATORS = (
+    (0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0),
+    (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+)
+
+
+@cache
+def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The generators (3, 9) and the identity (3, 3); a single pose costs no more than its few operations."""
+    return torch.tensor(_GENERATORS, dtype=dtype, device=device), torch.eye(3, dtype=dtype, device=device)
+
+
 def skew(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Cross-product matrices: `skew(a) @ b = a x b`."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*vector.shape[:-1], 3, 3)
+    return (vector @ _constants(vector.dtype, vector.device)[0]).unflatten(-1, (3, 3))
 
 
 def rotation_from_axis_angle(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rodrigues' formula, with its series where the angle is small (radians)."""
-    angle_squared = (axis_angle * axis_angle).sum(-1)[..., None, None]
-    small = angle_squared < 1e-8
-    safe = torch.where(small, torch.ones_like(angle_squared), angle_squared)
-    angle = safe.sqrt()
-    sine = torch.where(small, 1 - angle_squared / 6, torch.sin(angle) / angle)
-    cosine = torch.where(small, 0.5 - angle_squared / 24, (1 - torch.cos(angle)) / safe)
-    cross = skew(axis_angle)
-    identity = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
-    return identity + sine * cross + cosine * (cross @ cross)
+    """Rodrigues' formula (radians), exact and differentiable at zero: sin(a) / a and (1 - cos(a)) / a^2 through sinc."""
+    angle = axis_angle.norm(dim=-1)[..., None, None]
+    sine = torch.sinc(angle / torch.pi)
+    cosine = 0.5 * torch.sinc(angle / (2 * torch.pi)).square()
+    outer = axis_angle[..., None] * axis_angle[..., None, :]
+    identity = _constants(axis_angle.dtype, axis_angle.device)[1]
+    return torch.cos(angle) * identity + sine * skew(axis_angle) + cosine * outer
 
 
 def axis_angle_from_rotation(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:

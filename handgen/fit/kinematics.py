@@ -19,6 +19,7 @@ from torch import Tensor
 from handgen.hand.layout import (
     FINGERS,
     JOINT_COUNT,
+    JOINT_LEVELS,
     JOINT_PARENTS,
     KEYPOINT_CARRIERS,
     KEYPOINTS_FROM_JOINTS_AND_TIPS,
@@ -29,7 +30,6 @@ from handgen.so3 import rotation_from_axis_angle, skew
 
 ROTATIONS, TRANSLATION, BETAS = slice(0, 48), slice(48, 51), slice(51, 61)
 POSE_PARAMETERS, PARAMETERS = 51, 61
-_LEVELS = tuple(tuple(joint + level for joint in (1, 4, 7, 10, 13)) for level in range(3))
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,14 @@ class KeypointKinematics:
             + carried[None, :, :, None] * tip_offsets[:, :, None]
         )
         arms = torch.cat([arm_joints, arm_tips], 1)  # (n, 21, 16, 3)
-        by_rotation = (-skew(arms) @ parents[:, None]).permute(0, 1, 3, 2, 4).reshape(n, 21, 3, 48)
+        x, y, z = arms.permute(3, 0, 1, 2)[..., None]  # each (n, 21, 16, 1)
+        g = parents[:, None]  # its columns crossed with the arms
+        rows = [
+            g[..., 1, :] * z - g[..., 2, :] * y,
+            g[..., 2, :] * x - g[..., 0, :] * z,
+            g[..., 0, :] * y - g[..., 1, :] * x,
+        ]
+        by_rotation = torch.stack(rows, 2).reshape(n, 21, 3, 48)
         blended = torch.einsum("tb,nbij->ntij", self._tip_weights, rotations)
         # Pose correctives of the tips: d(exp(w) R - I) = [w]x R.
         generators = skew(self._identity)  # (3, 3, 3): [e_c]x
@@ -164,7 +171,7 @@ class KeypointKinematics:
         relative = torch.cat([self._shape[:1], self._shape[1:] - self._shape[self._parents[1:]]])
         wrist = relative[:1].expand(n, 1, 3, 10)
         levels, above, parent = [], wrist.expand(n, 5, 3, 10), rotations[:, :1].expand(n, 5, 3, 3)
-        for level in _LEVELS:
+        for level in JOINT_LEVELS:
             above = above + parent @ relative[list(level)]
             levels.append(above)
             parent = rotations[:, list(level)]

@@ -39,6 +39,9 @@ FINGER_JOINTS = {
     "pinky": (7, 8, 9),
 }
 
+# Joints at the same depth of the tree, in the order of the fingers in JOINT_NAMES.
+JOINT_LEVELS = tuple(tuple(joint + depth for joint in (1, 4, 7, 10, 13)) for depth in range(3))
+
 VERTEX_COUNT = 778
 TIP_VERTICES = {"thumb": 744, "index": 320, "middle": 443, "ring": 554, "pinky": 671}
 

@@ -19,7 +19,7 @@ from handgen.hand.assets import HandArrays, load_hand
 from handgen.hand.layout import (
     FINGERS,
     JOINT_COUNT,
-    JOINT_PARENTS,
+    JOINT_LEVELS,
     KEYPOINTS_FROM_JOINTS_AND_TIPS,
     TIP_VERTICES,
 )
@@ -77,6 +77,18 @@ class HandModel:
         self._tips = torch.tensor([TIP_VERTICES[finger] for finger in FINGERS], device=device)
         self._keypoint_index = torch.tensor(KEYPOINTS_FROM_JOINTS_AND_TIPS, device=device)
 
+        # One matrix for shape and pose correctives: features (10 betas, 135 rotation entries) by coordinates.
+        directions = torch.cat([self.shapedirs, self.posedirs], 2).permute(2, 1, 0)  # (features, 3, vertices)
+        self._directions = directions.reshape(directions.shape[0], -1).contiguous()
+        self._flat_template = self.template.T.reshape(-1)
+        self._weights_by_joint = self.weights.T.contiguous()
+        self._joint_directions = self.joint_shapedirs.reshape(-1, 10).T.contiguous()
+        self._flat_rest_joints = self.rest_joints.reshape(-1)
+        self._identity = torch.eye(3, dtype=dtype, device=device)
+
+    def _rest_joints_of(self, betas: Float[Tensor, "n 10"]) -> Float[Tensor, "n 16 3"]:
+        return torch.addmm(self._flat_rest_joints, betas, self._joint_directions).reshape(-1, JOINT_COUNT, 3)
+
     @classmethod
     def load(cls, model: str, side: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> HandModel:
         """The named model for one side; see `handgen.hand.assets.load_hand`."""
@@ -93,19 +105,25 @@ class HandModel:
         tips = self.template[self._tips] + torch.einsum("tcb,...b->...tc", self.shapedirs[self._tips], betas)
         return torch.cat([joints, tips], -2)[..., self._keypoint_index, :]
 
+    def joints(self, pose: HandPose) -> Float[Tensor, "n 16 3"]:
+        """Joint positions alone, without touching the mesh; the frame of the pose's translation, metres."""
+        _, joints = forward_kinematics(rotation_from_axis_angle(pose.rotations), self._rest_joints_of(pose.betas))
+        return joints + pose.translation[:, None]
+
     def __call__(self, pose: HandPose) -> PosedHand:
         """Pose the hand by linear blend skinning with pose correctives."""
         n = len(pose)
         local = rotation_from_axis_angle(pose.rotations)
-        identity = torch.eye(3, dtype=self.dtype, device=self.template.device)
-        correction = (local[:, 1:] - identity).reshape(n, -1)
-        shaped = self.template + torch.einsum("vcb,nb->nvc", self.shapedirs, pose.betas)
-        rest = self.rest_joints + torch.einsum("jcb,nb->njc", self.joint_shapedirs, pose.betas)
+        rest = self._rest_joints_of(pose.betas)
         rotations, joints = forward_kinematics(local, rest)
         offset = joints - (rotations @ rest[..., None])[..., 0]
-        corrected = shaped + torch.einsum("vcp,np->nvc", self.posedirs, correction)
-        blended = torch.einsum("vj,njab->nvab", self.weights, rotations)
-        vertices = (blended @ corrected[..., None])[..., 0] + torch.einsum("vj,nja->nva", self.weights, offset)
+        feature = torch.cat([pose.betas, (local[:, 1:] - self._identity).reshape(n, -1)], 1)
+        corrected = torch.addmm(self._flat_template, feature, self._directions).reshape(n, 1, 3, -1)
+        # Skinning, coordinates before vertices so that long rows are added: one product blends all joints' frames.
+        bones = torch.cat([rotations.reshape(n, JOINT_COUNT, 9), offset], 2).transpose(1, 2)
+        blended = bones @ self._weights_by_joint
+        turned = (blended[:, :9].reshape(n, 3, 3, -1) * corrected).sum(2)
+        vertices = (turned + blended[:, 9:]).transpose(1, 2)
         translation = pose.translation[:, None]
         vertices, joints = vertices + translation, joints + translation
         keypoints = torch.cat([joints, vertices[:, self._tips]], 1)[:, self._keypoint_index]
@@ -116,13 +134,21 @@ def forward_kinematics(
     local: Float[Tensor, "n 16 3 3"], rest: Float[Tensor, "n 16 3"]
 ) -> tuple[Float[Tensor, "n 16 3 3"], Float[Tensor, "n 16 3"]]:
     """World rotations and positions of the joints of a hand whose wrist rests at `rest[:, 0]`."""
-    rotations, joints = [local[:, 0]], [rest[:, 0]]
-    for joint in range(1, JOINT_COUNT):
-        parent = JOINT_PARENTS[joint]
-        offset = (rest[:, joint] - rest[:, parent])[..., None]
-        joints.append(joints[parent] + (rotations[parent] @ offset)[..., 0])
-        rotations.append(rotations[parent] @ local[:, joint])
-    return torch.stack(rotations, 1), torch.stack(joints, 1)
+    n = len(local)
+    world_from_parent, parent, parent_rest = local[:, :1], rest[:, :1], rest[:, :1]
+    rotations, joints = [], []
+    for k in range(len(JOINT_LEVELS)):
+        level = slice(1 + k, None, len(JOINT_LEVELS))  # the k-th joint of every finger
+        offset = (rest[:, level] - parent_rest)[..., None]
+        parent = parent + (world_from_parent @ offset)[..., 0]
+        world_from_parent = world_from_parent @ local[:, level]
+        parent_rest = rest[:, level]
+        joints.append(parent)
+        rotations.append(world_from_parent)
+    return (
+        torch.cat([local[:, :1], torch.stack(rotations, 2).reshape(n, -1, 3, 3)], 1),
+        torch.cat([rest[:, :1], torch.stack(joints, 2).reshape(n, -1, 3)], 1),
+    )
 
 
 def single_pose(pose: np.ndarray, translation: np.ndarray, betas: np.ndarray) -> HandPose:
