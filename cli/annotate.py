@@ -26,9 +26,8 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--metres-per-unit", type=MetresPerUnit(), metavar="X|auto",
               help="Metres in one unit of the calibration; auto: so that the hand has mean size.")  # fmt: skip
 @click.option("--hands", type=click.Choice(["left", "right", "both"]), help="Which hands are there.  [default: both]")
-@click.option(
-    "--detector", default=DEFAULTS.detector, show_default=True, help="mediapipe, or keypoints made elsewhere."
-)
+@click.option("--detector", type=click.Choice(["mediapipe", "keypoints"]), default=DEFAULTS.detector,
+              show_default=True, help="mediapipe, or keypoints made elsewhere.")  # fmt: skip
 @click.option("--keypoints", type=click.Path(exists=True), metavar="PATH", help="What --detector keypoints reads.")
 @click.option("--hand-model", default=DEFAULTS.hand_model, show_default=True,
               help="open, or an .npz in MANO's format with {side} in its path.")  # fmt: skip
@@ -38,6 +37,8 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
               default=DEFAULTS.max_error_share, help="Largest reprojection error, in hand sizes.")  # fmt: skip
 @click.option("--min-iou", "min_mask_iou", type=click.FloatRange(0, 1), default=DEFAULTS.min_mask_iou,
               show_default=True, help="Smallest overlap of mask and mesh.")  # fmt: skip
+@click.option("--min-views", type=click.IntRange(2, 64), default=DEFAULTS.min_views, show_default=True,
+              help="Views that must see a hand.")  # fmt: skip
 @click.option("--chunk-frames", type=click.IntRange(1, 4096), default=DEFAULTS.chunk_frames, show_default=True,
               help="Frames per unit of work.")  # fmt: skip
 @click.option("--device", default=DEFAULTS.device, show_default=True, help="Where to fit: cpu or cuda.")
@@ -56,10 +57,15 @@ def annotate(capture: Path, out: Path | None, overwrite: bool, as_json: bool, **
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
     """
+    try:
+        config = AnnotateConfig(**options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if (config.detector == "keypoints") != (config.keypoints is not None):
+        raise click.UsageError("--detector keypoints and --keypoints PATH go together; give both or neither")
     from handgen import annotate as stage
     from handgen.cli.console import progress_bars
 
-    config = AnnotateConfig(**options)
     with progress_bars() as progress:
         report = stage.run(capture, out or capture / "annotations", config, progress, overwrite)
     if as_json:

@@ -40,6 +40,8 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
 
     capture, annotations, shards = out / "capture", out / "annotations", out / "shards"
     sheet = out / "contact_sheet.png"
+    if out.is_dir() and any(out.iterdir()) and not capture.is_dir():
+        raise HandgenError(f"{out}: holds something other than a demo; choose another OUT")
     try:
         for name in networks.NETWORKS:
             networks.locate(name)

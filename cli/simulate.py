@@ -34,6 +34,7 @@ class Size(click.ParamType):
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=_DEFAULT.seed, show_default=True)
 @click.option("--hands", type=click.Choice(["right", "left", "both"]), default=_DEFAULT.hands, show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
+@click.option("--overwrite", is_flag=True, help="Replace a capture in OUT that was simulated with other options.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def simulate(
     out: Path,
@@ -43,6 +44,7 @@ def simulate(
     seed: int,
     hands: str,
     workers: int | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
     """Render a capture of the bundled hand into OUT, with the truth about it in OUT/truth.
@@ -61,7 +63,7 @@ def simulate(
         raise click.BadParameter(f"{size[0]}x{size[1]} is not within 64 to 4096 px", param_hint="--size")
     config = SimulateConfig(views=views, frames=frames, size=size, seed=seed, hands=hands, workers=workers)
     with progress_bars() as progress:
-        report = stage.run(out, config, progress)
+        report = stage.run(out, config, progress, overwrite)
     if as_json:
         click.echo(dumps(report.to_json(), indent=True), nl=False)
         return

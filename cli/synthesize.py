@@ -67,9 +67,9 @@ def synthesize(
 
         write_png(preview, contact_sheet(read_sheet(out)))
     if as_json:
-        import orjson
+        from handgen.io.schema import dumps
 
-        click.echo(orjson.dumps(report.to_json()).decode())
+        click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:
         _print_summary(report, preview)
 

@@ -16,7 +16,7 @@ class AnnotateConfig:
     calibration: a file or folder, or None to look for it in the capture.
     metres_per_unit: a number, "auto" (so that the hand has mean size), or None: as the calibration says.
     chunk_frames: frames per unit of work; the detector's tracking starts anew in each.
-    min_views: a hand seen in fewer is not triangulated.
+    min_views: a record of a hand seen in fewer is rejected; two are needed to triangulate at all.
     max_error_share: largest median distance between fit and detection, as a share of the hand's extent in the image;
     beyond it a view, or a record by the median of its views, is rejected.
     min_mask_iou: smallest overlap of segmented mask and projected mesh of an accepted view.
@@ -44,6 +44,8 @@ class AnnotateConfig:
             raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
         if self.background not in ("auto", "green", "blue", "any"):
             raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
+        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
         if self.chunk_frames < 1 or self.min_views < 2 or self.preview < 0:
             raise ValueError("chunk_frames must be at least 1, min_views at least 2, preview at least 0")
         if not 0 < self.max_error_share <= 1 or not 0 <= self.min_mask_iou <= 1:

@@ -83,11 +83,6 @@ class ShardDataset(IterableDataset):
         self.rank, self.world_size = rank, world_size
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()  # living workers see it change
 
-    @property
-    def sample_count(self) -> int:
-        """Samples in all shards, for all ranks together."""
-        return self.manifest["samples"]
-
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass; without it every pass has the same order."""
         self._epoch[0] = epoch

@@ -9,14 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from handgen.cameras import Camera
+from handgen.cameras import Rig
 from handgen.errors import HandgenError
+from handgen.io import annotations as store
+from handgen.io import shards
+from handgen.io.capture import KIND as CAPTURE_KIND
 from handgen.io.capture import Capture, load_capture
 from handgen.io.capture_files import list_sources
+from handgen.io.output import MANIFEST, kind_of
 from handgen.io.schema import read_json
-from handgen.rigid import Rigid, is_rotation
 
-MANIFEST = "manifest.json"
 MAX_ROWS = 20  # of chunks or shards in a table
 _HOW_TO_SCALE = "annotate with --metres-per-unit X, or auto to scale by the hand"
 
@@ -55,15 +57,15 @@ def describe(
     """
     if not path.is_dir():
         raise HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
-    if (path / MANIFEST).is_file():
-        manifest = read_json(path / MANIFEST)
-        kind = manifest.get("kind") if isinstance(manifest, dict) else None
-        if kind == "annotations":
-            return _describe_annotations(path, manifest)
-        if kind == "shards":
-            return _describe_shards(path, manifest)
+    kind = kind_of(path)
+    if kind == store.KIND:
+        return _describe_annotations(store.Annotations(path))
+    if kind == shards.KIND:
+        return _describe_shards(path, shards.read_manifest(path))
+    if kind != CAPTURE_KIND and (path / MANIFEST).is_file():
+        read_json(path / MANIFEST)  # which says so if it is no JSON at all
         raise HandgenError(
-            f"{path / MANIFEST}: its kind is {kind!r}, not 'annotations' or 'shards'; was it made by handgen?"
+            f"{path / MANIFEST}: its kind is {kind!r}, not {store.KIND!r} or {shards.KIND!r}; was it made by handgen?"
         )
     if calibration is None and not (path / "capture.json").exists() and not list_sources(path):
         raise HandgenError(
@@ -149,75 +151,59 @@ def _baseline_table(names: Sequence[str], baselines: np.ndarray, unit: str) -> T
     return Table(f"Baselines, {unit}", ("", *names), rows)
 
 
-def _describe_annotations(path: Path, manifest: Mapping[str, Any]) -> Description:
-    capture, model, chunks = (
-        _table(manifest, "capture"),
-        _table(manifest, "hand_model"),
-        _rows(manifest, "chunks"),
-    )
-    summary = _table(manifest, "summary")
-    records = sum(_count(chunk, "records") for chunk in chunks)
-    accepted = sum(_count(chunk, "accepted") for chunk in chunks)
+def _describe_annotations(annotations: store.Annotations) -> Description:
+    path, manifest = annotations.root, annotations.manifest
+    capture, model, chunks = manifest["capture"], manifest["hand_model"], manifest["chunks"]
+    records = sum(chunk["records"] for chunk in chunks)
+    accepted = sum(chunk["accepted"] for chunk in chunks)
     facts = [
-        ("capture", f"{capture.get('path', '?')}, {capture.get('frame_count', '?')} frames"),
-        ("scale", f"{capture.get('scale', '?')}, {_text(capture.get('metres_per_unit', '?'))} m per unit"),
-        ("hand model", f"{model.get('name', '?')}, sha256 {_text(model.get('sha256', '?'))}"),
-        ("subjects", ", ".join(_table(manifest, "subjects")) or "none"),
+        ("capture", f"{capture['path']}, {capture['frame_count']} frames"),
+        ("scale", f"{capture['scale']}, {_text(capture['metres_per_unit'])} m per unit"),
+        ("hand model", f"{model['name']}, sha256 {_text(model['sha256'])}"),
+        ("subjects", ", ".join(manifest["subjects"]) or "none"),
         ("records", f"{records} in {len(chunks)} chunks, {accepted} accepted"),
-        (
-            "made by",
-            f"handgen {manifest.get('created_by', '?')}, format {manifest.get('format_version', '?')}",
-        ),
-        ("on disk", _disk_text(path)),
+        *_common_facts(path, manifest),
+        *((f"summary: {name}", _text(value)) for name, value in manifest["summary"].items()),
     ]
-    facts += [(f"summary: {name}", _text(value)) for name, value in summary.items()]
-    tables = []
-    cameras = _rows(manifest, "cameras")
-    if cameras:
-        tables.append(_camera_table(path, cameras))
-    if chunks:
-        tables.append(_row_table("Chunks", chunks))
-    return Description("annotations", path, tuple(facts), tuple(tables), (), _data(manifest, path))
+    tables = (_camera_table(annotations.rig), _row_table("Chunks", chunks))
+    return Description("annotations", path, tuple(facts), tables, (), _data(manifest, path))
 
 
 def _describe_shards(path: Path, manifest: Mapping[str, Any]) -> Description:
-    shards = _rows(manifest, "shards")
-    samples = manifest.get("samples", sum(_count(shard, "samples") for shard in shards))
+    width, height = manifest["size_px"]
+    source, backgrounds = manifest["annotations"], manifest["backgrounds"]
+    pictures = f"{backgrounds['count']} pictures of {backgrounds['path']}"
     facts = [
-        ("samples", f"{samples} in {len(shards)} shards"),
-        ("seed", str(manifest.get("seed", "?"))),
-        (
-            "made by",
-            f"handgen {manifest.get('created_by', '?')}, format {manifest.get('format_version', '?')}",
-        ),
-        ("on disk", _disk_text(path)),
+        ("samples", f"{manifest['samples']} in {len(manifest['shards'])} shards"),
+        ("split", manifest["split"]),
+        ("size", f"{width}x{height} px"),
+        ("seed", str(manifest["seed"])),
+        ("mirrored samples", "some" if manifest["flips"] else "none"),
+        ("annotations", f"{source['path']}, capture {source['capture']}, hand model {source['hand_model']['name']}"),
+        ("backgrounds", pictures if backgrounds["source"] == "folder" else backgrounds["source"]),
+        *_common_facts(path, manifest),
+        *((f"configuration: {name}", _text(value)) for name, value in manifest["configuration"].items()),
     ]
-    facts += [(f"summary: {name}", _text(value)) for name, value in _table(manifest, "summary").items()]
-    facts += [(f"config: {name}", _text(value)) for name, value in _table(manifest, "config").items()]
-    missing = [str(s.get("name")) for s in shards if not (path / Path(str(s.get("name", ""))).name).is_file()]
-    notes = (f"{len(missing)} shards of the manifest are not here, first {missing[0]}",) if missing else ()
-    tables = (_row_table("Shards", shards),) if shards else ()
+    skipped = len(backgrounds["skipped"])
+    notes = (f"{skipped} files of the backgrounds could not be used",) if skipped else ()
+    tables = (_row_table("Shards", manifest["shards"]),)
     return Description("shards", path, tuple(facts), tables, notes, _data(manifest, path))
 
 
-def _camera_table(path: Path, cameras: Sequence[Mapping[str, Any]]) -> Table:
-    """Cameras of an annotations manifest, distances to the first in metres."""
-    rows, first = [], None
-    for entry in cameras:
-        try:
-            matrix = np.array(entry["cam_from_world"], dtype=float)
-            if not is_rotation(matrix[:3, :3]):
-                raise ValueError
-            intrinsics = np.array(entry["intrinsics"], dtype=float)
-            width, height = entry["size_px"]
-            camera = Camera(str(entry["name"]), (width, height), intrinsics, cam_from_world=Rigid.from_matrix(matrix))
-        except (KeyError, TypeError, ValueError, IndexError):
-            raise HandgenError(
-                f"{path / MANIFEST}: camera {entry.get('name', '?')} is damaged; run `handgen annotate` again"
-            ) from None
-        first = camera.center_world if first is None else first
-        distance = float(np.linalg.norm(camera.center_world - first))
-        focal = f"{intrinsics[0, 0]:.0f}, {intrinsics[1, 1]:.0f}"
+def _common_facts(path: Path, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("made by", f"handgen {manifest['created_by']}, format {manifest['format_version']}"),
+        ("on disk", _disk_text(path)),
+    )
+
+
+def _camera_table(rig: Rig) -> Table:
+    """Distances to the first camera, metres."""
+    rows = []
+    for camera in rig:
+        width, height = camera.size_px
+        focal = f"{camera.intrinsics[0, 0]:.0f}, {camera.intrinsics[1, 1]:.0f}"
+        distance = float(np.linalg.norm(camera.center_world - rig.cameras[0].center_world))
         rows.append((camera.name, f"{width}x{height}", focal, f"{distance:.3f}"))
     return Table("Cameras", ("camera", "size px", "focal px", "to first, m"), tuple(rows))
 
@@ -233,21 +219,6 @@ def _row_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 def _data(manifest: Mapping[str, Any], path: Path) -> dict[str, Any]:
     count, size = _disk_use(path)
     return {"manifest": dict(manifest), "files": count, "bytes": size}
-
-
-def _table(manifest: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = manifest.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _rows(manifest: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    value = manifest.get(key)
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
-def _count(row: Mapping[str, Any], key: str) -> int:
-    value = row.get(key)
-    return value if isinstance(value, int) else 0
 
 
 def _text(value: Any) -> str:

@@ -21,22 +21,24 @@ from handgen.view import (
     overlay_views,
 )
 
-PREVIEWS = "previews"
 _CELL_PX = (960, 720)
 _ZOOM_MARGIN = 0.6  # of the hands' box, kept around them
 
 
 def write_previews(
-    capture: Capture, rig: Rig, out: Path, count: int, progress: Callable[[int, int], None]
+    capture: Capture, rig: Rig, folder: Path, count: int, progress: Callable[[int, int], None]
 ) -> list[Path]:
-    """Write `count` pictures `previews/FRAME.png` of frames spread over the annotated ones. `rig` is in metres."""
-    annotations = Annotations(out)
+    """Write `count` pictures FRAME.png into `folder`, of frames spread over the annotated ones.
+
+    folder: inside the annotations. rig: the capture's, in metres.
+    """
+    annotations = Annotations(folder.parent)
     frames = sorted({record.frame for _, record in annotations})
     chosen = [
         frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
     ]
     model_name = annotations.manifest["hand_model"]["name"]
-    models = {side: HandModel.load(model_name, side) for side in ("left", "right")}
+    models = {side: HandModel.load(model_name, side) for side in annotations.manifest["hand_model"]["sha256"]}
     chunk_frames = annotations.manifest["configuration"]["chunk_frames"]
     written = []
     for done, frame in enumerate(chosen):
@@ -49,7 +51,7 @@ def write_previews(
                 picture, label = _draw(image, camera, records, models, annotations.betas)
                 pictures.append(picture)
                 labels.append(label)
-        path = out / PREVIEWS / f"{frame:08d}.png"
+        path = folder / f"{frame:08d}.png"
         images.write_png(path, overlay_views(pictures, labels, cell_px=_CELL_PX))
         written.append(path)
     progress(len(chosen), len(chosen))

@@ -33,10 +33,12 @@ class ViewError:
     share: float
 
 
-def view_error(fitted_px: Float[np.ndarray, "21 2"], detected_px: Float[np.ndarray, "21 2"]) -> ViewError:
-    """Median distance over the keypoints."""
-    median = float(np.median(np.linalg.norm(fitted_px - detected_px, axis=1)))
-    return ViewError(median, median / max(extent_px(detected_px), 1.0))
+def view_error(
+    fitted_px: Float[np.ndarray, "21 2"], detected_px: Float[np.ndarray, "21 2"], observed: Bool[np.ndarray, " 21"]
+) -> ViewError:
+    """Median distance over the observed keypoints."""
+    median = float(np.median(np.linalg.norm(fitted_px - detected_px, axis=1)[observed]))
+    return ViewError(median, median / max(extent_px(detected_px[observed]), 1.0))
 
 
 def limit_excess_rad(
@@ -51,7 +53,7 @@ def limit_excess_rad(
 
 
 def record_reasons(
-    errors: list[ViewError], dissenting: int, excess_rad: float, is_finite: bool, config: AnnotateConfig
+    errors: list[ViewError], dissenting: int, excess_rad: float, config: AnnotateConfig
 ) -> tuple[str, ...]:
     """Why a record is rejected before its masks are looked at.
 
@@ -64,7 +66,7 @@ def record_reasons(
         reasons.append(VIEWS_DISAGREE)
     if errors and np.median([error.share for error in errors]) > config.max_error_share:
         reasons.append(REPROJECTION)
-    if not is_finite or excess_rad > _MAX_LIMIT_EXCESS_RAD:
+    if excess_rad > _MAX_LIMIT_EXCESS_RAD:
         reasons.append(IMPLAUSIBLE)
     return tuple(reasons)
 

@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from handgen.raster import mesh_mask
-
 Mask = UInt8[np.ndarray, "height width"]
 
 SOLVE_SIDE_PX = 128  # GrabCut's cost grows with the area; its edge is refined at full size
 _REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
 _CORE_SHARE = 0.05  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
+_WRIST_SHARE = 0.75  # width of the forearm at the wrist, in lengths of the palm
 _GRABCUT_ITERATIONS = 1
 _SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen
 _SCREEN_MARGIN = 30  # grey levels by which a screen's channel exceeds both others
@@ -34,16 +33,36 @@ class Segmented:
 
 
 @dataclass(frozen=True)
+class OtherHand:
+    """The other hand's projected mesh in the same crop, and whether it is the nearer one."""
+
+    mask: Mask
+    is_nearer: bool
+
+
+@dataclass(frozen=True)
 class Guides:
     """What the fit knows of a crop, as masks of 0 and 255.
 
-    hand: the projected mesh. skin: forearm and other hand, like the hand in colour. hidden: where the other hand is
-    nearer.
+    hand: the projected mesh. skin: forearm and other hand, like the hand in colour. hidden: where the other hand is.
+    picture: where the crop shows the picture at all.
     """
 
     hand: Mask
     skin: Mask
     hidden: Mask
+    picture: Mask
+
+    @property
+    def visible(self) -> Mask:
+        """The part of the projected mesh that the picture can show."""
+        return cv2.bitwise_and(cv2.bitwise_and(self.hand, self.picture), cv2.bitwise_not(self.hidden))
+
+    @property
+    def visible_share(self) -> float:
+        """How much of the hand in the picture the other hand leaves visible."""
+        shown = cv2.countNonZero(cv2.bitwise_and(self.hand, self.picture))
+        return cv2.countNonZero(self.visible) / max(shown, 1)
 
 
 def forearm_mask(wrist_px: np.ndarray, knuckle_px: np.ndarray, width_px: float, size_px: tuple[int, int]) -> Mask:
@@ -85,19 +104,26 @@ def segment(
     extent_px: the hand's size in the crop. background: "green", "blue", "any" (GrabCut), or "auto" to look at the
     pixels.
     """
-    reach = _grown(guides.hand, _REACH_SHARE * extent_px)
-    around = cv2.bitwise_not(
-        cv2.bitwise_or(_grown(guides.hand, 0.15 * extent_px), _grown(guides.skin, 0.05 * extent_px))
-    )
-    screen = screen_color(image, around) if background == "auto" else background
+    outside_px = cv2.distanceTransform(cv2.bitwise_not(guides.hand), cv2.DIST_L2, cv2.DIST_MASK_5)
+    reach = _where(outside_px <= _REACH_SHARE * extent_px)
+    screen = screen_color(image, _around(guides, outside_px, extent_px)) if background == "auto" else background
     found = _grabcut(image, guides, reach, extent_px) if screen == "any" else _chroma_key(image, screen)
-    allowed = cv2.bitwise_and(reach, cv2.bitwise_not(guides.hidden))
-    mask = cv2.bitwise_and(found, allowed)
     # The forearm ends where the mesh does: beyond the wrist only pixels of the mesh itself stay.
     beyond = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
-    mask = _cleaned(cv2.bitwise_and(mask, cv2.bitwise_not(beyond)), guides.hand)
-    visible = cv2.bitwise_and(guides.hand, cv2.bitwise_not(guides.hidden))
-    return Segmented(mask, iou(mask, visible))
+    banned = cv2.bitwise_or(cv2.bitwise_or(guides.hidden, beyond), cv2.bitwise_not(guides.picture))
+    allowed = cv2.bitwise_and(reach, cv2.bitwise_not(banned))
+    mask = _cleaned(cv2.bitwise_and(found, allowed), guides.hand)
+    return Segmented(mask, iou(mask, guides.visible))
+
+
+def _around(guides: Guides, outside_px: np.ndarray, extent_px: float) -> Mask:
+    """Background for sure: away from the hand and from other skin, inside the picture."""
+    far = (outside_px > 0.15 * extent_px) & (guides.skin == 0) & (guides.picture > 0)
+    return cv2.erode(_where(far), np.ones((3, 3), np.uint8))
+
+
+def _where(condition: np.ndarray) -> Mask:
+    return np.where(condition, np.uint8(255), np.uint8(0))
 
 
 def iou(a: Mask, b: Mask) -> float:
@@ -107,28 +133,18 @@ def iou(a: Mask, b: Mask) -> float:
 
 
 def guides_of(
-    vertices_px: np.ndarray,
-    faces: np.ndarray,
-    wrist_px: np.ndarray,
-    knuckle_px: np.ndarray,
-    size_px: tuple[int, int],
-    other: Mask | None = None,
-    other_is_nearer: bool = False,
+    hand: Mask, wrist_px: np.ndarray, knuckle_px: np.ndarray, picture: Mask, other: OtherHand | None = None
 ) -> Guides:
-    """Masks from the projected mesh of the hand and, where it is in the picture, of the other hand."""
-    hand = mesh_mask(vertices_px, faces, size_px)
+    """Guides from the projected mesh of the hand and, where it is in the crop, of the other hand.
+
+    wrist_px, knuckle_px: of the hand, the middle finger's knuckle. picture: where the crop shows the picture.
+    """
     palm_px = float(np.linalg.norm(wrist_px - knuckle_px))
-    skin = forearm_mask(wrist_px, knuckle_px, 0.75 * palm_px, size_px)
-    hidden = np.zeros_like(hand)
-    if other is not None:
-        skin = cv2.bitwise_or(skin, other)
-        hidden = other if other_is_nearer else cv2.bitwise_and(other, cv2.bitwise_not(hand))
-    return Guides(hand, skin, hidden)
-
-
-def _grown(mask: Mask, radius_px: float) -> Mask:
-    size = 2 * max(1, round(radius_px)) + 1
-    return cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    skin = forearm_mask(wrist_px, knuckle_px, _WRIST_SHARE * palm_px, (hand.shape[1], hand.shape[0]))
+    if other is None:
+        return Guides(hand, skin, np.zeros_like(hand), picture)
+    hidden = other.mask if other.is_nearer else cv2.bitwise_and(other.mask, cv2.bitwise_not(hand))
+    return Guides(hand, cv2.bitwise_or(skin, other.mask), hidden, picture)
 
 
 def _chroma_key(image: np.ndarray, screen: str) -> Mask:
@@ -145,14 +161,15 @@ def _grabcut(image: np.ndarray, guides: Guides, reach: Mask, extent_px: float) -
     scale = min(1.0, SOLVE_SIDE_PX / max(height, width))
     size = (max(8, round(width * scale)), max(8, round(height * scale)))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    hand, skin, near = (cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in (guides.hand, guides.skin, reach))
-    core_px = max(1, round(_CORE_SHARE * extent_px * scale))
-    core = cv2.erode(hand, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * core_px + 1,) * 2))
+    masks = (guides.hand, guides.skin, guides.hidden, guides.picture, reach)
+    hand, skin, hidden, picture, near = (cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in masks)
+    inside_px = cv2.distanceTransform(hand, cv2.DIST_L2, cv2.DIST_MASK_5)
     labels = np.full(hand.shape, cv2.GC_BGD, np.uint8)
     labels[near > 0] = cv2.GC_PR_BGD
     labels[skin > 0] = cv2.GC_PR_FGD
     labels[hand > 0] = cv2.GC_PR_FGD
-    labels[(core > 0) & (cv2.resize(guides.hidden, size, interpolation=cv2.INTER_NEAREST) == 0)] = cv2.GC_FGD
+    labels[(inside_px > _CORE_SHARE * extent_px * scale) & (hidden == 0)] = cv2.GC_FGD
+    labels[picture == 0] = cv2.GC_BGD
     is_background = (labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD)
     if is_background.sum() < 16 or (~is_background).sum() < 16:
         return guides.hand

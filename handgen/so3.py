@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-
 # Row k is the cross-product matrix of the k-th unit vector.
 _GENERATORS = (
     (0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 1.0, 0.0),
@@ -29,7 +28,7 @@ def skew(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
 
 
 def rotation_from_axis_angle(axis_angle: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rodrigues' formula (radians), exact and differentiable at zero: sin(a) / a and (1 - cos(a)) / a^2 through sinc."""
+    """Rodrigues' formula (radians), exact and differentiable at zero through sinc."""
     angle = axis_angle.norm(dim=-1)[..., None, None]
     sine = torch.sinc(angle / torch.pi)
     cosine = 0.5 * torch.sinc(angle / (2 * torch.pi)).square()

@@ -6,8 +6,7 @@ Images are RGB uint8; pixel (0, 0) is the centre of the first pixel. Every funct
 from __future__ import annotations
 
 import math
-import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from handgen.errors import HandgenError
 from handgen.hand.layout import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
-from handgen.io import images
-from handgen.io.schema import loads
+from handgen.io import images, shards
 from handgen.raster import mesh_mask
 
 Color = tuple[int, int, int]
@@ -185,55 +182,32 @@ def contact_sheet(
 def read_sheet(shards_dir: Path, count: int = 48) -> list[SheetSample]:
     """At most `count` samples taken at even steps from all shards of a directory, in order.
 
-    Raises HandgenError when there is no shard, or a shard is damaged.
+    Raises HandgenError when the shards are not finished, or one is damaged.
     """
-    paths = sorted(shards_dir.glob("*.tar"))
-    if not paths:
-        raise HandgenError(f"{shards_dir}: no .tar shards; run `handgen synthesize ANNOTATIONS --out {shards_dir}`")
-    total = sum(1 for path in paths for name, _ in _members(path, ()) if name.endswith(".json"))
-    wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist()) if total else set()
+    manifest = shards.read_manifest(shards_dir)
+    total = manifest["samples"]
+    wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
     samples: list[SheetSample] = []
-    index = -1
-    parts: dict[str, bytes] = {}
-    last_key = None
-    for path in paths:
-        for name, data in _members(path, (".jpg", ".json", ".mask.png")):
-            key, _, suffix = name.partition(".")
-            if key != last_key:
-                if index in wanted and parts:
-                    samples.append(_sheet_sample(parts, f"{path}: {last_key}", str(last_key)))
-                parts, last_key, index = {}, key, index + 1
-            parts[suffix] = data
-    if index in wanted and parts:
-        samples.append(_sheet_sample(parts, f"{paths[-1]}: {last_key}", str(last_key)))
+    first = 0
+    for shard in manifest["shards"]:
+        here = wanted & set(range(first, first + shard["samples"]))
+        if here:
+            path = shards_dir / shard["name"]
+            groups = enumerate(shards.read_groups(path), first)
+            samples += [_sheet_sample(path, key, group) for index, (key, group) in groups if index in here]
+        first += shard["samples"]
     return samples
 
 
-def _members(path: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
-    """Names of a tar's files, with the content of those ending in `suffixes`."""
-    try:
-        with tarfile.open(path, "r|") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                file = tar.extractfile(member) if member.name.endswith(suffixes) else None
-                yield member.name, file.read() if file else b""
-    except (OSError, tarfile.TarError) as error:
-        raise HandgenError(f"{path}: not a readable shard ({error}); delete it and synthesize again") from None
-
-
-def _sheet_sample(parts: dict[str, bytes], where: str, key: str) -> SheetSample:
-    for suffix in ("jpg", "json"):
-        if suffix not in parts:
-            raise HandgenError(f"{where}: the sample has no .{suffix}; delete the shard and synthesize again")
-    document = loads(parts["json"], where)
-    mask = parts.get("mask.png")
+def _sheet_sample(path: Path, key: str, group: dict[str, bytes]) -> SheetSample:
+    document = shards.read_document(path, key, group)
+    where = f"{path}, sample {key}"
     return SheetSample(
-        image=images.decode_rgb(parts["jpg"], where),
+        image=images.decode_rgb(group[shards.IMAGE], f"{where}.{shards.IMAGE}"),
         keypoints_px=np.array(document["keypoints_2d"], dtype=float),
         visible=np.array(document["visible"], dtype=bool),
-        mask=None if mask is None else images.decode_grey(mask, where),
-        label=f"{key} {document.get('side', '')}".strip(),
+        mask=images.decode_grey(group[shards.MASK], f"{where}.{shards.MASK}"),
+        label=f"{key} {document['side']}",
     )
 
 

@@ -20,7 +20,7 @@ from handgen.io import shards
 
 
 def check(root: Path) -> dict[str, float]:
-    """Figures of a shards directory. Reading a sample validates it: one that does not fit its schema stops the check."""
+    """Figures of a shards directory. Reading validates: a sample that does not fit its schema stops the check."""
     manifest = shards.read_manifest(root)
     models = {side: HandModel.load("open", side) for side in ("left", "right")}
     reprojection, regeneration, samples = 0.0, 0.0, 0

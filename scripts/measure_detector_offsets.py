@@ -47,6 +47,7 @@ def differences(capture_path: Path, detector_name: str) -> Iterator[np.ndarray]:
         posed = model(single_pose(record.pose, record.translation_m, truth.betas[record.subject]))
         keypoints = posed.keypoints[0].numpy()
         off = clusters[0].points_world - keypoints
+        off[~clusters[0].valid] = np.nan
         off[np.linalg.norm(off, axis=1) > MAX_ERROR_M] = np.nan
         rotations = posed.rotations[0].numpy()[list(KEYPOINT_CARRIERS)]
         local = np.einsum("kba,kb->ka", rotations, off)

@@ -19,6 +19,7 @@ from handgen.io.annotations import (
     write_chunk,
     write_manifest,
 )
+from handgen.io.cameras import camera_document
 from handgen.rigid import Rigid
 
 SKIN = (205, 150, 125)
@@ -178,7 +179,7 @@ def write_annotations(
                 "scale": "calibrated",
                 "metres_per_unit": 1.0,
             },
-            "cameras": [],
+            "cameras": [camera_document(camera) for camera in rig],
             "hand_model": {"name": "open", "sha256": {side: open_hand(side).arrays.sha256 for side in sides}},
             "subjects": {SUBJECT: {"betas": BETAS.tolist(), "frames": frames}},
             "configuration": {},

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,6 +148,87 @@ def test_no_hand_and_no_scale_is_one(capture, tmp_path):
     write_detections(tmp_path / "none.jsonl", [])
     with pytest.raises(HandgenError, match="the scale cannot be estimated"):
         annotate.run(capture, tmp_path / "out", config(str(tmp_path / "none.jsonl"), metres_per_unit="auto"))
+
+
+def test_keypoints_are_numbered_as_in_the_cameras_own_video(capture, tmp_path):
+    """A camera that starts two frames early: its keypoints are found by its own frame numbers."""
+    shifted = tmp_path / "shifted"
+    shutil.copytree(capture, shifted)
+    for number in range(7, -1, -1):  # cam_0 gets two frames in front
+        (shifted / "cam_0" / f"{number:06d}.jpg").rename(shifted / "cam_0" / f"{number + 2:06d}.jpg")
+    for number in (0, 1):
+        shutil.copy(shifted / "cam_0" / "000002.jpg", shifted / "cam_0" / f"{number:06d}.jpg")
+    document = json.loads((shifted / "capture.json").read_text())
+    document["cameras"]["cam_0"]["frame_offset"] = 2
+    (shifted / "capture.json").write_text(json.dumps(document))
+    source = load_capture(shifted).source_frames
+    assert (source[:, 0] - source[:, 1]).tolist() == [2] * len(source)
+    keypoints = tmp_path / "truth.jsonl"
+    true_keypoints(capture, keypoints)
+    rows = [json.loads(line) for line in keypoints.read_text().splitlines()]
+    for row in rows:
+        row["frame"] += 2 if row["camera"] == "cam_0" else 0
+    keypoints.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = annotate.run(shifted, tmp_path / "out", config(str(keypoints)))
+    assert report.accepted == {"right": len(source)} and report.reprojection_px < 0.5
+
+
+def test_changed_input_is_not_mixed_with_old_chunks(capture, annotated, tmp_path):
+    out, settings, _ = annotated
+    other = true_keypoints(capture, tmp_path / "other.jsonl", noise_px=1.0)
+    with pytest.raises(HandgenError, match=r"detector\.fingerprint"):
+        annotate.run(capture, out, replace(settings, keypoints=other))
+    picture = capture / "cam_1" / "000003.jpg"
+    pixels = picture.read_bytes()
+    picture.write_bytes(pixels + b"\0")
+    with pytest.raises(HandgenError, match="capture: .* there, .* now"):
+        annotate.run(capture, out, settings)
+    picture.write_bytes(pixels)
+
+
+def test_a_lost_tar_is_made_again(capture, annotated, tmp_path):
+    out, settings, _ = annotated
+    copy = tmp_path / "copy"
+    shutil.copytree(out, copy)
+    lost = copy / "chunks" / "000001.tar"
+    expected = lost.read_bytes()
+    lost.unlink()
+    annotate.run(capture, copy, settings)
+    assert lost.read_bytes() == expected
+
+
+def test_a_hand_at_the_edge_has_no_mask_outside_the_picture(capture, tmp_path):
+    """Crop every picture through the hand: nothing outside of it is called hand."""
+    from handgen.io.images import read_rgb, write_png
+
+    keypoints = true_keypoints(capture, tmp_path / "truth.jsonl")
+    cut = tmp_path / "cut"
+    shutil.copytree(capture, cut)
+    document = json.loads((cut / "calibration.json").read_text())
+    middle = {}
+    for line in Path(keypoints).read_text().splitlines():
+        row = json.loads(line)
+        middle.setdefault(row["camera"], []).append(np.median(np.array(row["keypoints_px"])[:, 0]))
+    for camera in document["cameras"]:
+        width = int(np.median(middle[camera["name"]])) + 5
+        camera["size_px"][0] = width
+        for picture in sorted((cut / camera["name"]).iterdir()):
+            image = read_rgb(picture)[:, :width].copy()
+            picture.unlink()
+            write_png(picture.with_suffix(".png"), image)
+    (cut / "calibration.json").write_text(json.dumps(document))
+    annotate.run(cut, tmp_path / "out", config(keypoints, min_mask_iou=0.0))
+    opened = Annotations(tmp_path / "out")
+    outside = 0
+    for chunk, record in opened:
+        for view in record.views:
+            _, inside = opened.rig[view.camera.name].project(record.keypoints_world_m)
+            outside += int((~inside).sum())
+            left = view.box_px[0]
+            mask = opened.cutout(chunk, view).mask
+            beyond = opened.rig[view.camera.name].size_px[0] - left + 2  # 2 px: the lens bends the picture's edge
+            assert not mask[:, max(beyond, 0) :].any()
+    assert outside > 20
 
 
 def test_previews_are_written(capture, annotated, tmp_path):

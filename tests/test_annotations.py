@@ -8,6 +8,7 @@ from conftest import look_at
 from handgen.errors import HandgenError
 from handgen.io import annotations as store
 from handgen.io.annotations import Annotations, Cutout, HandRecord, ViewRecord
+from handgen.io.cameras import camera_document
 from handgen.io.output import claim_output, kind_of
 
 
@@ -24,7 +25,7 @@ def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
     )
     hand = HandRecord(
         frame, "right", "0", rng.normal(size=48).round(6), rng.normal(size=3).round(6),
-        rng.normal(size=(21, 3)).round(6), True, (), 1.25, 0.9, (view, missed),
+        rng.normal(size=(21, 3)).round(6), True, (), 1.25, 0.9, 1, (view, missed),
     )  # fmt: skip
     mask = np.zeros((48, 64), np.uint8)
     mask[10:30, 5:40] = 255
@@ -159,3 +160,41 @@ def test_an_output_directory_with_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.tex").exists()
     with pytest.raises(HandgenError, match="is a file"):
         claim_output(tmp_path / "thesis.tex", "annotations", RUN, (), False)
+
+
+def test_a_chunk_needs_both_of_its_files(written):
+    root = written[0]
+    assert store.chunk_is_complete(root, 0) and not store.chunk_is_complete(root, 1)
+    for suffix in (".tar", ".jsonl"):
+        path = store.chunk_path(root, 0, suffix)
+        content = path.read_bytes()
+        path.unlink()
+        assert not store.chunk_is_complete(root, 0)
+        path.write_bytes(content)
+
+
+def test_records_that_are_far_too_many_are_not_read(written):
+    path = store.chunk_path(written[0], 0, ".jsonl")
+    content = path.read_bytes()
+    path.write_bytes(b" " * (5 * 2**20) + content)
+    with pytest.raises(HandgenError, match=r"line 1: not valid JSON"):
+        store.read_chunk(written[0], 0)
+    with path.open("wb") as file:
+        file.truncate(2**30 + 1)  # a hole: it takes no place on the disk
+    with pytest.raises(HandgenError, match="larger than 1024 MiB"):
+        store.read_chunk(written[0], 0)
+
+
+def test_the_rig_of_the_manifest(written, rig):
+    root = written[0]
+    store.write_manifest(root, manifest() | {"cameras": [camera_document(camera) for camera in rig]})
+    for ours, theirs in zip(Annotations(root).rig, rig, strict=True):
+        assert (ours.name, ours.size_px, ours.lens) == (theirs.name, theirs.size_px, theirs.lens)
+        np.testing.assert_array_equal(ours.cam_from_world.as_matrix(), theirs.cam_from_world.as_matrix())
+    bent = camera_document(rig.cameras[0]) | {"cam_from_world": (2 * np.eye(4)).tolist()}
+    store.write_manifest(root, manifest() | {"cameras": [bent]})
+    with pytest.raises(HandgenError, match=r"manifest\.json: camera cam0: .*orthonormal"):
+        _ = Annotations(root).rig
+    store.write_manifest(root, manifest() | {"cameras": [camera_document(rig.cameras[0])] * 2})
+    with pytest.raises(HandgenError, match="names must differ"):
+        _ = Annotations(root).rig

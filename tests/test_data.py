@@ -120,7 +120,7 @@ def test_rank_comes_from_the_environment(root, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     dataset = load_shards(root)
     assert (dataset.rank, dataset.world_size) == (1, 2)
-    assert len(list(dataset)) < SAMPLES == dataset.sample_count
+    assert len(list(dataset)) < SAMPLES == dataset.manifest["samples"]
     monkeypatch.setenv("RANK", "2")
     with pytest.raises(HandgenError, match="WORLD_SIZE"):
         load_shards(root)

@@ -1,10 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from handgen.detect import registry
+from handgen.detect import keypoints, registry
 from handgen.detect.base import Detector
 from handgen.detect.keypoints import KeypointsDetector
 from handgen.errors import HandgenError
@@ -178,7 +180,7 @@ def test_other_files_that_do_not_fit(tmp_path):
     (tmp_path / "hands.csv").write_text("1,2")
     with pytest.raises(HandgenError, match="not a file of keypoints"):
         KeypointsDetector(tmp_path / "hands.csv", CAMERAS, side="right")
-    with pytest.raises(HandgenError, match="cannot be read"):
+    with pytest.raises(HandgenError, match="not found"):
         KeypointsDetector(tmp_path / "missing.jsonl", CAMERAS)
 
 
@@ -190,3 +192,14 @@ def test_registry(jsonl):
         registry.create("openpose", cameras=CAMERAS)
     with pytest.raises(HandgenError, match="no file given"):
         registry.create("keypoints", cameras=CAMERAS)
+
+
+def test_a_file_is_parsed_once_until_it_changes(jsonl, monkeypatch):
+    read = []
+    monkeypatch.setattr(keypoints, "read_detections", lambda path, cameras: read.append(path) or iter(()))
+    for _ in range(3):
+        KeypointsDetector(jsonl, CAMERAS)
+    assert len(read) == 1
+    os.utime(jsonl, ns=(1, 1))
+    KeypointsDetector(jsonl, CAMERAS)
+    assert len(read) == 2

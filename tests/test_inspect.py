@@ -1,69 +1,47 @@
 """What `handgen inspect` says of captures, annotations and shards."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from annotations_fixture import ring_cameras, write_annotations
 from click.testing import CliRunner
 from test_capture import make_capture, small_rig
 
 from handgen.cli.main import main
+from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
 from handgen.inspect import describe
 from handgen.io.calibration import save_calibration
+from handgen.synthesize import stage
 
 
 def run(*arguments: str | Path):
     return CliRunner().invoke(main, ["inspect", *map(str, arguments)], env={"COLUMNS": "140"})
 
 
-def write_annotations(folder: Path) -> Path:
-    cameras = [
-        {
-            "name": camera.name,
-            "size_px": list(camera.size_px),
-            "lens": camera.lens,
-            "intrinsics": camera.intrinsics.tolist(),
-            "distortion": [],
-            "cam_from_world": camera.cam_from_world.as_matrix().tolist(),
-        }
-        for camera in small_rig("left", "right")
-    ]
-    manifest = {
-        "kind": "annotations",
-        "format_version": 1,
-        "created_by": "0.1.0",
-        "capture": {"path": "somewhere", "frame_count": 96, "scale": "estimated", "metres_per_unit": 0.0312},
-        "cameras": cameras,
-        "hand_model": {"name": "open", "sha256": {"right": "ab" * 32}},
-        "subjects": {"subject": {"betas": [0.0] * 10, "frames": 40}},
-        "configuration": {},
-        "chunks": [
-            {"index": i, "first_frame": 48 * i, "frames": 48, "records": 50, "accepted": 45 + i} for i in (0, 1)
-        ],
-        "summary": {"median_reprojection_px": 2.345678, "rejected": {"views": 3, "iou": 5}},
-    }
-    folder.mkdir(exist_ok=True)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory) -> Path:
+    return write_annotations(tmp_path_factory.mktemp("inspected") / "annotations", frames=3, cameras=2)
 
 
-def write_shards(folder: Path) -> Path:
-    shards = [{"name": f"train-00000{i}.tar", "samples": 100, "sha256": "cd" * 32, "bytes": 1000} for i in (0, 1)]
-    manifest = {
-        "kind": "shards",
-        "format_version": 1,
-        "shards": shards,
-        "samples": 200,
-        "seed": 7,
-        "config": {"size": 224},
-    }
-    folder.mkdir(exist_ok=True)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    (folder / "train-000000.tar").write_bytes(bytes(1000))
-    return folder
+@pytest.fixture(scope="module")
+def shards(annotations) -> Path:
+    config = SynthesizeConfig(samples=9, size=64, samples_per_shard=5, seed=7, workers=1)
+    stage.run(annotations, annotations.parent / "shards", None, config)
+    return annotations.parent / "shards"
+
+
+def changed(folder: Path, copy: Path, **changes) -> Path:
+    """A copy of a directory, with other values in its manifest."""
+    shutil.copytree(folder, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | changes))
+    return copy
 
 
 def test_a_capture_in_a_table(tmp_path):
@@ -118,35 +96,59 @@ def test_a_broken_video_leaves_no_other_words_on_standard_error(tmp_path):
     assert result.stdout == ""
 
 
-def test_annotations(tmp_path):
-    result = run(write_annotations(tmp_path / "a"))
+def test_annotations(annotations, tmp_path):
+    summary = {"median_reprojection_px": 2.345678, "rejected": {"views": 3, "iou": 5}}
+    result = run(changed(annotations, tmp_path / "a", summary=summary))
     assert result.exit_code == 0, result.output
+    baseline = np.linalg.norm(np.subtract(*(camera.center_world for camera in ring_cameras(2))))
     for text in (
-        "estimated, 0.0312 m per unit",
-        "100 in 2 chunks, 91 accepted",
+        "calibrated, 1 m per unit",
+        "6 in 2 chunks, 6 accepted",
         "open",
+        "cam1",
+        f"{baseline:.3f}",
         "2.346",
         "views 3, iou 5",
     ):
         assert text in result.output
-    assert json.loads(run(tmp_path / "a", "--json").output)["manifest"]["kind"] == "annotations"
+    assert json.loads(run(annotations, "--json").output)["manifest"]["kind"] == "annotations"
 
 
-def test_shards(tmp_path):
-    result = run(write_shards(tmp_path / "s"))
+def test_shards(shards):
+    result = run(shards)
     assert result.exit_code == 0, result.output
-    for text in ("200 in 2 shards", "train-000001.tar", "cdcdcdcdcdcd", "config: size", "224"):
+    for text in ("9 in 2 shards", "train-000001.tar", "64x64 px", "seed", "synthesized"):
         assert text in result.output
-    assert "1 shards of the manifest are not here, first train-000001.tar" in result.output
+    configuration = json.loads((shards / "manifest.json").read_text())["configuration"]
+    assert configuration
+    for name in configuration:
+        assert f"configuration: {name}" in result.output
+    assert json.loads(run(shards, "--json").output)["manifest"]["seed"] == 7
 
 
-@pytest.mark.parametrize("kind", ["annotations", "shards"])
-def test_incomplete_manifests_are_described_as_far_as_they_go(kind, tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"kind": kind, "chunks": 3, "shards": [1], "capture": None}))
-    assert describe(tmp_path).kind == kind
+@pytest.mark.parametrize(("kind", "missing"), [("annotations", "chunks"), ("shards", "samples")])
+def test_manifests_are_held_to_their_schema(kind, missing, request, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(request.getfixturevalue(kind), copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest[missing]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(HandgenError, match=rf"manifest\.json: .*{missing}"):
+        describe(copy)
 
 
-@pytest.mark.parametrize("manifest", ["[]", '{"kind": "other"}', '{"kind": "annotations", "cameras": [{"name": "a"}]}'])
+def test_what_is_not_finished_or_not_whole_says_how_to_go_on(annotations, shards, tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"kind": "annotations", "depends_on": {}}))
+    with pytest.raises(HandgenError, match="no finished annotations; run `handgen annotate"):
+        describe(tmp_path)
+    copy = tmp_path / "shards"
+    shutil.copytree(shards, copy)
+    (copy / "train-000001.tar").unlink()
+    with pytest.raises(HandgenError, match=r"train-000001\.tar: the shard is missing; run `handgen synthesize` again"):
+        describe(copy)
+
+
+@pytest.mark.parametrize("manifest", ["[]", '{"kind": "other"}', '{"kind": ["a"]}', '{"kind": "annotations"}', "{"])
 def test_foreign_or_damaged_manifests(manifest, tmp_path):
     (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(HandgenError, match=r"manifest\.json"):

@@ -5,7 +5,7 @@ from conftest import look_at
 from test_fit import natural_poses
 
 from handgen.raster import mesh_mask
-from handgen.segment import Guides, forearm_mask, guides_of, iou, screen_color, segment
+from handgen.segment import Guides, OtherHand, forearm_mask, guides_of, iou, screen_color, segment
 
 SIZE = (240, 240)
 
@@ -33,8 +33,8 @@ def painted(scene, background, rng, hand_shift=(0, 0)):
 
 
 def guides(scene, hand, **options):
-    vertices, keypoints, _ = scene
-    return guides_of(vertices, hand.faces, keypoints[0], keypoints[9], SIZE, **options)
+    _, keypoints, mask = scene
+    return guides_of(mask, keypoints[0], keypoints[9], np.full_like(mask, 255), **options)
 
 
 def textured(rng):
@@ -68,10 +68,10 @@ def test_a_nearer_hand_is_cut_out(scene, hand, rng):
     image, _ = painted(scene, textured(rng), rng)
     other = np.zeros(SIZE[::-1], np.uint8)
     other[:, 120:] = 255
-    found = segment(image, guides(scene, hand, other=other, other_is_nearer=True), 150)
+    found = segment(image, guides(scene, hand, other=OtherHand(other, True)), 150)
     assert not found.mask[:, 120:].any()
     assert found.mask[:, :120].any()
-    behind = segment(image, guides(scene, hand, other=other, other_is_nearer=False), 150)
+    behind = segment(image, guides(scene, hand, other=OtherHand(other, False)), 150)
     assert behind.mask[:, 120:].any()
 
 
@@ -93,5 +93,5 @@ def test_screens_are_recognised(color, expected):
 def test_no_background_at_all_falls_back_to_the_mesh():
     full = np.full((20, 20), 255, np.uint8)
     none = np.zeros((20, 20), np.uint8)
-    found = segment(np.full((20, 20, 3), 90, np.uint8), Guides(full, none, none), 20, background="any")
+    found = segment(np.full((20, 20, 3), 90, np.uint8), Guides(full, none, none, full), 20, background="any")
     assert found.iou == 1.0

@@ -1,4 +1,6 @@
 import hashlib
+import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,8 +17,10 @@ from handgen.config import SimulateConfig
 from handgen.errors import HandgenError
 from handgen.hand.assets import load_hand
 from handgen.hand.model import HandModel
+from handgen.inspect import describe
 from handgen.io.annotations import Annotations
 from handgen.io.capture import load_capture
+from handgen.io.output import claim_output, kind_of
 from handgen.raster import mesh_mask
 from handgen.simulate.motion import POSES, hand_pose, pose_angles_deg, simulate_motion
 from handgen.simulate.room import make_rig
@@ -99,21 +103,18 @@ def test_the_model_reproduces_the_true_keypoints(capture):
 
 
 def test_same_seed_same_bytes_and_another_seed_others(capture, tmp_path):
-    simulate.run(tmp_path / "again", CONFIG)
-    assert files_of(tmp_path / "again") == files_of(capture)
-    from dataclasses import replace
-
+    simulate.run(tmp_path / capture.name, CONFIG)
+    assert files_of(tmp_path / capture.name) == files_of(capture)
     simulate.run(tmp_path / "other", replace(CONFIG, seed=6, views=1, frames=1))
     image = "cam_0/000000.jpg"
     assert files_of(tmp_path / "other")[image] != files_of(capture)[image]
 
 
-def test_a_rerun_finishes_what_is_missing(capture, tmp_path):
-    import shutil
-
-    copy = tmp_path / "copy"
+@pytest.mark.parametrize("suffix", ["jsonl", "tar"])
+def test_a_rerun_finishes_what_is_missing(capture, tmp_path, suffix):
+    copy = tmp_path / capture.name
     shutil.copytree(capture, copy)
-    (copy / "truth/chunks/000000.jsonl").unlink()
+    (copy / f"truth/chunks/000000.{suffix}").unlink()
     (copy / "capture.json").unlink()
     assert simulate.run(copy, CONFIG).written_views == 6
     assert files_of(copy) == files_of(capture)
@@ -122,12 +123,33 @@ def test_a_rerun_finishes_what_is_missing(capture, tmp_path):
 
 def test_foreign_directories_are_left_alone(capture, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(HandgenError, match="no simulated capture"):
-        simulate.run(tmp_path, CONFIG)
-    from dataclasses import replace
-
-    with pytest.raises(HandgenError, match="other options"):
+    with pytest.raises(HandgenError, match="holds something other than capture"):
+        simulate.run(tmp_path, CONFIG, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(HandgenError, match=r"seed: 5 there, 9 now.*--overwrite"):
         simulate.run(capture, replace(CONFIG, seed=9))
+
+
+def test_overwrite_replaces_the_capture_and_leaves_other_files(capture, tmp_path):
+    copy = tmp_path / "capture"
+    shutil.copytree(capture, copy)
+    (copy / "notes.txt").write_text("mine")
+    simulate.run(copy, replace(CONFIG, views=1, frames=1), overwrite=True)
+    found = sorted(path.name for path in copy.iterdir())
+    assert found == ["calibration.json", "cam_0", "capture.json", "notes.txt", "run.json", "truth"]
+    assert Annotations(copy / "truth").manifest["capture"]["path"] == "capture"
+
+
+def test_a_simulated_capture_is_no_output_of_annotate_nor_the_reverse(capture, tmp_path):
+    assert kind_of(capture) == "capture" and describe(capture).kind == "capture"
+    assert describe(capture / "truth").kind == "annotations"
+    with pytest.raises(HandgenError, match="holds something other than annotations"):
+        claim_output(capture, "annotations", {}, (), True)
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(capture, unfinished)
+    (unfinished / "capture.json").unlink()
+    with pytest.raises(HandgenError, match="not to the end; run `handgen simulate"):
+        load_capture(unfinished)
 
 
 @pytest.mark.parametrize("views", [1, 2, 4, 8])

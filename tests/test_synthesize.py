@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import orjson
 import pytest
 import torch
 from annotations_fixture import (
@@ -336,8 +337,11 @@ def test_keypoints_that_the_capture_does_not_show_are_not_visible(tmp_path):
     _, record, view = maker._look_up(views[0])
     virtual = draw_view(view.camera, record.keypoints_world_m, PLAIN, False, np.random.default_rng(0))
 
-    def visible(camera: Camera) -> list[int]:
-        source = labels.Source("c", "open", maker.model_sha256, record, replace(view, camera=camera), BETAS)
+    full = maker.annotations.rig[view.camera.name]
+
+    def visible(camera: Camera, capture_camera: Camera = full) -> list[int]:
+        cut = replace(view, camera=camera)
+        source = labels.Source("c", "open", maker.model_sha256, record, cut, capture_camera, BETAS)
         return labels.sample_document(source, virtual, maker.rest_wrists["right"], "k", 0, [0, 0, 0], "b")["visible"]
 
     assert sum(visible(view.camera)) == 21
@@ -346,6 +350,22 @@ def test_keypoints_that_the_capture_does_not_show_are_not_visible(tmp_path):
     pixels, _ = view.camera.project(record.keypoints_world_m)
     assert visible(half) == (pixels[:, 0] <= width // 2 - 0.5).astype(int).tolist()
     assert 0 < sum(visible(half)) < 21
+    # The same where the cutout reaches beyond the image, which has black pixels then.
+    pixels, _ = full.project(record.keypoints_world_m)
+    border = int(np.median(pixels[:, 0]))
+    narrow = replace(full, size_px=(border, full.size_px[1]))
+    assert visible(view.camera, narrow) == (pixels[:, 0] <= border - 0.5).astype(int).tolist()
+    assert 0 < sum(visible(view.camera, narrow)) < 21
+
+
+def test_a_view_of_a_camera_that_the_manifest_does_not_list_is_an_error(tmp_path):
+    root = write_annotations(tmp_path, frames=1, cameras=2)
+    manifest = orjson.loads((root / "manifest.json").read_bytes())
+    manifest["cameras"] = manifest["cameras"][1:]
+    (root / "manifest.json").write_bytes(orjson.dumps(manifest))
+    annotations = Annotations(root)
+    with pytest.raises(HandgenError, match=r"is of camera 'cam0', which the manifest does not list"):
+        usable_views(annotations, load_models(annotations, True), True)
 
 
 def test_configuration_is_checked():

@@ -1,11 +1,14 @@
+import shutil
+
 import numpy as np
-import orjson
 import pytest
+from annotations_fixture import write_annotations
 
 from handgen import view
+from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
-from handgen.io import images
-from handgen.io.tar import write_tar
+from handgen.io import shards
+from handgen.synthesize import stage
 
 
 @pytest.fixture
@@ -61,29 +64,35 @@ def test_contact_sheet_puts_keypoints_where_the_scaled_image_has_them(keypoints_
     assert tuple(sheet[18 + y, x]) == view.FINGER_COLORS["middle"]
 
 
-def test_read_sheet_takes_samples_evenly_over_all_shards(tmp_path, keypoints_px):
-    document = orjson.dumps({"keypoints_2d": keypoints_px.tolist(), "visible": [True] * 21, "side": "left"})
-    mask = np.zeros((96, 100), np.uint8)
-    for shard in range(2):
-        members = []
-        for i in range(5):
-            key = f"s{shard}{i}"
-            image = gray() + np.uint8(10 * shard + i)
-            members += [
-                (f"{key}.jpg", images.encode_jpeg(image, 95)),
-                (f"{key}.json", document),
-                (f"{key}.mask.png", images.encode_mask_png(mask)),
-            ]
-        write_tar(tmp_path / f"train-{shard:06d}.tar", members)
-    assert [s.label for s in view.read_sheet(tmp_path, 4)] == ["s00 left", "s03 left", "s11 left", "s14 left"]
-    everything = view.read_sheet(tmp_path, 99)
-    assert len(everything) == 10 and everything[7].mask is not None
-    np.testing.assert_allclose(everything[7].keypoints_px, keypoints_px)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("view")
+    annotations = write_annotations(folder / "annotations", frames=1)
+    config = SynthesizeConfig(samples=10, size=64, samples_per_shard=5, workers=1)
+    stage.run(annotations, folder / "shards", None, config)
+    return folder / "shards"
 
 
-def test_read_sheet_names_what_is_wrong(tmp_path):
-    with pytest.raises(HandgenError, match="no .tar shards"):
+def test_read_sheet_takes_samples_evenly_over_the_manifests_shards(made, tmp_path):
+    copy = tmp_path / "shards"
+    shutil.copytree(made, copy)
+    shutil.copy(copy / "train-000000.tar", copy / "other-000000.tar")  # not of this run
+    keys = [sample.label.split()[0] for sample in view.read_sheet(copy, 4)]
+    assert keys == [f"train_{i:09d}" for i in (0, 3, 6, 9)]
+    everything = view.read_sheet(copy, 99)
+    assert len(everything) == 10 and all(sample.mask is not None for sample in everything)
+    key, group = list(shards.read_groups(copy / "train-000001.tar"))[2]
+    document = shards.read_document(copy / "train-000001.tar", key, group)
+    np.testing.assert_allclose(everything[7].keypoints_px, document["keypoints_2d"])
+    assert everything[7].label == f"{key} {document['side']}"
+
+
+def test_read_sheet_names_what_is_wrong(made, tmp_path):
+    with pytest.raises(HandgenError, match="no finished shards"):
         view.read_sheet(tmp_path)
-    (tmp_path / "train-000000.tar").write_bytes(b"not a tar" * 100)
-    with pytest.raises(HandgenError, match="not a readable shard"):
-        view.read_sheet(tmp_path)
+    copy = tmp_path / "shards"
+    shutil.copytree(made, copy)
+    path = copy / "train-000000.tar"
+    path.write_bytes(b"not a tar" + bytes(path.stat().st_size - 9))
+    with pytest.raises(HandgenError, match="not a readable tar"):
+        view.read_sheet(copy)

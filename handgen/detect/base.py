@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,7 +36,7 @@ class ViewDetector(Protocol):
     """Finds hands in successive frames of one camera; it may track, so frames come in order."""
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], frame: int) -> list[Detection]:
-        """The hands in frame number `frame` (RGB)."""
+        """The hands in frame number `frame` of the camera's own video, from 0 (RGB)."""
         ...
 
 
@@ -51,11 +50,10 @@ class Detector(Protocol):
     # Whether `detect` looks at the image at all (a detector that reads files does not).
     needs_images: bool
 
+    def fingerprint(self) -> str:
+        """A digest of what decides the detections besides the images: the networks, or the file that is read."""
+        ...
+
     def start(self, camera: str) -> ViewDetector:
         """Begin a new run of consecutive frames of one camera, with no memory of earlier ones."""
         ...
-
-
-def largest_first(detections: Sequence[Detection]) -> list[Detection]:
-    """Detections by the diagonal of their keypoints' box, largest first."""
-    return sorted(detections, key=lambda d: -float(np.linalg.norm(np.ptp(d.keypoints_px, axis=0))))

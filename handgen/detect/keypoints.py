@@ -5,11 +5,15 @@
   order of the rig's cameras, keypoints in the order of `handgen.hand.layout`, pixels of the original
   (distorted) images with (0, 0) in the centre of the first one, NaN where a keypoint is missing;
 - a folder with one such file per camera, named after it (arrays without the views axis).
+
+Frames are those of each camera's own video (or images), from 0, whatever offsets or timestamps the capture has.
 """
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,22 +44,19 @@ class KeypointsDetector:
         if side is not None and side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
         self.offsets_m: Float[np.ndarray, "21 3"] = np.zeros((KEYPOINT_COUNT, 3))
-        if path.is_dir():
-            self._by_camera = {
-                camera: _read_one(file, camera, side) for camera, file in _camera_files(path, cameras).items()
-            }
-        elif path.suffix == ".jsonl":
-            self._by_camera = _read_jsonl(path, cameras)
-        else:
-            values = _load_array(path)
-            if values.ndim != 4 or len(values) != len(cameras):
-                raise HandgenError(
-                    f"{path}: shape {values.shape}, expected {len(cameras)} views x frames x "
-                    f"{KEYPOINT_COUNT} x 2 or 3, the views in the order of the cameras: {', '.join(cameras)}"
-                )
-            self._by_camera = {
-                camera: _from_array(view, path, side) for camera, view in zip(cameras, values, strict=True)
-            }
+        files = tuple(_camera_files(path, cameras).items()) if path.is_dir() else ((None, path),)
+        self._by_camera = _read(files, cameras, side, tuple(_stamp(file) for _, file in files))
+
+    def fingerprint(self) -> str:
+        """A digest of the keypoints read."""
+        digest = hashlib.sha256()
+        for camera, by_frame in sorted(self._by_camera.items()):
+            for frame, detections in sorted(by_frame.items()):
+                digest.update(f"{camera} {frame}".encode())
+                for found in detections:
+                    values = (*found.keypoints_px.ravel(), *found.confidence, found.right)
+                    digest.update(np.array(values, "<f8").tobytes())
+        return digest.hexdigest()
 
     def start(self, camera: str) -> KeypointsView:
         """The detections of one camera."""
@@ -73,6 +74,45 @@ class KeypointsView:
     def detect(self, image: UInt8[np.ndarray, "height width 3"] | None, frame: int) -> list[Detection]:
         """What the file has for frame number `frame`; the image is not looked at."""
         return list(self._by_frame.get(frame, ()))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """Size and time of change, by which a file is known again."""
+    try:
+        status = file.stat()
+    except OSError:
+        raise HandgenError(f"{file}: not found") from None
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=2)
+def _read(
+    files: tuple[tuple[str | None, Path], ...],
+    cameras: tuple[str, ...],
+    side: str | None,
+    stamps: tuple[tuple[int, int], ...],
+) -> dict[str, ByFrame]:
+    """The detections of all cameras; parsed once per process as long as the files' stamps stay the same.
+
+    files: one per camera, or one with None for all of them.
+    """
+    by_camera: dict[str, ByFrame] = {}
+    for camera, file in files:
+        by_camera |= {camera: _read_one(file, camera, side)} if camera is not None else _read_all(file, cameras, side)
+    return by_camera
+
+
+def _read_all(path: Path, cameras: tuple[str, ...], side: str | None) -> dict[str, ByFrame]:
+    """The one file of all cameras."""
+    if path.suffix == ".jsonl":
+        return _read_jsonl(path, cameras)
+    values = _load_array(path)
+    if values.ndim != 4 or len(values) != len(cameras):
+        raise HandgenError(
+            f"{path}: shape {values.shape}, expected {len(cameras)} views x frames x "
+            f"{KEYPOINT_COUNT} x 2 or 3, the views in the order of the cameras: {', '.join(cameras)}"
+        )
+    return {camera: _from_array(view, path, side) for camera, view in zip(cameras, values, strict=True)}
 
 
 def _camera_files(folder: Path, cameras: tuple[str, ...]) -> dict[str, Path]:
@@ -141,7 +181,9 @@ def _load_array(path: Path) -> Float[np.ndarray, "*views frames 21 _"]:
 def _from_array(values: Float[np.ndarray, "frames 21 _"], path: Path, side: str | None) -> ByFrame:
     """One hand per frame that has a keypoint. A missing one gets the mean position and confidence 0."""
     if side is None:
-        raise HandgenError(f"{path}: an array does not say which hand it is of; give the side, left or right")
+        raise HandgenError(
+            f"{path}: an array does not say which hand it is of; give the side: --hands left or --hands right"
+        )
     values = values.astype(float)
     keypoints = values[..., :2]
     confidence = np.nan_to_num(values[..., 2]) if values.shape[-1] == 3 else np.ones(values.shape[:2])

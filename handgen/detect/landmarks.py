@@ -62,13 +62,6 @@ class Region:
         affine = self.image_from_crop(crop_px)
         return points @ affine[:, :2].T + affine[:, 2]
 
-    def to_crop(
-        self, points_px: Float[np.ndarray, "*batch 2"], crop_px: int = INPUT_PX
-    ) -> Float[np.ndarray, "*batch 2"]:
-        """Pixels of the crop, of pixels of the image."""
-        affine = self.image_from_crop(crop_px)
-        return (points_px - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
-
 
 @dataclass(frozen=True)
 class Landmarks:

@@ -42,7 +42,9 @@ class Network:
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
-            raise HandgenError(f"{path}: not a TFLite network that can be loaded ({reason})") from None
+            raise HandgenError(
+                f"{path}: not a TFLite network that can be loaded ({reason}); run `handgen models fetch`"
+            ) from None
         inputs = self._interpreter.get_input_details()
         outputs = sorted(self._interpreter.get_output_details(), key=lambda output: output["name"])
         found = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]

@@ -10,6 +10,7 @@ later, when detections of different views are put together.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib import resources
@@ -25,6 +26,7 @@ from handgen.detect.landmarks import (
     region_from_keypoints,
     region_from_palm,
 )
+from handgen.detect.networks import NETWORKS, locate
 from handgen.detect.palm import PalmNetwork, Palms, concatenate, merge
 from handgen.hand.layout import KEYPOINT_COUNT
 
@@ -66,6 +68,13 @@ class MediaPipeDetector:
     def networks(self) -> tuple[PalmNetwork, LandmarkNetwork]:
         """The networks, loaded when first asked for; HandgenError if they have not been fetched."""
         return PalmNetwork(), LandmarkNetwork()
+
+    def fingerprint(self) -> str:
+        """A digest of both network files."""
+        digest = hashlib.sha256()
+        for name in NETWORKS:
+            digest.update(locate(name).read_bytes())
+        return digest.hexdigest()
 
     def start(self, camera: str) -> MediaPipeView:
         """Begin a run of consecutive frames of one camera, with no memory of earlier ones."""

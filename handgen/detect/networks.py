@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from handgen.errors import HandgenError
@@ -71,12 +71,16 @@ NETWORKS = {network.name: network for network in (PALM, LANDMARKS)}
 
 @dataclass(frozen=True)
 class Installed:
-    """A network in the cache. pinned: its SHA-256 is the one that handgen was tested with."""
+    """A network in the cache.
+
+    pinned: its SHA-256 is the one that handgen was tested with. written: by this call; else it was there already.
+    """
 
     name: str
     path: Path
     size_bytes: int
     pinned: bool
+    written: bool = field(default=False, compare=False)
 
 
 def cache_folder() -> Path:
@@ -108,13 +112,18 @@ def installed() -> list[Installed]:
     return found
 
 
-def fetch(source: Path | None = None) -> list[Installed]:
+def fetch(source: Path | None = None, force: bool = False) -> list[Installed]:
     """Put both networks into the cache.
 
     source: a mediapipe wheel, a `.task` bundle, or a folder that holds the two files; without it the pinned
-    wheel is downloaded by pip. Files other than the pinned ones are taken if their inputs and outputs fit,
-    with a warning. Raises HandgenError when one is missing or wrong; then nothing is written.
+    wheel is downloaded by pip, unless both pinned files are there already. force: download it anyway. Files other
+    than the pinned ones are taken if their inputs and outputs fit, with a warning. Raises HandgenError when one is
+    missing or wrong; then nothing is written.
     """
+    if source is None and not force:
+        there = installed()
+        if len(there) == len(NETWORKS) and all(network.pinned for network in there):
+            return there
     if source is None:
         with tempfile.TemporaryDirectory(prefix="handgen-models-") as folder:
             wheel = _download(Path(folder))
@@ -248,7 +257,7 @@ def _write(network: NetworkFile, data: bytes, pinned: bool) -> Installed:
         os.replace(partial, path)
     except OSError as error:
         raise HandgenError(f"{path}: cannot be written ({error.strerror}); set HANDGEN_CACHE") from None
-    return Installed(network.name, path, len(data), pinned)
+    return Installed(network.name, path, len(data), pinned, written=True)
 
 
 def _sha256(data: bytes) -> str:

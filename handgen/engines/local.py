@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -35,14 +36,15 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
     """`function(item)` of every item, in order of completion.
 
     With one worker everything runs in this process, in order. `function` and the items must be picklable
-    otherwise. An exception in a unit propagates from here; units that have not begun are then cancelled.
+    otherwise. An exception in a unit propagates from here; units that have not begun are then cancelled. Ctrl-C
+    ends the processes at once: files that a unit writes must appear by renaming.
 
     Raises HandgenError when a worker process dies.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     if workers == 1:
-        with _one_thread():
+        with one_thread():
             yield from map(function, items)
         return
     with _one_thread_in_children():
@@ -52,13 +54,17 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
         running: set[Future[Result]] = set()
         while True:
             free = workers * _QUEUED_PER_WORKER - len(running)
-            with _one_thread_in_children():  # processes are started when work is submitted
+            with _one_thread_in_children(), _deaf_children():  # processes are started when work is submitted
                 running |= {pool.submit(function, item) for item in islice(waiting, free)}
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+    except (KeyboardInterrupt, GeneratorExit):
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
     except BrokenProcessPool:
         raise HandgenError(
             "a worker process died, perhaps for want of memory; what was finished is kept: run it again, "
@@ -66,6 +72,16 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started inside do not hear Ctrl-C, which a terminal sends to all: this process ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
@@ -76,7 +92,7 @@ def _start_worker() -> None:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One OpenCV and one torch thread in this process, for a while."""
     import cv2
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handgen.associate import Cluster
@@ -22,7 +22,6 @@ from handgen.so3 import axis_angle_from_rotation
 
 # Detection errors repeat from frame to frame: this many frames count as one when betas are weighed against their prior.
 _FRAMES_PER_INDEPENDENT_ONE = 10
-_SCALE_ROUNDS = 2
 _OFFSET_ROUNDS = 3
 OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
 
@@ -31,13 +30,25 @@ OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the one
 class FittedHands:
     """`n` frames of one hand in the world, metres.
 
-    keypoints: of the model. observed_keypoints: where the detector would put them.
+    poses, translations: as a record holds them (`handgen.hand.model.HandPose`). keypoints: of the model.
+    observed_keypoints: where the detector would put them.
     """
 
-    pose: HandPose
+    poses: Float[np.ndarray, "n 48"]
+    translations: Float[np.ndarray, "n 3"]
     keypoints: Float[np.ndarray, "n 21 3"]
     observed_keypoints: Float[np.ndarray, "n 21 3"]
     vertices: Float[np.ndarray, "n 778 3"]
+
+    def __getitem__(self, frames: Int[np.ndarray, " kept"]) -> FittedHands:
+        """Some of the frames."""
+        arrays = (self.poses, self.translations, self.keypoints, self.observed_keypoints, self.vertices)
+        return FittedHands(*(array[frames] for array in arrays))
+
+    @property
+    def finite(self) -> Bool[np.ndarray, " n"]:
+        """Frames whose fit is made of finite numbers."""
+        return np.isfinite(self.vertices).all((1, 2)) & np.isfinite(self.poses).all(1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ def observations_of(rig: Rig, clusters: Sequence[Cluster], device: str = "cpu") 
         for v, view in enumerate(cluster.views):
             if view is not None:
                 pixels[i, v] = view.ideal_px
-                weight[i, v] = view.detection.confidence / view.noise_px**2
+                weight[i, v] = view.confidence / view.noise_px**2
     projections = np.stack([camera.ideal_px_from_world for camera in rig])
     return Observations(*(torch.as_tensor(a, device=device) for a in (projections, pixels, weight)))
 
@@ -82,6 +93,17 @@ def triangulated(clusters: Sequence[Cluster], scale: float = 1.0) -> Float[Tenso
     return torch.as_tensor(np.stack([cluster.points_world for cluster in clusters])) * scale
 
 
+def _valid(clusters: Sequence[Cluster], device: torch.device) -> Bool[Tensor, "n 21"]:
+    return torch.as_tensor(np.stack([cluster.valid for cluster in clusters]), device=device)
+
+
+def _median_lengths(clusters: Sequence[Cluster]) -> Float[Tensor, " pairs"]:
+    """Medians over frames of the lengths that no pose changes."""
+    points = triangulated(clusters)
+    points[~_valid(clusters, points.device)] = torch.nan
+    return rigid_lengths(points).nanmedian(0).values
+
+
 def fit_poses(
     kinematics: KeypointKinematics, rig: Rig, clusters: Sequence[Cluster], betas: Float[np.ndarray, " 10"]
 ) -> FittedHands:
@@ -89,15 +111,13 @@ def fit_poses(
     device = str(kinematics.offsets.device)
     shape = torch.as_tensor(betas).to(kinematics.offsets)
     problem = Problem(kinematics, observations_of(rig, clusters, device), PosePrior.of(kinematics.model))
-    state, _ = solve_poses(problem, start(kinematics, triangulated(clusters).to(shape), shape))
+    points, valid = triangulated(clusters).to(shape), _valid(clusters, shape.device)
+    state, _ = solve_poses(problem, start(kinematics, points, shape, valid))
     pose = HandPose(axis_angle_from_rotation(state.rotations), state.translation, state.betas)
     posed = kinematics.model(pose)
-    return FittedHands(
-        HandPose(pose.rotations.cpu(), pose.translation.cpu(), pose.betas.cpu()),
-        posed.keypoints.cpu().numpy(),
-        kinematics.keypoints(state).cpu().numpy(),
-        posed.vertices.cpu().numpy(),
-    )
+    keypoints = (posed.keypoints, kinematics.keypoints(state))
+    arrays = (pose.rotations.reshape(len(pose), 48), pose.translation, *keypoints, posed.vertices)
+    return FittedHands(*(array.cpu().numpy() for array in arrays))
 
 
 def fit_subject(
@@ -113,14 +133,14 @@ def fit_subject(
     Betas and offsets are the likeliest ones together: unit Gaussian betas, offsets within `OFFSET_SIGMA_M` of those
     given. estimate_scale: the rig's unit is unknown; choose it so that the hand has the model's mean size.
     """
-    lengths = torch.cat([rigid_lengths(triangulated(found)) for found in clusters.values()]).median(0).values
+    lengths = _median_lengths([cluster for found in clusters.values() for cluster in found])
     frames = sum(len(found) for found in clusters.values())
     right = HandModel.load(hand_model, "right")
     mean_size = _size(right, torch.zeros(10, dtype=right.dtype))
     scale = 1.0
     if estimate_scale:
         seen = kinematics_of(hand_model, "right", offsets_m).rest(torch.zeros(10, dtype=right.dtype))
-        scale = float((rigid_lengths(seen) / lengths).median())
+        scale = float((rigid_lengths(seen) / lengths).nanmedian())
     offsets = offsets_m
     betas = torch.zeros(10, dtype=right.dtype)
     for _ in range(_OFFSET_ROUNDS):
@@ -151,7 +171,8 @@ def _shared_fit(
         kin = kinematics[side]
         first = betas_from_lengths(kin, lengths.to(kin.offsets))
         problem = Problem(kin, observations_of(rig, found, str(kin.offsets.device)), PosePrior.of(kin.model))
-        state, _ = solve_poses(problem, start(kin, triangulated(found, scale).to(first), first), steps=6)
+        points, valid = triangulated(found, scale).to(first), _valid(found, first.device)
+        state, _ = solve_poses(problem, start(kin, points, first, valid), steps=6)
         problems.append(problem)
         states.append(state.with_betas(states[0].betas[0]) if states else state)
     weight = max(1.0, sum(map(len, states)) / _FRAMES_PER_INDEPENDENT_ONE)
@@ -180,16 +201,6 @@ def _likeliest_offsets(
     return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]
 
 
-def in_metres(rig: Rig, clusters: Sequence[Cluster], factor: float) -> tuple[Rig, list[Cluster]]:
-    """A rig and its clusters in a world scaled by `factor`."""
-    return rig.scaled(factor), [replace(c, points_world=c.points_world * factor) for c in clusters]
-
-
-def poses_as_arrays(pose: HandPose) -> tuple[Float[np.ndarray, "n 48"], Float[np.ndarray, "n 3"]]:
-    """Poses and translations as records hold them."""
-    return pose.rotations.reshape(len(pose), 48).numpy(), pose.translation.numpy()
-
-
-def finite(fitted: FittedHands) -> Bool[np.ndarray, " n"]:
-    """Frames whose fit is made of finite numbers."""
-    return np.isfinite(fitted.keypoints).all((1, 2)) & np.isfinite(fitted.pose.rotations.numpy()).all((1, 2))
+def in_metres(clusters: Sequence[Cluster], factor: float) -> list[Cluster]:
+    """Clusters in a world scaled by `factor`."""
+    return [replace(cluster, points_world=cluster.points_world * factor) for cluster in clusters]

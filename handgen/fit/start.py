@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from handgen.fit.kinematics import HandState, KeypointKinematics
@@ -42,31 +42,45 @@ def betas_from_lengths(kinematics: KeypointKinematics, lengths: Float[Tensor, " 
     moves = kinematics.rest_shapedirs
     slope = torch.einsum("pc,pcb->pb", direction, moves[first] - moves[second])
     identity = torch.eye(10, dtype=lengths.dtype, device=lengths.device)
+    excess = torch.nan_to_num(lengths - rigid_lengths(rest))  # what was never seen says nothing
     normal = slope.T @ slope / _LENGTH_SIGMA_M**2 + identity
-    return torch.linalg.solve(normal, slope.T @ (lengths - rigid_lengths(rest)) / _LENGTH_SIGMA_M**2)
+    return torch.linalg.solve(normal, slope.T @ excess / _LENGTH_SIGMA_M**2)
 
 
 def start(
-    kinematics: KeypointKinematics, points_world: Float[Tensor, "n 21 3"], betas: Float[Tensor, " 10"]
+    kinematics: KeypointKinematics,
+    points_world: Float[Tensor, "n 21 3"],
+    betas: Float[Tensor, " 10"],
+    valid: Bool[Tensor, "n 21"] | None = None,
 ) -> HandState:
-    """A pose near the one behind triangulated keypoints. Bones follow their directions; twists are left at zero."""
+    """A pose near the one behind triangulated keypoints. Bones follow their directions; twists are left at zero.
+
+    valid: which keypoints there are (default: all); at least three of wrist and knuckles. Joints without keypoints
+    stay straight.
+    """
     n = len(points_world)
     rest = kinematics.rest(betas)
-    weights = torch.tensor(_PALM_WEIGHTS, dtype=rest.dtype, device=rest.device)[:, None]
+    if valid is None:
+        valid = torch.ones(n, len(rest), dtype=torch.bool, device=rest.device)
+    palm_weights = torch.tensor(_PALM_WEIGHTS, dtype=rest.dtype, device=rest.device)
+    weights = (palm_weights * valid[:, list(_PALM)])[..., None]  # (n, 6, 1)
     palm, target = rest[list(_PALM)], points_world[:, list(_PALM)]
-    palm_center = (weights * palm).sum(0) / weights.sum()
-    target_center = (weights * target).sum(1, keepdim=True) / weights.sum()
-    wrist = procrustes_rotation((weights * (palm - palm_center)).expand(n, -1, 3), target - target_center)
+    palm_center = (weights * palm).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+    target_center = (weights * target).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
+    wrist = procrustes_rotation(weights * (palm - palm_center), target - target_center)
     rotations = torch.eye(3, dtype=rest.dtype, device=rest.device).repeat(n, JOINT_COUNT, 1, 1)
     rotations[:, 0] = wrist
     rest_wrist = kinematics.model.rest_joints[0] + kinematics.model.joint_shapedirs[0] @ betas
-    translation = target_center[:, 0] - (wrist @ (palm_center - rest_wrist)) - rest_wrist
+    arm = (wrist @ (palm_center[:, 0] - rest_wrist)[..., None])[..., 0]
+    translation = target_center[:, 0] - arm - rest_wrist
     for finger, keypoints in FINGER_KEYPOINTS.items():
         world_from_parent = wrist
         for joint, here, there in zip(FINGER_JOINTS[finger], keypoints, keypoints[1:], strict=False):
             bone = torch.nn.functional.normalize(rest[there] - rest[here], dim=-1).expand(n, 3)
             seen = points_world[:, there] - points_world[:, here]
             seen = (world_from_parent.transpose(1, 2) @ seen[..., None])[..., 0]
-            rotations[:, joint] = rotation_between(bone, torch.nn.functional.normalize(seen, dim=-1))
+            turned = rotation_between(bone, torch.nn.functional.normalize(seen, dim=-1))
+            is_seen = (valid[:, here] & valid[:, there])[:, None, None]
+            rotations[:, joint] = torch.where(is_seen, turned, rotations[:, joint])
             world_from_parent = world_from_parent @ rotations[:, joint]
     return HandState(rotations, translation, betas.expand(n, 10))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,7 +18,7 @@ from handgen.hand.layout import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
 
 OPEN_HAND = "open"
 BETA_COUNT = 10
-_MAX_FILE_BYTES = 64 * 2**20
+_MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked
 
 _SHAPES: dict[str, tuple[int, ...]] = {
     "v_template": (VERTEX_COUNT, 3),
@@ -28,15 +29,22 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "hands_mean": (3 * (JOINT_COUNT - 1),),
     "hands_components": (3 * (JOINT_COUNT - 1), 3 * (JOINT_COUNT - 1)),
 }
+_ANATOMY_SHAPES: dict[str, tuple[int, ...]] = {  # handgen's own, in a file together or not at all
+    "joint_axes": (JOINT_COUNT - 1, 3, 3),
+    "joint_limits_rad": (JOINT_COUNT - 1, 3, 2),
+}
+_KINTREE, _FACES = "kintree_table", ("f", "faces")
+_KEYS = (*_SHAPES, *_ANATOMY_SHAPES, _KINTREE, *_FACES)  # nothing else in a file is read
 
 
 @dataclass(frozen=True)
 class HandArrays:
     """A hand model in MANO's format. Metres; joints in MANO's order (`handgen.hand.layout`).
 
-    `joint_axes[j]` holds, for joint j + 1, the rows flexion, abduction, twist axis in rest-pose model axes: a pose's
-    axis-angle vector times these rows is (flexion, abduction, twist) in radians, positive flexion towards the palm.
-    `joint_limits_rad[j]` holds their smallest and largest values.
+    `joint_axes[j]` holds, for joint j + 1, the rows flexion, abduction, twist axis in rest-pose model axes. A joint's
+    angles are its axis-angle vector times these rows: (flexion, abduction, twist) in radians, positive flexion towards
+    the palm. So the angles add up in one rotation vector; turned about one axis alone they are exactly that axis's
+    angle, and no order of turns is implied. `joint_limits_rad[j]` holds their smallest and largest values.
     """
 
     name: str
@@ -54,27 +62,57 @@ class HandArrays:
     joint_limits_rad: Float[np.ndarray, "15 3 2"]
 
 
-def _read_npz(file: IO[bytes], where: str) -> dict[str, np.ndarray]:
-    """The arrays of an npz, never unpickled."""
+def _read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz that a hand model has, never unpickled."""
+    member = ""
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, KeyError, EOFError) as error:
-        raise HandgenError(f"{where}: not a readable npz hand model ({error})") from None
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            found = {key: members[key] for key in _KEYS if key in members}
+            if sum(info.file_size for info in found.values()) > _MAX_FILE_BYTES:
+                raise HandgenError(f"{where}: unpacks to more than {_MAX_FILE_BYTES >> 20} MiB; is it a hand model?")
+            arrays = {}
+            for key, info in found.items():
+                member = f"{key}: "
+                with archive.open(info) as stream:  # gives no more bytes than the `file_size` that was added up
+                    arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
+            return arrays
+    except HandgenError:
+        raise
+    except Exception as error:  # zip, its compressors and numpy raise a dozen kinds for damaged bytes
+        raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
 
 
 def _checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
-    for key, shape in _SHAPES.items():
-        if key not in arrays:
-            raise HandgenError(f"{where}: has no {key!r}; a hand model must be in MANO's format")
-        if arrays[key].shape != shape:
-            raise HandgenError(f"{where}: {key} must have shape {shape}, got {arrays[key].shape}")
-        if not np.isfinite(arrays[key]).all():
-            raise HandgenError(f"{where}: {key} holds a value that is not finite")
-    parents = arrays["kintree_table"][0].astype(np.int64)[1:]
+    """The arrays, faces as `faces`; HandgenError naming the first that does not fit."""
+    anatomy = {key: shape for key, shape in _ANATOMY_SHAPES.items() if _ANATOMY_SHAPES.keys() & arrays.keys()}
+    for key, shape in (_SHAPES | anatomy).items():
+        _check_array(arrays, key, shape, "fiu", where)
+    faces = next((key for key in _FACES if key in arrays), _FACES[0])
+    _check_array(arrays, faces, (-1, 3), "iu", where)
+    if arrays[faces].min() < 0 or arrays[faces].max() >= VERTEX_COUNT:
+        wrong = arrays[faces][(arrays[faces] < 0) | (arrays[faces] >= VERTEX_COUNT)][0]
+        raise HandgenError(f"{where}: {faces} names vertex {wrong}, but there are {VERTEX_COUNT}")
+    _check_array(arrays, _KINTREE, (2, JOINT_COUNT), "fiu", where)
+    parents = arrays[_KINTREE][0, 1:]
     if tuple(parents) != JOINT_PARENTS[1:]:
         raise HandgenError(f"{where}: the joints' parents are {parents.tolist()}, not MANO's {list(JOINT_PARENTS[1:])}")
-    return arrays
+    return arrays | {"faces": arrays[faces]}
+
+
+def _check_array(arrays: dict[str, np.ndarray], key: str, shape: tuple[int, ...], kinds: str, where: str) -> None:
+    """Raise a HandgenError unless there are numbers of `shape` (-1: one or more); kinds: of numpy's dtypes."""
+    if key not in arrays:
+        raise HandgenError(f"{where}: has no {key!r}; a hand model must be in MANO's format")
+    array = arrays[key]
+    if array.dtype.kind not in kinds:
+        wanted = "numbers" if "f" in kinds else "whole numbers"
+        raise HandgenError(f"{where}: {key} must hold {wanted}, got {array.dtype}")
+    if array.ndim != len(shape) or any(n != m if m >= 0 else n < 1 for n, m in zip(array.shape, shape, strict=True)):
+        wanted = "(" + ", ".join("n" if n < 0 else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+        raise HandgenError(f"{where}: {key} must have shape {wanted}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise HandgenError(f"{where}: {key} holds a value that is not finite")
 
 
 def _bundled(name: str) -> bytes:
@@ -92,8 +130,6 @@ def load_hand(model: str, side: str) -> HandArrays:
 
     Raises HandgenError when the file is missing or not in MANO's format.
     """
-    import io
-
     if side not in SIDES:
         raise ValueError(f"side must be one of {SIDES}, got {side!r}")
     if model == OPEN_HAND:
@@ -109,7 +145,7 @@ def load_hand(model: str, side: str) -> HandArrays:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise HandgenError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
         data = path.read_bytes()
-    arrays = _checked(_read_npz(io.BytesIO(data), where), where)
+    arrays = _checked(_read_npz(data, where), where)
     if "joint_axes" in arrays:
         axes, limits = arrays["joint_axes"], arrays["joint_limits_rad"]
     else:  # MANO's files say nothing of anatomy; its joints and frame are the open hand's
@@ -120,7 +156,7 @@ def load_hand(model: str, side: str) -> HandArrays:
         side=side,
         sha256=hashlib.sha256(data).hexdigest(),
         template=arrays["v_template"].astype(np.float64),
-        faces=(arrays["faces"] if "faces" in arrays else arrays["f"]).astype(np.int64),
+        faces=arrays["faces"].astype(np.int64),
         shapedirs=arrays["shapedirs"].astype(np.float64),
         posedirs=arrays["posedirs"].astype(np.float64),
         joint_regressor=arrays["J_regressor"].astype(np.float64),

@@ -13,6 +13,11 @@ from __future__ import annotations
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 SIDES = ("left", "right")
 
+# A left hand is the mirror image of a right one in x, and the reverse: the factors of points and other vectors, and of
+# rotation vectors (axis-angle), which are pseudovectors and keep the component that the mirror turns.
+MIRROR_X = (-1.0, 1.0, 1.0)
+MIRROR_X_ROTATION = (1.0, -1.0, -1.0)
+
 KEYPOINT_NAMES = (
     "wrist",
     *("thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"),
@@ -21,7 +26,6 @@ KEYPOINT_NAMES = (
 KEYPOINT_COUNT = len(KEYPOINT_NAMES)
 KEYPOINT_PARENTS = (-1, 0, 1, 2, 3, 0, 5, 6, 7, 0, 9, 10, 11, 0, 13, 14, 15, 0, 17, 18, 19)
 WRIST, MIDDLE_MCP = 0, 9
-TIP_KEYPOINTS = (4, 8, 12, 16, 20)
 MCP_KEYPOINTS = (5, 9, 13, 17)
 FINGER_KEYPOINTS = {finger: tuple(range(4 * i + 1, 4 * i + 5)) for i, finger in enumerate(FINGERS)}
 

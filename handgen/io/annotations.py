@@ -6,7 +6,7 @@
     chunks/000000.tar         per record and view KEY.jpg (RGB crop, undistorted) and KEY.mask.png (0 or 255)
     detections/000000.jsonl   what the detector saw (`detection.schema.json`), so that a rerun need not look again
 
-A chunk is complete when its .jsonl is there: the tar is written before it, and both appear by renaming.
+A chunk is complete when its .jsonl and its .tar are there: both appear by renaming, the .jsonl last.
 """
 
 from __future__ import annotations
@@ -17,24 +17,28 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 from jaxtyping import Float, UInt8
 
-from handgen.cameras import Camera
+from handgen.cameras import Camera, Rig
 from handgen.errors import HandgenError
 from handgen.io import images
+from handgen.io.cameras import camera_from_document
+from handgen.io.output import MANIFEST, kind_of
 from handgen.io.schema import dumps, loads, read_json, validate, write_json
 from handgen.io.tar import write_tar
 from handgen.rigid import Rigid
 
-MANIFEST = "manifest.json"
+KIND = "annotations"
 CHUNKS, DETECTIONS = "chunks", "detections"
 RECORD_SCHEMA, MANIFEST_SCHEMA = "annotation_record", "annotation_manifest"
 CUTOUT_JPEG_QUALITY = 95
 _MAX_MEMBER_BYTES = 64 * 2**20
+_MAX_CHUNK_BYTES = 2**30  # of a chunk's records; a hand seen by eight cameras takes about 20 KB
+_MAX_LINE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,8 @@ class HandRecord:
     reasons: tuple[str, ...] = ()
     reprojection_px: float | None = None
     mask_iou: float | None = None
+    views_detected: int = 0  # in how many views the detector saw the hand
     views: tuple[ViewRecord, ...] = field(default=())
-
-    @property
-    def views_detected(self) -> int:
-        """In how many views the detector saw the hand."""
-        return sum(view.detected_px is not None for view in self.views)
 
     def to_json(self) -> dict[str, Any]:
         """As in `annotation_record.schema.json`."""
@@ -148,6 +148,7 @@ class HandRecord:
             reasons=tuple(document["reasons"]),
             reprojection_px=document["quality"]["reprojection_px"],
             mask_iou=document["quality"]["mask_iou"],
+            views_detected=document["quality"]["views_detected"],
             views=tuple(ViewRecord.from_json(view) for view in document["views"]),
         )
 
@@ -163,6 +164,11 @@ class Cutout:
 def chunk_path(root: Path, index: int, suffix: str) -> Path:
     """`chunks/000017.jsonl` of chunk 17."""
     return root / CHUNKS / f"{index:06d}{suffix}"
+
+
+def chunk_is_complete(root: Path, index: int) -> bool:
+    """Whether both files of a chunk are there, so that a rerun need not make them again."""
+    return all(chunk_path(root, index, suffix).is_file() for suffix in (".jsonl", ".tar"))
 
 
 def write_chunk(root: Path, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]) -> None:
@@ -189,21 +195,29 @@ def read_chunk(root: Path, index: int) -> list[HandRecord]:
     """The records of one chunk, validated."""
     path = chunk_path(root, index, ".jsonl")
     try:
-        lines = path.read_bytes().splitlines()
+        if path.stat().st_size > _MAX_CHUNK_BYTES:
+            raise HandgenError(f"{path}: larger than {_MAX_CHUNK_BYTES >> 20} MiB; is this the right file?")
+        with path.open("rb") as file:
+            return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(_lines(file), 1)]
     except OSError as error:
         raise HandgenError(
             f"{path}: cannot be read ({error.strerror}); run `handgen annotate` again to finish the annotations"
         ) from None
-    records = []
-    for number, line in enumerate(lines, 1):
-        where = f"{path}, line {number}"
-        document = loads(line, where)
-        validate(document, RECORD_SCHEMA, where)
-        try:
-            records.append(HandRecord.from_json(document))
-        except ValueError as error:
-            raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
-    return records
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file; one that is too long comes cut off, and so is no JSON."""
+    while line := file.readline(_MAX_LINE_BYTES):
+        yield line
+
+
+def _read_record(line: bytes, where: str) -> HandRecord:
+    document = loads(line, where)
+    validate(document, RECORD_SCHEMA, where)
+    try:
+        return HandRecord.from_json(document)
+    except ValueError as error:
+        raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
 
 
 def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
@@ -223,6 +237,8 @@ class Annotations:
             raise HandgenError(
                 f"{root}: no {MANIFEST}, so no finished annotations; run `handgen annotate CAPTURE --out {root}` first"
             )
+        if (kind := kind_of(root)) not in (KIND, None):
+            raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen annotate` wrote")
         self.manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
         self._tars: dict[int, _TarIndex] = {}
 
@@ -235,6 +251,15 @@ class Annotations:
     def betas(self) -> dict[str, Float[np.ndarray, " 10"]]:
         """Shape coefficients per subject."""
         return {name: np.array(subject["betas"]) for name, subject in self.manifest["subjects"].items()}
+
+    @cached_property
+    def rig(self) -> Rig:
+        """The cameras of the capture as they were used: of whole, distorted images, world in metres."""
+        where = str(self.root / MANIFEST)
+        try:
+            return Rig(tuple(camera_from_document(entry, where) for entry in self.manifest["cameras"]))
+        except ValueError as error:
+            raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
 
     def records(self, chunk: int) -> list[HandRecord]:
         """All records of one chunk, accepted or not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,14 +18,17 @@ from handgen.errors import HandgenError
 from handgen.io import capture_files, sync
 from handgen.io.calibration import Calibration, load_calibration
 from handgen.io.image_folder import ImageFolder, open_image_folder
+from handgen.io.output import kind_of
 from handgen.io.schema import read_json
 from handgen.io.video import VideoFile, open_video
 
+KIND = "capture"  # in the run.json of a simulated one; others have none
 Hands = Literal["left", "right", "both"]
 Image = UInt8[np.ndarray, "height width 3"]
 MAX_ASPECT_DIFFERENCE = 0.005
 MAX_CENTER_SHIFT = 0.25  # of the image; a principal point further from the middle is mentioned
 _SCAN_THREADS = 4
+_FINGERPRINT_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,22 @@ class Capture:
     def frame_count(self) -> int:
         """How many synchronised frames there are."""
         return len(self.source_frames)
+
+    def fingerprint(self) -> str:
+        """A digest of the pictures and of which of them belong together; where they lie is not of it.
+
+        Of a video it takes the size and both ends, of a folder the names and sizes of its files.
+        """
+        digest = hashlib.sha256(np.ascontiguousarray(self.source_frames, dtype="<i8").tobytes())
+        for source in self.sources:
+            for file in getattr(source, "files", (source.path,)):
+                digest.update(f"{file.name} {file.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+            if isinstance(source, VideoFile):
+                with source.path.open("rb") as stream:
+                    digest.update(stream.read(_FINGERPRINT_BYTES))
+                    stream.seek(max(0, source.path.stat().st_size - _FINGERPRINT_BYTES))
+                    digest.update(stream.read(_FINGERPRINT_BYTES))
+        return digest.hexdigest()
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[Image | None, ...]]:
         """Synchronised frames `start` up to `stop`: per camera an RGB image, or None where it has no frame.
@@ -95,6 +115,8 @@ def load_capture(
     """
     if not path.is_dir():
         raise HandgenError(f"{path}: no such folder; give the folder that holds the videos")
+    if kind_of(path) == KIND and not (path / "capture.json").is_file():
+        raise HandgenError(f"{path}: simulated, but not to the end; run `handgen simulate {path}` again")
     settings = _read_settings(path)
     if calibration is None:
         named = settings.get("calibration")

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 from handgen.errors import HandgenError
 from handgen.io.image_folder import list_images, natural_key
 from handgen.io.images import IMAGE_SUFFIXES
+from handgen.io.output import MANIFEST
 from handgen.io.video import VIDEO_SUFFIXES
 
 _NOT_FRAMES = ("camera_parameters", "videos", "images")  # sub-folders that are no camera's own
@@ -46,7 +47,7 @@ def find_sources(capture: Path) -> list[Path]:
 def _is_image_folder(path: Path) -> bool:
     if not path.is_dir() or path.name[0] == "." or path.name in _NOT_FRAMES:
         return False
-    if path.name.lower().startswith("calib") or (path / "manifest.json").exists():
+    if path.name.lower().startswith("calib") or (path / MANIFEST).exists():
         return False
     return bool(list_images(path))
 

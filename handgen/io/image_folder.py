@@ -22,7 +22,10 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def list_images(folder: Path) -> tuple[Path, ...]:
     """The images directly inside `folder`, in natural order."""
-    files = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file())
+    try:
+        files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file()]
+    except OSError as error:
+        raise HandgenError(f"{folder}: cannot be read ({error.strerror}); check the folder's permissions") from None
     return tuple(sorted(files, key=lambda file: (natural_key(file.name), file.name)))
 
 
@@ -51,7 +54,7 @@ class ImageFolder:
             yield image
 
     def _read(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
-        image = read_rgb(self.files[index])
+        image = _read_frame(self.files[index])
         if image.shape[1::-1] != self.size_px:
             width, height = self.size_px
             raise HandgenError(
@@ -66,5 +69,12 @@ def open_image_folder(folder: Path) -> ImageFolder:
     files = list_images(folder)
     if not files:
         raise HandgenError(f"{folder}: holds no images ({', '.join(IMAGE_SUFFIXES)}); put the camera's frames there")
-    first = read_rgb(files[0])
+    first = _read_frame(files[0])
     return ImageFolder(folder, (first.shape[1], first.shape[0]), files)
+
+
+def _read_frame(file: Path) -> UInt8[np.ndarray, "height width 3"]:
+    try:
+        return read_rgb(file)
+    except HandgenError as error:
+        raise HandgenError(f"{error}; copy or record it again") from None

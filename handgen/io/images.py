@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from handgen.errors import HandgenError
 
 MAX_PIXELS = 100_000_000
+MAX_FILE_BYTES = 512 * 2**20
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # Pillow would also try formats that run interpreters, such as EPS
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
@@ -35,12 +38,15 @@ def encode_mask_png(mask: UInt8[np.ndarray, "height width"]) -> bytes:
 def write_png(path: Path, image: UInt8[np.ndarray, "height width 3"]) -> None:
     """Write an RGB PNG."""
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data.tobytes())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
-    """An RGB image of any common type: EXIF orientation applied, greyscale, CMYK, palette and 16 bit converted.
+    """An RGB image of a JPEG, PNG, BMP, WebP or TIFF: EXIF orientation applied; grey, CMYK, palette, 16 bit converted.
 
     Transparent pixels are laid on grey. Raises HandgenError for a file that is no image, or has over 100 megapixels.
     """
@@ -49,7 +55,7 @@ def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
             warnings.simplefilter(
                 "ignore", Image.DecompressionBombWarning
             )  # bounded below, before any pixel is decoded
-            picture: Image.Image = Image.open(io.BytesIO(data))
+            picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise HandgenError(
@@ -69,6 +75,8 @@ def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
         return np.asarray(picture.convert("RGB"))
     except HandgenError:
         raise
+    except UnidentifiedImageError:
+        raise HandgenError(f"{where}: not a readable image (of no known format, or truncated)") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise HandgenError(f"{where}: not a readable image ({error})") from None
 
@@ -76,17 +84,23 @@ def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
 def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
     """A single-channel image; raises HandgenError for a file that is no image or is too large."""
     try:
-        picture: Image.Image = Image.open(io.BytesIO(data))
+        picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         if picture.size[0] * picture.size[1] > MAX_PIXELS:
             raise HandgenError(f"{where}: larger than {MAX_PIXELS // 10**6} megapixels")
         return np.asarray(picture.convert("L"))
+    except UnidentifiedImageError:
+        raise HandgenError(f"{where}: not a readable image (of no known format, or truncated)") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise HandgenError(f"{where}: not a readable image ({error})") from None
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """`decode_rgb` of a file."""
+    """`decode_rgb` of a file; HandgenError also for what only looks like one, such as a pipe."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise HandgenError(f"{path}: not a file that can be read")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
         return decode_rgb(path.read_bytes(), str(path))
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +29,43 @@ def claim_output(root: Path, kind: str, run: dict[str, Any], owned: Sequence[str
     """
     document = orjson.loads(dumps({"kind": kind, "depends_on": run}))
     if root.exists() and not root.is_dir():
-        raise HandgenError(f"{root}: is a file; choose another --out")
+        raise HandgenError(f"{root}: is a file; choose another directory")
     if not root.is_dir() or not any(root.iterdir()):
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise HandgenError(f"{root}: cannot be made ({error.strerror}); choose another --out") from None
+            raise HandgenError(f"{root}: cannot be made ({error.strerror}); choose another directory") from None
     elif kind_of(root) != kind:
-        raise HandgenError(f"{root}: holds something other than {kind}; choose another --out")
+        raise HandgenError(f"{root}: holds something other than {kind}; choose another directory")
     elif overwrite:
         _remove(root, owned)
     elif not (root / RUN).is_file():
-        raise HandgenError(f"{root}: holds {kind}, but no {RUN} to continue from; choose another --out, or --overwrite")
+        raise HandgenError(
+            f"{root}: holds {kind}, but no {RUN} to go on from; choose another directory, or --overwrite"
+        )
     else:
         found = _differences(read_json(root / RUN, RUN_SCHEMA)["depends_on"], document["depends_on"])
         if found:
             raise HandgenError(
-                f"{root}: holds {kind} of another run ({'; '.join(found)}); choose another --out, or --overwrite"
+                f"{root}: holds {kind} of another run ({'; '.join(found)}); choose another directory, or --overwrite"
             )
         (root / MANIFEST).unlink(missing_ok=True)  # it comes back when everything is in place
         for partial in root.rglob("*.partial"):
             partial.unlink()
         return
     write_json(root / RUN, document, RUN_SCHEMA)
+
+
+@contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """While a run writes into `root`: what the disk refuses becomes a HandgenError that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise HandgenError(
+            f"{error.filename or root}: {error.strerror or error}; what is finished is kept: make room or give "
+            "the right to write there and run again, or choose another directory"
+        ) from None
 
 
 def kind_of(root: Path) -> str | None:

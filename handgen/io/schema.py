@@ -34,14 +34,30 @@ def validate(document: Any, name: str, where: str) -> None:
         _validator(name).validate(document)
     except jsonschema_rs.ValidationError as error:
         field = "/".join(str(part) for part in error.instance_path) or "the document"
-        message = error.message if len(error.message) <= 200 else error.message[:200] + " ..."
+        message = error.message  # the value, then the fact: of a long one both ends are kept
+        message = message if len(message) <= 200 else f"{message[:60]} ... {message[-120:]}"
         raise HandgenError(f"{where}: {field}: {message}; it must follow handgen's {name}.schema.json") from None
 
 
 def dumps(document: Any, indent: bool = False) -> bytes:
-    """JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse."""
-    text = orjson.dumps(document, option=_OPTIONS | (orjson.OPT_INDENT_2 if indent else 0))
+    """JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse.
+
+    Bytes of a file name that are not UTF-8 become U+FFFD.
+    """
+    option = _OPTIONS | (orjson.OPT_INDENT_2 if indent else 0)
+    try:
+        text = orjson.dumps(document, option=option)
+    except orjson.JSONEncodeError:
+        text = orjson.dumps(_in_utf8(document), option=option)
     return text + b"\n"
+
+
+def _in_utf8(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_in_utf8(key): _in_utf8(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_utf8(item) for item in value]
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if isinstance(value, str) else value
 
 
 def loads(text: bytes, where: str) -> Any:
@@ -49,7 +65,8 @@ def loads(text: bytes, where: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise HandgenError(f"{where}: not valid JSON ({error}); is the file truncated?") from None
+        hint = "NaN and Infinity are not JSON" if b"NaN" in text or b"Infinity" in text else "is the file truncated?"
+        raise HandgenError(f"{where}: not valid JSON ({error}); {hint}") from None
 
 
 def read_json(path: Path, schema: str | None = None) -> Any:

@@ -1,7 +1,6 @@
 """The shards directory: what `synthesize` writes and training, `inspect` and exporters read.
 
-    run.json                  what decides the bytes (`handgen.io.output`); written first, so that a rerun
-    knows
+    run.json                  what decides the bytes (`handgen.io.output`); written first, so that a rerun knows
                               whether what it finds is its own
     {split}-000000.tar        per sample KEY.jpg, KEY.json (`sample.schema.json`) and KEY.mask.png, adjacent
     manifest.json             counts and a digest per shard (`shard_manifest.schema.json`); written last
@@ -21,7 +20,8 @@ from typing import Any
 import orjson
 
 from handgen.errors import HandgenError
-from handgen.io.output import MANIFEST, RUN
+from handgen.hand.layout import SIDES
+from handgen.io.output import MANIFEST, RUN, kind_of
 from handgen.io.schema import dumps, loads, read_json, validate, write_json
 from handgen.io.tar import write_tar
 
@@ -73,7 +73,7 @@ def describe_shard(path: Path) -> dict[str, Any]:
                 digest.update(block)
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
-    sides = {"left": 0, "right": 0}
+    sides = dict.fromkeys(SIDES, 0)
     for key, group in read_groups(path):
         sides[read_document(path, key, group)["side"]] += 1
     return {
@@ -147,6 +147,8 @@ def read_manifest(root: Path) -> dict[str, Any]:
         raise HandgenError(
             f"{root}: {unfinished}, so no finished shards; run `handgen synthesize ANNOTATIONS --out {root}`"
         )
+    if (kind := kind_of(root)) not in (KIND, None):
+        raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen synthesize` wrote")
     manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
     for shard in manifest["shards"]:
         path = root / shard["name"]

@@ -1,6 +1,7 @@
 """The simulate stage: a configuration -> a capture and the truth about it, chunk by chunk.
 
     OUT/cam_0/000000.jpg    one folder of images per camera
+    OUT/run.json            what decides the bytes (`handgen.io.output`); written first
     OUT/calibration.json    the rig
     OUT/capture.json        which folder is which camera, which hands are in view; written last
     OUT/truth/              the truth, in the format of annotations; no stage but `evaluate` may read it
@@ -12,7 +13,7 @@ rerun skips the chunks that are complete.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -24,24 +25,25 @@ import numpy as np
 import handgen
 from handgen.cameras import Camera
 from handgen.config import SimulateConfig
+from handgen.cutout import Cutter
 from handgen.engines.local import default_workers, map_units
-from handgen.errors import HandgenError
 from handgen.hand.assets import OPEN_HAND
 from handgen.io import annotations as store
 from handgen.io import images
 from handgen.io.annotations import Cutout, HandRecord, ViewRecord
 from handgen.io.calibration import save_calibration
-from handgen.io.schema import read_json, schema_version, write_json
+from handgen.io.cameras import camera_document
+from handgen.io.capture import KIND
+from handgen.io.output import claim_output, writing
+from handgen.io.schema import schema_version, write_json
+from handgen.progress import Progress
 from handgen.raster import mesh_mask
-from handgen.records import cut, cutout_camera
 from handgen.simulate.scene import Scene, SimulatedHand, make_scene
-
-Progress = Callable[[str, int, int], None]  # what is being done, units done, units in all
 
 TRUTH, CAPTURE, CALIBRATION = "truth", "capture.json", "calibration.json"
 SUBJECT = "0"
 CHUNK_FRAMES = 8
-_CONFIGURATION = "simulation.json"  # in TRUTH: what the directory is being filled with
+_OWNED = ("cam_[0-9]*", TRUTH, CAPTURE, CALIBRATION)  # what a run writes besides run.json
 _LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views that show less are no good
 
 
@@ -70,34 +72,36 @@ class Report:
         return asdict(self) | paths | rounded
 
 
-def run(out: Path, config: SimulateConfig, progress: Progress | None = None) -> Report:
+def run(out: Path, config: SimulateConfig, progress: Progress | None = None, overwrite: bool = False) -> Report:
     """Render the capture that `config` describes into directory `out`, with its truth in `out/truth`.
 
-    Raises HandgenError when `out` holds something else.
+    overwrite: replace a capture that was simulated with other options. Raises HandgenError when `out` holds one and
+    it is not to be replaced, or something else.
     """
     began = time.perf_counter()
     report_progress = progress or (lambda *_: None)
-    _claim(out, config)
-    chunks = [_frames(config, index) for index in range(-(-config.frames // CHUNK_FRAMES))]
-    truth = out / TRUTH
-    missing = [i for i in range(len(chunks)) if not store.chunk_path(truth, i, ".jsonl").exists()]
-    done = config.frames - sum(len(chunks[i]) for i in missing)
-    written = 0
-    report_progress("render", done, config.frames)
-    workers = min(config.workers or default_workers(), max(len(missing), 1))
-    for frames in map_units(partial(_render_chunk, out, config), missing, workers):
-        done, written = done + frames, written + frames
+    with writing(out):
+        claim_output(out, KIND, _configuration(config), _OWNED, overwrite)
+        chunks = [_frames(config, index) for index in range(-(-config.frames // CHUNK_FRAMES))]
+        truth = out / TRUTH
+        missing = [i for i in range(len(chunks)) if not store.chunk_is_complete(truth, i)]
+        done = config.frames - sum(len(chunks[i]) for i in missing)
+        written = 0
         report_progress("render", done, config.frames)
-    scene = make_scene(config)
-    save_calibration(out / CALIBRATION, scene.rig)
-    store.write_manifest(truth, _manifest(scene, chunks, truth))
-    capture = {
-        "format_version": schema_version("capture"),
-        "cameras": {name: {"file": name} for name in scene.rig.names},
-        "calibration": CALIBRATION,
-        "hands": config.hands,
-    }
-    write_json(out / CAPTURE, capture, "capture")
+        workers = min(config.workers or default_workers(), max(len(missing), 1))
+        for frames in map_units(partial(_render_chunk, out, config), missing, workers):
+            done, written = done + frames, written + frames
+            report_progress("render", done, config.frames)
+        scene = make_scene(config)
+        save_calibration(out / CALIBRATION, scene.rig)
+        store.write_manifest(truth, _manifest(scene, chunks, out))
+        capture = {
+            "format_version": schema_version("capture"),
+            "cameras": {name: {"file": name} for name in scene.rig.names},
+            "calibration": CALIBRATION,
+            "hands": config.hands,
+        }
+        write_json(out / CAPTURE, capture, "capture")
     return Report(
         out=out,
         truth=truth,
@@ -110,28 +114,9 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None) -> 
     )
 
 
-def _claim(out: Path, config: SimulateConfig) -> None:
-    """Make `out` ours: new, empty, or left over from a run with the same configuration."""
-    marker = out / TRUTH / _CONFIGURATION
-    document = _configuration(config)
-    if marker.is_file():
-        if read_json(marker) != document:
-            raise HandgenError(
-                f"{out}: holds a capture simulated with other options; name another directory, or delete it"
-            )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise HandgenError(f"{out}: holds something that is no simulated capture; name an empty or new directory")
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HandgenError(f"{out}: cannot be made ({error.strerror}); name another directory") from None
-    write_json(marker, document)
-
-
 def _configuration(config: SimulateConfig) -> dict[str, Any]:
     """The options that decide the capture's bytes, as JSON has them."""
-    document = asdict(config) | {"size": list(config.size), "handgen": handgen.__version__}
+    document = asdict(config) | {"size": list(config.size), "created_by": handgen.__version__}
     document.pop("workers")
     return document
 
@@ -206,9 +191,10 @@ def _view(
     _, inside = camera.project(hand.posed.keypoints[frame].cpu().numpy())
     if not inside.any():
         return None
-    target, box = cutout_camera(camera, vertices)
-    cut_mask = np.where(cut(np.repeat(mask[..., None], 3, -1), camera, target, box)[..., 0] > 127, 255, 0)
-    cutout = Cutout(cut(image, camera, target, box), cut_mask.astype(np.uint8))
+    cutter = Cutter(camera, vertices)
+    cut_mask = np.where(cutter.cut(mask) > 127, 255, 0)
+    cutout = Cutout(cutter.cut(image), cut_mask.astype(np.uint8))
+    target = cutter.camera
     model = mesh_mask(target.project(vertices)[0], hand.model.faces, target.size_px)
     both = cv2.countNonZero(cv2.bitwise_and(model, cutout.mask))
     either = cv2.countNonZero(cv2.bitwise_or(model, cutout.mask))
@@ -216,7 +202,7 @@ def _view(
     record = ViewRecord(
         camera=target,
         cutout=key,
-        box_px=box,
+        box_px=cutter.box_px,
         detected_px=None,
         reprojection_px=None,
         mask_iou=round(both / max(either, 1), 4),
@@ -226,10 +212,10 @@ def _view(
     return record, cutout
 
 
-def _manifest(scene: Scene, chunks: list[range], truth: Path) -> dict[str, Any]:
+def _manifest(scene: Scene, chunks: list[range], out: Path) -> dict[str, Any]:
     described = []
     for index, frames in enumerate(chunks):
-        records = store.read_chunk(truth, index)
+        records = store.read_chunk(out / TRUTH, index)
         described.append(
             {
                 "index": index,
@@ -240,27 +226,17 @@ def _manifest(scene: Scene, chunks: list[range], truth: Path) -> dict[str, Any]:
             }
         )
     return {
-        "kind": "annotations",
+        "kind": store.KIND,
         "format_version": schema_version(store.MANIFEST_SCHEMA),
         "created_by": f"{handgen.__version__} (simulate)",
         "capture": {
-            "path": "..",
+            "path": out.resolve().name,
             "frame_count": scene.config.frames,
             "calibration_format": "handgen JSON",
             "scale": "calibrated",
             "metres_per_unit": 1.0,
         },
-        "cameras": [
-            {
-                "name": camera.name,
-                "size_px": list(camera.size_px),
-                "lens": camera.lens,
-                "intrinsics": camera.intrinsics.tolist(),
-                "distortion": camera.distortion.tolist(),
-                "cam_from_world": camera.cam_from_world.as_matrix().tolist(),
-            }
-            for camera in scene.rig
-        ],
+        "cameras": [camera_document(camera) for camera in scene.rig],
         "hand_model": {
             "name": OPEN_HAND,
             "sha256": {hand.side: hand.model.arrays.sha256 for hand in scene.hands},

@@ -9,14 +9,15 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
+from handgen.cameras import Camera
 from handgen.hand.assets import HandArrays
-from handgen.hand.layout import JOINT_COUNT, SIDES, other_side
+from handgen.hand.layout import JOINT_COUNT, MIRROR_X, MIRROR_X_ROTATION, SIDES, other_side
 from handgen.io.annotations import HandRecord, ViewRecord
 from handgen.synthesize.virtual_camera import VirtualView
 
 POSE_CONVENTION = "axis-angle, full"
-_FLIP_POSE = np.tile([1.0, -1.0, -1.0], JOINT_COUNT)  # of axis-angle vectors in a mirror in x
-_FLIP_POINT = np.array([-1.0, 1.0, 1.0])
+_FLIP_POSE = np.tile(MIRROR_X_ROTATION, JOINT_COUNT)
+_FLIP_POINT = np.array(MIRROR_X)
 _MIRROR_TOLERANCE = 1e-5  # metres, and as sharp for weights
 
 
@@ -76,13 +77,14 @@ def hand_in_camera(
 
 @dataclass(frozen=True)
 class Source:
-    """Where a sample comes from."""
+    """Where a sample comes from. camera: of the capture's whole, distorted image, which the view was cut from."""
 
     capture: str
     model: str
     model_sha256: dict[str, str]
     record: HandRecord
     view: ViewRecord
+    camera: Camera
     betas: Float[np.ndarray, " 10"]
 
 
@@ -107,12 +109,13 @@ def sample_document(
     points = np.round(view.points_cam(record.keypoints_world_m), 7)
     pixels, in_sample = view.camera.project_cam(points)
     _, in_cutout = source.view.camera.project(record.keypoints_world_m)
+    _, in_capture = source.camera.project(record.keypoints_world_m)  # a cutout may reach outside the image
     return {
         "key": key,
         "side": side,
         "keypoints_2d": np.round(pixels, 4).tolist(),
         "keypoints_3d": points.tolist(),
-        "visible": (in_sample & in_cutout).astype(int).tolist(),
+        "visible": (in_sample & in_cutout & in_capture).astype(int).tolist(),
         "hand": {
             "model": source.model,
             "model_sha256": source.model_sha256[side],

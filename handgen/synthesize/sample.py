@@ -21,7 +21,7 @@ from handgen.synthesize.augment import augment, build_pipeline
 from handgen.synthesize.backgrounds import Backgrounds
 from handgen.synthesize.composite import composite
 from handgen.synthesize.labels import RestWrist, Source, sample_document
-from handgen.synthesize.views import subject_betas
+from handgen.synthesize.views import capture_camera, subject_betas
 from handgen.synthesize.virtual_camera import draw_view
 
 
@@ -136,6 +136,7 @@ class SampleMaker:
             self.model_sha256,
             record,
             view,
+            capture_camera(self.annotations, view),
             subject_betas(self.annotations, record),
         )
         key = f"{config.split}_{index:09d}"

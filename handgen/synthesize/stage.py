@@ -16,15 +16,15 @@ from jaxtyping import Int
 from handgen import __version__
 from handgen.config import SynthesizeConfig
 from handgen.engines.local import default_workers, map_units
-from handgen.errors import HandgenError
+from handgen.hand.layout import SIDES
 from handgen.io import shards
-from handgen.io.annotations import MANIFEST, Annotations
-from handgen.io.output import claim_output
+from handgen.io.annotations import Annotations
+from handgen.io.output import MANIFEST, claim_output, writing
+from handgen.io.schema import schema_version
+from handgen.progress import Progress
 from handgen.synthesize.backgrounds import Backgrounds, FolderScan, SynthesizedBackgrounds, scan_folder
 from handgen.synthesize.sample import Job, ShardUnit, make_shard, release
 from handgen.synthesize.views import HandModels, load_models, order_views, usable_views
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -106,26 +106,25 @@ def run(
     done, written, results = 0, 0, {}
     step = report("writing samples")
     try:
-        claim_output(out, shards.KIND, _depends_on(annotations, models, config, samples, scan), shards.OWNED, overwrite)
-        workers = _workers(config, out, -(-samples // config.shard_size(samples)))
-        step(0, samples)
-        for result in map_units(partial(make_shard, job), _units(views, samples, config), workers):
-            results[result.index] = result.description
-            done += result.description["samples"]
-            written += result.description["samples"] * result.written
-            step(done, samples)
-        described = [results[index] for index in sorted(results)]
-        shards.write_manifest(out, _manifest(annotations, models, config, samples, described, backgrounds, scan))
-    except OSError as error:
-        raise HandgenError(
-            f"{error.filename or out}: {error.strerror}; what is finished is kept: run again to go on"
-        ) from None
+        with writing(out):
+            claim_output(
+                out, shards.KIND, _depends_on(annotations, models, config, samples, scan), shards.OWNED, overwrite
+            )
+            workers = _workers(config, out, -(-samples // config.shard_size(samples)))
+            step(0, samples)
+            for result in map_units(partial(make_shard, job), _units(views, samples, config), workers):
+                results[result.index] = result.description
+                done += result.description["samples"]
+                written += result.description["samples"] * result.written
+                step(done, samples)
+            described = [results[index] for index in sorted(results)]
+            shards.write_manifest(out, _manifest(annotations, models, config, samples, described, backgrounds, scan))
     finally:
         release()
     return Report(
         out=out,
         samples=samples,
-        sides={side: sum(shard["sides"][side] for shard in described) for side in ("left", "right")},
+        sides={side: sum(shard["sides"][side] for shard in described) for side in SIDES},
         shards=len(described),
         bytes=sum(shard["bytes"] for shard in described),
         views=len(views),
@@ -209,7 +208,7 @@ def _manifest(
     """As in `shard_manifest.schema.json`."""
     return {
         "kind": shards.KIND,
-        "format_version": 1,
+        "format_version": schema_version(shards.MANIFEST_SCHEMA),
         "created_by": __version__,
         "split": config.split,
         "samples": samples,

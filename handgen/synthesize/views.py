@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from handgen.cameras import Camera
 from handgen.errors import HandgenError
 from handgen.hand.assets import HandArrays, load_hand
-from handgen.hand.layout import SIDES, other_side
-from handgen.io.annotations import Annotations, HandRecord
+from handgen.hand.layout import SIDES
+from handgen.io.annotations import Annotations, HandRecord, ViewRecord
 from handgen.synthesize.labels import sides_mirror
 from handgen.synthesize.virtual_camera import in_front
 
@@ -69,7 +70,7 @@ def usable_views(
     Accepted views of accepted records; with `include_rejected` all that have a mask. A hand that is not in
     front of the view's camera is never used.
 
-    Raises HandgenError when a record does not fit the hand model, or no view is left.
+    Raises HandgenError when a record does not fit the hand model or the cameras, or no view is left.
     """
     found: list[tuple[int, int, int]] = []
     records_seen = 0
@@ -82,6 +83,7 @@ def usable_views(
                 accepted = record.accepted and view.accepted
                 if not accepted and not (include_rejected and view.mask_iou):
                     continue
+                capture_camera(annotations, view)  # an error now rather than in the middle of the samples
                 if in_front(view.camera, record.keypoints_world_m):
                     found.append((chunk, i, j))
         if progress:
@@ -111,9 +113,14 @@ def subject_betas(annotations: Annotations, record: HandRecord) -> Float[np.ndar
     return annotations.betas[record.subject]
 
 
-def sample_side(record: HandRecord, mirrored: bool) -> str:
-    """The side that a sample shows."""
-    return other_side(record.side) if mirrored else record.side
+def capture_camera(annotations: Annotations, view: ViewRecord) -> Camera:
+    """The capture's camera that a view was cut from. Raises HandgenError when the manifest does not list it."""
+    if view.camera.name not in annotations.rig.names:
+        raise HandgenError(
+            f"{annotations.root}: {view.cutout} is of camera {view.camera.name!r}, "
+            "which the manifest does not list; run `handgen annotate` again"
+        )
+    return annotations.rig[view.camera.name]
 
 
 def _check_model(annotations: Annotations, models: HandModels, chunk: int, records: list[HandRecord]) -> None:

@@ -16,9 +16,10 @@ from jaxtyping import Float
 
 from handgen.cameras import MIN_DEPTH_M, Camera
 from handgen.config import SynthesizeConfig
+from handgen.hand.layout import MIRROR_X
 from handgen.rigid import Rigid
 
-MIRROR = np.diag([-1.0, 1.0, 1.0])  # of space, in x
+MIRROR = np.diag(MIRROR_X)  # of space
 _FLESH_M = 0.012  # skin reaches this far beyond the keypoints
 
 

@@ -4,7 +4,8 @@ Every joint has a right-handed frame in the rest pose: flexion, abduction and tw
 curls towards the palm; positive abduction moves a finger to the thumb's side and the thumb out of the palm's
 plane; twist turns about the bone. A rotation is `R(flexion) @ R(abduction) @ R(twist)` about these fixed
 axes: flexion about an axis of the proximal bone, twist about the distal one, abduction floating, as in Wu et
-al., "ISB recommendation on definitions of joint coordinate systems, part II", J. Biomech. 38(5), 2005.
+al., "ISB recommendation on definitions of joint coordinate systems, part II", J. Biomech. 38(5), 2005. That is how
+the poses of this script are made; how handgen reads angles out of a pose is said by `handgen.hand.assets.HandArrays`.
 """
 
 from __future__ import annotations

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from handgen.cameras import Rig
 from handgen.errors import HandgenError
 from handgen.io.calibration.base import Calibration, make_camera, parse_json
-from handgen.io.schema import read_json, write_json
+from handgen.io.cameras import camera_document
+from handgen.io.schema import read_json, schema_version, write_json
 
 NAME = "handgen JSON"
 SCHEMA = "calibration"
@@ -58,15 +58,9 @@ def save_calibration(path: Path, rig: Rig, metres_per_unit: float | None = 1.0) 
 
     metres_per_unit: 1 for a rig in metres, as every rig inside handgen is; None if its unit is unknown.
     """
-    cameras: list[dict[str, Any]] = [
-        {
-            "name": camera.name,
-            "size_px": list(camera.size_px),
-            "lens": camera.lens,
-            "intrinsics": camera.intrinsics.tolist(),
-            "distortion": camera.distortion.tolist(),
-            "cam_from_world": camera.cam_from_world.as_matrix().tolist(),
-        }
-        for camera in rig
-    ]
-    write_json(path, {"format_version": 1, "metres_per_unit": metres_per_unit, "cameras": cameras}, SCHEMA)
+    document = {
+        "format_version": schema_version(SCHEMA),
+        "metres_per_unit": metres_per_unit,
+        "cameras": [camera_document(camera) for camera in rig],
+    }
+    write_json(path, document, SCHEMA)

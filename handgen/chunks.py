@@ -1,0 +1,135 @@
+"""What annotating one chunk of frames takes: detect, associate, fit, segment. Runs in any process, in any order.
+
+Each function reads the capture and what earlier steps wrote for the same chunk, and writes its own files; nothing else
+decides their content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from handgen.associate import clusters_of_frame
+from handgen.cameras import Rig
+from handgen.config import AnnotateConfig
+from handgen.detect import registry
+from handgen.detect.base import Detection, Detector
+from handgen.fit.hands import Subject, fit_poses, in_metres, kinematics_of
+from handgen.hand.layout import SIDES
+from handgen.io import annotations as store
+from handgen.io.annotations import HandRecord
+from handgen.io.capture import Capture
+from handgen.io.detections import DetectionRecord, read_detections, write_detections
+from handgen.records import Track, records_of_frame
+from handgen.tracks import HandObservations, hands_of_frames
+
+SUBJECT = "0"  # one person per capture
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to do any chunk. hands: "left", "right" or "both"."""
+
+    capture: Capture
+    out: Path
+    config: AnnotateConfig
+    hands: str
+
+    def frames(self, index: int) -> range:
+        """The frames of one chunk."""
+        first = index * self.config.chunk_frames
+        return range(first, min(first + self.config.chunk_frames, self.capture.frame_count))
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks the capture has."""
+        return -(-self.capture.frame_count // self.config.chunk_frames)
+
+    def detector(self) -> Detector:
+        """The configured detector; HandgenError if something that it needs is missing."""
+        return registry.create(
+            self.config.detector,
+            cameras=self.capture.rig.names,
+            keypoints_path=Path(self.config.keypoints) if self.config.keypoints else None,
+            max_hands=1 if self.hands in SIDES else 2,
+            side=self.hands if self.hands in SIDES else None,
+        )
+
+    def detections_path(self, index: int) -> Path:
+        """Where the detections of one chunk are."""
+        return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
+
+
+def detect_chunk(job: Job, index: int) -> int:
+    """Write the detections of one chunk; returns its number of frames.
+
+    Every camera starts without memory, so that chunks do not depend on each other. Frame numbers are those of the
+    camera's own video, as in every file of detections.
+    """
+    detector, frames = job.detector(), job.frames(index)
+    names = job.capture.rig.names
+    views = [detector.start(name) for name in names]
+    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(views)
+    pictures = job.capture.read(frames.start, frames.stop) if detector.needs_images else (nothing for _ in frames)
+
+    def rows() -> Iterator[DetectionRecord]:
+        for numbers, images in zip(job.capture.source_frames[frames.start : frames.stop], pictures, strict=True):
+            for name, view, number, image in zip(names, views, numbers.tolist(), images, strict=True):
+                if number >= 0 and image is not None:
+                    for found in view.detect(image, number):
+                        yield DetectionRecord(name, number, found.keypoints_px, found.confidence, found.right)
+
+    path = job.detections_path(index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_detections(path, rows())
+    return len(frames)
+
+
+def hands_of_chunk(job: Job, index: int) -> list[HandObservations]:
+    """Associate one chunk's detections; the world is the capture's rig, in whatever unit."""
+    rig, frames = job.capture.rig, job.frames(index)
+    by_frame: list[list[list[Detection]]] = [[[] for _ in rig.names] for _ in frames]
+    wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # camera, its own frame -> moments that it belongs to
+    for moment, numbers in enumerate(job.capture.source_frames[frames.start : frames.stop].tolist()):
+        for camera, number in enumerate(numbers):
+            wanted.setdefault((rig.names[camera], number), []).append((moment, camera))
+    for row in read_detections(job.detections_path(index)):
+        for moment, camera in wanted.get((row.camera, row.frame), ()):
+            by_frame[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right))
+    clusters = [clusters_of_frame(rig, frame, found) for frame, found in zip(frames, by_frame, strict=True)]
+    return hands_of_frames(clusters, job.hands)
+
+
+def fit_chunk(job: Job, subject: Subject, index: int) -> int:
+    """Write the records and cutouts of one chunk; returns its number of frames."""
+    frames = job.frames(index)
+    rig = job.capture.rig.scaled(subject.metres_per_unit)
+    tracks = [track for hand in hands_of_chunk(job, index) if (track := _track(job, rig, subject, hand)) is not None]
+    records: list[HandRecord] = []
+
+    def cutouts() -> Iterator[tuple[str, store.Cutout]]:
+        pictures = job.capture.read(frames.start, frames.stop)
+        for frame, images in zip(frames, pictures, strict=True):
+            for record, found in records_of_frame(frame, images, rig, tracks, SUBJECT, job.config):
+                records.append(record)
+                yield from found
+
+    store.write_chunk(job.out, index, records, cutouts())
+    return len(frames)
+
+
+def _track(job: Job, rig: Rig, subject: Subject, hand: HandObservations) -> Track | None:
+    """One hand fitted through the chunk, without the frames whose fit failed."""
+    kinematics = kinematics_of(job.config.hand_model, hand.side, subject.offsets_m, job.config.device)
+    clusters = in_metres(list(hand.clusters.values()), subject.metres_per_unit)
+    fitted = fit_poses(kinematics, rig, clusters, subject.betas)
+    kept = np.flatnonzero(fitted.finite)
+    if not len(kept):
+        return None
+    frames = tuple(hand.clusters)
+    return Track(
+        hand.side, kinematics.model, tuple(frames[i] for i in kept), tuple(clusters[i] for i in kept), fitted[kept]
+    )

@@ -1,0 +1,152 @@
+"""What annotating gave: counts, medians and notes, as `annotate` prints them and the manifest keeps them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import handgen
+from handgen.chunks import SUBJECT, Job
+from handgen.fit.hands import Subject
+from handgen.hand.layout import FINGER_KEYPOINTS, SIDES, WRIST
+from handgen.hand.model import HandModel
+from handgen.io import annotations as store
+from handgen.io.cameras import camera_document
+from handgen.io.schema import schema_version
+
+_MAX_BETA = 3.0  # standard deviations of the model's population
+_VOLATILE = ("out", "seconds", "written_frames", "frames_per_s", "previews")  # differ between runs of the same bytes
+
+
+@dataclass(frozen=True)
+class AnnotateReport:
+    """What `annotate` did. reprojection_px and mask_iou: medians over accepted records; None if there are none.
+
+    written_frames: fitted by this run; the rest was there already.
+    """
+
+    out: Path
+    frames: int
+    records: dict[str, int]  # per side
+    accepted: dict[str, int]
+    rejected: dict[str, int]  # per reason
+    views: int
+    views_rejected: dict[str, int]
+    reprojection_px: float | None
+    mask_iou: float | None
+    metres_per_unit: float
+    scale: str
+    notes: tuple[str, ...]
+    written_frames: int = 0
+    seconds: float = 0.0
+    previews: tuple[Path, ...] = ()
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames of the capture (all views together) per second, of what this run wrote."""
+        return self.written_frames / max(self.seconds, 1e-9)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        document = asdict(self) | {"frames_per_s": round(self.frames_per_s, 3), "out": str(self.out)}
+        return document | {"previews": [str(path) for path in self.previews], "notes": list(self.notes)}
+
+
+def write_report(job: Job, subject: Subject, configuration: dict[str, Any], models: dict[str, str]) -> AnnotateReport:
+    """Count what the chunks hold and write the manifest, which says that the annotations are complete."""
+    counts = _Counts()
+    chunks = []
+    for index in range(job.chunk_count):
+        found = store.read_chunk(job.out, index)
+        counts.add(found)
+        frames = job.frames(index)
+        accepted = sum(record.accepted for record in found)
+        described = {"index": index, "first_frame": frames.start, "frames": len(frames)}
+        chunks.append(described | {"records": len(found), "accepted": accepted})
+    capture = job.capture
+    report = AnnotateReport(
+        out=job.out,
+        frames=capture.frame_count,
+        records=dict(counts.records),
+        accepted=dict(counts.accepted),
+        rejected=dict(counts.rejected),
+        views=counts.views,
+        views_rejected=dict(counts.views_rejected),
+        reprojection_px=round(float(np.median(counts.errors_px)), 3) if counts.errors_px else None,
+        mask_iou=round(float(np.median(counts.ious)), 4) if counts.ious else None,
+        metres_per_unit=capture.metres_per_unit or subject.metres_per_unit,
+        scale=capture.scale if capture.scale_known else "estimated",
+        notes=tuple(_notes(job, subject, counts)),
+    )
+    manifest = {
+        "kind": store.KIND,
+        "format_version": schema_version(store.MANIFEST_SCHEMA),
+        "created_by": handgen.__version__,
+        "capture": {
+            "path": capture.path.resolve().name,
+            "frame_count": capture.frame_count,
+            "calibration_format": capture.calibration.format,
+            "scale": report.scale,
+            "metres_per_unit": report.metres_per_unit,
+        },
+        "cameras": [camera_document(camera) for camera in capture.rig.scaled(subject.metres_per_unit)],
+        "hand_model": {"name": job.config.hand_model, "sha256": models},
+        "subjects": {
+            SUBJECT: {
+                "betas": subject.betas.tolist(),
+                "detector_offsets_m": subject.offsets_m.tolist(),
+                "frames": subject.frames,
+            }
+        },
+        "configuration": configuration,
+        "chunks": chunks,
+        "summary": {name: value for name, value in report.to_json().items() if name not in _VOLATILE},
+    }
+    store.write_manifest(job.out, manifest)
+    return report
+
+
+class _Counts:
+    """Running counts over records."""
+
+    def __init__(self) -> None:
+        self.records: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.views_rejected: Counter[str] = Counter()
+        self.views = 0
+        self.errors_px: list[float] = []
+        self.ious: list[float] = []
+
+    def add(self, records: list[store.HandRecord]) -> None:
+        """Count the records of one chunk."""
+        good = [record for record in records if record.accepted]
+        self.records.update(record.side for record in records)
+        self.accepted.update(record.side for record in good)
+        self.rejected.update(reason for record in records for reason in record.reasons)
+        self.errors_px += [record.reprojection_px for record in good if record.reprojection_px is not None]
+        self.ious += [record.mask_iou for record in good if record.mask_iou is not None]
+        self.views += sum(view.accepted for record in good for view in record.views)
+        self.views_rejected.update(reason for record in good for view in record.views for reason in view.reasons)
+
+
+def _notes(job: Job, subject: Subject, counts: _Counts) -> list[str]:
+    notes = list(job.capture.notes)
+    if not job.capture.scale_known:
+        notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")
+    if np.abs(subject.betas).max() > _MAX_BETA:
+        rest = HandModel.load(job.config.hand_model, "right").rest_keypoints(torch.as_tensor(subject.betas))
+        length_mm = float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3
+        notes.append(
+            f"the hand is {length_mm:.0f} mm long (wrist to middle fingertip), and its shape "
+            f"{np.abs(subject.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
+        )
+    for side in SIDES if job.hands == "both" else (job.hands,):
+        if not counts.records[side]:
+            notes.append(f"no {side} hand was ever seen by two cameras")
+    return notes
