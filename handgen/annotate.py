@@ -28,7 +28,7 @@ from handgen.detect.base import Detector
 from handgen.engines.local import default_workers, map_units, one_thread
 from handgen.errors import HandgenError
 from handgen.fit.hands import Subject, fit_subject
-from handgen.hand.assets import load_hand
+from handgen.hand.assets import OPEN_HAND, load_hand
 from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture import load_capture
@@ -62,11 +62,17 @@ def run(
         calibration=Path(config.calibration) if config.calibration else None,
         metres_per_unit=config.metres_per_unit,  # type: ignore[arg-type]
     )
-    if len(capture.rig) < 2:
+    if len(capture.rig) < config.min_views:
         raise HandgenError(
-            f"{capture_path}: has one camera ({capture.rig.names[0]}); 3D needs two or more that see the same hand"
+            f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
+            f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views (2 at least)"
         )
     job = Job(capture, out, config, config.hands or capture.hands or "both")
+    if job.hands == "both" and config.hand_model != OPEN_HAND and "{side}" not in config.hand_model:
+        raise HandgenError(
+            f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "
+            "goes in its name, or give --hands left or --hands right"
+        )
     detector = job.detector()  # a missing network or keypoint file is said before anything is written
     models = {side: load_hand(config.hand_model, side).sha256 for side in SIDES}
     depends_on = _depends_on(job, detector, models)

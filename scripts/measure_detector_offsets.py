@@ -19,7 +19,7 @@ import numpy as np
 from handgen.associate import clusters_of_frame
 from handgen.config import SimulateConfig
 from handgen.detect import registry
-from handgen.hand.layout import KEYPOINT_CARRIERS, KEYPOINT_NAMES
+from handgen.hand.layout import KEYPOINT_CARRIERS, KEYPOINT_NAMES, MIRROR_X
 from handgen.hand.model import HandModel, single_pose
 from handgen.io.annotations import Annotations
 from handgen.io.capture import load_capture
@@ -51,7 +51,7 @@ def differences(capture_path: Path, detector_name: str) -> Iterator[np.ndarray]:
         off[np.linalg.norm(off, axis=1) > MAX_ERROR_M] = np.nan
         rotations = posed.rotations[0].numpy()[list(KEYPOINT_CARRIERS)]
         local = np.einsum("kba,kb->ka", rotations, off)
-        yield local if record.side == "right" else local * (-1.0, 1.0, 1.0)
+        yield local if record.side == "right" else local * MIRROR_X
 
 
 def main() -> None:

@@ -26,10 +26,7 @@ class DetectorOptions:
 
 def _mediapipe(options: DetectorOptions) -> Detector:
     from handgen.detect.mediapipe import MediaPipeDetector
-    from handgen.detect.networks import NETWORKS, locate
 
-    for network in NETWORKS:
-        locate(network)  # they are loaded later, in the processes that use them
     return MediaPipeDetector(max_hands=options.max_hands)
 
 

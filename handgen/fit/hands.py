@@ -16,11 +16,11 @@ from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior, reprojection
 from handgen.fit.solve import Problem, solve_poses, solve_shared
 from handgen.fit.start import betas_from_lengths, rigid_lengths, start
-from handgen.hand.layout import KEYPOINT_CARRIERS
+from handgen.hand.layout import KEYPOINT_CARRIERS, MIRROR_X
 from handgen.hand.model import HandModel, HandPose, forward_kinematics
 from handgen.so3 import axis_angle_from_rotation
 
-# Detection errors repeat from frame to frame: this many frames count as one when betas are weighed against their prior.
+# Detection errors repeat from frame to frame: this many frames count as one against the priors of betas and offsets.
 _FRAMES_PER_INDEPENDENT_ONE = 10
 _OFFSET_ROUNDS = 3
 OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
@@ -70,7 +70,7 @@ def kinematics_of(
 ) -> KeypointKinematics:
     """Keypoints of one side as a detector sees them. offsets_m: of the right hand; mirrored for the left."""
     model = HandModel.load(hand_model, side, device=device)
-    mirrored = offsets_m if side == "right" else offsets_m * (-1.0, 1.0, 1.0)
+    mirrored = offsets_m if side == "right" else offsets_m * MIRROR_X
     return KeypointKinematics(model, torch.as_tensor(mirrored))
 
 
@@ -175,8 +175,12 @@ def _shared_fit(
         state, _ = solve_poses(problem, start(kin, points, first, valid), steps=6)
         problems.append(problem)
         states.append(state.with_betas(states[0].betas[0]) if states else state)
-    weight = max(1.0, sum(map(len, states)) / _FRAMES_PER_INDEPENDENT_ONE)
-    return problems, solve_shared(problems, states, betas_weight=weight)
+    return problems, solve_shared(problems, states, betas_weight=_repeats(states))
+
+
+def _repeats(states: Sequence[HandState]) -> float:
+    """How many frames count as one."""
+    return float(min(_FRAMES_PER_INDEPENDENT_ONE, sum(map(len, states))))
 
 
 def _likeliest_offsets(
@@ -195,9 +199,10 @@ def _likeliest_offsets(
         rotations = forward_kinematics(state.rotations, rest)[0][:, list(KEYPOINT_CARRIERS)]
         local = torch.einsum("nkab,nkac,nkcd->kbd", rotations, term.information, rotations)
         pull = torch.einsum("nkab,nka->kb", rotations, term.gradient)
-        mirror = torch.tensor([1.0 if problem.kinematics.model.side == "right" else -1.0, 1.0, 1.0]).to(pull)
-        information += (local * mirror * mirror[:, None]).cpu().numpy() / _FRAMES_PER_INDEPENDENT_ONE
-        gradient += (pull * mirror).cpu().numpy() / _FRAMES_PER_INDEPENDENT_ONE
+        is_right = problem.kinematics.model.side == "right"
+        mirror = torch.ones(3).to(pull) if is_right else torch.tensor(MIRROR_X).to(pull)
+        information += (local * mirror * mirror[:, None]).cpu().numpy() / _repeats(states)
+        gradient += (pull * mirror).cpu().numpy() / _repeats(states)
     return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]
 
 

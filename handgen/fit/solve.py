@@ -18,6 +18,7 @@ from handgen.fit.residuals import Observations, PosePrior, reprojection, reproje
 
 _FIRST_DAMPING, _MIN_DAMPING, _MAX_DAMPING = 1e-3, 1e-9, 1e6
 _RIDGE = 1e-9
+_SETTLED = 1e-7  # radians and metres: a step this small ends a frame
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def solve_poses(problem: Problem, state: HandState, steps: int = 12) -> tuple[Ha
         gradient = torch.where(better[:, None], new_gradient, gradient)
         cost = torch.where(better, new_cost, cost)
         damping = torch.where(better[:, None], damping * 0.1, damping * 10).clamp(_MIN_DAMPING, _MAX_DAMPING)
-        if bool((step.abs().amax(1) < 1e-7)[better].all()) and bool(better.any()):
+        settled = (better & (step.abs().amax(1) < _SETTLED)) | (damping[:, 0] >= _MAX_DAMPING)
+        if bool(settled.all()):
             break
     return state, cost
 
@@ -87,7 +89,8 @@ def solve_shared(
 ) -> list[HandState]:
     """Poses of all frames and the betas that they share, over both sides of a subject.
 
-    betas_weight: information of the unit Gaussian prior on the betas; 1 if residuals were independent between frames.
+    betas_weight: information of the unit Gaussian prior on the betas; 1 if residuals were independent between frames,
+    n if those of n frames repeat each other.
     """
     states = list(states)
     betas = states[0].betas[0]
