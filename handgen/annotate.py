@@ -28,7 +28,7 @@ from handgen.detect.base import Detector
 from handgen.engines.local import default_workers, map_units, one_thread
 from handgen.errors import HandgenError
 from handgen.fit.hands import Subject, fit_subject
-from handgen.hand.assets import OPEN_HAND, load_hand
+from handgen.hand.assets import load_hand
 from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture import load_capture
@@ -68,7 +68,7 @@ def run(
             f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views (2 at least)"
         )
     job = Job(capture, out, config, config.hands or capture.hands or "both")
-    if job.hands == "both" and config.hand_model != OPEN_HAND and "{side}" not in config.hand_model:
+    if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
         raise HandgenError(
             f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "
             "goes in its name, or give --hands left or --hands right"

@@ -12,7 +12,7 @@ class AnnotateConfig:
 
     detector: "mediapipe" or "keypoints". keypoints: the file or folder that the latter reads.
     hands: which are in view, "left", "right" or "both"; None: as the capture says, else both.
-    hand_model: "open", or the path of an .npz in MANO's format with {side} in it.
+    hand_model: "open", "mano" (see `handgen models add`), or the path of an .npz in MANO's format with {side} in it.
     calibration: a file or folder, or None to look for it in the capture.
     metres_per_unit: a number, "auto" (so that the hand has mean size), or None: as the calibration says.
     chunk_frames: frames per unit of work; the detector's tracking starts anew in each.
@@ -95,7 +95,7 @@ class SynthesizeConfig:
         if not 16 <= self.size <= 4096:
             raise ValueError(f"size must be 16 to 4096 px, got {self.size}")
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+            raise ValueError(f"seed must be 0 to 2**63 - 1, got {self.seed}")
         if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", self.split):
             raise ValueError(f"split must be 1 to 32 letters, digits or underscores, got {self.split!r}")
         if self.samples_per_shard is not None and not 1 <= self.samples_per_shard <= 100_000:
@@ -146,7 +146,7 @@ class SimulateConfig:
         if not all(64 <= side <= 4096 for side in self.size):
             raise ValueError(f"size must be 64 to 4096 px, got {self.size[0]}x{self.size[1]}")
         if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+            raise ValueError(f"seed must be 0 to 2**63 - 1, got {self.seed}")
         if self.hands not in ("left", "right", "both"):
             raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
         if not 0 < self.fps <= 1000:
