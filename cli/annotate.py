@@ -30,7 +30,7 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
               show_default=True, help="mediapipe, or keypoints made elsewhere.")  # fmt: skip
 @click.option("--keypoints", type=click.Path(exists=True), metavar="PATH", help="What --detector keypoints reads.")
 @click.option("--hand-model", default=DEFAULTS.hand_model, show_default=True,
-              help="open, or an .npz in MANO's format with {side} in its path.")  # fmt: skip
+              help="open, mano (see `models add`), or an .npz in MANO's format with {side} in its path.")  # fmt: skip
 @click.option("--background", type=click.Choice(["auto", "green", "blue", "any"]), default=DEFAULTS.background,
               show_default=True, help="What is behind the hands: a screen to key, or anything.")  # fmt: skip
 @click.option("--max-error", "max_error_share", type=click.FloatRange(0, 1, min_open=True), show_default=True,

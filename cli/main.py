@@ -12,7 +12,7 @@ import click
 # In the order of a project's life. Each lives in `handgen.cli.<name>` and is imported only when it is called for.
 COMMANDS = {
     "demo": "Render a small capture, annotate it and make shards: everything, in minutes.",
-    "models": "Fetch and list the keypoint networks.",
+    "models": "Fetch the keypoint networks, add MANO's hands, list both.",
     "inspect": "Say what a capture, annotations or shards directory holds.",
     "annotate": "Calibrated videos -> 3D hands, masks and cutouts.",
     "synthesize": "Annotations -> composited, augmented WebDataset shards.",

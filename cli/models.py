@@ -1,4 +1,4 @@
-"""`handgen models`: the keypoint networks in the user's cache."""
+"""`handgen models`: the keypoint networks and MANO's hands in the user's cache."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import click
 
 if TYPE_CHECKING:
     from handgen.detect.networks import Installed
+    from handgen.hand.mano import Added
 
 
 @click.group()
 def models() -> None:
-    """Fetch and list the keypoint networks that `annotate` runs."""
+    """Fetch the keypoint networks that `annotate` runs, add MANO's hands, list both."""
 
 
 @models.command()
@@ -40,13 +41,40 @@ def fetch(source: Path | None, force: bool, as_json: bool) -> None:
         click.echo(f"{verb} {network.path} ({network.size_bytes / 1e6:.1f} MB, {digest})")
 
 
+@models.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def add(files: tuple[Path, ...], as_json: bool) -> None:
+    """Put MANO's hands into the cache, for `--hand-model mano`.
+
+    FILE: MANO_RIGHT.pkl, MANO_LEFT.pkl or both, as they come from mano.is.tue.mpg.de (registration; for
+    non-commercial use), or such a model as .npz. Read without chumpy; nothing in a file is run.
+    """
+    from handgen.hand import mano
+
+    added = mano.add(files)
+    if as_json:
+        _echo_json([_hand_row(hand) | {"side": hand.side, "remarks": list(hand.remarks)} for hand in added])
+        return
+    for hand in added:
+        click.echo(f"wrote {hand.path} (MANO's {hand.side} hand, {hand.size_bytes / 1e6:.1f} MB)")
+        for line in (*hand.remarks, *([f"mended: {hand.note}"] if hand.note else [])):
+            click.echo(f"  {line}")
+    click.echo("use: --hand-model mano")
+
+
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_models(as_json: bool) -> None:
-    """Show which networks are in the cache."""
+    """Show which networks and hand models are in the cache."""
     from handgen.detect import networks
+    from handgen.hand import mano
+    from handgen.hand.assets import mano_path
+    from handgen.hand.layout import SIDES
 
     found = {network.name: network for network in networks.installed()}
+    hands = {hand.path: hand for hand in mano.installed()}
+    paths = [mano_path(side) for side in SIDES]
     if as_json:
         missing = {"installed": False, "size_bytes": None, "sha256_as_pinned": None}
         _echo_json(
@@ -55,17 +83,25 @@ def list_models(as_json: bool) -> None:
                 | (_row(found[name]) if name in found else missing)
                 for name in networks.NETWORKS
             ]
+            + [
+                {"name": path.name, "path": str(path)} | (_hand_row(hands[path]) if path in hands else missing)
+                for path in paths
+            ]
         )
         return
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table("network", "size", "SHA-256", Column("path", overflow="fold"))
+    table = Table("model", "size", "checked", Column("path", overflow="fold"))
     for name in networks.NETWORKS:
         network = found.get(name)
         size = f"{network.size_bytes / 1e6:.1f} MB" if network else "not fetched"
-        digest = ("as pinned" if network.pinned else "not the pinned one") if network else "-"
+        digest = ("SHA-256 as pinned" if network.pinned else "SHA-256 not the pinned one") if network else "-"
         table.add_row(name, size, digest, str(networks.cache_folder() / name))
+    for path in paths:
+        hand = hands.get(path)
+        size = f"{hand.size_bytes / 1e6:.1f} MB" if hand else "not added"
+        table.add_row(path.name, size, ("mended" if hand.note else "as given") if hand else "-", str(path))
     Console().print(table)
 
 
@@ -76,6 +112,17 @@ def _row(network: Installed) -> dict[str, Any]:
         "installed": True,
         "size_bytes": network.size_bytes,
         "sha256_as_pinned": network.pinned,
+    }
+
+
+def _hand_row(hand: Added) -> dict[str, Any]:
+    return {
+        "name": hand.path.name,
+        "path": str(hand.path),
+        "installed": True,
+        "size_bytes": hand.size_bytes,
+        "sha256_as_pinned": None,
+        "mended": hand.note or None,
     }
 
 

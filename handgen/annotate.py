@@ -74,7 +74,7 @@ def run(
             "goes in its name, or give --hands left or --hands right"
         )
     detector = job.detector()  # a missing network or keypoint file is said before anything is written
-    models = {side: load_hand(config.hand_model, side).sha256 for side in SIDES}
+    models = {side: load_hand(config.hand_model, side).sha256 for side in job.sides}
     depends_on = _depends_on(job, detector, models)
     with writing(out), one_thread():
         claim_output(out, store.KIND, depends_on, _OWNED, overwrite)

@@ -44,6 +44,11 @@ class Job:
         return range(first, min(first + self.config.chunk_frames, self.capture.frame_count))
 
     @property
+    def sides(self) -> tuple[str, ...]:
+        """The hands to look for."""
+        return SIDES if self.hands == "both" else (self.hands,)
+
+    @property
     def chunk_count(self) -> int:
         """How many chunks the capture has."""
         return -(-self.capture.frame_count // self.config.chunk_frames)

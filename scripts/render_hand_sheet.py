@@ -23,6 +23,7 @@ from handgen.hand.layout import FINGER_JOINTS, TIP_VERTICES
 DATA = Path(__file__).resolve().parent.parent / "handgen" / "hand" / "data"
 FIELD_M = 0.26  # width of one picture
 SKIN_RGB, NAIL_RGB, BACKGROUND = np.array([225, 180, 155]), np.array([235, 190, 185]), 255
+PAD_ROUND_M = 0.0055  # pads stand out this far beyond the mean of their vertices
 FINGERS = ("index", "middle", "ring", "pinky")
 
 
@@ -92,7 +93,9 @@ def pinch(hand: HandFiles) -> np.ndarray:
 
     def gap_mm(values: np.ndarray) -> float:
         vertices = hand.posed(with_values(values), np.zeros(10), points)
-        return float(1e3 * np.linalg.norm(vertices[pads[0]].mean(0) - vertices[pads[1]].mean(0)))
+        normals = trimesh.Trimesh(vertices, mano["f"].astype(np.int64), process=False).vertex_normals
+        touching = [vertices[pad].mean(0) + PAD_ROUND_M * unit(normals[pad].mean(0)) for pad in pads]
+        return float(1e3 * np.linalg.norm(touching[0] - touching[1]))
 
     def cost(values: np.ndarray) -> float:
         return gap_mm(values) ** 2 + 3 * ((values - natural) ** 2).sum()
@@ -114,8 +117,8 @@ def pad_vertices(mano: dict[str, np.ndarray], finger: str) -> np.ndarray:
 
 def sheet_poses(hand: HandFiles) -> dict[str, np.ndarray]:
     """Anatomical angles of the poses shown."""
-    fist, straight = (88, 100, 65), (3, 3, 2)
-    over = ((28, -8, 12), 45, 55)
+    fist, straight = (84, 90, 64), (3, 3, 2)
+    over = ((10, 15, 2), 46, 48)
 
     def every(flexions: tuple[float, float, float]) -> dict[str, tuple[float, float, float]]:
         return dict.fromkeys(FINGERS, flexions)

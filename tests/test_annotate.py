@@ -75,6 +75,7 @@ def test_records_hold_together(annotated):
     from handgen.hand.model import HandModel, single_pose
 
     model = HandModel.load("open", "right")
+    on_masks = []
     for chunk, record in opened:
         posed = model(single_pose(record.pose, record.translation_m, opened.betas[record.subject]))
         assert np.abs(posed.keypoints[0].numpy() - record.keypoints_world_m).max() < 1e-5  # m, rounding
@@ -83,7 +84,8 @@ def test_records_hold_together(annotated):
             pixels, inside = view.camera.project(record.keypoints_world_m)
             assert inside.all()
             on_mask = cutout.mask[tuple(np.round(pixels[inside]).astype(int).T[::-1])] > 0
-            assert on_mask.mean() > 0.7
+            on_masks.append(on_mask.mean())
+    assert np.mean(on_masks) > 0.9  # tips lie on the edge, and a thin finger of a 60 px hand may be lost
 
 
 def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(capture, annotated, tmp_path):

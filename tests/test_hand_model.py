@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import smplx
@@ -21,7 +24,7 @@ def random_pose(rng, n=4):
     )
 
 
-def as_smplx(arrays: assets.HandArrays) -> smplx.MANO:
+def as_smplx(arrays: assets.HandArrays, **options) -> smplx.MANO:
     parents = np.array([4294967295, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
     data = Struct(
         v_template=arrays.template,
@@ -38,9 +41,8 @@ def as_smplx(arrays: assets.HandArrays) -> smplx.MANO:
         ".",
         data_struct=data,
         is_rhand=arrays.side == "right",
-        use_pca=False,
-        flat_hand_mean=True,
         dtype=torch.float64,
+        **({"use_pca": False, "flat_hand_mean": True} | options),
     )
 
 
@@ -221,3 +223,56 @@ def test_damaged_bytes_never_give_anything_but_a_handgen_error(tmp_path_factory,
     path.write_bytes(content)
     with pytest.raises(HandgenError):
         assets.load_hand(str(path), "right")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["right", "left"]), st.floats(0, 4), st.floats(0, 5))
+def test_any_pose_and_shape_is_finite_and_smplxs(seed, side, bend, spread):
+    rng = np.random.default_rng(seed)
+    arrays = assets.load_hand("open", side)
+    pose = HandPose(
+        torch.as_tensor(rng.normal(0, 1, (3, 16, 3)) * bend),
+        torch.as_tensor(rng.normal(0, 1, (3, 3))),
+        torch.as_tensor(rng.normal(0, 1, (3, 10)) * spread),
+    )
+    ours = HandModel(arrays)(pose)
+    theirs = as_smplx(arrays)(
+        betas=pose.betas,
+        global_orient=pose.rotations[:, 0],
+        hand_pose=pose.rotations[:, 1:].reshape(3, 45),
+        transl=pose.translation,
+    )
+    for values in (ours.vertices, ours.joints, ours.keypoints, ours.rotations):
+        assert torch.isfinite(values).all()
+    assert (ours.vertices - theirs.vertices).abs().max() < 1e-6  # m
+    assert (ours.joints - theirs.joints[:, :16]).abs().max() < 1e-6
+    torch.testing.assert_close(HandModel(arrays).joints(pose), ours.joints)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e-6, 1e-4])
+def test_gradients_are_finite_at_and_near_the_zero_pose(size, dtype):
+    model = HandModel.load("open", "right", dtype)
+    leaves = [torch.full(shape, size, dtype=dtype, requires_grad=True) for shape in ((1, 16, 3), (1, 3), (1, 10))]
+    weights = torch.linspace(-1, 1, 778 * 3, dtype=dtype).reshape(1, 778, 3)
+    posed = model(HandPose(*leaves))
+    ((posed.vertices * weights).sum() + posed.keypoints.square().sum()).backward()
+    assert all(torch.isfinite(leaf.grad).all() for leaf in leaves)
+    assert (leaves[0].grad[0, 1:].norm(dim=-1) > 0).all()  # every joint can be moved from there
+
+
+def test_rotations_derivative_at_zero_is_the_generators():
+    jacobian = torch.autograd.functional.jacobian(rotation_from_axis_angle, torch.zeros(3, dtype=torch.float64))
+    expected = torch.zeros(3, 3, 3, dtype=torch.float64)
+    for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        expected[b, c, a], expected[c, b, a] = -1, 1
+    torch.testing.assert_close(jacobian, expected, atol=1e-12, rtol=0)
+
+
+def test_importing_the_hand_package_does_no_torch_work():
+    code = (
+        "import sys, handgen.hand, handgen.hand.layout, handgen.hand.assets, handgen.hand.conversions, "
+        "handgen.hand.mano; print(*({'torch', 'scipy', 'smplx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import trimesh
 from scipy.spatial.transform import Rotation
 
 from handgen.hand.layout import FINGER_JOINTS, JOINT_PARENTS, SIDES, TIP_VERTICES, VERTEX_COUNT
@@ -18,6 +17,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from hand_model.anatomy import rotations_from_angles  # noqa: E402
 from hand_model.decimate import triangle_angles  # noqa: E402
 from hand_model.kinematics import skin, skinning_transforms  # noqa: E402
+from hand_model.mesh_checks import capped, crossing_pairs, depths_inside, volume  # noqa: E402
+from hand_model.proportions import BONE_DEVIATIONS_MM, BONES_MM  # noqa: E402
 from hand_model.storage import mirror_hand, save_npz  # noqa: E402
 
 EXTREMES = [(k, amount) for k in range(10) for amount in (-3.0, 3.0)]
@@ -32,21 +33,6 @@ def hand(request):
 @pytest.fixture(scope="module")
 def right():
     return dict(np.load(DATA / "open_hand_right.npz"))
-
-
-def capped(vertices, faces):
-    """The mesh closed over the wrist by a fan."""
-    edges = {(face[k], face[(k + 1) % 3]) for face in faces.tolist() for k in range(3)}
-    following = {a: b for a, b in edges if (b, a) not in edges}
-    loop = [min(following)]
-    while following[loop[-1]] != loop[0]:
-        loop.append(following[loop[-1]])
-    assert len(loop) == len(following), "more than one hole"
-    centre = len(vertices)
-    fan = [[b, a, centre] for a, b in zip(loop, loop[1:] + loop[:1], strict=True)]
-    return trimesh.Trimesh(
-        np.vstack([vertices, vertices[loop].mean(0)]), np.vstack([faces.astype(int), fan]), process=False
-    )
 
 
 def shaped(hand, component, amount):
@@ -71,7 +57,8 @@ def finger_girths(hand, vertices, joints):
 def posed(hand, rotations):
     """Vertices by MANO's equations; rotations (15, 3, 3)."""
     rest = hand["v_template"] + hand["posedirs"] @ (rotations - np.eye(3)).reshape(-1)
-    transforms, _ = skinning_transforms(hand["J"], np.concatenate([np.eye(3)[None], rotations]))
+    joints = hand["J_regressor"].astype(float) @ hand["v_template"]
+    transforms, _ = skinning_transforms(joints, np.concatenate([np.eye(3)[None], rotations]))
     return skin(rest, hand["weights"], transforms)
 
 
@@ -101,16 +88,17 @@ def test_smplx_loads_it_and_agrees_with_our_equations(hand):
         is_rhand=str(hand["side"]) == "right",
         use_pca=False,
         flat_hand_mean=True,
+        dtype=torch.float64,
     )
     pose = np.random.default_rng(0).normal(0, 0.4, (15, 3))
     output = model(
-        betas=torch.zeros(1, 10),
-        hand_pose=torch.tensor(pose.reshape(1, 45), dtype=torch.float32),
-        global_orient=torch.zeros(1, 3),
+        betas=torch.zeros(1, 10, dtype=torch.float64),
+        hand_pose=torch.tensor(pose.reshape(1, 45)),
+        global_orient=torch.zeros(1, 3, dtype=torch.float64),
     )
     vertices = output.vertices[0].detach().numpy()
     assert vertices.shape == (VERTEX_COUNT, 3)
-    assert np.abs(vertices - posed(hand, Rotation.from_rotvec(pose).as_matrix())).max() < 1e-5
+    assert np.abs(vertices - posed(hand, Rotation.from_rotvec(pose).as_matrix())).max() < 1e-6
 
 
 def test_fingertip_vertices_are_the_most_distal(hand):
@@ -150,6 +138,16 @@ def test_betas_are_orthogonal_and_the_first_is_size(hand):
     assert (np.diff(np.diag(gram)) <= 0).all()
     big, _ = shaped(hand, 0, 1.0)
     assert np.ptp(big[:, 0]) > np.ptp(hand["v_template"][:, 0])
+
+
+def test_extra_directions_lie_outside_the_betas_and_stay_small(hand):
+    betas = hand["shapedirs"].reshape(-1, 10).astype(float)
+    extra = hand["shapedirs_extra"].reshape(VERTEX_COUNT * 3, -1).astype(float)
+    cosines = (betas / np.linalg.norm(betas, axis=0)).T @ (extra / np.linalg.norm(extra, axis=0))
+    assert extra.shape[1] == 20
+    assert np.abs(cosines).max() < 0.01
+    sizes = np.linalg.norm(hand["shapedirs_extra"], axis=1).max(0)
+    assert (sizes > 5e-5).all() and (sizes < 0.003).all()
 
 
 def test_size_is_that_of_adults(hand):
@@ -198,6 +196,38 @@ def test_positive_abduction_moves_fingers_to_the_thumb(hand):
     assert (moved[:, 2] - hand["v_template"][tips, 2] > 0.01).all()
 
 
+@pytest.mark.parametrize("finger", FINGER_JOINTS)
+def test_bending_one_joint_neither_collapses_nor_pierces_the_skin(right, finger):
+    rest, faces = right["v_template"], right["f"].astype(int)
+    for joint in FINGER_JOINTS[finger]:
+        angles = np.zeros((15, 3))
+        most = right["joint_limits_rad"][joint - 1, 0, 1]
+        angles[joint - 1, 0] = min(most, np.pi / 2) if finger == "thumb" else np.pi / 2
+        bent = posed(right, rotations_from_angles(angles, right["joint_axes"]))
+        assert abs(volume(bent, faces) / volume(rest, faces) - 1) < 0.02
+        assert len(crossing_pairs(bent, faces)) <= 6
+        assert depths_inside(bent, faces).max() < 0.001
+
+
+def test_bones_have_measured_lengths(right):
+    for finger, joints in FINGER_JOINTS.items():
+        points = np.vstack([right["J"][list(joints)], right["v_template"][TIP_VERTICES[finger]]])
+        lengths = 1e3 * np.linalg.norm(np.diff(points, axis=0), axis=1)
+        metacarpal, proximal, middle, distal, pulp = BONES_MM[finger]
+        first = (metacarpal, proximal) if finger == "thumb" else (proximal, middle)
+        kinds = (0, 1, 3) if finger == "thumb" else (1, 2, 3)
+        deviations = np.array(BONE_DEVIATIONS_MM[finger])[list(kinds)]
+        assert (np.abs(lengths - [*first, distal + pulp]) < 2 * deviations).all(), (finger, lengths)
+
+
+def test_crossing_triangles_are_found_and_neighbours_are_not():
+    flat = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    needle = np.array([[0.2, 0.2, -1], [0.2, 0.2, 1], [0.3, 0.2, 1]])
+    faces = np.array([[0, 1, 2], [1, 3, 2], [4, 5, 6]])
+    assert crossing_pairs(np.vstack([flat, needle]), faces).tolist() == [[0, 2]]
+    assert not len(crossing_pairs(np.vstack([flat, needle + [0, 0, 5]]), faces))
+
+
 def test_a_fist_keeps_most_of_its_volume(hand):
     angles = np.zeros((15, 3))
     for finger in ("index", "middle", "ring", "pinky"):
@@ -234,7 +264,8 @@ def test_surface_moves_with_the_mano_mesh(side):
     hand = dict(np.load(DATA / f"open_hand_{side}.npz"))
     surface = dict(np.load(DATA / f"open_hand_surface_{side}.npz"))
     chosen = surface["mano_vertices"]
-    pairs = {"vertices": "v_template", "weights": "weights", "shapedirs": "shapedirs", "posedirs": "posedirs"}
+    pairs = {"vertices": "v_template", "weights": "weights", "posedirs": "posedirs"}
+    pairs |= {key: key for key in ("shapedirs", "shapedirs_extra")}
     for ours, manos in pairs.items():
         np.testing.assert_array_equal(surface[ours][chosen], hand[manos])
     assert surface["faces"].shape == surface["faces_uv"].shape

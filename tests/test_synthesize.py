@@ -109,8 +109,9 @@ def test_labels_agree_with_each_other_and_with_the_pixels(flat_annotations, conf
     is_grey = np.abs(image - 128).max(-1) < 25
     kernel = np.ones((5, 5), np.uint8)  # up to 2 px from the edge colours are mixed, by blending and by JPEG
     deep, far = cv2.erode(mask, kernel) > 0, cv2.dilate(mask, kernel) == 0
-    assert (is_hand[deep]).mean() > 0.995 if deep.any() else True
-    assert (is_grey[far]).mean() > 0.995 if far.any() else True
+    # One pixel besides: on hands of 20 px the gap between two fingers is narrower than a pixel of the mask.
+    assert (~is_hand[deep]).sum() <= 1 + 0.005 * deep.sum()
+    assert (~is_grey[far]).sum() <= 1 + 0.005 * far.sum()
 
 
 @settings(max_examples=15, deadline=None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from handgen.cache import cache_folder, write_cached
 from handgen.errors import HandgenError
 
 _log = logging.getLogger(__name__)
@@ -81,13 +81,6 @@ class Installed:
     size_bytes: int
     pinned: bool
     written: bool = field(default=False, compare=False)
-
-
-def cache_folder() -> Path:
-    """Where the networks are kept: `HANDGEN_CACHE`, or handgen's folder in the user's cache."""
-    import platformdirs
-
-    return Path(os.environ.get("HANDGEN_CACHE") or platformdirs.user_cache_dir("handgen"))
 
 
 def locate(name: str) -> Path:
@@ -247,16 +240,8 @@ def _check(network: NetworkFile, data: bytes, source: str) -> bool:
 
 
 def _write(network: NetworkFile, data: bytes, pinned: bool) -> Installed:
-    folder = cache_folder()
-    path = folder / network.name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(prefix=network.name, suffix=".partial", dir=folder)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-        os.replace(partial, path)
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be written ({error.strerror}); set HANDGEN_CACHE") from None
+    path = cache_folder() / network.name
+    write_cached(path, data)
     return Installed(network.name, path, len(data), pinned, written=True)
 
 

@@ -135,14 +135,15 @@ def fit_subject(
     """
     lengths = _median_lengths([cluster for found in clusters.values() for cluster in found])
     frames = sum(len(found) for found in clusters.values())
-    right = HandModel.load(hand_model, "right")
-    mean_size = _size(right, torch.zeros(10, dtype=right.dtype))
+    side = next(iter(clusters))  # sizes are the same on both
+    model = HandModel.load(hand_model, side)
+    betas = torch.zeros(10, dtype=model.dtype)
+    mean_size = _size(model, betas)
     scale = 1.0
     if estimate_scale:
-        seen = kinematics_of(hand_model, "right", offsets_m).rest(torch.zeros(10, dtype=right.dtype))
+        seen = kinematics_of(hand_model, side, offsets_m).rest(betas)
         scale = float((rigid_lengths(seen) / lengths).nanmedian())
     offsets = offsets_m
-    betas = torch.zeros(10, dtype=right.dtype)
     for _ in range(_OFFSET_ROUNDS):
         kinematics = {side: kinematics_of(hand_model, side, offsets, device) for side in clusters}
         world = rig.scaled(scale)
@@ -150,7 +151,7 @@ def fit_subject(
         betas = states[0].betas[0].cpu()
         offsets = _likeliest_offsets(problems, states, offsets, offsets_m)
         if estimate_scale:
-            scale *= mean_size / _size(right, betas)
+            scale *= mean_size / _size(model, betas)
     return Subject(betas.numpy(), scale, offsets, frames)
 
 

@@ -1,4 +1,4 @@
-"""Model files -> arrays: the bundled open hand, or an `.npz` in MANO's format."""
+"""Model files -> arrays: the bundled open hand, MANO out of the cache, or an `.npz` in MANO's format."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from handgen.cache import cache_folder
 from handgen.errors import HandgenError
 from handgen.hand.layout import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
 
-OPEN_HAND = "open"
+OPEN_HAND, MANO = "open", "mano"  # names of models
 BETA_COUNT = 10
-_MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked
+MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked; a MANO file has 4 MB, SMPL's body 40 MB
 
 _SHAPES: dict[str, tuple[int, ...]] = {
     "v_template": (VERTEX_COUNT, 3),
@@ -34,7 +35,9 @@ _ANATOMY_SHAPES: dict[str, tuple[int, ...]] = {  # handgen's own, in a file toge
     "joint_limits_rad": (JOINT_COUNT - 1, 3, 2),
 }
 _KINTREE, _FACES = "kintree_table", ("f", "faces")
-_KEYS = (*_SHAPES, *_ANATOMY_SHAPES, _KINTREE, *_FACES)  # nothing else in a file is read
+_NOTE = "note"  # handgen's own: what was changed in the user's file
+_MAX_NOTE_LENGTH = 500
+_KEYS = (*_SHAPES, *_ANATOMY_SHAPES, _KINTREE, *_FACES, _NOTE)  # nothing else in a file is read
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class HandArrays:
     angles are its axis-angle vector times these rows: (flexion, abduction, twist) in radians, positive flexion towards
     the palm. So the angles add up in one rotation vector; turned about one axis alone they are exactly that axis's
     angle, and no order of turns is implied. `joint_limits_rad[j]` holds their smallest and largest values.
+    `note` tells what was changed in the file that the model came from; empty: nothing.
     """
 
     name: str
@@ -60,17 +64,18 @@ class HandArrays:
     pose_components: Float[np.ndarray, "45 45"]
     joint_axes: Float[np.ndarray, "15 3 3"]
     joint_limits_rad: Float[np.ndarray, "15 3 2"]
+    note: str = ""
 
 
-def _read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
+def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
     """The arrays of an npz that a hand model has, never unpickled."""
     member = ""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             found = {key: members[key] for key in _KEYS if key in members}
-            if sum(info.file_size for info in found.values()) > _MAX_FILE_BYTES:
-                raise HandgenError(f"{where}: unpacks to more than {_MAX_FILE_BYTES >> 20} MiB; is it a hand model?")
+            if sum(info.file_size for info in found.values()) > MAX_FILE_BYTES:
+                raise HandgenError(f"{where}: unpacks to more than {MAX_FILE_BYTES >> 20} MiB; is it a hand model?")
             arrays = {}
             for key, info in found.items():
                 member = f"{key}: "
@@ -83,7 +88,7 @@ def _read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
         raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
 
 
-def _checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+def checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
     """The arrays, faces as `faces`; HandgenError naming the first that does not fit."""
     anatomy = {key: shape for key, shape in _ANATOMY_SHAPES.items() if _ANATOMY_SHAPES.keys() & arrays.keys()}
     for key, shape in (_SHAPES | anatomy).items():
@@ -97,6 +102,9 @@ def _checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]
     parents = arrays[_KINTREE][0, 1:]
     if tuple(parents) != JOINT_PARENTS[1:]:
         raise HandgenError(f"{where}: the joints' parents are {parents.tolist()}, not MANO's {list(JOINT_PARENTS[1:])}")
+    note = arrays.get(_NOTE, np.array(""))
+    if note.dtype.kind != "U" or note.ndim or len(str(note)) > _MAX_NOTE_LENGTH or not str(note).isprintable():
+        raise HandgenError(f"{where}: {_NOTE} must be one line of text")
     return arrays | {"faces": arrays[faces]}
 
 
@@ -124,28 +132,45 @@ def surface_bytes(side: str) -> bytes:
     return _bundled(f"open_hand_surface_{side}.npz")
 
 
-@cache
-def load_hand(model: str, side: str) -> HandArrays:
-    """The hand model `model` ("open", or the path of an `.npz` with `{side}` in its name) for one side.
+def mano_path(side: str) -> Path:
+    """Where `handgen models add` puts MANO's hand of one side."""
+    return cache_folder() / "models" / f"mano_{side}.npz"
 
-    Raises HandgenError when the file is missing or not in MANO's format.
+
+def load_hand(model: str, side: str) -> HandArrays:
+    """The hand model `model` for one side: "open", "mano", or the path of an `.npz` with `{side}` in its name.
+
+    Raises HandgenError when the file is missing or not in MANO's format. Read once, as long as the file stays the same.
     """
     if side not in SIDES:
         raise ValueError(f"side must be one of {SIDES}, got {side!r}")
     if model == OPEN_HAND:
+        return _load(model, side, None, 0)
+    path = mano_path(side) if model == MANO else Path(model.replace("{side}", side))
+    if not path.is_file():
+        if model == MANO:
+            raise HandgenError(
+                f"{path}: MANO's {side} hand is not there; run `handgen models add MANO_{side.upper()}.pkl` "
+                "with the file from mano.is.tue.mpg.de"
+            )
+        raise HandgenError(
+            f"{path}: no such hand model; use `open`, `mano`, or the path of an .npz in MANO's format, "
+            "with {side} where `left` or `right` goes"
+        )
+    status = path.stat()
+    if status.st_size > MAX_FILE_BYTES:
+        raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
+    return _load(model, side, path, status.st_mtime_ns)
+
+
+@cache
+def _load(model: str, side: str, path: Path | None, stamp: int) -> HandArrays:
+    """The bundled open hand, or the model in a file; stamp: of the file, so that a new one is read."""
+    if path is None:
         where, data = f"bundled open hand ({side})", _bundled(f"open_hand_{side}.npz")
     else:
-        path = Path(model.replace("{side}", side))
-        where = str(path)
-        if not path.is_file():
-            raise HandgenError(
-                f"{path}: no such hand model; use `open`, or the path of an .npz in MANO's format, "
-                "with {side} where `left` or `right` goes"
-            )
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise HandgenError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
-        data = path.read_bytes()
-    arrays = _checked(_read_npz(data, where), where)
+        where, data = str(path), path.read_bytes()
+    arrays = checked(read_npz(data, where), where)
     if "joint_axes" in arrays:
         axes, limits = arrays["joint_axes"], arrays["joint_limits_rad"]
     else:  # MANO's files say nothing of anatomy; its joints and frame are the open hand's
@@ -165,4 +190,5 @@ def load_hand(model: str, side: str) -> HandArrays:
         pose_components=arrays["hands_components"].astype(np.float64),
         joint_axes=axes.astype(np.float64),
         joint_limits_rad=limits.astype(np.float64),
+        note=str(arrays.get(_NOTE, "")),
     )

@@ -4,8 +4,9 @@ Keypoints (21): wrist, then thumb, index, middle, ring, pinky, each from the pal
 FreiHAND and HaMeR. Thumb: CMC, MCP, IP, tip; fingers: MCP, PIP, DIP, tip.
 
 Joints (16): MANO's own: wrist, index, middle, pinky, ring, thumb, three each. Fingertips are no joints but vertices
-of the mesh, at smplx's ids (`smplx/vertex_ids.py`, "mano"); other wrappers use neighbours (manopth 745, 317, 444,
-556, 673).
+of the mesh, at smplx's ids (`smplx/vertex_ids.py`, "mano"); other wrappers use neighbours (`TIP_VERTEX_SETS`).
+
+What other projects mean by the same words is converted in `handgen.hand.conversions`, from the tables at the end.
 """
 
 from __future__ import annotations
@@ -59,6 +60,27 @@ KEYPOINT_CARRIERS = tuple(
     index if index < JOINT_COUNT else FINGER_JOINTS[FINGERS[index - JOINT_COUNT]][-1]
     for index in KEYPOINTS_FROM_JOINTS_AND_TIPS
 )
+
+# Keypoint orders of other projects: entry i is our keypoint that they have at place i.
+_TIP_TO_PALM = tuple(FINGER_KEYPOINTS[finger][3 - k] for finger in FINGERS for k in range(4))
+KEYPOINT_ORDERS = {
+    # handgen, OpenPose, FreiHAND, HaMeR, MediaPipe, and manopth's output
+    "handgen": tuple(range(KEYPOINT_COUNT)),
+    # smplx's and MANO's 16 joints, then the tips, thumb to pinky (smplx/vertex_joint_selector.py)
+    "mano": tuple(KEYPOINTS_FROM_JOINTS_AND_TIPS.index(i) for i in range(KEYPOINT_COUNT)),
+    # InterHand2.6M: each finger from the tip to the palm, the wrist last (its README, "joint_valid")
+    "interhand": (*_TIP_TO_PALM, WRIST),
+    # RHD and the networks of lmb-freiburg/hand3d: the wrist, then each finger from the tip to the palm
+    "rhd": (WRIST, *_TIP_TO_PALM),
+}
+
+# Fingertip vertices of MANO's own mesh, thumb to pinky. The open hand has its tips at smplx's ids alone.
+TIP_VERTEX_SETS = {
+    "smplx": tuple(TIP_VERTICES[finger] for finger in FINGERS),
+    "manopth": (745, 317, 444, 556, 673),  # manopth/manolayer.py, right hand
+    "manopth_left": (745, 317, 445, 556, 673),
+    "freihand": (744, 320, 443, 555, 672),  # lmb-freiburg/freihand utils/mano_utils.py
+}
 
 
 def other_side(side: str) -> str:

@@ -30,13 +30,15 @@ HAND_END_M = 0.025  # MANO's mesh ends just behind the wrist
 
 # The crease between hand and forearm lies this far in front of MakeHuman's wrist joint.
 WRIST_SHIFT_M = np.array([-0.004, 0.0, 0.0])
-# MakeHuman puts the knuckles where the fingers leave the palm. The web skin reaches to two fifths of the
-# proximal phalanx: with bones of 45 : 28 : 24 mm (Buryanov, Kotiuk, "Proportions of hand segments", Int. J.
-# Morphol. 28(3), 2010, bone lengths moved to joint centres) the middle knuckle lies this far back along the
-# finger.
-KNUCKLE_SHIFT_M = {"index": 0.014, "middle": 0.009, "ring": 0.008, "pinky": 0.010}
-# Same source: a thumb metacarpal of 46 mm where MakeHuman has 32; its base from the wrist.
-THUMB_BASE_M = np.array([-0.018, -0.010, 0.019])
+# MakeHuman puts the knuckles where the fingers leave the palm, well beyond the joints: this far back along the
+# finger they lie 2 mm behind the joint line, at the distance from the wrist that the carpus (25 mm) and the
+# metacarpals of `hand_model.proportions` give. The centre of the metacarpal's head would be some millimetres
+# further back; people and keypoint detectors mark knuckles further out still.
+KNUCKLE_SHIFT_M = {"index": 0.009, "middle": 0.006, "ring": 0.007, "pinky": 0.007}
+# MakeHuman's first metacarpal is 32 mm long where it measures 46: its base from the wrist, and how far its head
+# is moved outwards.
+THUMB_BASE_M = np.array([-0.0165, -0.0095, 0.0180])
+THUMB_KNUCKLE_SHIFT_M = 0.0045
 # Share of the way from the back of the hand to the palm: metacarpal heads lie nearer to the back.
 KNUCKLE_DEPTH = 0.45
 # Bones lie this deep at most: keeps the thumb's knuckle from being centred in the whole palm.
@@ -202,6 +204,8 @@ def place_skeleton(hand: Hand, triangles: np.ndarray) -> Hand:
     for finger, shift in KNUCKLE_SHIFT_M.items():
         first, second, _ = FINGER_JOINTS[finger]
         joints[first] -= shift * unit(joints[second] - joints[first])
+    _, second, third = FINGER_JOINTS["thumb"]
+    joints[second] += THUMB_KNUCKLE_SHIFT_M * unit(joints[third] - joints[second])
     placed = centre_joints(replace(hand, joints=joints), triangles)
     joints = placed.joints
     joints[FINGER_JOINTS["thumb"][0]] = joints[0] + THUMB_BASE_M

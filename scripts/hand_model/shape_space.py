@@ -13,11 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hand_model.kinematics import unit
 from hand_model.makehuman import MakeHumanData
-from hand_model.rest_pose import Hand, HandRegion, extract, unpose_like
+from hand_model.proportions import knots, segment_factors, stretch_segments
+from hand_model.rest_pose import Hand, HandRegion, extract, pose_hand, unpose_like
 
 from handgen.hand.layout import FINGER_JOINTS, FINGERS
 
 BETA_COUNT = 10
+EXTRA_COUNT = 10  # further principal components
+GIRTH_DEVIATION = 0.05  # of one digit
+SEGMENT_DEVIATION = 0.05  # of a digit's first segment against the others
+SMALLEST_STEP_M = 2.0**-21  # smaller steps of the extra directions are not stored
 SAMPLE_COUNT = 400
 ANCESTRIES, GENDERS, AGES = ("caucasian", "african", "asian"), ("female", "male"), ("young", "old")
 LEVELS = {
@@ -50,13 +55,17 @@ class ShapeSpace:
     """Mean and components of a population. `full` arrays cover the whole region, hand and forearm.
 
     mean: the mean hand. components: (n, 3, 10) metres per unit of beta. joint_components: (16, 3, 10).
-    explained: share of the variance of the hand's vertices each component explains.
+    explained: share of the variance of the hand's vertices each component explains. extra: (n, 3, 20) directions
+    that no betas reach, orthogonal to the components: the next ten components, the girth of each digit, the
+    proportions of each digit; joint_extra: (16, 3, 20).
     """
 
     mean: Hand
     components: np.ndarray
     joint_components: np.ndarray
     explained: np.ndarray
+    extra: np.ndarray
+    joint_extra: np.ndarray
 
 
 class Bodies:
@@ -164,6 +173,7 @@ def sample_hands(
     flat_world: np.ndarray,
     weights: np.ndarray,
     seed: int,
+    count: int = SAMPLE_COUNT,
 ) -> list[Hand]:
     """Plausible adult hands, flat, the wrist at the origin.
 
@@ -172,8 +182,9 @@ def sample_hands(
     rng = np.random.default_rng(seed)
     mean_skin = extract(region, bodies.mean()).vertices
     followers = joint_followers(reference)
+    factors = segment_factors(pose_hand(reference, flat_world, weights))
     hands = []
-    for _ in range(SAMPLE_COUNT):
+    for _ in range(count):
         male = float(rng.random() < 0.5)
         blend = abs(rng.normal(0, 0.15))
         body = bodies.macro(
@@ -187,7 +198,7 @@ def sample_hands(
         bent = extract(region, body)
         joints = reference.joints + followers @ (bent.vertices - mean_skin)
         bent = align_palm(replace(bent, joints=joints), reference, weights)
-        flat = unpose_like(bent, reference, flat_world, weights)
+        flat = stretch_segments(unpose_like(bent, reference, flat_world, weights), weights, factors)
         origin = flat.joints[0]
         flat = flat.moved(lambda points, origin=origin: points - origin)
         gender = GENDERS[int(male)]
@@ -206,7 +217,7 @@ def clipped_normal(rng: np.random.Generator, deviation: float) -> float:
     return float(np.clip(rng.normal(), -2.5, 2.5) * deviation)
 
 
-def principal_components(hands: list[Hand], chosen: np.ndarray) -> ShapeSpace:
+def principal_components(hands: list[Hand], weights: np.ndarray, chosen: np.ndarray) -> ShapeSpace:
     """Components orthogonal over the `chosen` vertices and scaled to unit variance; the rest follows."""
     vertices = np.stack([hand.vertices for hand in hands])
     joints = np.stack([hand.joints for hand in hands])
@@ -214,14 +225,51 @@ def principal_components(hands: list[Hand], chosen: np.ndarray) -> ShapeSpace:
     mean = Hand(vertices.mean(0), joints.mean(0), tips.mean(0))
     centred = (vertices - mean.vertices)[:, chosen].reshape(len(hands), -1)
     u, singular, _ = np.linalg.svd(centred, full_matrices=False)
-    scores = u[:, :BETA_COUNT] * np.sqrt(len(hands) - 1)
+    count = BETA_COUNT + EXTRA_COUNT
+    scores = u[:, :count] * np.sqrt(len(hands) - 1)
     components = np.einsum("hk,hvc->vck", scores, vertices - mean.vertices) / (len(hands) - 1)
     joint_components = np.einsum("hk,hvc->vck", scores, joints - mean.joints) / (len(hands) - 1)
     # Signs: the first component grows the hand; in the others the largest entry is positive.
-    flat = components[chosen].reshape(-1, BETA_COUNT)
-    largest = flat[np.abs(flat).argmax(0), np.arange(BETA_COUNT)]
-    signs = np.sign(largest)
-    growth = np.einsum("vc,vc->", components[chosen][:, :, 0], mean.vertices[chosen])
-    signs[0] = np.sign(growth)
+    flat = components[chosen].reshape(-1, count)
+    signs = np.sign(flat[np.abs(flat).argmax(0), np.arange(count)])
+    signs[0] = np.sign(np.einsum("vc,vc->", components[chosen][:, :, 0], mean.vertices[chosen]))
+    components, joint_components = components * signs, joint_components * signs
+    extra, joint_extra = outside_span(components, joint_components, *local_directions(mean, weights), chosen)
     explained = singular[:BETA_COUNT] ** 2 / (singular**2).sum()
-    return ShapeSpace(mean, components * signs, joint_components * signs, explained)
+    betas = slice(BETA_COUNT)
+    return ShapeSpace(mean, components[:, :, betas], joint_components[:, :, betas], explained, extra, joint_extra)
+
+
+def local_directions(hand: Hand, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What single digits vary in, one deviation each: (n, 3, 10) of the skin and (16, 3, 10) of the joints."""
+    skin, joints = [], []
+    for k, finger in enumerate(FINGERS):
+        chain = list(FINGER_JOINTS[finger])
+        base, along = hand.joints[chain[1]], unit(hand.tips[k] - hand.joints[chain[1]])
+        across = hand.vertices - base
+        across = across - (across @ along)[:, None] * along
+        skin.append(GIRTH_DEVIATION * weights[:, chain].sum(1)[:, None] * across)
+        joints.append(np.zeros_like(hand.joints))
+    for finger in FINGERS:
+        lengths = np.diff(knots(hand, finger)[2])
+        factor = np.full(len(lengths), 1 - SEGMENT_DEVIATION * lengths[0] / lengths[1:].sum())
+        factor[0] = 1 + SEGMENT_DEVIATION
+        moved = stretch_segments(hand, weights, {finger: factor})
+        skin.append(moved.vertices - hand.vertices)
+        joints.append(moved.joints - hand.joints)
+    return np.stack(skin, -1), np.stack(joints, -1)
+
+
+def outside_span(
+    components: np.ndarray, joint_components: np.ndarray, local: np.ndarray, joint_local: np.ndarray, chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Components after the tenth, and what the local directions add to all of them, orthogonal over `chosen`."""
+    skin, joints = list(np.moveaxis(components, -1, 0)), list(np.moveaxis(joint_components, -1, 0))
+    for direction, joint_direction in zip(np.moveaxis(local, -1, 0), np.moveaxis(joint_local, -1, 0), strict=True):
+        for other, joint_other in zip(skin, joints, strict=True):
+            share = (direction[chosen] * other[chosen]).sum() / (other[chosen] ** 2).sum()
+            direction, joint_direction = direction - share * other, joint_direction - share * joint_other
+        skin.append(direction)
+        joints.append(joint_direction)
+    extra = np.stack(skin[BETA_COUNT:], -1)
+    return np.round(extra / SMALLEST_STEP_M) * SMALLEST_STEP_M, np.stack(joints[BETA_COUNT:], -1)

@@ -32,6 +32,7 @@ def mirror_hand(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The other hand: x negated, faces turned over, rotations mirrored so that angles keep their meaning."""
     signs = {key: MIRROR for key in VECTOR_KEYS} | {
         "shapedirs": MIRROR[:, None],
+        "shapedirs_extra": MIRROR[:, None],
         # Entry (a, b) of a rotation matrix changes sign with both of its axes.
         "posedirs": MIRROR[:, None] * np.tile(np.outer(MIRROR, MIRROR).reshape(9), 15),
         "hands_mean": np.tile(MIRROR_AXIS, 15),

@@ -1,20 +1,24 @@
 """Skin weights that follow the moved joints.
 
 The share of each digit against the palm is the equilibrium of heat fed by the bones (Baran, Popovic,
-"Automatic rigging and animation of 3D characters", ACM TOG 26(3), 2007, section 4); inside a digit
-MakeHuman's weights stay.
+"Automatic rigging and animation of 3D characters", ACM TOG 26(3), 2007, section 4). Inside a digit a bone's share
+rises over a stretch of skin around its joint. A crease does not fold into itself if skin that lies `d` on the palm's
+side of the axis takes up at most 1 / d radians per metre: the stretch is longer on the palm's side than on the back.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from hand_model.rest_pose import Hand
+from hand_model.kinematics import unit
+from hand_model.rest_pose import Hand, flexion_axes
 from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
 from handgen.hand.layout import FINGER_JOINTS, FINGERS
 
 HEAT = 1.0  # heat exchanged with the nearest bone, relative to that along the skin
+# Half lengths around a joint: on the back, on the back of the thumb's thicker knuckle, and how they grow.
+STRETCH_BACK_M, STRETCH_THUMB_M, STRETCH_PER_DEPTH, STRETCH_MOST_M = 0.0045, 0.0095, 1.1, 0.0115
 MINIMUM_WEIGHT = 0.01
 MAXIMUM_INFLUENCES = 4
 
@@ -63,16 +67,37 @@ def digit_weights(hand: Hand, triangles: np.ndarray) -> np.ndarray:
     return np.stack([solve(exchange * (nearest == k)) for k in range(len(distances))], axis=1)
 
 
-def reweight(hand: Hand, triangles: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weights (n, 16): digits against palm by heat, joints inside a digit by MakeHuman's proportions."""
+def bone_share(
+    vertices: np.ndarray, bones: tuple[np.ndarray, np.ndarray, np.ndarray], axis: np.ndarray, back_m: float
+) -> np.ndarray:
+    """Share (n,) in 0..1 that skin around a joint has of the bone beyond it.
+
+    bones: the near end of the bone before it, the joint, the far end of the bone after it. axis: of flexion.
+    """
+    before, joint, after = bones
+    along = unit(unit(joint - before) + unit(after - joint))
+    palmar = unit(np.cross(axis, along))
+    offsets = vertices - joint
+    half = back_m + STRETCH_PER_DEPTH * np.maximum(offsets @ palmar, 0.0)
+    steps = np.clip(offsets @ along / np.minimum(half, STRETCH_MOST_M), -1.0, 1.0)
+    return 0.5 + 0.25 * steps * (3 - steps**2)
+
+
+def reweight(hand: Hand, triangles: np.ndarray) -> np.ndarray:
+    """Weights (n, 16): digits against palm by heat, bones inside a digit by distance from their joints."""
     shares = np.clip(digit_weights(hand, triangles), 0.0, 1.0)
-    result = np.zeros_like(weights)
+    result = np.zeros((len(hand.vertices), len(hand.joints)))
     result[:, 0] = shares[:, 0]
-    for k, finger in enumerate(FINGERS):
-        joints = list(FINGER_JOINTS[finger])
-        inside = weights[:, joints].sum(1)
-        split = np.where(inside[:, None] > 1e-3, weights[:, joints] / np.maximum(inside, 1e-3)[:, None], [1.0, 0, 0])
-        result[:, joints] = split * shares[:, k + 1, None]
+    axes = flexion_axes(hand)
+    for k, (finger, tip) in enumerate(zip(FINGERS, hand.tips, strict=True)):
+        first, second, third = FINGER_JOINTS[finger]
+        ends = (*hand.joints[[first, second, third]], tip)
+        back = STRETCH_THUMB_M if finger == "thumb" else STRETCH_BACK_M
+        middle = bone_share(hand.vertices, ends[:3], axes[k], back)
+        outer = bone_share(hand.vertices, ends[1:], axes[k], STRETCH_BACK_M)
+        result[:, first] = shares[:, k + 1] * (1 - middle)
+        result[:, second] = shares[:, k + 1] * middle * (1 - outer)
+        result[:, third] = shares[:, k + 1] * middle * outer
     return limit_influences(result)
 
 

@@ -1,0 +1,221 @@
+"""From one project's convention to another's: poses, keypoints, fingertips, sides, translations.
+
+handgen's own, used everywhere else: poses are axis-angle in radians, 3 numbers per joint in MANO's joint order, joint
+0 being the orientation of the whole hand, **full**: the mean pose is already added (smplx: `flat_hand_mean=True,
+use_pca=False`). Keypoints are 21, wrist first, each finger from palm to tip. Translations are smplx's `transl`,
+metres. Tables of indices and their sources are in `handgen.hand.layout`.
+
+What others do (found in their code):
+
+- smplx.MANO's defaults: `use_pca=True, num_pca_comps=6, flat_hand_mean=False`: 6 coefficients, mean to be added.
+- FreiHAND's `training_mano.json`, InterHand2.6M's NeuralAnnot: 45 axis-angle numbers **relative to the mean**.
+- HaMeR's training tars: full poses. manopth: PCA or axis-angle, mean by its own `flat_hand_mean`, output in mm.
+- A model moved about its wrist or about the origin: see `origin_translation_from_transl`.
+
+Arrays are numpy's, float64, with any leading axes. Poses may have 45 numbers (the fingers) or 48 (orientation first;
+mean and PCA leave it alone).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from handgen.hand.assets import HandArrays
+from handgen.hand.layout import (
+    FINGER_KEYPOINTS,
+    FINGERS,
+    JOINT_COUNT,
+    KEYPOINT_COUNT,
+    KEYPOINT_ORDERS,
+    MIRROR_X,
+    MIRROR_X_ROTATION,
+    TIP_VERTEX_SETS,
+)
+
+_FINGER_NUMBERS = 3 * (JOINT_COUNT - 1)
+_TIP_KEYPOINTS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
+
+
+# Mean pose
+
+
+def full_from_relative(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
+    """A full pose from one relative to the model's mean pose (`flat_hand_mean=False`)."""
+    return _fingers_moved(pose, hand.mean_pose)
+
+
+def relative_from_full(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
+    """A pose relative to the model's mean pose (FreiHAND, InterHand2.6M) from a full one."""
+    return _fingers_moved(pose, -hand.mean_pose)
+
+
+def _fingers_moved(pose: Float[np.ndarray, "*batch n"], by: Float[np.ndarray, " 45"]) -> Float[np.ndarray, "*batch n"]:
+    if pose.shape[-1] not in (_FINGER_NUMBERS, _FINGER_NUMBERS + 3):
+        raise ValueError(f"pose: expected 45 or 48 numbers, got shape {pose.shape}")
+    moved = np.array(pose, np.float64)
+    moved[..., -_FINGER_NUMBERS:] += by
+    return moved
+
+
+# Principal components
+
+
+def pose_from_pca(
+    coefficients: Float[np.ndarray, "*batch n"], hand: HandArrays, *, flat_hand_mean: bool = False
+) -> Float[np.ndarray, "*batch 45"]:
+    """The full pose of the fingers from 1 to 45 coefficients of the model's pose components.
+
+    flat_hand_mean: as in smplx and manopth: whether the coefficients 0 mean the flat hand, or (False) the mean pose.
+    """
+    count = coefficients.shape[-1]
+    if not 1 <= count <= _FINGER_NUMBERS:
+        raise ValueError(f"coefficients: expected 1 to 45 numbers, got shape {coefficients.shape}")
+    pose = coefficients @ hand.pose_components[:count]
+    return pose if flat_hand_mean else pose + hand.mean_pose
+
+
+def pca_from_pose(
+    pose: Float[np.ndarray, "*batch 45"], hand: HandArrays, *, count: int = 45, flat_hand_mean: bool = False
+) -> Float[np.ndarray, "*batch count"]:
+    """The `count` coefficients that come nearest (in least squares) to a full pose of the fingers; 45 are exact."""
+    offset = pose if flat_hand_mean else pose - hand.mean_pose
+    return offset @ np.linalg.pinv(hand.pose_components[:count])
+
+
+# Rotation matrices
+
+
+def rotations_from_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch joints 3 3"]:
+    """Rotation matrices per joint from axis-angle: 16 (48 numbers) or 15 (45)."""
+    import torch
+
+    from handgen.so3 import rotation_from_axis_angle
+
+    vectors = np.array(pose, np.float64).reshape(*pose.shape[:-1], -1, 3)
+    return rotation_from_axis_angle(torch.from_numpy(vectors)).numpy()
+
+
+def pose_from_rotations(rotations: Float[np.ndarray, "*batch joints 3 3"]) -> Float[np.ndarray, "*batch n"]:
+    """Axis-angle (angles of 0 to pi) from rotation matrices per joint."""
+    import torch
+
+    from handgen.so3 import axis_angle_from_rotation
+
+    vectors = axis_angle_from_rotation(torch.from_numpy(np.array(rotations, np.float64))).numpy()
+    return vectors.reshape(*rotations.shape[:-3], -1)
+
+
+# Keypoints
+
+
+def reordered_keypoints(
+    keypoints: Float[np.ndarray, "*batch 21 n"], source: str, target: str
+) -> Float[np.ndarray, "*batch 21 n"]:
+    """Keypoints (or their confidences, with n = 1) from one order of `KEYPOINT_ORDERS` to another.
+
+    "handgen" (also OpenPose, FreiHAND, HaMeR, MediaPipe and manopth's output), "mano" (smplx: 16 joints and 5 tips),
+    "interhand" (one hand: 21 of its 42 joints), "rhd".
+    """
+    if keypoints.shape[-2] != KEYPOINT_COUNT:
+        raise ValueError(f"keypoints: expected (..., 21, n), got {keypoints.shape}")
+    from_source = np.argsort(KEYPOINT_ORDERS[source])
+    return keypoints[..., from_source[list(KEYPOINT_ORDERS[target])], :]
+
+
+def fingertips(vertices: Float[np.ndarray, "*batch 778 3"], convention: str) -> Float[np.ndarray, "*batch 5 3"]:
+    """The fingertips, thumb to pinky, that a project takes from MANO's mesh.
+
+    convention: "smplx" (and HaMeR), "manopth", "manopth_left" or "freihand". The open hand's mesh has its tips at
+    smplx's vertices alone.
+    """
+    return vertices[..., list(TIP_VERTEX_SETS[convention]), :]
+
+
+def with_fingertips(
+    keypoints: Float[np.ndarray, "*batch 21 3"], vertices: Float[np.ndarray, "*batch 778 3"], convention: str
+) -> Float[np.ndarray, "*batch 21 3"]:
+    """Our keypoints with the fingertips of another project, out of the mesh that they belong to."""
+    changed = np.array(keypoints)
+    changed[..., _TIP_KEYPOINTS, :] = fingertips(vertices, convention)
+    return changed
+
+
+# Left and right: each is the other seen in a mirror that negates x, and each of these is its own inverse
+
+
+def mirrored_points(points: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+    """Points, translations and other vectors of the other hand."""
+    return points * np.array(MIRROR_X)
+
+
+def mirrored_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
+    """Axis-angle of the other hand, full (a mean is mirrored with it), any number of joints.
+
+    PCA coefficients cannot be mirrored: a left model's components are not a right's. Go through `pose_from_pca`.
+    """
+    return pose * np.tile(MIRROR_X_ROTATION, pose.shape[-1] // 3)
+
+
+def mirrored_mesh(
+    vertices: Float[np.ndarray, "*batch vertices 3"], faces: Int[np.ndarray, "faces 3"]
+) -> tuple[Float[np.ndarray, "*batch vertices 3"], Int[np.ndarray, "faces 3"]]:
+    """A mesh of the other hand, its faces turned over so that they still face outwards."""
+    return mirrored_points(vertices), faces[:, ::-1]
+
+
+# Translation
+#
+# A vertex v of the shaped and bent hand, whose wrist rests at J (not at the origin in MANO's files, and moving with the
+# betas), is placed by the orientation R as
+#   smplx, handgen   R (v - J) + J + transl    turned about the wrist
+#   about the origin R v + translation         what a rigid transform of the whole mesh does
+# so that the wrist comes to be at J + transl.
+
+
+def rest_wrist(betas: Float[np.ndarray, "*batch 10"], hand: HandArrays) -> Float[np.ndarray, "*batch 3"]:
+    """J: where the wrist of a shape rests, metres."""
+    row = hand.joint_regressor[0]
+    return row @ hand.template + betas @ np.einsum("v,vcb->bc", row, hand.shapedirs)
+
+
+def wrist_from_transl(
+    transl: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
+) -> Float[np.ndarray, "*batch 3"]:
+    """Where the wrist is, from smplx's `transl`."""
+    return transl + rest_wrist(betas, hand)
+
+
+def transl_from_wrist(
+    wrist: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
+) -> Float[np.ndarray, "*batch 3"]:
+    """The `transl` of smplx that brings the wrist to where it is to be."""
+    return wrist - rest_wrist(betas, hand)
+
+
+def origin_translation_from_transl(
+    transl: Float[np.ndarray, "*batch 3"],
+    orientation: Float[np.ndarray, "*batch 3"],
+    betas: Float[np.ndarray, "*batch 10"],
+    hand: HandArrays,
+) -> Float[np.ndarray, "*batch 3"]:
+    """The translation for turning the hand about the origin by `orientation` (axis-angle), from smplx's `transl`."""
+    return transl + _carried(orientation, betas, hand)
+
+
+def transl_from_origin_translation(
+    translation: Float[np.ndarray, "*batch 3"],
+    orientation: Float[np.ndarray, "*batch 3"],
+    betas: Float[np.ndarray, "*batch 10"],
+    hand: HandArrays,
+) -> Float[np.ndarray, "*batch 3"]:
+    """The `transl` of smplx from the translation that goes with turning the hand about the origin."""
+    return translation - _carried(orientation, betas, hand)
+
+
+def _carried(
+    orientation: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
+) -> Float[np.ndarray, "*batch 3"]:
+    """J - R J."""
+    wrist = rest_wrist(betas, hand)
+    return wrist - (rotations_from_pose(orientation)[..., 0, :, :] @ wrist[..., None])[..., 0]

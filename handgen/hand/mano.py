@@ -1,0 +1,231 @@
+"""MANO's files, as users get them, into the cache: read without chumpy, checked, and mended where they are at fault.
+
+MANO is Romero, Tzionas, Black, "Embodied Hands", SIGGRAPH Asia 2017. Its files are licensed to each user by
+mano.is.tue.mpg.de, for non-commercial use; they are never shipped with handgen nor copied into its output.
+
+Frame of MANO's template, by which its side is told: a right hand's fingers point along -x, a left hand's along +x;
+of both the thumb lies towards +z and the palm faces -y.
+
+The published left file has the right file's `shapedirs`, not mirrored: their x has the wrong sign, so that positive
+betas make a left hand longer where they make a right one shorter (github.com/vchoutas/smplx/issues/48).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.cache import write_cached
+from handgen.errors import HandgenError
+from handgen.hand.assets import MAX_FILE_BYTES, checked, mano_path, read_npz
+from handgen.hand.layout import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
+from handgen.hand.unpickle import read_pickle
+
+WHERE_TO_GET = "get MANO_RIGHT.pkl and MANO_LEFT.pkl from mano.is.tue.mpg.de (registration; non-commercial licence)"
+SAVED_KEYS = (
+    *("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table"),
+    *("hands_mean", "hands_components"),
+)
+MENDED = "x of the shape directions negated: the file's have the sign fault of the published left hand"
+
+_OTHER_MODELS = {6890: "SMPL's or SMPL+H's body", 10475: "SMPL-X's body", 5023: "FLAME's head"}  # by vertices
+_FINGERS = ("index", "middle", "ring", "pinky")
+_PALM_M = (0.05, 0.16)  # wrist to middle knuckle; adults of 5th to 95th percentile have 0.08 to 0.11 m
+_MIN_CORRELATION = 0.3  # of hand length and breadth in the population of the betas
+_CLEARLY = 3.0  # how many times nearer the left's shape directions are to the right's as they are, or mirrored
+
+
+@dataclass(frozen=True)
+class Added:
+    """A hand that was put into the cache. note: what was changed, as it stands in the file; empty: nothing.
+
+    remarks: what the user may want to know of where it came from.
+    """
+
+    side: str
+    path: Path
+    size_bytes: int
+    note: str
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Hand:
+    source: str
+    side: str
+    arrays: dict[str, np.ndarray] = field(repr=False)
+
+
+def add(paths: Sequence[Path]) -> list[Added]:
+    """Read MANO's right or left hand or both from the user's files, and write them into the cache.
+
+    Takes the official pickles, pickles and `.npz` without chumpy. Nothing is written unless all are right; raises
+    HandgenError naming the file and the fact.
+    """
+    hands: dict[str, _Hand] = {}
+    for path in paths:
+        hand = _read(path)
+        if hand.side in hands:
+            raise HandgenError(f"{path}: a {hand.side} hand, like {hands[hand.side].source}; give one file per side")
+        hands[hand.side] = hand
+    if "right" in hands and "left" not in hands and mano_path("left").is_file():
+        hands["left"] = _cached("left")  # judged anew, by the right hand
+    right = hands.get("right") or (_cached("right") if mano_path("right").is_file() else None)
+    contents = {side: _content(hands[side], right) for side in SIDES if side in hands}
+    added = []
+    for side, (data, note) in contents.items():
+        path = mano_path(side)
+        if path.is_file() and path.read_bytes() == data and hands[side].source == str(path):
+            continue  # the cached left hand proved right
+        write_cached(path, data)
+        added.append(Added(side, path, len(data), note, _remarks(hands[side])))
+    return added
+
+
+def installed() -> list[Added]:
+    """MANO's hands in the cache; HandgenError if one is damaged."""
+    found = []
+    for side in SIDES:
+        path = mano_path(side)
+        if path.is_file():
+            found.append(Added(side, path, path.stat().st_size, str(_cached(side).arrays.get("note", ""))))
+    return found
+
+
+def _read(path: Path) -> _Hand:
+    arrays = _arrays_of(path)
+    return _Hand(str(path), _side(arrays, str(path)), arrays)
+
+
+def _cached(side: str) -> _Hand:
+    try:
+        return _read(mano_path(side))
+    except HandgenError as error:
+        raise HandgenError(f"{error}; run `handgen models add` with MANO_{side.upper()}.pkl again") from None
+
+
+def _arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """The checked arrays of one file, whatever its name ends in."""
+    where = str(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise HandgenError(f"{where}: cannot be read ({error.strerror}); {WHERE_TO_GET}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise HandgenError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
+    if data.startswith(b"PK\x03\x04"):
+        _refuse_the_download(data, where)
+        arrays = read_npz(data, where)
+    else:
+        found = read_pickle(data, where)
+        arrays = {key: value for key, value in found.items() if isinstance(value, np.ndarray) and key != "note"}
+    vertices = len(arrays["v_template"]) if arrays.get("v_template", np.zeros(())).ndim else VERTEX_COUNT
+    if vertices in _OTHER_MODELS:
+        raise HandgenError(f"{where}: {_OTHER_MODELS[vertices]} ({vertices} vertices), not a hand; {WHERE_TO_GET}")
+    arrays = checked(arrays, where)
+    return arrays | {"f": arrays["faces"]}
+
+
+def _refuse_the_download(data: bytes, where: str) -> None:
+    """Say what to do with the archive that MANO's page gives."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [name for name in archive.namelist() if name.upper().endswith(("MANO_RIGHT.PKL", "MANO_LEFT.PKL"))]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # damaged: said when it is read
+    if names:
+        raise HandgenError(f"{where}: an archive that holds MANO's files; unpack it and give those named MANO_*.pkl")
+
+
+def _side(arrays: dict[str, np.ndarray], where: str) -> str:
+    """Which hand it is, by where its fingers, thumb and palm are; HandgenError if it is not in MANO's frame."""
+    template = arrays["v_template"].astype(np.float64)
+    joints = arrays["J_regressor"].astype(np.float64) @ template
+    knuckle = {finger: joints[FINGER_JOINTS[finger][0]] for finger in _FINGERS}
+    fingers = knuckle["middle"] - joints[0]
+    length = float(np.linalg.norm(fingers))
+    if not _PALM_M[0] <= length <= _PALM_M[1]:
+        raise HandgenError(
+            f"{where}: wrist and middle knuckle are {length:.3g} m apart, which is no hand; MANO's files are in metres"
+        )
+    mean = arrays["hands_mean"].astype(np.float64).reshape(-1, 3)
+    palm = np.zeros(3)  # where the mean pose takes the fingertips
+    for finger in _FINGERS:
+        tip = template[TIP_VERTICES[finger]]
+        for joint in FINGER_JOINTS[finger]:
+            palm += np.cross(mean[joint - 1], tip - joints[joint])
+    thumb = knuckle["index"] - knuckle["pinky"]
+    handed = float(np.linalg.det(np.stack([_unit(fingers), _unit(thumb), _unit(palm)])))
+    side = "right" if handed < 0 else "left"
+    towards_x = _unit(fingers)[0] * (-1 if side == "right" else 1)
+    if not min(abs(handed), towards_x, _unit(thumb)[2], -_unit(palm)[1]) >= 0.5:  # so that nan is refused
+        raise HandgenError(
+            f"{where}: its fingers, thumb and palm do not point as those of MANO's hands do "
+            "(along -x for a right and +x for a left hand, +z and -y)"
+        )
+    return side
+
+
+def _unit(vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
+
+
+def _content(hand: _Hand, right: _Hand | None) -> tuple[bytes, str]:
+    """The bytes of the npz to write, and its note."""
+    arrays = {key: hand.arrays[key] for key in SAVED_KEYS}
+    note = str(hand.arrays.get("note", ""))
+    if hand.side == "left" and _has_sign_fault(hand, right):
+        arrays["shapedirs"] = arrays["shapedirs"] * np.array(MIRROR_X)[:, None]
+        note = "" if note == MENDED else MENDED  # a mended one that proves to have been right becomes itself
+    return _npz({**arrays, "note": np.array(note)} if note else arrays), note
+
+
+def _has_sign_fault(left: _Hand, right: _Hand | None) -> bool:
+    """Whether x of the left hand's shape directions has the wrong sign: by the right hand, or by the left's own shapes.
+
+    In any population long hands are broad. So over the betas, which are independent and of unit variance, growth along
+    the fingers (x) and across the palm (z) go together; with the fault they go against each other.
+    """
+    shapes = left.arrays["shapedirs"].astype(np.float64)
+    if right is not None:
+        from_mirrored = np.linalg.norm(shapes - right.arrays["shapedirs"] * np.array(MIRROR_X)[:, None])
+        from_same = np.linalg.norm(shapes - right.arrays["shapedirs"])
+        if max(from_same, from_mirrored) > _CLEARLY * min(from_same, from_mirrored):
+            return bool(from_same < from_mirrored)
+    centred = left.arrays["v_template"] - left.arrays["v_template"].mean(0)
+    growth = np.einsum("vc,vcb->cb", centred, shapes - shapes.mean(0)) / np.square(centred).sum(0)[:, None]
+    along, across = growth[0], growth[2]
+    correlation = float(_unit(along) @ _unit(across))
+    if abs(correlation) < _MIN_CORRELATION:
+        raise HandgenError(
+            f"{left.source}: whether its shape directions have the sign fault of the published left hand cannot be "
+            "told from this file alone; add MANO_RIGHT.pkl and MANO_LEFT.pkl together"
+        )
+    return correlation < 0
+
+
+def _remarks(hand: _Hand) -> tuple[str, ...]:
+    """A file called after the other side is taken for what it holds, and that is said."""
+    name = Path(hand.source).name.lower()
+    if other_side(hand.side) in name and hand.side not in name:
+        return (f"{hand.source} is called {other_side(hand.side)}, but holds a {hand.side} hand",)
+    return ()
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """An uncompressed npz whose bytes depend on the values alone: double precision, fixed times and order."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for key, array in arrays.items():
+            kind = {"f": np.dtype("<f8"), "i": np.dtype("<i8"), "u": np.dtype("<i8")}.get(array.dtype.kind, array.dtype)
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.array(array, kind, order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue())
+    return packed.getvalue()
