@@ -68,6 +68,11 @@ def test_keypoints_are_joints_and_tips_palm_to_tip(hand, rng):
     torch.testing.assert_close(posed.keypoints[:, 9], posed.joints[:, 4])  # middle knuckle
 
 
+def test_joints_alone_are_the_posed_hands(hand, rng):
+    pose = random_pose(rng, 3)
+    torch.testing.assert_close(hand.joints(pose), hand(pose).joints, atol=1e-12, rtol=0)
+
+
 def test_rest_keypoints_are_those_of_the_flat_hand(hand):
     betas = torch.linspace(-1, 1, 10, dtype=torch.float64)
     flat = hand(single_pose(np.zeros(48), np.zeros(3), betas.numpy()))

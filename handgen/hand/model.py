@@ -8,6 +8,7 @@ same vertices.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +86,7 @@ class HandModel:
         self._joint_directions = self.joint_shapedirs.reshape(-1, 10).T.contiguous()
         self._flat_rest_joints = self.rest_joints.reshape(-1)
         self._identity = torch.eye(3, dtype=dtype, device=device)
+        self._turning = torch.tensor([0, *JOINT_LEVELS[0], *JOINT_LEVELS[1]], device=device)
 
     def _rest_joints_of(self, betas: Float[Tensor, "n 10"]) -> Float[Tensor, "n 16 3"]:
         return torch.addmm(self._flat_rest_joints, betas, self._joint_directions).reshape(-1, JOINT_COUNT, 3)
@@ -107,8 +109,11 @@ class HandModel:
 
     def joints(self, pose: HandPose) -> Float[Tensor, "n 16 3"]:
         """Joint positions alone, without touching the mesh; the frame of the pose's translation, metres."""
-        _, joints = forward_kinematics(rotation_from_axis_angle(pose.rotations), self._rest_joints_of(pose.betas))
-        return joints + pose.translation[:, None]
+        rest = self._rest_joints_of(pose.betas)
+        # The fingers' last joints turn nothing but their tips.
+        turning = rotation_from_axis_angle(pose.rotations[:, self._turning]).split([1, 5, 5], 1)
+        fingers = torch.stack([position for _, position in _walk(turning[0], turning[1:], rest)], 2)
+        return torch.cat([rest[:, :1], fingers.reshape(len(pose), -1, 3)], 1) + pose.translation[:, None]
 
     def __call__(self, pose: HandPose) -> PosedHand:
         """Pose the hand by linear blend skinning with pose correctives."""
@@ -134,21 +139,28 @@ def forward_kinematics(
     local: Float[Tensor, "n 16 3 3"], rest: Float[Tensor, "n 16 3"]
 ) -> tuple[Float[Tensor, "n 16 3 3"], Float[Tensor, "n 16 3"]]:
     """World rotations and positions of the joints of a hand whose wrist rests at `rest[:, 0]`."""
-    n = len(local)
-    world_from_parent, parent, parent_rest = local[:, :1], rest[:, :1], rest[:, :1]
-    rotations, joints = [], []
+    n, levels = len(local), len(JOINT_LEVELS)
+    walked = list(_walk(local[:, :1], [local[:, 1 + k :: levels] for k in range(levels)], rest))
+    rotations = torch.stack([rotation for rotation, _ in walked], 2).reshape(n, -1, 3, 3)
+    joints = torch.stack([position for _, position in walked], 2).reshape(n, -1, 3)
+    return torch.cat([local[:, :1], rotations], 1), torch.cat([rest[:, :1], joints], 1)
+
+
+def _walk(
+    wrist: Float[Tensor, "n 1 3 3"], fingers: Sequence[Float[Tensor, "n 5 3 3"]], rest: Float[Tensor, "n 16 3"]
+) -> Iterator[tuple[Float[Tensor, "n 5 3 3"], Float[Tensor, "n 5 3"]]]:
+    """World rotations and positions of the fingers' joints, level by level from the palm.
+
+    fingers: local rotations of each level. Without those of the last joints, their rotations are their parents'.
+    """
+    world_from_parent, parent, parent_rest = wrist, rest[:, :1], rest[:, :1]
     for k in range(len(JOINT_LEVELS)):
-        level = slice(1 + k, None, len(JOINT_LEVELS))  # the k-th joint of every finger
-        offset = (rest[:, level] - parent_rest)[..., None]
-        parent = parent + (world_from_parent @ offset)[..., 0]
-        world_from_parent = world_from_parent @ local[:, level]
-        parent_rest = rest[:, level]
-        joints.append(parent)
-        rotations.append(world_from_parent)
-    return (
-        torch.cat([local[:, :1], torch.stack(rotations, 2).reshape(n, -1, 3, 3)], 1),
-        torch.cat([rest[:, :1], torch.stack(joints, 2).reshape(n, -1, 3)], 1),
-    )
+        here = rest[:, 1 + k :: len(JOINT_LEVELS)]  # the k-th joint of every finger
+        parent = parent + (world_from_parent @ (here - parent_rest)[..., None])[..., 0]
+        if k < len(fingers):
+            world_from_parent = world_from_parent @ fingers[k]
+        parent_rest = here
+        yield world_from_parent, parent
 
 
 def single_pose(pose: np.ndarray, translation: np.ndarray, betas: np.ndarray) -> HandPose:
