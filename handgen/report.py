@@ -140,7 +140,7 @@ def _notes(job: Job, subject: Subject, counts: _Counts) -> list[str]:
     notes = list(job.capture.notes)
     if not job.capture.scale_known:
         notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")
-    if np.abs(subject.betas).max() > _MAX_BETA:
+    if job.capture.scale_known and np.abs(subject.betas).max() > _MAX_BETA:
         model = HandModel.load(job.config.hand_model, job.sides[0])
         rest = model.rest_keypoints(torch.as_tensor(subject.betas))
         length_mm = float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3

@@ -16,9 +16,12 @@ Mask = UInt8[np.ndarray, "height width"]
 
 SOLVE_SIDE_PX = 128  # GrabCut's cost grows with the area; its edge is refined at full size
 _REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
-_CORE_SHARE = 0.05  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
+_CORE_SHARE = 0.035  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
 _WRIST_SHARE = 0.75  # width of the forearm at the wrist, in lengths of the palm
-_GRABCUT_ITERATIONS = 1
+_GRABCUT_ITERATIONS = 2
+_COLOR_SIGMAS = 3.0  # of the hand's own colours: what is nearer looks like it
+_COLOR_NOISE = np.array([12.0, 3.0, 3.0])  # grey levels of Y, Cr, Cb that any hand varies by
+_MIN_CORE_PX = 30
 _SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen
 _SCREEN_MARGIN = 30  # grey levels by which a screen's channel exceeds both others
 _HOLE_SHARE = 0.002  # of the mask: smaller holes that the mesh does not have are filled
@@ -166,9 +169,11 @@ def _grabcut(image: np.ndarray, guides: Guides, reach: Mask, extent_px: float) -
     inside_px = cv2.distanceTransform(hand, cv2.DIST_L2, cv2.DIST_MASK_5)
     labels = np.full(hand.shape, cv2.GC_BGD, np.uint8)
     labels[near > 0] = cv2.GC_PR_BGD
+    core = (inside_px > _CORE_SHARE * extent_px * scale) & (hidden == 0)
+    labels[_like_the_hand(small, hand, core)] = cv2.GC_PR_FGD
     labels[skin > 0] = cv2.GC_PR_FGD
     labels[hand > 0] = cv2.GC_PR_FGD
-    labels[(inside_px > _CORE_SHARE * extent_px * scale) & (hidden == 0)] = cv2.GC_FGD
+    labels[core] = cv2.GC_FGD
     labels[picture == 0] = cv2.GC_BGD
     is_background = (labels == cv2.GC_BGD) | (labels == cv2.GC_PR_BGD)
     if is_background.sum() < 16 or (~is_background).sum() < 16:
@@ -181,6 +186,22 @@ def _grabcut(image: np.ndarray, guides: Guides, reach: Mask, extent_px: float) -
     if scale == 1.0:
         return (found * 255).astype(np.uint8)
     return _refined(image, found, scale)
+
+
+def _like_the_hand(image: np.ndarray, hand: Mask, core: np.ndarray) -> np.ndarray:
+    """Pixels of the hand's colours that hang together with it: a bent wrist's forearm, a sleeveless arm, a face behind.
+
+    Called background, they would teach the background's model the colour of skin, and it would take the fingers.
+    """
+    if core.sum() < _MIN_CORE_PX:
+        return np.zeros(hand.shape, bool)
+    chroma = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    sample = chroma[core]
+    spread = np.cov(sample.T) + np.diag(_COLOR_NOISE**2)
+    away = chroma - sample.mean(0)
+    near = np.einsum("hwa,ab,hwb->hw", away, np.linalg.inv(spread), away) < _COLOR_SIGMAS**2
+    _, labels = cv2.connectedComponents((near | (hand > 0)).astype(np.uint8), connectivity=4)
+    return near & np.isin(labels, np.unique(labels[core]))
 
 
 def _refined(image: np.ndarray, small: np.ndarray, scale: float) -> Mask:
