@@ -47,7 +47,7 @@ def read(path: Path) -> Calibration:
         cameras.append(camera)
     factor = document["metres_per_unit"]
     if factor is None:
-        note = "unknown (the file's metres_per_unit is null)"
+        note = "its metres_per_unit is null"
     else:
         note = "metres" if factor == 1 else f"{factor:g} metres (from the file)"
     return Calibration(tuple(cameras), path, NAME, factor, note)
