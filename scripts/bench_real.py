@@ -22,10 +22,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from handgen.associate import clusters_of_frame, extent_px
+from handgen.associate import Cluster, clusters_of_frame, extent_px
+from handgen.chunks import Job, hands_of_chunk
+from handgen.config import AnnotateConfig
 from handgen.detect.base import Detection
 from handgen.detect.mediapipe import load_offsets_m
-from handgen.fit.hands import fit_poses, fit_subject, kinematics_of
+from handgen.fit.hands import fit_poses, fit_subject, in_metres, kinematics_of
 from handgen.hand.layout import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
 from handgen.io.annotations import DETECTIONS, Annotations, HandRecord
 from handgen.io.capture import Capture, load_capture
@@ -34,15 +36,18 @@ from handgen.tracks import hands_of_frames
 
 DESK, ROOM = "desk_two_views", "room_four_views"
 SAMPLE_S = 0.1
+FIXED_SIGMA_M = 1e-7  # a prior this tight holds the offsets
 MAX_ERROR_SHARE = 0.05  # of frames that betas are learnt from
 # name -> (what, target, whether more is better)
 TARGETS = {
     "desk_frames": ("desk: frames annotated, of 378", 350, True),
     "desk_reprojection_px": ("desk: median reprojection, px", 3.0, False),
+    "desk_fixed_offsets_px": ("desk: the same, no offset learnt on this capture, px", 3.0, False),
     "desk_bone_spread_mm": ("desk: largest spread of a bone's length over frames, mm", 0.01, False),
     "room_left_frames": ("room: frames with the left hand, of 111", 95, True),
     "room_right_frames": ("room: frames with the right hand, of 111", 95, True),
     "room_reprojection_px": ("room: median reprojection, px", 5.0, False),
+    "room_fixed_offsets_px": ("room: the same, no offset learnt on this capture, px", 5.0, False),
     "room_palm_mm": ("room: middle knuckle to wrist (80 to 110), mm", 110, False),
     "room_leave_one_out_px": ("room: leave one view out, median px", 7.0, False),
     "room_leave_one_out_hands": ("room: hands compared in a left-out view", 200, True),
@@ -147,6 +152,32 @@ def nearest(pixels: np.ndarray, detections: list[Detection]) -> Detection | None
     return detections[int(np.argmin(away))] if away and min(away) < reach else None
 
 
+def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
+    """Median reprojection with the detector's offsets as measured on renders, none of them learnt on this capture."""
+    capture = load_capture(capture_path, metres_per_unit=None if hands == "both" else "auto")
+    job = Job(capture, out, AnnotateConfig(hands=hands), hands)
+    found: dict[str, list[Cluster]] = {}
+    for index in range(job.chunk_count):
+        for hand in hands_of_chunk(job, index):
+            found.setdefault(hand.side, []).extend(hand.clusters.values())
+    sure = {side: [c for c in seen if c.error_share < MAX_ERROR_SHARE] for side, seen in found.items()}
+    args = ("open", load_offsets_m(), capture.rig, sure, not capture.scale_known)
+    subject = fit_subject(*args, offset_sigma_m=FIXED_SIGMA_M)
+    rig = capture.rig.scaled(subject.metres_per_unit)
+    medians = []
+    for side, seen in found.items():
+        clusters = in_metres(seen, subject.metres_per_unit)
+        fitted = fit_poses(kinematics_of("open", side, subject.offsets_m), rig, clusters, subject.betas)
+        for cluster, keypoints in zip(clusters, fitted.observed_keypoints, strict=True):
+            off = [
+                np.linalg.norm(camera.project(keypoints)[0] - view.detection.keypoints_px, axis=1)
+                for camera, view in zip(rig, cluster.views, strict=True)
+                if view is not None
+            ]
+            medians.append(np.median([np.median(view) for view in off]))
+    return float(np.median(medians))
+
+
 def measure(captures: Path, folder: Path) -> dict[str, float]:
     """All figures."""
     desk, room = folder / DESK, folder / ROOM
@@ -158,10 +189,12 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
     return {
         "desk_frames": len({r.frame for r in desk_records}),
         "desk_reprojection_px": float(np.median([r.reprojection_px for r in desk_records])),
+        "desk_fixed_offsets_px": fixed_offsets_px(captures / DESK, desk, "right"),
         "desk_bone_spread_mm": bone_spread_mm(desk_records),
         "room_left_frames": len({r.frame for r in room_records if r.side == "left"}),
         "room_right_frames": len({r.frame for r in room_records if r.side == "right"}),
         "room_reprojection_px": float(np.median([r.reprojection_px for r in room_records])),
+        "room_fixed_offsets_px": fixed_offsets_px(captures / ROOM, room, "both"),
         "room_palm_mm": float(np.median(palms)),
         "room_leave_one_out_px": left_out_px,
         "room_leave_one_out_hands": left_out_hands,

@@ -84,6 +84,7 @@ def test_records_hold_together(annotated):
             pixels, inside = view.camera.project(record.keypoints_world_m)
             assert inside.all()
             on_mask = cutout.mask[tuple(np.round(pixels[inside]).astype(int).T[::-1])] > 0
+            assert on_mask.mean() > 0.7
             on_masks.append(on_mask.mean())
     assert np.mean(on_masks) > 0.9  # tips lie on the edge, and a thin finger of a 60 px hand may be lost
 

@@ -127,11 +127,12 @@ def fit_subject(
     clusters: Mapping[str, Sequence[Cluster]],
     estimate_scale: bool,
     device: str = "cpu",
+    offset_sigma_m: float = OFFSET_SIGMA_M,
 ) -> Subject:
     """Betas of one person from clusters of each side, the detector's offsets on this person, and the world's scale.
 
-    Betas and offsets are the likeliest ones together: unit Gaussian betas, offsets within `OFFSET_SIGMA_M` of those
-    given. estimate_scale: the rig's unit is unknown; choose it so that the hand has the model's mean size.
+    Betas and offsets are the likeliest ones together: unit Gaussian betas, offsets with a deviation of `offset_sigma_m`
+    around those given. estimate_scale: the rig's unit is unknown; choose it so that the hand has the model's mean size.
     """
     lengths = _median_lengths([cluster for found in clusters.values() for cluster in found])
     frames = sum(len(found) for found in clusters.values())
@@ -149,7 +150,7 @@ def fit_subject(
         world = rig.scaled(scale)
         problems, states = _shared_fit(kinematics, world, clusters, scale, lengths * scale)
         betas = states[0].betas[0].cpu()
-        offsets = _likeliest_offsets(problems, states, offsets, offsets_m)
+        offsets = _likeliest_offsets(problems, states, offsets, offsets_m, offset_sigma_m)
         if estimate_scale:
             scale *= mean_size / _size(model, betas)
     return Subject(betas.numpy(), scale, offsets, frames)
@@ -189,10 +190,11 @@ def _likeliest_offsets(
     states: Sequence[HandState],
     offsets_m: Float[np.ndarray, "21 3"],
     expected_m: Float[np.ndarray, "21 3"],
+    sigma_m: float,
 ) -> Float[np.ndarray, "21 3"]:
     """One Gauss-Newton step on the offsets with poses and betas held, under their prior around `expected_m`."""
-    information = np.tile(np.eye(3), (21, 1, 1)) / OFFSET_SIGMA_M**2
-    gradient = (offsets_m - expected_m) / OFFSET_SIGMA_M**2
+    information = np.tile(np.eye(3), (21, 1, 1)) / sigma_m**2
+    gradient = (offsets_m - expected_m) / sigma_m**2
     for problem, state in zip(problems, states, strict=True):
         points = problem.kinematics.keypoints(state)
         term = reprojection(problem.observations, points)
