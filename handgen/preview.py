@@ -37,8 +37,7 @@ def write_previews(
     chosen = [
         frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
     ]
-    model_name = annotations.manifest["hand_model"]["name"]
-    models = {side: HandModel.load(model_name, side) for side in annotations.manifest["hand_model"]["sha256"]}
+    models = {side: HandModel.load(annotations.hand_model, side) for side in annotations.manifest["hand_model"]["sha256"]}
     chunk_frames = annotations.manifest["configuration"]["chunk_frames"]
     written = []
     for done, frame in enumerate(chosen):

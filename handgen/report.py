@@ -91,6 +91,7 @@ def write_report(job: Job, subject: Subject, configuration: dict[str, Any], mode
         "capture": {
             "path": capture.path.resolve().name,
             "frame_count": capture.frame_count,
+            "fps": capture.fps,
             "calibration_format": capture.calibration.format,
             "scale": report.scale,
             "metres_per_unit": report.metres_per_unit,

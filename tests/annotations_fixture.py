@@ -176,6 +176,7 @@ def write_annotations(
                 "path": "drawn",
                 "frame_count": frames,
                 "calibration_format": "handgen",
+                "fps": 30.0,
                 "scale": "calibrated",
                 "metres_per_unit": 1.0,
             },

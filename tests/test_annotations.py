@@ -36,7 +36,8 @@ def manifest(chunks=1):
     return {
         "kind": "annotations", "format_version": 1, "created_by": "a test",
         "capture": {
-            "path": "x", "frame_count": 4, "calibration_format": "h", "scale": "given", "metres_per_unit": 1.0,
+            "path": "x", "frame_count": 4, "fps": 30.0, "calibration_format": "h", "scale": "given",
+            "metres_per_unit": 1.0,
         },
         "cameras": [], "hand_model": {"name": "open", "sha256": {}},
         "subjects": {"0": {"betas": [0.5] * 10, "detector_offsets_m": np.zeros((21, 3)).tolist(), "frames": 4}},

@@ -25,6 +25,7 @@ from jaxtyping import Float, UInt8
 
 from handgen.cameras import Camera, Rig
 from handgen.errors import HandgenError
+from handgen.hand.layout import SIDES
 from handgen.io import images
 from handgen.io.cameras import camera_from_document
 from handgen.io.output import MANIFEST, kind_of
@@ -246,6 +247,18 @@ class Annotations:
     def chunk_count(self) -> int:
         """Number of chunks."""
         return len(self.manifest["chunks"])
+
+    @property
+    def hand_model(self) -> str:
+        """The hand model as `handgen.hand.assets.load_hand` takes it.
+
+        A model that lies in the directory itself (a simulated subject's own hand) is named relative to it.
+        """
+        name = self.manifest["hand_model"]["name"]
+        own = self.root / name
+        if name.endswith(".npz") and any((self.root / name.replace("{side}", side)).is_file() for side in SIDES):
+            return str(own)
+        return name
 
     @cached_property
     def betas(self) -> dict[str, Float[np.ndarray, " 10"]]:

@@ -144,7 +144,7 @@ def load_capture(
         source_frames=source_frames,
         notes=tuple(notes),
         hands=settings.get("hands"),
-        fps=_common_fps(sources, notes),
+        fps=_common_fps(sources, notes) or settings.get("fps"),
     )
 
 

@@ -232,6 +232,7 @@ def _manifest(scene: Scene, chunks: list[range], out: Path) -> dict[str, Any]:
         "capture": {
             "path": out.resolve().name,
             "frame_count": scene.config.frames,
+            "fps": scene.config.fps,
             "calibration_format": "handgen JSON",
             "scale": "calibrated",
             "metres_per_unit": 1.0,

@@ -97,8 +97,8 @@ class SampleMaker:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.annotations = Annotations(job.annotations)
-        model = self.annotations.manifest["hand_model"]["name"]
-        self.model = model
+        model = self.annotations.hand_model
+        self.model = self.annotations.manifest["hand_model"]["name"]
         self.model_sha256 = dict(job.model_sha256)
         self.rest_wrists = {side: RestWrist.of(load_hand(model, side)) for side in SIDES if side in self.model_sha256}
         self._chunk = -1

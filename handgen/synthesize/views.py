@@ -39,7 +39,7 @@ def load_models(annotations: Annotations, want_flips: bool) -> HandModels:
     missing = ""
     for side in SIDES:
         try:
-            arrays[side] = load_hand(said["name"], side)
+            arrays[side] = load_hand(annotations.hand_model, side)
         except HandgenError as error:
             if side in said["sha256"]:
                 raise
