@@ -50,7 +50,7 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
         networks.fetch()
     say(f"1. rendering a capture: {capture}")
     with progress_bars() as progress:
-        simulated = simulate.run(capture, SimulateConfig(workers=workers), progress)
+        simulated = simulate.run(capture, SimulateConfig(views=4, frames=24, fps=8, workers=workers), progress)
     say(
         f"   {simulated.cameras} cameras x {simulated.frames} frames "
         f"({simulated.seconds:.0f} s, {simulated.views_per_s:.1f} views/s)"

@@ -17,6 +17,7 @@ COMMANDS = {
     "annotate": "Calibrated videos -> 3D hands, masks and cutouts.",
     "synthesize": "Annotations -> composited, augmented WebDataset shards.",
     "simulate": "Render a capture with known truth.",
+    "evaluate": "Annotations against truth: millimetres, pixels, masks, missing and false hands.",
 }
 
 

@@ -115,7 +115,11 @@ def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[st
         "capture": job.capture.fingerprint(),
         "cameras": {c.name: [*c.size_px, *c.ideal_px_from_world.ravel(), *c.distortion] for c in rig},
         "configuration": configuration,
-        "detector": {"fingerprint": detector.fingerprint(), "offsets_m": detector.offsets_m},
+        "detector": {
+            "fingerprint": detector.fingerprint(),
+            "offsets_m": detector.offsets_m,
+            "view_bias": detector.view_bias.to_json() if detector.view_bias else None,
+        },
         "hand_model": models,
     }
 
@@ -149,14 +153,20 @@ def _estimate_subject(job: Job, detector: Detector, show: Progress) -> Subject:
     known = job.capture.scale_known
     if picked:
         return fit_subject(
-            job.config.hand_model, detector.offsets_m, job.capture.rig, picked, not known, job.config.device
+            job.config.hand_model,
+            detector.offsets_m,
+            job.capture.rig,
+            picked,
+            not known,
+            job.config.device,
+            view_bias=detector.view_bias,
         )
     if not known:
         raise HandgenError(
             f"{job.capture.path}: no hand was seen by two cameras, so the scale cannot be estimated from it; "
             "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
         )
-    return Subject(np.zeros(10), 1.0, detector.offsets_m, 0)
+    return Subject(np.zeros(10), 1.0, detector.offsets_m, 0, detector.view_bias)
 
 
 def _spread(found: list[Cluster], count: int) -> list[Cluster]:

@@ -23,6 +23,7 @@ from handgen.triangulate import linear_information, solve_points, triangulate
 # Detector noise, as a share of the hand's extent in the image: what MediaPipe's keypoints differ by between views.
 NOISE_SHARE = 0.015
 MIN_NOISE_PX = 1.5
+MIRRORED_BELOW = 0.15  # a detection that supports a hand's side less than this took its palm for its back
 MIN_KEYPOINTS = 6  # fewer say nothing about a hand
 _INLIER_SIGMAS = 3.0
 _MATCH_SHARE = 0.15  # a view agrees if its median reprojection error is below this share of the hand's extent
@@ -104,14 +105,26 @@ def make_view(rig: Rig, camera: int, detection: Detection) -> View | None:
     return View(detection, np.where(observed[:, None], ideal, 0.0), confidence, noise)
 
 
-def clusters_of_frame(rig: Rig, frame: int, detections: Sequence[Sequence[Detection]]) -> list[Cluster]:
+def support_of_side(detection: Detection, side: str) -> float:
+    """The probability that a detection is of a hand of that side."""
+    return detection.right if side == "right" else 1 - detection.right
+
+
+def clusters_of_frame(
+    rig: Rig, frame: int, detections: Sequence[Sequence[Detection]], only_side: str | None = None
+) -> list[Cluster]:
     """The hands of one frame that at least two views agree on, best first.
 
     Every pair of detections in different views proposes a hand; the one that most views agree with is taken, its
     detections with it, and so on until no two agree.
 
-    detections: per camera of the rig, the hands seen there.
+    detections: per camera of the rig, the hands seen there. only_side: the side of the only hands in view; detections
+    that are surely of the other are then mirrored ones (of a fist, palm and back are easily confused, and with them
+    index and pinky), which do not count as long as two views are left.
     """
+    if only_side is not None:
+        straight = [[d for d in seen if support_of_side(d, only_side) >= MIRRORED_BELOW] for seen in detections]
+        detections = straight if sum(map(bool, straight)) >= 2 else detections
     found = [
         (camera, view)
         for camera, seen in enumerate(detections)

@@ -24,7 +24,7 @@ from handgen.io.annotations import HandRecord
 from handgen.io.capture import Capture
 from handgen.io.detections import DetectionRecord, read_detections, write_detections
 from handgen.records import Track, records_of_frame
-from handgen.tracks import HandObservations, hands_of_frames
+from handgen.tracks import HandObservations, hands_of_frames, without_mirrored_views
 
 SUBJECT = "0"  # one person per capture
 
@@ -104,8 +104,9 @@ def hands_of_chunk(job: Job, index: int) -> list[HandObservations]:
     for row in read_detections(job.detections_path(index)):
         for moment, camera in wanted.get((row.camera, row.frame), ()):
             by_frame[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right))
-    clusters = [clusters_of_frame(rig, frame, found) for frame, found in zip(frames, by_frame, strict=True)]
-    return hands_of_frames(clusters, job.hands)
+    only_side = job.hands if job.hands in SIDES else None
+    clusters = [clusters_of_frame(rig, frame, found, only_side) for frame, found in zip(frames, by_frame, strict=True)]
+    return [without_mirrored_views(rig, hand) for hand in hands_of_frames(clusters, job.hands)]
 
 
 def fit_chunk(job: Job, subject: Subject, index: int) -> int:
@@ -130,7 +131,7 @@ def _track(job: Job, rig: Rig, subject: Subject, hand: HandObservations) -> Trac
     """One hand fitted through the chunk, without the frames whose fit failed."""
     kinematics = kinematics_of(job.config.hand_model, hand.side, subject.offsets_m, job.config.device)
     clusters = in_metres(list(hand.clusters.values()), subject.metres_per_unit)
-    fitted = fit_poses(kinematics, rig, clusters, subject.betas)
+    fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias)
     kept = np.flatnonzero(fitted.finite)
     if not len(kept):
         return None

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+RIGS = ("ring", "cage", "stereo")
+MOTIONS = ("calm", "fast", "interact")
+RENDERERS = ("raycast", "mitsuba")
+
 
 @dataclass(frozen=True)
 class AnnotateConfig:
@@ -123,19 +127,37 @@ class SynthesizeConfig:
 class SimulateConfig:
     """Options of `simulate`. Everything but `workers` decides the bytes of the capture.
 
-    views: cameras, on an arc in front of the person, or all around from eight on. size: width and height,
-    pixels.
-    hands: "right", "left" or "both". fps: frames per second of the motion. jpeg_quality: of the images.
+    size: width and height, pixels. hands: "right", "left" or "both". fps: frames per second.
+    rig: "ring" (an arc about the person's front, at several heights), "cage" (all round, above and below too) or
+    "stereo" (side by side in front).
+    background: "green" (a studio), "room" (furnished, with the person in it), or a folder of pictures.
+    subject_seed: of the person, shape and skin and clothes; None: `seed`.
+    motion: "calm", "fast", or "interact": both hands touch and interleave their fingers.
+    shutter_s: how long a frame is exposed. sync_error_frames: how far a camera's clock strays from the others, either
+    way, in frame intervals; it drifts through that range. calibration_error_px: RMS error of the calibration that is
+    written, over the volume of the hands; the truth keeps the exact one.
+    video: H.264 files instead of JPEG folders. crf: of the videos, lower is better. jpeg_quality: of the images.
+    renderer: "raycast", or "mitsuba" for path tracing.
     workers: processes, or None for one per core.
     """
 
-    views: int = 4
-    frames: int = 24
+    views: int = 8
+    frames: int = 120
     size: tuple[int, int] = (640, 480)
     seed: int = 0
     hands: str = "right"
-    fps: float = 8.0
+    fps: float = 30.0
+    rig: str = "ring"
+    background: str = "room"
+    subject_seed: int | None = None
+    motion: str = "calm"
+    shutter_s: float = 1 / 200
+    sync_error_frames: float = 0.0
+    calibration_error_px: float = 0.0
+    video: bool = True
+    crf: int = 20
     jpeg_quality: int = 95
+    renderer: str = "raycast"
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -145,13 +167,71 @@ class SimulateConfig:
             raise ValueError(f"frames must be 1 to 1000000, got {self.frames}")
         if not all(64 <= side <= 4096 for side in self.size):
             raise ValueError(f"size must be 64 to 4096 px, got {self.size[0]}x{self.size[1]}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be 0 to 2**63 - 1, got {self.seed}")
-        if self.hands not in ("left", "right", "both"):
-            raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
-        if not 0 < self.fps <= 1000:
-            raise ValueError(f"fps must be above 0 and at most 1000, got {self.fps}")
-        if not 1 <= self.jpeg_quality <= 100:
-            raise ValueError(f"jpeg_quality must be 1 to 100, got {self.jpeg_quality}")
+        if self.video and any(side % 2 for side in self.size):
+            raise ValueError(f"size must be even for H.264, got {self.size[0]}x{self.size[1]}")
+        for name in ("seed", "subject_seed"):
+            seed = getattr(self, name)
+            if seed is not None and not 0 <= seed < 2**63:
+                raise ValueError(f"{name} must be 0 to 2**63 - 1, got {seed}")
+        for name, allowed in (
+            ("hands", ("left", "right", "both")),
+            ("rig", RIGS),
+            ("motion", MOTIONS),
+            ("renderer", RENDERERS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        if self.motion == "interact" and self.hands != "both":
+            raise ValueError("motion interact is of two hands; hands must be both")
+        if not self.background:
+            raise ValueError("background must be green, room or a folder of pictures")
+        for name, low, high in (
+            ("fps", 0.1, 1000),
+            ("shutter_s", 0, 0.1),
+            ("sync_error_frames", 0, 2),
+            ("calibration_error_px", 0, 50),
+            ("crf", 0, 51),
+            ("jpeg_quality", 1, 100),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be {low:g} to {high:g}, got {getattr(self, name):g}")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"workers must be at least 1, got {self.workers}")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Options of `evaluate`.
+
+    include_rejected: also measure records and views that `annotate` rejected.
+    match_distance_mm: how far (mean over keypoints) an annotated hand may be from a true one and be the same hand.
+    align_world: find the rigid motion between the two worlds instead of refusing annotations in another one.
+    fingertip_frames: how many evenly chosen frames the fingertips are measured on.
+    fps: frames per second for accelerations, or None: as the truth's manifest says, else the annotations'.
+    capture: the folder of the capture that was annotated, to leave one view out; None: that is not done.
+    calibration: a file or folder, where the capture holds none.
+    worst: how many of the worst hands are named and, in a report, drawn.
+    workers: processes, or None for one per core.
+    """
+
+    include_rejected: bool = False
+    match_distance_mm: float = 100.0
+    align_world: bool = False
+    fingertip_frames: int = 100
+    fps: float | None = None
+    capture: str | None = None
+    calibration: str | None = None
+    worst: int = 12
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.match_distance_mm <= 10_000:
+            raise ValueError(f"match_distance_mm must be above 0 and at most 10000, got {self.match_distance_mm}")
+        if self.fingertip_frames < 1:
+            raise ValueError(f"fingertip_frames must be at least 1, got {self.fingertip_frames}")
+        if self.fps is not None and not 0 < self.fps <= 100_000:
+            raise ValueError(f"fps must be above 0 and at most 100000, got {self.fps}")
+        if not 0 <= self.worst <= 200:
+            raise ValueError(f"worst must be 0 to 200, got {self.worst}")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")

@@ -37,7 +37,8 @@ def write_previews(
     chosen = [
         frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))
     ]
-    models = {side: HandModel.load(annotations.hand_model, side) for side in annotations.manifest["hand_model"]["sha256"]}
+    sides = annotations.manifest["hand_model"]["sha256"]
+    models = {side: HandModel.load(annotations.hand_model, side) for side in sides}
     chunk_frames = annotations.manifest["configuration"]["chunk_frames"]
     written = []
     for done, frame in enumerate(chosen):

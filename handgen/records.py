@@ -14,11 +14,11 @@ from handgen.cameras import MIN_DEPTH_M, Camera, Rig
 from handgen.config import AnnotateConfig
 from handgen.cutout import Cutter
 from handgen.fit.hands import FittedHands
-from handgen.hand.layout import MIDDLE_MCP, WRIST
+from handgen.hand.layout import MCP_KEYPOINTS
 from handgen.hand.model import HandModel
 from handgen.io.annotations import Cutout, HandRecord, ViewRecord
 from handgen.raster import mesh_mask
-from handgen.segment import OtherHand, guides_of, segment
+from handgen.segment import OtherHand, forearm_mask, guides_of, segment
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -140,7 +140,9 @@ def _view(
             other = OtherHand(mask, bool(np.median(other_depths) < np.median(depths)))
     keypoints_px, _ = target.project(keypoints)
     hand = mesh_mask(target.project(vertices)[0], faces, target.size_px)
-    guides = guides_of(hand, keypoints_px[WRIST], keypoints_px[MIDDLE_MCP], cutter.picture, other)
+    palm = keypoints[list(MCP_KEYPOINTS)].mean(0)
+    forearm = forearm_mask(target, vertices[track.model.wrist_border], palm)
+    guides = guides_of(hand, forearm, cutter.picture, other)
     crop = cutter.cut(image)
     segmented = segment(crop, guides, extent_px(keypoints_px), config.background)
     view = track.clusters[i].views[v]

@@ -10,20 +10,27 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+
+from handgen.cameras import MIN_DEPTH_M, Camera
 
 Mask = UInt8[np.ndarray, "height width"]
 
 SOLVE_SIDE_PX = 128  # GrabCut's cost grows with the area; its edge is refined at full size
 _REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
 _CORE_SHARE = 0.035  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
-_WRIST_SHARE = 0.75  # width of the forearm at the wrist, in lengths of the palm
+_FOREARM_M, _FOREARM_FLARE = 0.12, 2.0  # how long the forearm is, and how much wider where it ends: wrists bend
+_FAR_PX, _SHIFT = 30_000, 4  # what OpenCV can draw, and with how many bits below a pixel
 _GRABCUT_ITERATIONS = 2
 _COLOR_SIGMAS = 3.0  # of the hand's own colours: what is nearer looks like it
 _COLOR_NOISE = np.array([12.0, 3.0, 3.0])  # grey levels of Y, Cr, Cb that any hand varies by
 _MIN_CORE_PX = 30
 _SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen
 _SCREEN_MARGIN = 30  # grey levels by which a screen's channel exceeds both others
+_MAX_HALF = 60.0  # grey levels: a bright screen's light on the hand does not make it screen
+_FOREIGN_SHARE = (
+    0.02  # of the hand's area: more of what is neither screen nor hand around it, and its edge is looked for
+)
 _HOLE_SHARE = 0.002  # of the mask: smaller holes that the mesh does not have are filled
 
 
@@ -68,22 +75,24 @@ class Guides:
         return cv2.countNonZero(self.visible) / max(shown, 1)
 
 
-def forearm_mask(wrist_px: np.ndarray, knuckle_px: np.ndarray, width_px: float, size_px: tuple[int, int]) -> Mask:
-    """A band from the wrist away from the middle knuckle, as wide as a wrist."""
-    mask = np.zeros(size_px[::-1], np.uint8)
-    direction = wrist_px - knuckle_px
-    length = float(np.linalg.norm(direction))
-    if length < 1:
-        return mask
-    end = wrist_px + direction / length * 3 * max(size_px)
-    # cv2.line draws round ends, so the band starts where the wrist's own half-circle stays inside the hand.
-    cv2.line(mask, _pixel(wrist_px), _pixel(end), 255, max(1, round(width_px)))
+def forearm_mask(
+    camera: Camera, border_world: Float[np.ndarray, "border 3"], palm_world: Float[np.ndarray, " 3"]
+) -> Mask:
+    """Where the forearm goes on from the end of the mesh: a widening tube away from the palm.
+
+    camera: ideal. border_world: the mesh's border behind the wrist. palm_world: a point in the palm.
+    """
+    center = border_world.mean(0)
+    away = (center - palm_world) / np.linalg.norm(center - palm_world)
+    end = center + _FOREARM_M * away + _FOREARM_FLARE * (border_world - center)
+    rings = camera.cam_from_world.apply(np.concatenate([border_world, end]))
+    mask = np.zeros(camera.size_px[::-1], np.uint8)
+    rings = rings[rings[:, 2] > MIN_DEPTH_M]
+    if len(rings) >= 3:
+        pixels, _ = camera.project_cam(rings)
+        hull = cv2.convexHull(np.clip(pixels, -_FAR_PX, _FAR_PX).astype(np.float32))
+        cv2.fillConvexPoly(mask, np.round(hull * (1 << _SHIFT)).astype(np.int32), 255, cv2.LINE_8, _SHIFT)
     return mask
-
-
-def _pixel(point: np.ndarray) -> tuple[int, int]:
-    x, y = np.clip(np.round(point), -16000, 16000).astype(int)
-    return int(x), int(y)
 
 
 def screen_color(image: UInt8[np.ndarray, "height width 3"], around: Mask) -> str:
@@ -110,7 +119,10 @@ def segment(
     outside_px = cv2.distanceTransform(cv2.bitwise_not(guides.hand), cv2.DIST_L2, cv2.DIST_MASK_5)
     reach = _where(outside_px <= _REACH_SHARE * extent_px)
     screen = screen_color(image, _around(guides, outside_px, extent_px)) if background == "auto" else background
-    found = _grabcut(image, guides, reach, extent_px) if screen == "any" else _chroma_key(image, screen)
+    if screen == "any":
+        found = _grabcut(image, guides, reach, extent_px)
+    else:
+        found = _chroma_key(image, screen, guides, reach, extent_px)
     # The forearm ends where the mesh does: beyond the wrist only pixels of the mesh itself stay.
     beyond = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
     banned = cv2.bitwise_or(cv2.bitwise_or(guides.hidden, beyond), cv2.bitwise_not(guides.picture))
@@ -135,28 +147,39 @@ def iou(a: Mask, b: Mask) -> float:
     return cv2.countNonZero(cv2.bitwise_and(a, b)) / union if union else 0.0
 
 
-def guides_of(
-    hand: Mask, wrist_px: np.ndarray, knuckle_px: np.ndarray, picture: Mask, other: OtherHand | None = None
-) -> Guides:
+def guides_of(hand: Mask, forearm: Mask, picture: Mask, other: OtherHand | None = None) -> Guides:
     """Guides from the projected mesh of the hand and, where it is in the crop, of the other hand.
 
-    wrist_px, knuckle_px: of the hand, the middle finger's knuckle. picture: where the crop shows the picture.
+    forearm: as `forearm_mask` gives it. picture: where the crop shows the picture.
     """
-    palm_px = float(np.linalg.norm(wrist_px - knuckle_px))
-    skin = forearm_mask(wrist_px, knuckle_px, _WRIST_SHARE * palm_px, (hand.shape[1], hand.shape[0]))
     if other is None:
-        return Guides(hand, skin, np.zeros_like(hand), picture)
+        return Guides(hand, forearm, np.zeros_like(hand), picture)
     hidden = other.mask if other.is_nearer else cv2.bitwise_and(other.mask, cv2.bitwise_not(hand))
-    return Guides(hand, cv2.bitwise_or(skin, other.mask), hidden, picture)
+    return Guides(hand, cv2.bitwise_or(forearm, other.mask), hidden, picture)
 
 
-def _chroma_key(image: np.ndarray, screen: str) -> Mask:
-    """Pixels in which the screen's channel does not stand out."""
+def _excess(image: np.ndarray, screen: str) -> Mask:
+    """Grey levels by which the screen's channel stands out."""
     channel = 1 if screen == "green" else 2
     others = np.maximum(image[..., 0], image[..., 2 if screen == "green" else 1])
-    excess = cv2.subtract(np.ascontiguousarray(image[..., channel]), np.ascontiguousarray(others))
-    _, mask = cv2.threshold(excess, _SCREEN_MARGIN // 2, 255, cv2.THRESH_BINARY_INV)
-    return cv2.medianBlur(mask, 3)
+    return cv2.subtract(np.ascontiguousarray(image[..., channel]), np.ascontiguousarray(others))
+
+
+def _chroma_key(image: np.ndarray, screen: str, guides: Guides, reach: Mask, extent_px: float) -> Mask:
+    """Pixels that are less than half screen; of things that are not hand either, what GrabCut leaves.
+
+    reach: where the hand may be.
+    """
+    excess = _excess(image, screen)
+    screened = excess[(excess > _SCREEN_MARGIN) & (guides.hand == 0)]
+    half = float(np.median(screened)) / 2 if len(screened) else _SCREEN_MARGIN / 2
+    _, mask = cv2.threshold(excess, min(half, _MAX_HALF), 255, cv2.THRESH_BINARY_INV)
+    ours = cv2.bitwise_or(cv2.bitwise_or(guides.hand, guides.skin), guides.hidden)
+    near = cv2.dilate(reach, np.ones((3, 3), np.uint8), iterations=max(1, round(_REACH_SHARE * extent_px)))
+    foreign = cv2.bitwise_and(cv2.bitwise_and(mask, near), cv2.bitwise_not(cv2.bitwise_or(ours, reach)))
+    if cv2.countNonZero(foreign) > _FOREIGN_SHARE * cv2.countNonZero(guides.hand):
+        return cv2.bitwise_and(mask, _grabcut(image, guides, reach, extent_px))
+    return mask
 
 
 def _grabcut(image: np.ndarray, guides: Guides, reach: Mask, extent_px: float) -> Mask:

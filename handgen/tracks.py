@@ -8,17 +8,21 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handgen.associate import Cluster
+from handgen.associate import MIRRORED_BELOW, Cluster, reclustered, support_of_side
+from handgen.cameras import Rig
 from handgen.hand.layout import SIDES, other_side
 
 _HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
 _MAX_STEP_SPANS = 0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
 _MAX_GAP_FRAMES = 5
 _SURE = 0.85  # a vote beyond this for a side never becomes the other side
+_LABEL_STEP_SPANS = 0.4  # what a change of label from frame to frame counts as motion, in hand spans
+_VOTING_FRAMES = 16  # of a track, for which side it is while it is followed
+_MIN_STRAIGHT_VIEWS = 3  # with so many left, a hand does without the views that saw it mirrored
 _MAX_SHARED = 0.5  # of a track's frames in which its side may be taken already
 
 
@@ -56,6 +60,25 @@ def hands_of_frames(clusters: Sequence[Sequence[Cluster]], hands: str) -> list[H
             elif unsure:
                 sides[other].add(track)
     return [HandObservations(side, chosen) for side in sides if (chosen := sides[side].by_frame())]
+
+
+def without_mirrored_views(rig: Rig, hand: HandObservations) -> HandObservations:
+    """The same hand without the detections that are surely of the other side, where enough views are left.
+
+    Such a detection took the palm for the back, and so has index and pinky the wrong way round.
+    """
+    clusters = {}
+    for frame, cluster in hand.clusters.items():
+        views = tuple(
+            view if view is None or support_of_side(view.detection, hand.side) >= MIRRORED_BELOW else None
+            for view in cluster.views
+        )
+        left = sum(view is not None for view in views)
+        if _MIN_STRAIGHT_VIEWS <= left < cluster.view_count:
+            straight = reclustered(rig, replace(cluster, views=views))
+            cluster = straight if np.isfinite(straight.error_share) else cluster
+        clusters[frame] = cluster
+    return HandObservations(hand.side, clusters)
 
 
 class _Side:
@@ -119,7 +142,9 @@ def _link(clusters: Sequence[Sequence[Cluster]]) -> list[list[Cluster]]:
             for k, cluster in enumerate(plausible):
                 step = float(np.linalg.norm(cluster.center_world - track[-1].center_world))
                 if step < reach:
-                    steps.append((step, i, k))
+                    # Of two hands in one place, the one of the same side is the same.
+                    turned = abs(_vote([cluster]) - _vote(track[-_VOTING_FRAMES:]))
+                    steps.append((step + _LABEL_STEP_SPANS * span * turned, i, k))
         taken_tracks: set[int] = set()
         taken: set[int] = set()
         for _, i, k in sorted(steps):

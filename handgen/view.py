@@ -89,10 +89,12 @@ def draw_skeleton(
     image: UInt8[np.ndarray, "height width 3"],
     keypoints_px: Float[np.ndarray, "21 2"],
     visible: Bool[np.ndarray, " 21"] | None = None,
+    color: Color | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A copy of `image` with bones and keypoints, one colour per finger; those not visible are darker.
 
-    Keypoints that are not finite are left out. Raises ValueError when there are not 21 of them.
+    color: of everything instead. Keypoints that are not finite are left out. Raises ValueError when there are not 21
+    of them.
     """
     if keypoints_px.shape != (KEYPOINT_COUNT, 2):
         raise ValueError(f"draw_skeleton: expected (21, 2) keypoints, got {keypoints_px.shape}")
@@ -104,19 +106,19 @@ def draw_skeleton(
     fixed = np.round(np.where(drawable[:, None], keypoints_px, 0.0) * (1 << _SHIFT)).astype(int)
 
     def color_of(keypoint: int, is_bright: bool) -> Color:
-        red, green, blue = _KEYPOINT_COLORS[keypoint]
+        red, green, blue = color or _KEYPOINT_COLORS[keypoint]
         shade = 1.0 if is_bright else _HIDDEN_SHADE
         return int(red * shade), int(green * shade), int(blue * shade)
 
     for keypoint, parent in enumerate(KEYPOINT_PARENTS):
         if parent >= 0 and drawable[keypoint] and drawable[parent]:
-            color = color_of(keypoint, bool(bright[keypoint] and bright[parent]))
+            tone = color_of(keypoint, bool(bright[keypoint] and bright[parent]))
             a, b = fixed[keypoint].tolist(), fixed[parent].tolist()
-            cv2.line(canvas, a, b, color, thickness, cv2.LINE_AA, _SHIFT)
+            cv2.line(canvas, a, b, tone, thickness, cv2.LINE_AA, _SHIFT)
     for keypoint in range(KEYPOINT_COUNT - 1, WRIST - 1, -1):  # the wrist on top of the five bones it ends
         if drawable[keypoint]:
-            color = color_of(keypoint, bool(bright[keypoint]))
-            cv2.circle(canvas, fixed[keypoint].tolist(), radius, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+            tone = color_of(keypoint, bool(bright[keypoint]))
+            cv2.circle(canvas, fixed[keypoint].tolist(), radius, tone, cv2.FILLED, cv2.LINE_AA, _SHIFT)
     return canvas
 
 

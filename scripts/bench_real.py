@@ -22,17 +22,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from handgen.associate import Cluster, clusters_of_frame, extent_px
+from handgen.associate import Cluster
 from handgen.chunks import Job, hands_of_chunk
 from handgen.config import AnnotateConfig
-from handgen.detect.base import Detection
 from handgen.detect.mediapipe import load_offsets_m
+from handgen.evaluate.leave_one_out import leave_one_out
 from handgen.fit.hands import fit_poses, fit_subject, in_metres, kinematics_of
 from handgen.hand.layout import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
-from handgen.io.annotations import DETECTIONS, Annotations, HandRecord
-from handgen.io.capture import Capture, load_capture
-from handgen.io.detections import read_detections
-from handgen.tracks import hands_of_frames
+from handgen.io.annotations import Annotations, HandRecord
+from handgen.io.capture import load_capture
 
 DESK, ROOM = "desk_two_views", "room_four_views"
 SAMPLE_S = 0.1
@@ -108,50 +106,6 @@ def bone_spread_mm(records: list[HandRecord]) -> float:
     return float(np.ptp(lengths[:, joints_only], axis=0).max() * 1e3)
 
 
-def leave_one_out(capture_path: Path, out: Path) -> tuple[float, int]:
-    """Median distance between hands found and fitted without a view and that view's detections, and how many hands.
-
-    The held-out view takes no part in anything: not in association, nor in the person's betas. A fitted hand is
-    compared with the detection there whose middle is nearest to its own, if one lies within half a hand.
-    """
-    capture = load_capture(capture_path)
-    rig = capture.rig
-    by_frame = read_all(capture, out)
-    distances: list[np.ndarray] = []
-    for held_out in range(len(rig)):
-        blind = [[[] if v == held_out else seen for v, seen in enumerate(found)] for found in by_frame]
-        clusters = [clusters_of_frame(rig, frame, found) for frame, found in enumerate(blind)]
-        hands = {hand.side: list(hand.clusters.values()) for hand in hands_of_frames(clusters, "both")}
-        sure = {side: [c for c in found if c.error_share < MAX_ERROR_SHARE] for side, found in hands.items()}
-        subject = fit_subject("open", load_offsets_m(), rig, sure, estimate_scale=False)
-        for side, found in hands.items():
-            three = [c for c in found if c.view_count == len(rig) - 1 and not c.dissenting]
-            fitted = fit_poses(kinematics_of("open", side, subject.offsets_m), rig, three, subject.betas)
-            projected, inside = rig.cameras[held_out].project(fitted.observed_keypoints)
-            for cluster, pixels, seen in zip(three, projected, inside, strict=True):
-                detected = nearest(pixels, by_frame[cluster.frame][held_out])
-                if seen.all() and detected is not None:
-                    distances.append(np.linalg.norm(pixels - detected.keypoints_px, axis=1))
-    return float(np.median(np.concatenate(distances))), len(distances)
-
-
-def read_all(capture: Capture, out: Path) -> list[list[list[Detection]]]:
-    """The detections of an annotations directory, by frame and camera (of a capture synchronised by index)."""
-    names = capture.rig.names
-    by_frame: list[list[list[Detection]]] = [[[] for _ in names] for _ in range(capture.frame_count)]
-    for path in sorted((out / DETECTIONS).glob("*.jsonl")):
-        for row in read_detections(path):
-            by_frame[row.frame][names.index(row.camera)].append(Detection(row.keypoints_px, row.confidence, row.right))
-    return by_frame
-
-
-def nearest(pixels: np.ndarray, detections: list[Detection]) -> Detection | None:
-    """The detection of the same hand, if there is one."""
-    center, reach = np.median(pixels, axis=0), 0.5 * extent_px(pixels)
-    away = [float(np.linalg.norm(np.median(d.keypoints_px, axis=0) - center)) for d in detections]
-    return detections[int(np.argmin(away))] if away and min(away) < reach else None
-
-
 def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
     """Median reprojection with the detector's offsets as measured on renders, none of them learnt on this capture."""
     capture = load_capture(capture_path, metres_per_unit=None if hands == "both" else "auto")
@@ -184,7 +138,8 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
     peak = annotate(captures / DESK, desk, "--metres-per-unit", "auto", "--hands", "right", "--preview", "6")
     annotate(captures / ROOM, room, "--preview", "6")
     desk_records, room_records = accepted(desk), accepted(room)
-    left_out_px, left_out_hands = leave_one_out(captures / ROOM, room)
+    left_out = leave_one_out(room, captures / ROOM)
+    assert left_out.error_px is not None
     palms = [np.linalg.norm(r.keypoints_world_m[MIDDLE_MCP] - r.keypoints_world_m[WRIST]) * 1e3 for r in room_records]
     return {
         "desk_frames": len({r.frame for r in desk_records}),
@@ -196,8 +151,8 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
         "room_reprojection_px": float(np.median([r.reprojection_px for r in room_records])),
         "room_fixed_offsets_px": fixed_offsets_px(captures / ROOM, room, "both"),
         "room_palm_mm": float(np.median(palms)),
-        "room_leave_one_out_px": left_out_px,
-        "room_leave_one_out_hands": left_out_hands,
+        "room_leave_one_out_px": left_out.error_px.median,
+        "room_leave_one_out_hands": left_out.hands,
         "peak_rss_mib": peak,
     }
 

@@ -20,7 +20,7 @@ from handgen.io.detections import DetectionRecord, write_detections
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory):
     path = tmp_path_factory.mktemp("simulated") / "capture"
-    simulate.run(path, SimulateConfig(views=3, frames=8, size=(320, 240), workers=1))
+    simulate.run(path, SimulateConfig(views=3, frames=8, size=(320, 240), fps=8, video=False, workers=1))
     return path
 
 
@@ -245,7 +245,7 @@ def test_from_pixels_alone(tmp_path):
     if len(networks.installed()) < len(networks.NETWORKS):
         pytest.skip("the keypoint networks are not in the cache; run `handgen models fetch`")
     path = tmp_path / "capture"
-    simulate.run(path, SimulateConfig(views=4, frames=8, seed=3, workers=1))
+    simulate.run(path, SimulateConfig(views=4, frames=8, seed=3, fps=8, workers=1))
     report = annotate.run(path, tmp_path / "out", AnnotateConfig(hands="right", workers=1))
     errors = errors_mm(path, tmp_path / "out")
     assert len(errors) >= 6

@@ -36,7 +36,7 @@ FRAMES = 3
 def made(tmp_path_factory):
     """A simulated capture, and true keypoints in it."""
     folder = tmp_path_factory.mktemp("made")
-    config = SimulateConfig(views=3, frames=FRAMES, size=(160, 120), workers=1)
+    config = SimulateConfig(views=3, frames=FRAMES, size=(160, 120), fps=8, video=False, workers=1)
     simulate.run(folder / "capture", config)
     true_keypoints(folder / "capture", folder / "keypoints.jsonl", frames=range(FRAMES))
     return folder

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from handgen.detect.bias import ViewBias
 from handgen.hand.layout import KEYPOINT_COUNT
 
 
@@ -47,6 +48,8 @@ class Detector(Protocol):
     # Where this detector puts each keypoint relative to the model's, metres, in the rest-pose axes of the right hand
     # model's carrier joint (`layout.KEYPOINT_CARRIERS`), for a hand of mean size; zeros if it aims at the model's own.
     offsets_m: Float[np.ndarray, "21 3"]
+    # How offsets and noise depend on the side that a keypoint is seen from; None where that is not known.
+    view_bias: ViewBias | None
     # Whether `detect` looks at the image at all (a detector that reads files does not).
     needs_images: bool
 

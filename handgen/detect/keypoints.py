@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.detect.base import Detection
+from handgen.detect.bias import ViewBias
 from handgen.errors import HandgenError
 from handgen.hand.layout import KEYPOINT_COUNT, SIDES
 from handgen.io.detections import read_detections
@@ -43,6 +44,7 @@ class KeypointsDetector:
         """
         if side is not None and side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
+        self.view_bias: ViewBias | None = None
         self.offsets_m: Float[np.ndarray, "21 3"] = np.zeros((KEYPOINT_COUNT, 3))
         files = tuple(_camera_files(path, cameras).items()) if path.is_dir() else ((None, path),)
         self._by_camera = _read(files, cameras, side, tuple(_stamp(file) for _, file in files))

@@ -14,12 +14,14 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import orjson
 from jaxtyping import Float, UInt8
 
 from handgen.detect.base import Detection
+from handgen.detect.bias import ViewBias
 from handgen.detect.landmarks import (
     LandmarkNetwork,
     Landmarks,
@@ -63,6 +65,7 @@ class MediaPipeDetector:
             raise ValueError(f"max_hands: must be at least 1, got {max_hands}")
         self.max_hands = max_hands
         self.offsets_m = load_offsets_m()
+        self.view_bias = load_view_bias()
 
     @cached_property
     def networks(self) -> tuple[PalmNetwork, LandmarkNetwork]:
@@ -179,14 +182,21 @@ class MediaPipeView:
 
 
 def load_offsets_m() -> Float[np.ndarray, "21 3"]:
-    """This detector's keypoint offsets (see `base.Detector`) as measured, or zeros while they are not."""
-    file = resources.files("handgen.detect").joinpath(OFFSETS_FILE)
-    if not file.is_file():
-        return np.zeros((KEYPOINT_COUNT, 3))
-    offsets = np.array(orjson.loads(file.read_bytes())["offsets_m"], float)
+    """This detector's constant keypoint offsets (see `base.Detector`) as measured."""
+    offsets = np.array(_measured()["offsets_m"], float)
     if offsets.shape != (KEYPOINT_COUNT, 3) or not np.isfinite(offsets).all():
         raise ValueError(f"{OFFSETS_FILE}: offsets_m must be (21, 3) finite numbers, got {offsets.shape}")
     return offsets
+
+
+def load_view_bias() -> ViewBias | None:
+    """How the offsets and the noise depend on the view, as measured; None if they were not."""
+    document = _measured().get("view_bias")
+    return None if document is None else ViewBias.from_json(document)
+
+
+def _measured() -> dict[str, Any]:
+    return orjson.loads(resources.files("handgen.detect").joinpath(OFFSETS_FILE).read_bytes())
 
 
 def search_levels(width: int, height: int) -> list[list[Window]]:

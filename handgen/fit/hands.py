@@ -12,6 +12,8 @@ from torch import Tensor
 
 from handgen.associate import Cluster
 from handgen.cameras import Rig
+from handgen.detect.bias import ViewBias
+from handgen.fit.corrections import Corrections, corrections_of
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior, reprojection
 from handgen.fit.solve import Problem, solve_poses, solve_shared
@@ -23,6 +25,7 @@ from handgen.so3 import axis_angle_from_rotation
 # Detection errors repeat from frame to frame: this many frames count as one against the priors of betas and offsets.
 _FRAMES_PER_INDEPENDENT_ONE = 10
 _OFFSET_ROUNDS = 3
+_SECOND_LOOKS = 2  # a third moves keypoints by less than 0.02 mm
 OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
 
 
@@ -56,13 +59,14 @@ class Subject:
     """What a person's hands have in common in all frames.
 
     metres_per_unit: of the rig that was given. offsets_m: (21, 3), the detector's offsets on this person, as
-    `detect.base.Detector.offsets_m`. frames: how many it was learnt from.
+    `detect.base.Detector.offsets_m`. frames: how many it was learnt from. view_bias: of the detector, on anybody.
     """
 
     betas: Float[np.ndarray, " 10"]
     metres_per_unit: float
     offsets_m: Float[np.ndarray, "21 3"]
     frames: int
+    view_bias: ViewBias | None = None
 
 
 def kinematics_of(
@@ -74,8 +78,13 @@ def kinematics_of(
     return KeypointKinematics(model, torch.as_tensor(mirrored))
 
 
-def observations_of(rig: Rig, clusters: Sequence[Cluster], device: str = "cpu") -> Observations:
-    """Detections as the solver wants them: ideal pixels, and weights that know each detection's noise."""
+def observations_of(
+    rig: Rig, clusters: Sequence[Cluster], device: str = "cpu", corrections: Corrections | None = None
+) -> Observations:
+    """Detections as the solver wants them: ideal pixels, and weights that know each detection's noise.
+
+    corrections: of the same frames, from an earlier fit.
+    """
     n, views = len(clusters), len(rig)
     pixels = np.zeros((n, views, 21, 2))
     weight = np.zeros((n, views, 21))
@@ -84,6 +93,9 @@ def observations_of(rig: Rig, clusters: Sequence[Cluster], device: str = "cpu") 
             if view is not None:
                 pixels[i, v] = view.ideal_px
                 weight[i, v] = view.confidence / view.noise_px**2
+    if corrections is not None:
+        pixels = pixels - corrections.shift_px
+        weight = weight / corrections.noise_factor**2
     projections = np.stack([camera.ideal_px_from_world for camera in rig])
     return Observations(*(torch.as_tensor(a, device=device) for a in (projections, pixels, weight)))
 
@@ -105,19 +117,45 @@ def _median_lengths(clusters: Sequence[Cluster]) -> Float[Tensor, " pairs"]:
 
 
 def fit_poses(
-    kinematics: KeypointKinematics, rig: Rig, clusters: Sequence[Cluster], betas: Float[np.ndarray, " 10"]
+    kinematics: KeypointKinematics,
+    rig: Rig,
+    clusters: Sequence[Cluster],
+    betas: Float[np.ndarray, " 10"],
+    view_bias: ViewBias | None = None,
 ) -> FittedHands:
-    """Fit each cluster's pose with the subject's betas. `rig` and the clusters are in metres."""
+    """Fit each cluster's pose with the subject's betas. `rig` and the clusters are in metres.
+
+    view_bias: of the detector; a first fit then tells from which side each keypoint was seen, and through what.
+    """
     device = str(kinematics.offsets.device)
     shape = torch.as_tensor(betas).to(kinematics.offsets)
-    problem = Problem(kinematics, observations_of(rig, clusters, device), PosePrior.of(kinematics.model))
+    prior = PosePrior.of(kinematics.model)
     points, valid = triangulated(clusters).to(shape), _valid(clusters, shape.device)
-    state, _ = solve_poses(problem, start(kinematics, points, shape, valid))
-    pose = HandPose(axis_angle_from_rotation(state.rotations), state.translation, state.betas)
+    state = start(kinematics, points, shape, valid)
+    state, _ = solve_poses(Problem(kinematics, observations_of(rig, clusters, device), prior), state)
+    for _ in range(_SECOND_LOOKS if view_bias is not None else 0):
+        corrected = observations_of(rig, clusters, device, _corrections(view_bias, rig, kinematics, state))
+        state, _ = solve_poses(Problem(kinematics, corrected, prior), state)
+    pose = _pose_of(state)
     posed = kinematics.model(pose)
     keypoints = (posed.keypoints, kinematics.keypoints(state))
     arrays = (pose.rotations.reshape(len(pose), 48), pose.translation, *keypoints, posed.vertices)
     return FittedHands(*(array.cpu().numpy() for array in arrays))
+
+
+def _pose_of(state: HandState) -> HandPose:
+    return HandPose(axis_angle_from_rotation(state.rotations), state.translation, state.betas)
+
+
+def _corrections(
+    view_bias: ViewBias | None, rig: Rig, kinematics: KeypointKinematics, state: HandState
+) -> Corrections | None:
+    """What the detector's habits do to hands in this state; None without any."""
+    if view_bias is None:
+        return None
+    pose = _pose_of(state)
+    posed = kinematics.model(pose)
+    return corrections_of(view_bias, rig, kinematics.model, posed, pose.rotations.cpu().numpy())
 
 
 def fit_subject(
@@ -128,11 +166,13 @@ def fit_subject(
     estimate_scale: bool,
     device: str = "cpu",
     offset_sigma_m: float = OFFSET_SIGMA_M,
+    view_bias: ViewBias | None = None,
 ) -> Subject:
     """Betas of one person from clusters of each side, the detector's offsets on this person, and the world's scale.
 
     Betas and offsets are the likeliest ones together: unit Gaussian betas, offsets with a deviation of `offset_sigma_m`
-    around those given. estimate_scale: the rig's unit is unknown; choose it so that the hand has the model's mean size.
+    around those given. view_bias: of the detector, what comes on top. estimate_scale: the rig's unit is unknown; choose
+    it so that the hand has the model's mean size.
     """
     lengths = _median_lengths([cluster for found in clusters.values() for cluster in found])
     frames = sum(len(found) for found in clusters.values())
@@ -145,15 +185,18 @@ def fit_subject(
         seen = kinematics_of(hand_model, side, offsets_m).rest(betas)
         scale = float((rigid_lengths(seen) / lengths).nanmedian())
     offsets = offsets_m
+    corrections: list[Corrections | None] = [None] * len(clusters)
     for _ in range(_OFFSET_ROUNDS):
         kinematics = {side: kinematics_of(hand_model, side, offsets, device) for side in clusters}
         world = rig.scaled(scale)
-        problems, states = _shared_fit(kinematics, world, clusters, scale, lengths * scale)
+        problems, states = _shared_fit(kinematics, world, clusters, corrections, scale, lengths * scale)
         betas = states[0].betas[0].cpu()
         offsets = _likeliest_offsets(problems, states, offsets, offsets_m, offset_sigma_m)
+        fitted = zip(kinematics.values(), states, strict=True)
+        corrections = [_corrections(view_bias, world, kin, state) for kin, state in fitted]
         if estimate_scale:
             scale *= mean_size / _size(model, betas)
-    return Subject(betas.numpy(), scale, offsets, frames)
+    return Subject(betas.numpy(), scale, offsets, frames, view_bias)
 
 
 def _size(model: HandModel, betas: Float[Tensor, " 10"]) -> float:
@@ -164,15 +207,17 @@ def _shared_fit(
     kinematics: Mapping[str, KeypointKinematics],
     rig: Rig,
     clusters: Mapping[str, Sequence[Cluster]],
+    corrections: Sequence[Corrections | None],
     scale: float,
     lengths: Float[Tensor, " pairs"],
 ) -> tuple[list[Problem], list[HandState]]:
     problems: list[Problem] = []
     states: list[HandState] = []
-    for side, found in clusters.items():
+    for (side, found), corrected in zip(clusters.items(), corrections, strict=True):
         kin = kinematics[side]
         first = betas_from_lengths(kin, lengths.to(kin.offsets))
-        problem = Problem(kin, observations_of(rig, found, str(kin.offsets.device)), PosePrior.of(kin.model))
+        observed = observations_of(rig, found, str(kin.offsets.device), corrected)
+        problem = Problem(kin, observed, PosePrior.of(kin.model))
         points, valid = triangulated(found, scale).to(first), _valid(found, first.device)
         state, _ = solve_poses(problem, start(kin, points, first, valid), steps=6)
         problems.append(problem)

@@ -88,6 +88,18 @@ def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
         raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
 
 
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """An uncompressed npz whose bytes depend on the values alone: double precision, fixed times and order."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for key, array in arrays.items():
+            kind = {"f": np.dtype("<f8"), "i": np.dtype("<i8"), "u": np.dtype("<i8")}.get(array.dtype.kind, array.dtype)
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.array(array, kind, order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue())
+    return packed.getvalue()
+
+
 def checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
     """The arrays, faces as `faces`; HandgenError naming the first that does not fit."""
     anatomy = {key: shape for key, shape in _ANATOMY_SHAPES.items() if _ANATOMY_SHAPES.keys() & arrays.keys()}

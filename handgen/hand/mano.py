@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from handgen.cache import write_cached
 from handgen.errors import HandgenError
-from handgen.hand.assets import MAX_FILE_BYTES, checked, mano_path, read_npz
+from handgen.hand.assets import MAX_FILE_BYTES, checked, mano_path, npz_bytes, read_npz
 from handgen.hand.layout import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
 from handgen.hand.unpickle import read_pickle
 
@@ -184,7 +184,7 @@ def _content(hand: _Hand, right: _Hand | None) -> tuple[bytes, str]:
     if hand.side == "left" and _has_sign_fault(hand, right):
         arrays["shapedirs"] = arrays["shapedirs"] * np.array(MIRROR_X)[:, None]
         note = "" if note == MENDED else MENDED  # a mended one that proves to have been right becomes itself
-    return _npz({**arrays, "note": np.array(note)} if note else arrays), note
+    return npz_bytes({**arrays, "note": np.array(note)} if note else arrays), note
 
 
 def _has_sign_fault(left: _Hand, right: _Hand | None) -> bool:
@@ -217,15 +217,3 @@ def _remarks(hand: _Hand) -> tuple[str, ...]:
     if other_side(hand.side) in name and hand.side not in name:
         return (f"{hand.source} is called {other_side(hand.side)}, but holds a {hand.side} hand",)
     return ()
-
-
-def _npz(arrays: dict[str, np.ndarray]) -> bytes:
-    """An uncompressed npz whose bytes depend on the values alone: double precision, fixed times and order."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for key, array in arrays.items():
-            kind = {"f": np.dtype("<f8"), "i": np.dtype("<i8"), "u": np.dtype("<i8")}.get(array.dtype.kind, array.dtype)
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.array(array, kind, order="C"), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue())
-    return packed.getvalue()

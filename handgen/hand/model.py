@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -95,6 +96,13 @@ class HandModel:
     def load(cls, model: str, side: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> HandModel:
         """The named model for one side; see `handgen.hand.assets.load_hand`."""
         return cls(load_hand(model, side), dtype, device)
+
+    @cached_property
+    def wrist_border(self) -> Int[np.ndarray, " border"]:
+        """The vertices around the opening where the mesh ends behind the wrist."""
+        edges = np.sort(np.concatenate([self.faces[:, pair] for pair in ((0, 1), (1, 2), (2, 0))]), axis=1)
+        unique, count = np.unique(edges, axis=0, return_counts=True)
+        return np.unique(unique[count == 1])
 
     @property
     def dtype(self) -> torch.dtype:

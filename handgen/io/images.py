@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import warnings
 from pathlib import Path
@@ -92,6 +93,17 @@ def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
         raise HandgenError(f"{where}: not a readable image (of no known format, or truncated)") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise HandgenError(f"{where}: not a readable image ({error})") from None
+
+
+def picture_names(root: Path) -> list[str]:
+    """Paths below `root`, "/" between their parts; hidden files and folders are left out."""
+    names = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+                names.append((Path(folder) / name).relative_to(root).as_posix())
+    return names
 
 
 def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:

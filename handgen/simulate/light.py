@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy import sparse
 
-from handgen.simulate.tracing import Tracer
+from handgen.raytrace import Tracer
 
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
+_SPILL = 0.25  # of the light from everywhere that has the walls' colour
 _START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
 
 
@@ -42,20 +43,21 @@ class Lighting:
         return towards / np.linalg.norm(towards, axis=1, keepdims=True)
 
 
-def make_lighting(rng: np.random.Generator) -> Lighting:
-    """A lit room: the key light in front of the person, above, on either side."""
+def make_lighting(rng: np.random.Generator, spill: Float[np.ndarray, " 3"] | None = None) -> Lighting:
+    """A lit room: the key light in front of the person, above, on either side. spill: the colour of its walls."""
     side = rng.choice([-1.0, 1.0])
     warmth = rng.uniform(0.0, 1.0)
     key = np.array([1.0, 0.97 - 0.07 * warmth, 0.95 - 0.17 * warmth]) * rng.uniform(0.75, 1.0)
     fill_direction = np.array([-0.8 * side, 0.5, 0.3])
+    tint = np.ones(3) if spill is None else (1 - _SPILL) + _SPILL * 3 * spill / spill.sum()
     return Lighting(
         key_position=np.array([side * rng.uniform(0.5, 1.2), rng.uniform(0.6, 1.2), rng.uniform(1.2, 1.5)]),
         key_half_size=rng.uniform(0.12, 0.4),
         key=key,
         fill_direction=fill_direction / np.linalg.norm(fill_direction),
         fill=np.array([0.85, 0.93, 1.0]) * rng.uniform(0.12, 0.3),
-        sky=np.array([0.98, 1.0, 1.04]) * rng.uniform(0.38, 0.55),
-        ground=np.array([1.0, 0.88, 0.76]) * rng.uniform(0.18, 0.3),
+        sky=np.array([0.98, 1.0, 1.04]) * rng.uniform(0.38, 0.55) * tint,
+        ground=np.array([1.0, 0.88, 0.76]) * rng.uniform(0.18, 0.3) * tint,
     )
 
 

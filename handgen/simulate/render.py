@@ -1,12 +1,14 @@
 """One moment of a simulated capture, seen by its cameras.
 
 Light that does not depend on the viewer (soft shadow, ambient occlusion, its spread within the skin) is
-gathered once per frame at the vertices and shared by all cameras. A camera casts one ray per pixel of the
-hands, more along edges. Colours are linear light until `Sensor.develop`.
+gathered once per frame at the vertices, in the middle of the exposure, and shared by all cameras. What moves less than
+a pixel is seen by one ray per pixel, more along edges; what moves more by one ray at each of several times of the
+exposure, from a different place within the pixel. Colours are linear light until `Sensor.develop`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,10 +19,10 @@ from scipy import sparse
 
 from handgen.cameras import MIN_DEPTH_M, Camera
 from handgen.raster import mesh_mask
+from handgen.raytrace import Mesh, Tracer
 from handgen.simulate.light import Lighting, key_visibility, neighbourhood, openness
 from handgen.simulate.surface import CLOTH, HAND
-from handgen.simulate.texture import srgb_from_linear
-from handgen.simulate.tracing import SUBPIXELS, Mesh, PixelRays, Tracer, local_range
+from handgen.simulate.tracing import SUBPIXELS, PixelRays, local_range
 
 _SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
 _OCCLUSION_REACH_M = 0.12
@@ -70,19 +72,23 @@ class View:
 
 
 class Moment:
-    """A lit frame: `Moment(...).view(camera, background)`."""
+    """A lit frame: `Moment(...).view(camera, rays, background)`.
+
+    exposure: the vertices at evenly spaced times of the exposure, an odd number of them; the middle is the frame's own.
+    """
 
     def __init__(
-        self, body: Body, vertices: Float[np.ndarray, "n 3"], lighting: Lighting, rng: np.random.Generator
+        self, body: Body, exposure: Sequence[Float[np.ndarray, "n 3"]], lighting: Lighting, rng: np.random.Generator
     ) -> None:
-        self.body, self.vertices, self.lighting = body, vertices, lighting
-        mesh = Mesh(vertices, body.faces)
-        self.tracer = Tracer(mesh)
+        self.body, self.exposure, self.lighting = body, exposure, lighting
+        self._middle = len(exposure) // 2
+        self.tracers = [Tracer(Mesh(vertices, body.faces)) for vertices in exposure]
+        vertices, tracer = exposure[self._middle], self.tracers[self._middle]
         a, b, c = vertices[body.faces].transpose(1, 0, 2)
         normals = body.face_sum @ np.cross(b - a, c - a)
         self.normals = normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
-        seen = key_visibility(lighting, vertices, self.normals, self.tracer, rng)
-        open_sky = body.spread @ openness(vertices, self.normals, self.tracer, _OCCLUSION_REACH_M, rng)
+        seen = key_visibility(lighting, vertices, self.normals, tracer, rng)
+        open_sky = body.spread @ openness(vertices, self.normals, tracer, _OCCLUSION_REACH_M, rng)
         cosine = (self.normals * lighting.towards_key(vertices)).sum(1).clip(0)
         arriving = (cosine * seen)[:, None] * lighting.key + lighting.ambient(self.normals, open_sky)
         spread = arriving.copy()
@@ -97,40 +103,59 @@ class Moment:
         """What `camera` sees, in front of `background`."""
         light = background.copy()
         hand = np.full(light.shape[:2], -1, np.int64)
-        covered = cv2.dilate(self._silhouette(camera), np.ones((3, 3), np.uint8)) > 0
-        rows, columns = np.nonzero(covered)
+        covered = np.zeros(light.shape[:2], np.uint8)
+        for k in sorted({0, self._middle, len(self.exposure) - 1}):
+            covered |= self._silhouette(camera, self.exposure[k])
+        margin = 3 if len(self.exposure) == 1 else 5  # between those three times, the hand bulges out a little
+        rows, columns = np.nonzero(cv2.dilate(covered, np.ones((margin, margin), np.uint8)))
         if not len(rows):
             return View(light, hand)
-        color, face, distance = self._trace(rays.origin, rays.at(rows, columns))
+        middle = self.tracers[self._middle]
+        color, face, distance = self._trace(middle, rays.origin, rays.at(rows, columns))
         found = face >= 0
+        hand[rows, columns] = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
+        if len(self.exposure) > 1:
+            light[rows, columns] = self._exposed(rays, rows, columns, background[rows, columns])
+            return View(light, hand)
         light[rows[found], columns[found]] = color[found]
-        label = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
-        hand[rows, columns] = label
-
         shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
         shown[rows[found], columns[found]] = self.body.part[face[found]] + 3 * self.body.owner[face[found]]
         depth = np.zeros(light.shape[:2], np.float32)
         depth[rows, columns] = distance
         edge = (local_range(shown.astype(np.float32)) > 0) | (local_range(depth) > _STEP_M)
         soften = edge[rows, columns]
-        total = np.zeros((int(soften.sum()), 3))
-        behind = background[rows[soften], columns[soften]]
+        rows, columns = rows[soften], columns[soften]
+        total = np.zeros((len(rows), 3))
+        behind = background[rows, columns]
         for offset in SUBPIXELS:
-            color, face, _ = self._trace(rays.origin, rays.at(rows[soften], columns[soften], offset))
+            color, face, _ = self._trace(middle, rays.origin, rays.at(rows, columns, offset))
             total += np.where((face >= 0)[:, None], color, behind)
-        light[rows[soften], columns[soften]] = total / len(SUBPIXELS)
+        light[rows, columns] = total / len(SUBPIXELS)
         return View(light, hand)
 
-    def _silhouette(self, camera: Camera) -> UInt8[np.ndarray, "height width"]:
-        points = camera.cam_from_world.apply(self.vertices)
+    def _exposed(
+        self, rays: PixelRays, rows: np.ndarray, columns: np.ndarray, behind: Float[np.ndarray, "n 3"]
+    ) -> Float[np.ndarray, "n 3"]:
+        """The mean light over the exposure at some pixels."""
+        total = np.zeros((len(rows), 3))
+        for k, tracer in enumerate(self.tracers):
+            directions = rays.at(rows, columns, SUBPIXELS[k % len(SUBPIXELS)])
+            color, face, _ = self._trace(tracer, rays.origin, directions)
+            total += np.where((face >= 0)[:, None], color, behind)
+        return total / len(self.tracers)
+
+    def _silhouette(self, camera: Camera, vertices: np.ndarray) -> UInt8[np.ndarray, "height width"]:
+        points = camera.cam_from_world.apply(vertices)
         pixels, _ = camera.project_cam(points)
         depth = points[:, 2]
         usable = (depth > MIN_DEPTH_M) & (np.abs(points[:, :2]) < _WIDEST_SLOPE * depth[:, None]).all(1)
         return mesh_mask(np.where(usable[:, None], pixels, np.nan), self.body.faces, camera.size_px)
 
-    def _trace(self, origin: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _trace(
+        self, tracer: Tracer, origin: np.ndarray, directions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of rays of unit direction: linear light (n, 3); the face each hits, or -1; how far, metres."""
-        hits = self.tracer.first(origin, directions)
+        hits = tracer.first(origin, directions)
         a, b, c = self.body.faces[hits.face].T
         u, v, w = hits.barycentric.T[..., None]
         blended = u * self._looks[a] + v * self._looks[b] + w * self._looks[c]
@@ -141,37 +166,3 @@ class Moment:
         cosine = np.einsum("nc,nc->n", normals, half) / np.sqrt(np.einsum("nc,nc->n", normals, normals)).clip(1e-9)
         color = color + (cosine.clip(0) ** _SHININESS * shine)[:, None] * self.lighting.key
         return color, np.where(hits.found, hits.face, -1), hits.distance
-
-
-@dataclass(frozen=True)
-class Sensor:
-    """From light to the pixels of one camera.
-
-    gain: exposure and white balance. blur_px: sigma. shot_noise, read_noise: variance per unit of light,
-    and deviation.
-    """
-
-    gain: Float[np.ndarray, " 3"]
-    blur_px: float
-    shot_noise: float
-    read_noise: float
-
-    def develop(
-        self, light: Float[np.ndarray, "height width 3"], rng: np.random.Generator
-    ) -> UInt8[np.ndarray, "height width 3"]:
-        """The RGB image of linear light: blur, noise, sRGB's curve."""
-        exposed = cv2.GaussianBlur((light * self.gain).astype(np.float32), (0, 0), self.blur_px)
-        deviation = np.sqrt(self.shot_noise * exposed.clip(0) + self.read_noise**2)
-        exposed = exposed + deviation * rng.standard_normal(exposed.shape, dtype=np.float32)
-        # A soft shoulder keeps lit skin from clipping.
-        exposed = np.where(exposed > 0.8, 0.8 + 0.2 * np.tanh((exposed - 0.8) / 0.2), exposed)
-        return _CURVE[(exposed * (len(_CURVE) - 1)).clip(0, len(_CURVE) - 1).astype(np.int32)]
-
-
-_CURVE = np.round(srgb_from_linear(np.linspace(0, 1, 8192)) * 255).astype(np.uint8)
-
-
-def make_sensor(rng: np.random.Generator) -> Sensor:
-    """A webcam like its neighbours, but not quite."""
-    gain = rng.uniform(0.85, 1.15) * np.array([rng.uniform(0.96, 1.04), 1.0, rng.uniform(0.96, 1.04)])
-    return Sensor(gain, rng.uniform(0.5, 0.75), rng.uniform(1e-4, 5e-4), rng.uniform(0.001, 0.004))

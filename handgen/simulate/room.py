@@ -1,4 +1,4 @@
-"""Where a simulated capture takes place: the cameras, and a room with a table, things and the person."""
+"""Where a simulated capture takes place: a room with a table, things and the person, or a green studio."""
 
 from __future__ import annotations
 
@@ -9,62 +9,20 @@ import numpy as np
 import trimesh
 from jaxtyping import Float
 
-from handgen.cameras import Camera, Rig
-from handgen.rigid import Rigid
+from handgen.cameras import Camera
+from handgen.raytrace import Hits, Mesh, Tracer
 from handgen.simulate.light import Lighting, key_visibility, openness
+from handgen.simulate.rig import UP
 from handgen.simulate.texture import Noise, linear_from_srgb
-from handgen.simulate.tracing import SUBPIXELS, Hits, Mesh, PixelRays, Tracer, local_range
+from handgen.simulate.tracing import SUBPIXELS, PixelRays, local_range
 
 TABLE_Z_M = -0.42
 _ROOM_LOW_M, _ROOM_HIGH_M = np.array([-2.2, -2.2, -1.15]), np.array([2.2, 2.2, 1.6])
-_FOCAL_SHARE = 1.3  # focal length as a share of the image's width
-_STEP_DEG = 46.0  # between neighbouring cameras, until the ring is closed
 _OCCLUSION_REACH_M = 0.4
+_STUDIO_HALF_M = np.array([1.7, 1.7, 1.5])
 SHOULDER_M = np.array([0.19, -0.62, -0.15])  # the right one
-UP = np.array([0.0, 0.0, 1.0])
-
-
-def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_rad: float = 0.0) -> Rigid:
-    """`cam_from_world` of a camera at `position` that looks at `target`, upright but for `roll_rad`."""
-    forward = (target - position) / np.linalg.norm(target - position)
-    right = np.cross(forward, UP)
-    right /= np.linalg.norm(right)
-    down = np.cross(forward, right)
-    turn = np.array([[np.cos(roll_rad), -np.sin(roll_rad), 0], [np.sin(roll_rad), np.cos(roll_rad), 0], [0, 0, 1]])
-    rotation = turn @ np.stack([right, down, forward])
-    return Rigid(rotation, -rotation @ position)
-
-
-def make_rig(views: int, size_px: tuple[int, int], rng: np.random.Generator, widen: float = 1.0) -> Rig:
-    """Cameras `cam_0`... on an arc in front of the hand at two heights, 0.65 to 0.8 m away.
-
-    widen: above 1 for a larger volume: the cameras stand that much farther away.
-    """
-    width, height = size_px
-    step_deg = min(_STEP_DEG, 360 / views)
-    cameras = []
-    for i in range(views):
-        azimuth = np.radians((i - (views - 1) / 2) * step_deg + rng.uniform(-4, 4))
-        elevation = np.radians((14.0, 34.0)[i % 2] + rng.uniform(-4, 4))
-        distance_m = rng.uniform(0.65, 0.78) * widen
-        direction = [
-            np.sin(azimuth) * np.cos(elevation),
-            np.cos(azimuth) * np.cos(elevation),
-            np.sin(elevation),
-        ]
-        target = rng.uniform(-0.015, 0.015, 3) - [0, 0, 0.01]
-        focal_px = width * _FOCAL_SHARE * rng.uniform(0.97, 1.03)
-        intrinsics = np.array(
-            [
-                [focal_px, 0, (width - 1) / 2 + rng.uniform(-4, 4)],
-                [0, focal_px * rng.uniform(0.998, 1.002), (height - 1) / 2 + rng.uniform(-4, 4)],
-                [0, 0, 1],
-            ]
-        )
-        distortion = np.array([rng.uniform(-0.09, -0.03), rng.uniform(0, 0.03), *rng.uniform(-5e-4, 5e-4, 2), 0.0])
-        pose = look_at(distance_m * np.array(direction), target, rng.normal(0, 0.03))
-        cameras.append(Camera(f"cam_{i}", size_px, intrinsics, distortion, "pinhole", pose))
-    return Rig(tuple(cameras))
+AT_THE_WALL_M = np.array([0.26, -1.7, -0.45])  # where an arm comes in that no body is seen of
+_Part = tuple[trimesh.Trimesh, np.ndarray, np.ndarray, float]  # mesh, linear albedo, grain, contrast
 
 
 @dataclass(frozen=True)
@@ -123,7 +81,7 @@ class Room:
 
 def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     """A furnished room; `cloth` is the linear albedo of what the person wears."""
-    parts: list[tuple[trimesh.Trimesh, np.ndarray, np.ndarray, float]] = []
+    parts: list[_Part] = []
 
     def add(mesh: trimesh.Trimesh, color: np.ndarray, grain: tuple[float, float, float], contrast: float) -> None:
         parts.append((mesh, np.asarray(color, dtype=float), np.array(grain), contrast))
@@ -180,17 +138,31 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
             thing.apply_transform(trimesh.transformations.rotation_matrix(rng.uniform(0, 3), UP, center))
         add(thing, paint(), tuple(rng.uniform(5, 60, 3)), rng.uniform(0.05, 0.4))
 
+    return _joined(parts, rng)
+
+
+def make_studio(green: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Room:
+    """An empty box of green cloth, a little uneven. The person's arm comes through the wall at -y."""
+    box = trimesh.creation.box(bounds=np.stack([-_STUDIO_HALF_M, _STUDIO_HALF_M]))
+    box.invert()
+    return _joined([(box, green, np.array([2.5, 2.5, 1.2]), 0.16)], rng)
+
+
+def studio_green(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
+    """Linear albedo of a chroma-key cloth."""
+    return linear_from_srgb(np.array([0.16, 0.62, 0.24]) + rng.uniform(-0.06, 0.06, 3))
+
+
+def _joined(parts: list[_Part], rng: np.random.Generator) -> Room:
+    """One mesh of all parts."""
     faces, vertices, count = [], [], 0
     for mesh, *_ in parts:
         faces.append(mesh.faces + count)
         vertices.append(mesh.vertices)
         count += len(mesh.vertices)
-
     repeats = [len(mesh.faces) for mesh, *_ in parts]
-
-    everything = Mesh(np.concatenate(vertices), np.concatenate(faces))
     return Room(
-        mesh=everything,
+        mesh=Mesh(np.concatenate(vertices), np.concatenate(faces)),
         albedo=np.repeat([color for _, color, _, _ in parts], repeats, axis=0),
         grain=np.repeat([grain for _, _, grain, _ in parts], repeats, axis=0),
         contrast=np.repeat([contrast for *_, contrast in parts], repeats),

@@ -1,10 +1,11 @@
 """The simulate stage: a configuration -> a capture and the truth about it, chunk by chunk.
 
-    OUT/cam_0/000000.jpg    one folder of images per camera
     OUT/run.json            what decides the bytes (`handgen.io.output`); written first
-    OUT/calibration.json    the rig
-    OUT/capture.json        which folder is which camera, which hands are in view; written last
-    OUT/truth/              the truth, in the format of annotations; no stage but `evaluate` may read it
+    OUT/cam_0.mp4           one video per camera, or a folder cam_0/ of JPEGs; until then OUT/pieces/
+    OUT/calibration.json    the rig, as well as it is calibrated
+    OUT/capture.json        which file is which camera, which hands are in view; written last
+    OUT/truth/              the truth, in the format of annotations, with the person's own hand model; no stage but
+                            `evaluate` may read it
 
 The content of a chunk depends on the configuration and its index alone, not on the number of processes. A
 rerun skips the chunks that are complete.
@@ -12,39 +13,39 @@ rerun skips the chunks that are complete.
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 import handgen
-from handgen.cameras import Camera
 from handgen.config import SimulateConfig
-from handgen.cutout import Cutter
 from handgen.engines.local import default_workers, map_units
-from handgen.hand.assets import OPEN_HAND
+from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io import images
-from handgen.io.annotations import Cutout, HandRecord, ViewRecord
+from handgen.io.annotations import Cutout, HandRecord
 from handgen.io.calibration import save_calibration
-from handgen.io.cameras import camera_document
 from handgen.io.capture import KIND
 from handgen.io.output import claim_output, writing
 from handgen.io.schema import schema_version, write_json
+from handgen.io.video_writer import join_pieces, piece_writer
 from handgen.progress import Progress
-from handgen.raster import mesh_mask
-from handgen.simulate.scene import Scene, SimulatedHand, make_scene
+from handgen.simulate.person import MODEL_NAME, personal_file, personal_hand
+from handgen.simulate.rig import disturbed
+from handgen.simulate.scene import CALIBRATION_SEED, Scene, background_files, make_scene
+from handgen.simulate.truth import manifest_of, record_frame
 
-TRUTH, CAPTURE, CALIBRATION = "truth", "capture.json", "calibration.json"
-SUBJECT = "0"
-CHUNK_FRAMES = 8
-_OWNED = ("cam_[0-9]*", TRUTH, CAPTURE, CALIBRATION)  # what a run writes besides run.json
-_LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views that show less are no good
+TRUTH, CAPTURE, CALIBRATION, PIECES = "truth", "capture.json", "calibration.json", "pieces"
+CHUNK_FRAMES = 12  # also the distance of key frames in the videos
+_OWNED = ("cam_[0-9]*", TRUTH, CAPTURE, CALIBRATION, PIECES)  # what a run writes besides run.json
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,7 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None, ove
     with writing(out):
         claim_output(out, KIND, _configuration(config), _OWNED, overwrite)
         chunks = [_frames(config, index) for index in range(-(-config.frames // CHUNK_FRAMES))]
-        truth = out / TRUTH
-        missing = [i for i in range(len(chunks)) if not store.chunk_is_complete(truth, i)]
+        missing = [i for i in range(len(chunks)) if not _is_there(out, config, i)]
         done = config.frames - sum(len(chunks[i]) for i in missing)
         written = 0
         report_progress("render", done, config.frames)
@@ -93,18 +93,10 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None, ove
             done, written = done + frames, written + frames
             report_progress("render", done, config.frames)
         scene = make_scene(config)
-        save_calibration(out / CALIBRATION, scene.rig)
-        store.write_manifest(truth, _manifest(scene, chunks, out))
-        capture = {
-            "format_version": schema_version("capture"),
-            "cameras": {name: {"file": name} for name in scene.rig.names},
-            "calibration": CALIBRATION,
-            "hands": config.hands,
-        }
-        write_json(out / CAPTURE, capture, "capture")
+        _finish(out, scene, chunks)
     return Report(
         out=out,
-        truth=truth,
+        truth=out / TRUTH,
         frames=config.frames,
         cameras=config.views,
         hands=tuple(hand.side for hand in scene.hands),
@@ -114,10 +106,57 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None, ove
     )
 
 
+def _finish(out: Path, scene: Scene, chunks: list[range]) -> None:
+    """Everything that comes after the last chunk: videos, models, calibration, manifest, capture.json."""
+    config = scene.config
+    if config.video:
+        for name in scene.rig.names:
+            video = _video(out, name)
+            if not video.is_file():
+                join_pieces([_piece(out, name, index) for index in range(len(chunks))], video, config.fps)
+        shutil.rmtree(out / PIECES, ignore_errors=True)
+    for side in SIDES:  # both, so that shards of the truth can be mirrored
+        path = out / TRUTH / MODEL_NAME.replace("{side}", side)
+        partial_path = path.with_name(path.name + ".partial")
+        partial_path.write_bytes(personal_file(personal_hand(scene.person, side)))
+        partial_path.replace(path)
+    error_rng = np.random.default_rng((config.seed, CALIBRATION_SEED))
+    save_calibration(out / CALIBRATION, disturbed(scene.rig, config.calibration_error_px, error_rng))
+    store.write_manifest(out / TRUTH, manifest_of(scene, chunks, out / TRUTH, _configuration(scene.config)))
+    capture = {
+        "format_version": schema_version("capture"),
+        "cameras": {name: {"file": _video(out, name).name if config.video else name} for name in scene.rig.names},
+        "calibration": CALIBRATION,
+        "hands": config.hands,
+        "fps": config.fps,
+    }
+    write_json(out / CAPTURE, capture, "capture")
+
+
+def _video(out: Path, camera: str) -> Path:
+    return out / f"{camera}.mp4"
+
+
+def _piece(out: Path, camera: str, index: int) -> Path:
+    return out / PIECES / camera / f"{index:06d}.h264"
+
+
+def _is_there(out: Path, config: SimulateConfig, index: int) -> bool:
+    """Whether a chunk's truth and its pictures have been written."""
+    names = [f"cam_{i}" for i in range(config.views)]
+    videos = not config.video or all(_video(out, n).is_file() or _piece(out, n, index).is_file() for n in names)
+    return videos and store.chunk_is_complete(out / TRUTH, index)
+
+
 def _configuration(config: SimulateConfig) -> dict[str, Any]:
-    """The options that decide the capture's bytes, as JSON has them."""
+    """The options that decide the capture's bytes, as JSON has them; pictures by their content."""
     document = asdict(config) | {"size": list(config.size), "created_by": handgen.__version__}
     document.pop("workers")
+    if files := background_files(config):
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        document["background"] = f"pictures {digest.hexdigest()}"
     return document
 
 
@@ -136,114 +175,34 @@ def _render_chunk(out: Path, config: SimulateConfig, index: int) -> int:
     scene, frames = _scene(config), _frames(config, index)
     records: list[HandRecord] = []
 
-    def cutouts() -> Iterator[tuple[str, Cutout]]:
+    def cutouts(write: Callable[[int, int, np.ndarray], None]) -> Iterator[tuple[str, Cutout]]:
         for frame in frames:
-            for record, found in _render_frame(out, scene, frame):
+            for record, found in record_frame(scene, frame, partial(write, frame)):
                 records.append(record)
                 yield from found
 
-    store.write_chunk(out / TRUTH, index, records, cutouts())
+    with _pictures(out, scene, index) as write:
+        store.write_chunk(out / TRUTH, index, records, cutouts(write))
     return len(frames)
 
 
-def _render_frame(out: Path, scene: Scene, frame: int) -> Iterator[tuple[HandRecord, list[tuple[str, Cutout]]]]:
-    """Write the images of all cameras; gives the truth of each hand with its cutouts by key."""
-    moment = scene.moment(frame)
-    pixels, labels = [], []
-    for i, camera in enumerate(scene.rig):
-        view = moment.view(camera, scene.rays[i], scene.backgrounds[i])
-        image = scene.sensors[i].develop(view.light, scene.sensor_noise(frame, i))
-        path = out / camera.name / f"{frame:06d}.jpg"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(images.encode_jpeg(image, scene.config.jpeg_quality))
-        pixels.append(image)
-        labels.append(view.hand)
-    for owner, hand in enumerate(scene.hands):
-        views, cutouts = [], []
-        for i, camera in enumerate(scene.rig):
-            mask = np.where(labels[i] == owner, 255, 0).astype(np.uint8)
-            key = f"{frame:08d}_{hand.side}_{i:02d}"
-            found = _view(camera, hand, frame, key, pixels[i], mask)
-            if found:
-                views.append(found[0])
-                cutouts.append((key, found[1]))
-        ious = [view.mask_iou for view in views if view.accepted and view.mask_iou is not None]
-        record = HandRecord(
-            frame=frame,
-            side=hand.side,
-            subject=SUBJECT,
-            pose=hand.motion.rotations[frame].reshape(48),
-            translation_m=hand.motion.translation[frame],
-            keypoints_world_m=hand.posed.keypoints[frame].cpu().numpy(),
-            accepted=bool(ious),
-            reasons=() if ious else ("no_view_shows_the_hand",),
-            mask_iou=round(float(np.median(ious)), 4) if ious else None,
-            views=tuple(views),
-        )
-        yield record, cutouts
+@contextmanager
+def _pictures(out: Path, scene: Scene, index: int) -> Iterator[Callable[[int, int, np.ndarray], None]]:
+    """What writes the image of (frame, view) of one chunk, to pieces of videos or to JPEGs."""
+    config, names = scene.config, scene.rig.names
+    for name in names:
+        (_piece(out, name, index).parent if config.video else out / name).mkdir(parents=True, exist_ok=True)
 
+    def write_jpeg(frame: int, view: int, image: np.ndarray) -> None:
+        path = out / names[view] / f"{frame:06d}.jpg"
+        path.write_bytes(images.encode_jpeg(image, config.jpeg_quality))
 
-def _view(
-    camera: Camera, hand: SimulatedHand, frame: int, key: str, image: np.ndarray, mask: np.ndarray
-) -> tuple[ViewRecord, Cutout] | None:
-    """The truth about one hand in one view, or None where the camera cannot see it."""
-    vertices = hand.posed.vertices[frame].cpu().numpy()
-    _, inside = camera.project(hand.posed.keypoints[frame].cpu().numpy())
-    if not inside.any():
-        return None
-    cutter = Cutter(camera, vertices)
-    cut_mask = np.where(cutter.cut(mask) > 127, 255, 0)
-    cutout = Cutout(cutter.cut(image), cut_mask.astype(np.uint8))
-    target = cutter.camera
-    model = mesh_mask(target.project(vertices)[0], hand.model.faces, target.size_px)
-    both = cv2.countNonZero(cv2.bitwise_and(model, cutout.mask))
-    either = cv2.countNonZero(cv2.bitwise_or(model, cutout.mask))
-    seen = both / max(cv2.countNonZero(model), 1) >= _LEAST_SEEN
-    record = ViewRecord(
-        camera=target,
-        cutout=key,
-        box_px=cutter.box_px,
-        detected_px=None,
-        reprojection_px=None,
-        mask_iou=round(both / max(either, 1), 4),
-        accepted=bool(seen and inside.all()),
-        reasons=(() if inside.all() else ("outside_image",)) + (() if seen else ("hidden",)),
-    )
-    return record, cutout
-
-
-def _manifest(scene: Scene, chunks: list[range], out: Path) -> dict[str, Any]:
-    described = []
-    for index, frames in enumerate(chunks):
-        records = store.read_chunk(out / TRUTH, index)
-        described.append(
-            {
-                "index": index,
-                "first_frame": frames.start,
-                "frames": len(frames),
-                "records": len(records),
-                "accepted": sum(record.accepted for record in records),
-            }
-        )
-    return {
-        "kind": store.KIND,
-        "format_version": schema_version(store.MANIFEST_SCHEMA),
-        "created_by": f"{handgen.__version__} (simulate)",
-        "capture": {
-            "path": out.resolve().name,
-            "frame_count": scene.config.frames,
-            "fps": scene.config.fps,
-            "calibration_format": "handgen JSON",
-            "scale": "calibrated",
-            "metres_per_unit": 1.0,
-        },
-        "cameras": [camera_document(camera) for camera in scene.rig],
-        "hand_model": {
-            "name": OPEN_HAND,
-            "sha256": {hand.side: hand.model.arrays.sha256 for hand in scene.hands},
-        },
-        "subjects": {SUBJECT: {"betas": scene.betas.tolist(), "frames": scene.config.frames}},
-        "configuration": _configuration(scene.config),
-        "chunks": described,
-        "summary": {"truth": True},
-    }
+    if not config.video:
+        yield write_jpeg
+        return
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(piece_writer(_piece(out, name, index), config.size, config.fps, config.crf))
+            for name in names
+        ]
+        yield lambda frame, view, image: writers[view].write(image)

@@ -7,33 +7,21 @@ costs no more than skinning. The forearm runs into a sleeve, which is part of th
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from handgen.hand.assets import surface_bytes
 from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS, TIP_VERTICES
 from handgen.hand.model import HandModel
+from handgen.simulate.person import Person, personal_surface
 from handgen.simulate.texture import Noise, linear_from_srgb
 
 HAND, ARM, CLOTH = 0, 1, 2  # what a face belongs to
-HAND_END_M = 0.025  # the hand's mask ends where the model's mesh does: this far behind the wrist
 ELBOW_M = 0.27  # from the wrist
 _SEGMENTS = 32
 _ARM_IN_SLEEVE_M = 0.012  # how far the forearm reaches into the sleeve
-
-# sRGB of the back of the hand, roughly the Monk scale's range.
-SKIN_TONES_SRGB = (
-    (0.91, 0.73, 0.63),
-    (0.85, 0.64, 0.52),
-    (0.76, 0.55, 0.43),
-    (0.62, 0.43, 0.33),
-    (0.47, 0.31, 0.23),
-    (0.35, 0.23, 0.17),
-)
 
 
 @dataclass(frozen=True)
@@ -71,30 +59,12 @@ class Surface:
         return (blended @ shaped[..., None])[..., 0] + self.weights @ offset
 
 
-@dataclass(frozen=True)
-class Outfit:
-    """What one person's two hands share: linear albedo of skin and clothes, and where the cuff is."""
-
-    skin: Float[np.ndarray, " 3"]
-    cloth: Float[np.ndarray, " 3"]
-    cuff_m: float
+def load_surface(person: Person, model: HandModel, rng: np.random.Generator) -> Surface:
+    """The person's surface of `model`'s side, dressed; `rng` decides the mottling and the folds."""
+    return dress(personal_surface(person, model.side), model, person, rng)
 
 
-def make_outfit(rng: np.random.Generator) -> Outfit:
-    """A random person's skin and clothes."""
-    skin = linear_from_srgb(np.array(SKIN_TONES_SRGB[rng.integers(len(SKIN_TONES_SRGB))]))
-    cloth = linear_from_srgb(rng.uniform(0.15, 0.75) * rng.uniform(0.7, 1.0, 3))
-    return Outfit(skin * rng.uniform(0.92, 1.08, 3), cloth, rng.uniform(0.085, 0.13))
-
-
-def load_surface(model: HandModel, outfit: Outfit, rng: np.random.Generator) -> Surface:
-    """The bundled surface of `model`'s side, dressed; `rng` decides the mottling and the folds."""
-    with np.load(io.BytesIO(surface_bytes(model.side)), allow_pickle=False) as archive:
-        arrays = {key: archive[key] for key in archive.files}
-    return dress(arrays, model, outfit, rng)
-
-
-def dress(arrays: dict[str, np.ndarray], model: HandModel, outfit: Outfit, rng: np.random.Generator) -> Surface:
+def dress(arrays: dict[str, np.ndarray], model: HandModel, person: Person, rng: np.random.Generator) -> Surface:
     """Subdivide, colour and dress the surface that an npz holds."""
     operator, faces = subdivision(arrays["faces"].astype(np.int64), len(arrays["vertices"]))
     vertices = operator @ arrays["vertices"].astype(float)
@@ -105,19 +75,20 @@ def dress(arrays: dict[str, np.ndarray], model: HandModel, outfit: Outfit, rng: 
     posedirs = arrays["posedirs"].astype(np.float32)
     posedirs = (operator.astype(np.float32) @ posedirs.reshape(len(posedirs), -1)).reshape(-1, 3, posedirs.shape[2])
     nail = np.clip(operator @ arrays["nail_mask"].astype(float).reshape(-1), 0, 1)
-    albedo, gloss = _skin(vertices, model, nail, outfit.skin, rng)
+    albedo, gloss = _skin(vertices, model, nail, person.skin, rng)
     back = -_finger_direction(model)  # the forearm's side of x
     behind_wrist = back * vertices[faces, 0].mean(1)
-    faces = faces[behind_wrist < outfit.cuff_m + _ARM_IN_SLEEVE_M]
-    part = np.where(behind_wrist < HAND_END_M, HAND, ARM)[behind_wrist < outfit.cuff_m + _ARM_IN_SLEEVE_M]
-    tube, sleeve_faces = _sleeve(vertices * [back, 1, 1], outfit.cuff_m, rng)
+    faces = faces[behind_wrist < person.cuff_m + _ARM_IN_SLEEVE_M]
+    hand_end_m = float(back * model.template[model.wrist_border, 0].mean())  # the mask ends where the model's mesh does
+    part = np.where(behind_wrist < hand_end_m, HAND, ARM)[behind_wrist < person.cuff_m + _ARM_IN_SLEEVE_M]
+    tube, sleeve_faces = _sleeve(vertices * [back, 1, 1], person.cuff_m, rng)
     tube *= [back, 1, 1]
     if back < 0:
         sleeve_faces = sleeve_faces[:, ::-1]
     n = len(vertices)
     faces = np.concatenate([faces, sleeve_faces + n])
     weave = 1 + 0.3 * Noise(rng).fractal(tube / 0.004)[:, None]
-    cloth = (outfit.cloth * weave).clip(0.01, 0.9)
+    cloth = (person.cloth * weave).clip(0.01, 0.9)
     sleeve_weights = np.zeros((len(tube), JOINT_COUNT))
     sleeve_weights[:, 0] = 1.0
     return Surface(
@@ -129,7 +100,7 @@ def dress(arrays: dict[str, np.ndarray], model: HandModel, outfit: Outfit, rng: 
         albedo=np.concatenate([albedo, cloth]),
         gloss=np.concatenate([gloss, np.zeros(len(tube))]),
         part=np.concatenate([part, np.full(len(sleeve_faces), CLOTH)]),
-        cloth=outfit.cloth,
+        cloth=person.cloth,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
-from handgen.io.images import IMAGE_SUFFIXES, read_rgb
+from handgen.io.images import IMAGE_SUFFIXES, picture_names, read_rgb
 from handgen.synthesize.patterns import draw_pattern
 
 SYNTHESIZED = "synthesized"
@@ -130,7 +129,7 @@ def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int
     """
     if not root.is_dir():
         raise HandgenError(f"{root}: no such folder of backgrounds; leave --backgrounds out to synthesize some")
-    found = sorted(_picture_names(root))
+    found = sorted(picture_names(root))
     if not found:
         raise HandgenError(
             f"{root}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}); add some, or leave --backgrounds out "
@@ -162,14 +161,3 @@ def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int
     for name in usable:
         digest.update(f"{name}\0{(root / name).stat().st_size}\n".encode("utf-8", "surrogateescape"))
     return FolderScan(FolderBackgrounds(root, tuple(usable), seed), tuple(sorted(skipped)), digest.hexdigest())
-
-
-def _picture_names(root: Path) -> list[str]:
-    """Paths below `root`, "/" between their parts; hidden files and folders are left out."""
-    names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                names.append((Path(folder) / name).relative_to(root).as_posix())
-    return names

@@ -1,0 +1,89 @@
+"""`handgen evaluate`: annotations against truth, or against a view that was left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from handgen.config import EvaluateConfig
+
+if TYPE_CHECKING:
+    from handgen.evaluate import Report
+
+DEFAULTS = EvaluateConfig()
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("annotations", type=FOLDER)
+@click.option("--truth", type=FOLDER, metavar="TRUTH",
+              help="Annotations to measure against, or a simulated capture that holds them in truth/.")  # fmt: skip
+@click.option("--leave-one-view-out", is_flag=True,
+              help="Without truth: fit on the other views, compare with the view's own detections.")  # fmt: skip
+@click.option("--capture", type=FOLDER, help="For --leave-one-view-out.  [default: the folder ANNOTATIONS lies in]")
+@click.option("--calibration", type=click.Path(exists=True), metavar="FILE", help="Calibration, if not in the capture.")
+@click.option("--report", "report_dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+              help="Write report.html, plots and evaluation.json there.")  # fmt: skip
+@click.option("--include-rejected", is_flag=True, help="Also measure records and views that annotate rejected.")
+@click.option("--match-distance", "match_distance_mm", type=click.FloatRange(0, 10_000, min_open=True),
+              default=DEFAULTS.match_distance_mm, show_default=True,
+              help="Largest mean distance, mm, of an annotated hand from the true one that it is.")  # fmt: skip
+@click.option("--align-world", is_flag=True, help="Find the motion between two different worlds, then measure.")
+@click.option("--fingertip-frames", type=click.IntRange(1), default=DEFAULTS.fingertip_frames, show_default=True,
+              help="Evenly chosen frames for the fingertip figure.")  # fmt: skip
+@click.option("--fps", type=click.FloatRange(0, 100_000, min_open=True),
+              help="Frames per second, for jitter.  [default: as the truth says]")  # fmt: skip
+@click.option("--worst", type=click.IntRange(0, 200), default=DEFAULTS.worst, show_default=True,
+              help="How many of the worst hands to name and draw.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
+@click.option("--overwrite", is_flag=True, help="Replace the report of another run in DIR.")
+@click.option("--json", "as_json", is_flag=True, help="Print evaluation.json instead of a table.")
+def evaluate(
+    annotations: Path,
+    truth: Path | None,
+    leave_one_view_out: bool,
+    capture: Path | None,
+    report_dir: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure ANNOTATIONS: millimetres, pixels, masks, missing and false hands.
+
+    \b
+    handgen evaluate annotations --truth my_capture --report report     simulated: the truth is known
+    handgen evaluate annotations --leave-one-view-out --capture my_capture
+
+    Annotations of any program will do, if they are in handgen's format (docs/annotations.md). What each figure means
+    is in docs/evaluation.md.
+    """
+    if truth is None and not leave_one_view_out:
+        raise click.UsageError("nothing to compare with; give --truth TRUTH, or --leave-one-view-out, or both")
+    if capture is not None and not leave_one_view_out:
+        raise click.UsageError("--capture is for --leave-one-view-out; give both or neither")
+    folder = capture or annotations.resolve().parent
+    try:
+        config = EvaluateConfig(capture=str(folder) if leave_one_view_out else None, **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    from handgen import evaluate as stage
+    from handgen.cli.console import progress_bars
+
+    with progress_bars() as progress:
+        report = stage.run(annotations, truth, config, progress, report_dir, overwrite)
+    if as_json:
+        from handgen.io.schema import dumps
+
+        click.echo(dumps(report.to_json(), indent=True), nl=False)
+    else:
+        _print(report, report_dir)
+
+
+def _print(report: Report, report_dir: Path | None) -> None:
+    from handgen.cli.console import print_summary
+    from handgen.evaluate.lines import facts_of
+
+    steps = [f"open {report_dir / 'report.html'}"] if report_dir else []
+    print_summary(report.annotations.path, facts_of(report), report.notes, steps)

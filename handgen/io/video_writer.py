@@ -1,0 +1,96 @@
+"""H.264 videos written piece by piece, so that pieces can be made by different processes and in any order.
+
+A piece is a raw H.264 stream of whole frames that begins with a key frame and has no B-frames; a video is its pieces'
+packets one after the other in an MP4. Encoding runs on one thread, so equal frames give equal bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+from handgen.errors import HandgenError
+
+Image = UInt8[np.ndarray, "height width 3"]
+_ENCODER = "libx264"
+_MAX_DENOMINATOR = 1001 * 1000
+
+
+class PieceWriter:
+    """Encodes frames into one piece: `write(image)` for each, within `piece_writer`."""
+
+    def __init__(self, stream: av.VideoStream, container: av.container.OutputContainer) -> None:
+        self._stream, self._container, self._count = stream, container, 0
+
+    def write(self, image: Image) -> None:
+        """Add an RGB frame."""
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts = self._count
+        self._count += 1
+        self._container.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        self._container.mux(self._stream.encode(None))
+
+
+@contextmanager
+def piece_writer(path: Path, size_px: tuple[int, int], fps: float, crf: int) -> Iterator[PieceWriter]:
+    """A writer of the piece `path`, which appears under its name only when complete.
+
+    size_px: width and height, both even. crf: x264's constant rate factor, 0 to 51, lower is better.
+    Raises HandgenError where PyAV has no H.264 encoder.
+    """
+    partial = path.with_name(path.name + ".partial")
+    with av.open(str(partial), "w", format="h264") as container:
+        try:
+            options = {"crf": str(crf), "preset": "fast", "threads": "1"}
+            stream = cast(av.VideoStream, container.add_stream(_ENCODER, rate=_rate(fps), options=options))
+        except av.codec.codec.UnknownCodecError:
+            raise HandgenError(f"PyAV {av.__version__} has no {_ENCODER} encoder; write images instead") from None
+        stream.width, stream.height = size_px
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.max_b_frames = 0
+        stream.codec_context.thread_count = 1
+        writer = PieceWriter(stream, container)
+        yield writer
+        writer.finish()
+    partial.replace(path)
+
+
+def join_pieces(pieces: Sequence[Path], path: Path, fps: float) -> None:
+    """Put pieces in a row into the MP4 `path`, without encoding anything again."""
+    partial = path.with_name(path.name + ".partial")
+    with av.open(str(partial), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        stream: av.VideoStream | None = None
+        index = 0
+        for piece in pieces:
+            with av.open(str(piece), format="h264") as source:
+                found = source.streams.video[0]
+                if stream is None:
+                    stream = container.add_stream_from_template(found)
+                    stream.time_base = 1 / _rate(fps)
+                for packet in _packets(source.demux(found)):
+                    packet.stream = stream
+                    packet.time_base = 1 / _rate(fps)
+                    packet.pts = packet.dts = index
+                    packet.duration = 1
+                    container.mux(packet)
+                    index += 1
+    partial.replace(path)
+
+
+def _packets(found: Iterable[av.Packet]) -> Iterator[av.Packet]:
+    """Without the empty one that ends a stream."""
+    return (packet for packet in found if packet.size)
+
+
+def _rate(fps: float) -> Fraction:
+    return Fraction(fps).limit_denominator(_MAX_DENOMINATOR)
