@@ -8,7 +8,7 @@ Keypoints with confidence 0 do not exist here: they are in no median, no extent 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from handgen.cameras import Rig
 from handgen.detect.base import Detection
 from handgen.hand.layout import MCP_KEYPOINTS, WRIST
+from handgen.io.detections import DetectionRecord
 from handgen.triangulate import linear_information, solve_points, triangulate
 
 # Detector noise, as a share of the hand's extent in the image: what MediaPipe's keypoints differ by between views.
@@ -103,6 +104,22 @@ def make_view(rig: Rig, camera: int, detection: Detection) -> View | None:
         return None
     noise = max(MIN_NOISE_PX, NOISE_SHARE * extent_px(detection.keypoints_px[observed]))
     return View(detection, np.where(observed[:, None], ideal, 0.0), confidence, noise)
+
+
+def by_moment(
+    rows: Iterable[DetectionRecord], names: Sequence[str], source_frames: Int[np.ndarray, "frames views"]
+) -> list[list[list[Detection]]]:
+    """Detections of each moment and camera. source_frames: each camera's own frame at each moment, -1 for none."""
+    found: list[list[list[Detection]]] = [[[] for _ in names] for _ in source_frames]
+    wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # camera, its own frame -> places that it belongs to
+    for moment, numbers in enumerate(source_frames.tolist()):
+        for camera, number in enumerate(numbers):
+            if number >= 0:
+                wanted.setdefault((names[camera], number), []).append((moment, camera))
+    for row in rows:
+        for moment, camera in wanted.get((row.camera, row.frame), ()):
+            found[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right))
+    return found
 
 
 def support_of_side(detection: Detection, side: str) -> float:

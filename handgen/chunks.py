@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from handgen.associate import clusters_of_frame
+from handgen.associate import by_moment
 from handgen.cameras import Rig
 from handgen.config import AnnotateConfig
 from handgen.detect import registry
-from handgen.detect.base import Detection, Detector
+from handgen.detect.base import Detector
 from handgen.fit.hands import Subject, fit_poses, in_metres, kinematics_of
 from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
@@ -24,7 +24,7 @@ from handgen.io.annotations import HandRecord
 from handgen.io.capture import Capture
 from handgen.io.detections import DetectionRecord, read_detections, write_detections
 from handgen.records import Track, records_of_frame
-from handgen.tracks import HandObservations, hands_of_frames, without_mirrored_views
+from handgen.tracks import HandObservations, hands_of_detections
 
 SUBJECT = "0"  # one person per capture
 
@@ -96,17 +96,9 @@ def detect_chunk(job: Job, index: int) -> int:
 def hands_of_chunk(job: Job, index: int) -> list[HandObservations]:
     """Associate one chunk's detections; the world is the capture's rig, in whatever unit."""
     rig, frames = job.capture.rig, job.frames(index)
-    by_frame: list[list[list[Detection]]] = [[[] for _ in rig.names] for _ in frames]
-    wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # camera, its own frame -> moments that it belongs to
-    for moment, numbers in enumerate(job.capture.source_frames[frames.start : frames.stop].tolist()):
-        for camera, number in enumerate(numbers):
-            wanted.setdefault((rig.names[camera], number), []).append((moment, camera))
-    for row in read_detections(job.detections_path(index)):
-        for moment, camera in wanted.get((row.camera, row.frame), ()):
-            by_frame[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right))
-    only_side = job.hands if job.hands in SIDES else None
-    clusters = [clusters_of_frame(rig, frame, found, only_side) for frame, found in zip(frames, by_frame, strict=True)]
-    return [without_mirrored_views(rig, hand) for hand in hands_of_frames(clusters, job.hands)]
+    rows = read_detections(job.detections_path(index))
+    detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
+    return hands_of_detections(rig, frames, detections, job.hands)
 
 
 def fit_chunk(job: Job, subject: Subject, index: int) -> int:

@@ -69,13 +69,14 @@ def _record(
     fitted, cluster = track.fitted, track.clusters[i]
     arrays = track.model.arrays
     excess = quality.limit_excess_rad(fitted.poses[i, 3:].reshape(15, 3), arrays.joint_axes, arrays.joint_limits_rad)
+    here = fitted[np.array([i])]
     errors: list[quality.ViewError | None] = []
-    for camera, view in zip(rig, cluster.views, strict=True):
-        fitted_px, _ = camera.project(fitted.observed_keypoints[i])
+    for v, (camera, view) in enumerate(zip(rig, cluster.views, strict=True)):
         if view is None:
             errors.append(None)
         else:
-            errors.append(quality.view_error(fitted_px, view.detection.keypoints_px, view.observed))
+            expected_px = here.expected_px(v, camera)[0]
+            errors.append(quality.view_error(expected_px, view.detection.keypoints_px, view.observed))
     known = [error for error in errors if error is not None]
     reasons = quality.record_reasons(known, cluster.dissenting, excess, config)
     views, cutouts = [], []

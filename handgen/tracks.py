@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from handgen.associate import MIRRORED_BELOW, Cluster, reclustered, support_of_side
+from handgen.associate import MIRRORED_BELOW, Cluster, clusters_of_frame, reclustered, support_of_side
 from handgen.cameras import Rig
+from handgen.detect.base import Detection
 from handgen.hand.layout import SIDES, other_side
 
 _HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
@@ -32,6 +33,15 @@ class HandObservations:
 
     side: str
     clusters: dict[int, Cluster]
+
+
+def hands_of_detections(
+    rig: Rig, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+) -> list[HandObservations]:
+    """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both"."""
+    only_side = hands if hands in SIDES else None
+    clusters = [clusters_of_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
+    return [_without_mirrored_views(rig, hand) for hand in hands_of_frames(clusters, hands)]
 
 
 def hands_of_frames(clusters: Sequence[Sequence[Cluster]], hands: str) -> list[HandObservations]:
@@ -62,7 +72,7 @@ def hands_of_frames(clusters: Sequence[Sequence[Cluster]], hands: str) -> list[H
     return [HandObservations(side, chosen) for side in sides if (chosen := sides[side].by_frame())]
 
 
-def without_mirrored_views(rig: Rig, hand: HandObservations) -> HandObservations:
+def _without_mirrored_views(rig: Rig, hand: HandObservations) -> HandObservations:
     """The same hand without the detections that are surely of the other side, where enough views are left.
 
     Such a detection took the palm for the back, and so has index and pinky the wrong way round.

@@ -25,7 +25,7 @@ import psutil
 from handgen.associate import Cluster
 from handgen.chunks import Job, hands_of_chunk
 from handgen.config import AnnotateConfig
-from handgen.detect.mediapipe import load_offsets_m
+from handgen.detect.mediapipe import load_offsets_m, load_view_bias
 from handgen.evaluate.leave_one_out import leave_one_out
 from handgen.fit.hands import fit_poses, fit_subject, in_metres, kinematics_of
 from handgen.hand.layout import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
@@ -116,16 +116,18 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
             found.setdefault(hand.side, []).extend(hand.clusters.values())
     sure = {side: [c for c in seen if c.error_share < MAX_ERROR_SHARE] for side, seen in found.items()}
     args = ("open", load_offsets_m(), capture.rig, sure, not capture.scale_known)
-    subject = fit_subject(*args, offset_sigma_m=FIXED_SIGMA_M)
+    subject = fit_subject(*args, offset_sigma_m=FIXED_SIGMA_M, view_bias=load_view_bias())
     rig = capture.rig.scaled(subject.metres_per_unit)
     medians = []
     for side, seen in found.items():
         clusters = in_metres(seen, subject.metres_per_unit)
-        fitted = fit_poses(kinematics_of("open", side, subject.offsets_m), rig, clusters, subject.betas)
-        for cluster, keypoints in zip(clusters, fitted.observed_keypoints, strict=True):
+        kinematics = kinematics_of("open", side, subject.offsets_m)
+        fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias)
+        expected = [fitted.expected_px(v, camera) for v, camera in enumerate(rig)]
+        for i, cluster in enumerate(clusters):
             off = [
-                np.linalg.norm(camera.project(keypoints)[0] - view.detection.keypoints_px, axis=1)
-                for camera, view in zip(rig, cluster.views, strict=True)
+                np.linalg.norm(pixels[i] - view.detection.keypoints_px, axis=1)
+                for pixels, view in zip(expected, cluster.views, strict=True)
                 if view is not None
             ]
             medians.append(np.median([np.median(view) for view in off]))

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handgen.associate import Cluster, clusters_of_frame, extent_px
+from handgen.associate import Cluster, by_moment, extent_px
 from handgen.cameras import Camera, Rig
 from handgen.detect.base import Detection
+from handgen.detect.bias import ViewBias
 from handgen.engines.local import map_units
 from handgen.errors import HandgenError
 from handgen.evaluate.measures import Distribution, distribution
@@ -28,7 +29,7 @@ from handgen.io.detections import read_detections
 from handgen.io.output import RUN, RUN_SCHEMA
 from handgen.io.schema import read_json
 from handgen.progress import Progress
-from handgen.tracks import HandObservations, hands_of_frames
+from handgen.tracks import HandObservations, hands_of_detections
 
 MIN_VIEWS = 3  # one to leave out, two to triangulate
 _BLOCK_FRAMES = 512  # associated and fitted at once, so that memory does not grow with the capture
@@ -65,7 +66,7 @@ class LeaveOneOut:
 class Setting:
     """What leaving views out needs to know of annotations. rig: metres. hands: "left", "right" or "both".
 
-    offsets_m: (21, 3), the detector's own, before anything was learnt on this capture.
+    offsets_m: (21, 3), the detector's own, before anything was learnt on this capture. view_bias: the detector's.
     """
 
     root: Path
@@ -74,23 +75,15 @@ class Setting:
     hands: str
     hand_model: str
     offsets_m: Float[np.ndarray, "21 3"]
+    view_bias: ViewBias | None
     chunk_frames: int
 
     def detections(self, frames: range) -> list[FrameDetections]:
         """What the detector saw in some frames of the capture; a camera without a frame saw nothing."""
-        names = self.rig.names
-        by_frame: list[FrameDetections] = [[[] for _ in names] for _ in frames]
-        wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # camera, its own frame -> places that it belongs to
-        for place, numbers in enumerate(self.capture.source_frames[frames.start : frames.stop].tolist()):
-            for camera, number in enumerate(numbers):
-                if number >= 0:
-                    wanted.setdefault((names[camera], number), []).append((place, camera))
-        for chunk in range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1):
-            path = self.root / DETECTIONS / f"{chunk:06d}.jsonl"
-            for row in read_detections(path, names):
-                for place, camera in wanted.get((row.camera, row.frame), ()):
-                    by_frame[place][camera].append(Detection(row.keypoints_px, row.confidence, row.right))
-        return by_frame
+        chunks = range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1)
+        paths = [self.root / DETECTIONS / f"{chunk:06d}.jsonl" for chunk in chunks]
+        rows = (row for path in paths for row in read_detections(path, self.rig.names))
+        return by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
 
 
 def leave_one_out(
@@ -137,9 +130,11 @@ def open_setting(annotations_path: Path, capture_path: Path, calibration: Path |
     depends_on = read_json(annotations_path / RUN, RUN_SCHEMA)["depends_on"]
     try:
         fingerprint, offsets_m = depends_on["capture"], np.array(depends_on["detector"]["offsets_m"], dtype=float)
+        bias = depends_on["detector"].get("view_bias")
+        view_bias = None if bias is None else ViewBias.from_json(bias)
         chunk_frames, hands = depends_on["configuration"]["chunk_frames"], depends_on["configuration"]["hands"]
-    except (KeyError, TypeError) as error:
-        raise HandgenError(f"{annotations_path / RUN}: has no {error}; annotate the capture again") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise HandgenError(f"{annotations_path / RUN}: lacks or garbles {error}; annotate the capture again") from None
     capture = load_capture(capture_path, calibration=calibration, require_scale=False)
     if capture.fingerprint() != fingerprint:
         raise HandgenError(
@@ -151,7 +146,7 @@ def open_setting(annotations_path: Path, capture_path: Path, calibration: Path |
             f"{capture_path}: its cameras are {', '.join(capture.rig.names)}, those of {annotations_path} "
             f"{', '.join(rig.names)}; give the calibration that was annotated with (--calibration)"
         )
-    return Setting(annotations_path, capture, rig, hands, annotations.hand_model, offsets_m, chunk_frames)
+    return Setting(annotations_path, capture, rig, hands, annotations.hand_model, offsets_m, view_bias, chunk_frames)
 
 
 def _without_view(setting: Setting, view: int) -> tuple[int, np.ndarray, np.ndarray]:
@@ -177,8 +172,7 @@ def _blind_hands(
 ) -> list[HandObservations]:
     """The hands of some frames as the other views see them."""
     blind = [[[] if v == view else seen for v, seen in enumerate(found)] for found in detections]
-    clusters = [clusters_of_frame(setting.rig, frame, found) for frame, found in zip(frames, blind, strict=True)]
-    return hands_of_frames(clusters, setting.hands)
+    return hands_of_detections(setting.rig, frames, blind, setting.hands)
 
 
 def _subject(setting: Setting, view: int, blocks: Sequence[range]) -> Subject | None:
@@ -198,6 +192,7 @@ def _subject(setting: Setting, view: int, blocks: Sequence[range]) -> Subject | 
         setting.rig,
         {side: _spread(found, _SUBJECT_HANDS_PER_SIDE) for side, found in sure.items()},
         estimate_scale=False,
+        view_bias=setting.view_bias,
     )
 
 
@@ -219,9 +214,10 @@ def _compared(
     if not kept:
         return
     kinematics = kinematics_of(setting.hand_model, hand.side, subject.offsets_m)
-    fitted = fit_poses(kinematics, setting.rig, kept, subject.betas)
+    fitted = fit_poses(kinematics, setting.rig, kept, subject.betas, subject.view_bias)
     camera = setting.rig.cameras[view]
-    projected, inside = camera.project(fitted.observed_keypoints)
+    _, inside = camera.project(fitted.observed_keypoints)
+    projected = fitted.expected_px(view, camera)
     for cluster, points, pixels, seen in zip(kept, fitted.observed_keypoints, projected, inside, strict=True):
         detected = nearest(pixels, detections[cluster.frame - frames.start][view])
         if seen.all() and detected is not None:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handgen.associate import Cluster
-from handgen.cameras import Rig
+from handgen.cameras import Camera, Rig
 from handgen.detect.bias import ViewBias
 from handgen.fit.corrections import Corrections, corrections_of
 from handgen.fit.kinematics import HandState, KeypointKinematics
@@ -34,19 +34,28 @@ class FittedHands:
     """`n` frames of one hand in the world, metres.
 
     poses, translations: as a record holds them (`handgen.hand.model.HandPose`). keypoints: of the model.
-    observed_keypoints: where the detector would put them.
+    observed_keypoints: where the detector would put them, by its constant offsets. shift_px: what the side that they
+    are seen from adds to that, in the rig's ideal images.
     """
 
     poses: Float[np.ndarray, "n 48"]
     translations: Float[np.ndarray, "n 3"]
     keypoints: Float[np.ndarray, "n 21 3"]
     observed_keypoints: Float[np.ndarray, "n 21 3"]
+    shift_px: Float[np.ndarray, "n views 21 2"]
     vertices: Float[np.ndarray, "n 778 3"]
 
     def __getitem__(self, frames: Int[np.ndarray, " kept"]) -> FittedHands:
         """Some of the frames."""
-        arrays = (self.poses, self.translations, self.keypoints, self.observed_keypoints, self.vertices)
+        arrays = (self.poses, self.translations, self.keypoints, self.observed_keypoints, self.shift_px, self.vertices)
         return FittedHands(*(array[frames] for array in arrays))
+
+    def expected_px(self, view: int, camera: Camera) -> Float[np.ndarray, "n 21 2"]:
+        """Where the detector should have seen the keypoints in a camera, the rig's number `view`; its own pixels.
+
+        The shift is that of the ideal image: a few pixels, which a lens distorts by a few per cent.
+        """
+        return camera.project(self.observed_keypoints)[0] + self.shift_px[:, view]
 
     @property
     def finite(self) -> Bool[np.ndarray, " n"]:
@@ -133,14 +142,21 @@ def fit_poses(
     points, valid = triangulated(clusters).to(shape), _valid(clusters, shape.device)
     state = start(kinematics, points, shape, valid)
     state, _ = solve_poses(Problem(kinematics, observations_of(rig, clusters, device), prior), state)
+    corrections = None
     for _ in range(_SECOND_LOOKS if view_bias is not None else 0):
-        corrected = observations_of(rig, clusters, device, _corrections(view_bias, rig, kinematics, state))
-        state, _ = solve_poses(Problem(kinematics, corrected, prior), state)
+        corrections = _corrections(view_bias, rig, kinematics, state)
+        observed = observations_of(rig, clusters, device, corrections)
+        state, _ = solve_poses(Problem(kinematics, observed, prior), state)
     pose = _pose_of(state)
     posed = kinematics.model(pose)
-    keypoints = (posed.keypoints, kinematics.keypoints(state))
-    arrays = (pose.rotations.reshape(len(pose), 48), pose.translation, *keypoints, posed.vertices)
-    return FittedHands(*(array.cpu().numpy() for array in arrays))
+    return FittedHands(
+        poses=pose.rotations.reshape(len(pose), 48).cpu().numpy(),
+        translations=pose.translation.cpu().numpy(),
+        keypoints=posed.keypoints.cpu().numpy(),
+        observed_keypoints=kinematics.keypoints(state).cpu().numpy(),
+        shift_px=np.zeros((len(pose), len(rig), 21, 2)) if corrections is None else corrections.shift_px,
+        vertices=posed.vertices.cpu().numpy(),
+    )
 
 
 def _pose_of(state: HandState) -> HandPose:
