@@ -8,7 +8,7 @@ from handgen.hand.model import HandModel, HandPose
 from handgen.raytrace import Mesh
 from handgen.simulate.interaction import INTERLEAVE, PERIOD_S, encounters, posed_vertices, two_hands
 from handgen.simulate.motion import STYLES, single_hand
-from handgen.simulate.penetration import depth_m, gap_m, mutual_depth_m
+from handgen.simulate.penetration import _vertex_normals, depth_m, gap_m, mutual_depth_m
 from handgen.simulate.poses import POSES, hand_pose, pose_angles_deg, random_angles_deg
 
 ZEROS = np.zeros(10)
@@ -100,6 +100,23 @@ def test_random_poses_differ_and_curl_as_hands_do():
     assert angles[:, [0, 3, 6, 9], 0].std(0).min() > 15  # degrees: knuckles
     assert np.corrcoef(angles[:, 1, 0], angles[:, 2, 0])[0, 1] > 0.9  # an outer joint follows the middle one
     assert np.corrcoef(angles[:, 3, 0], angles[:, 9, 0])[0, 1] > 0.5  # and the ring finger the middle finger
+
+
+def test_no_fingertip_of_a_random_pose_is_in_the_palm():
+    model, rng = HandModel.load("open", "right"), np.random.default_rng(1)
+    angles = np.radians(np.stack([random_angles_deg(rng) for _ in range(200)]))
+    rotations = np.zeros((200, 16, 3))
+    rotations[:, 1:] = hand_pose(model, angles)
+    zeros = (torch.zeros(200, size, dtype=torch.float64) for size in (3, 10))
+    posed = model(HandPose(torch.as_tensor(rotations), *zeros))
+    tips = posed.keypoints[:, [8, 12, 16, 20]].numpy()
+    palm = np.flatnonzero(model.weights[:, 0].numpy() > 0.9)
+    for vertices, points in zip(posed.vertices.numpy(), tips, strict=True):
+        normals = _vertex_normals(Mesh(vertices, model.faces))[palm]
+        away = np.linalg.norm(vertices[palm][None] - points[:, None], axis=2)
+        nearest = away.argmin(1)
+        height = np.einsum("kc,kc->k", points - vertices[palm][nearest], normals[nearest])
+        assert height[away.min(1) < 0.015].min(initial=0) > -2e-3  # metres: skin yields that much
 
 
 def cube(center, half):

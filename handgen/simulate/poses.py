@@ -47,7 +47,7 @@ POSES: dict[str, NamedPose] = {
 # The fan: abduction of each knuckle, degrees, positive to the thumb's side.
 SPREAD_DEG = {"index": 9.0, "middle": 2.0, "ring": -5.0, "pinky": -12.0}
 _NOISE_DEG = (4.0, 1.5, 1.0)  # of each angle of a pose: flexion, abduction, twist
-_CURL_BEND = (80.0, 95.0, 0.65)  # a random curl of 1: knuckle, middle joint, and the outer joint as a share of that
+_CURL_BEND = (74.0, 84.0, 0.57)  # a random curl of 1: knuckle, middle joint, and the outer joint as a share of that
 _CURL_NOISE = 0.18  # between neighbouring fingers, which move together
 _THUMB_LOW_DEG, _THUMB_HIGH_DEG = np.array([-12.0, -8.0, -5.0, 0.0, 0.0]), np.array([14.0, 18.0, 8.0, 35.0, 45.0])
 _THUMB_STAYS_OUT = 0.45  # mean curl of index and middle beyond which a random thumb keeps out of their way
@@ -87,6 +87,8 @@ def random_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
         angles[knuckle, 0] = curl * _CURL_BEND[0] + rng.normal(0, 6)
         angles[hinge, 0] = curl * _CURL_BEND[1] + rng.normal(0, 6)
         angles[outer, 0] = _CURL_BEND[2] * angles[hinge, 0] + rng.normal(0, 3)
+        joints = [knuckle, hinge, outer]
+        angles[joints, 0] = np.minimum(angles[joints, 0], _CURLED)  # further, the fingertip would be in the palm
         angles[knuckle, 1] = sideways * spread * (1 - 0.8 * curl)  # bent fingers cannot be spread
     base, middle, tip = FINGER_JOINTS["thumb"]
     thumb = rng.uniform(_THUMB_LOW_DEG, _THUMB_HIGH_DEG)
