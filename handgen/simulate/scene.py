@@ -21,6 +21,7 @@ from handgen.simulate.interaction import two_hands
 from handgen.simulate.light import Lighting, make_lighting
 from handgen.simulate.motion import STYLES, HandMotion, HandPath, single_hand
 from handgen.simulate.person import Person, make_person, personal_hand
+from handgen.simulate.photoreal import PathTracer
 from handgen.simulate.render import Body, Moment
 from handgen.simulate.rig import make_rig
 from handgen.simulate.room import AT_THE_WALL_M, SHOULDER_M, Room, make_room, make_studio, studio_green
@@ -109,6 +110,11 @@ class Scene:
             self.room.render(camera, rays, self.lighting, _generator(self.config, _EMPTY, i))
             for i, (camera, rays) in enumerate(zip(self.rig, self.rays, strict=True))
         )
+
+    @cached_property
+    def path_tracer(self) -> PathTracer | None:
+        """What renders the images, if it is not the ray caster."""
+        return PathTracer(self.body, self.lighting) if self.config.renderer == "mitsuba" else None
 
     @cached_property
     def body(self) -> Body:

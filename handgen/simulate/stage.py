@@ -39,6 +39,7 @@ from handgen.io.schema import schema_version, write_json
 from handgen.io.video_writer import join_pieces, piece_writer
 from handgen.progress import Progress
 from handgen.simulate.person import MODEL_NAME, personal_file, personal_hand
+from handgen.simulate.photoreal import load_mitsuba
 from handgen.simulate.rig import disturbed
 from handgen.simulate.scene import CALIBRATION_SEED, Scene, background_files, make_scene
 from handgen.simulate.truth import manifest_of, record_frame
@@ -80,6 +81,8 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None, ove
     it is not to be replaced, or something else.
     """
     began = time.perf_counter()
+    if config.renderer == "mitsuba":
+        load_mitsuba()  # a missing extra is said before anything is written
     report_progress = progress or (lambda *_: None)
     with writing(out):
         claim_output(out, KIND, _configuration(config), _OWNED, overwrite)

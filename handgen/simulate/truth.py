@@ -36,7 +36,8 @@ def record_frame(
     pixels, labels = [], []
     for i, camera in enumerate(scene.rig):
         view = scene.moment(frame, i).view(camera, scene.rays[i], scene.backgrounds[i])
-        image = scene.sensors[i].develop(view.light, scene.sensor_noise(frame, i))
+        light = view.light if scene.path_tracer is None else _path_traced(scene, frame, i)
+        image = scene.sensors[i].develop(light, scene.sensor_noise(frame, i))
         write(i, image)
         pixels.append(image)
         labels.append(view.hand)
@@ -65,6 +66,13 @@ def record_frame(
             views=tuple(views),
         )
         yield record, cutouts
+
+
+def _path_traced(scene: Scene, frame: int, i: int) -> np.ndarray:
+    assert scene.path_tracer is not None
+    seed = int(scene.sensor_noise(frame, i).integers(2**31))
+    moment = scene.moment(frame, i)
+    return scene.path_tracer.view(moment, scene.rig.cameras[i], scene.rays[i], scene.backgrounds[i], seed)
 
 
 def _view(
