@@ -30,12 +30,13 @@ def brought_onto(
     picture, target_picture: the picture's camera as either side has calibrated it. cutout, target_cutout: the ideal
     cameras of the cutouts, each at the place of its picture's camera.
     """
-    if cutout.size_px == target_cutout.size_px and np.array_equal(cutout.intrinsics, target_cutout.intrinsics):
-        same_turn = np.array_equal(cutout.cam_from_world.rotation, target_cutout.cam_from_world.rotation)
-        if same_turn and _same_lens(picture, target_picture):
-            return mask
-    map_x, map_y = _maps(cutout, picture, target_cutout, target_picture)
-    moved = cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    if _same_lens(picture, target_picture):  # then the lens plays no part: two ideal cameras at one place
+        turn = target_cutout.cam_from_world.rotation @ cutout.cam_from_world.rotation.T
+        target_from_cutout = target_cutout.intrinsics @ turn @ np.linalg.inv(cutout.intrinsics)
+        moved = cv2.warpPerspective(mask, target_from_cutout, target_cutout.size_px, flags=cv2.INTER_LINEAR)
+    else:
+        map_x, map_y = _maps(cutout, picture, target_cutout, target_picture)
+        moved = cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.where(moved > 127, np.uint8(255), np.uint8(0))
 
 
