@@ -86,6 +86,9 @@ class Row:
     frames_per_s: float
 
 
+MEASURES = [name for name in Row.__dataclass_fields__ if name != "condition"]
+
+
 def run_condition(condition: Condition, folder: Path, people: int, frames: int) -> Row:
     """Simulate (where that is not done yet), annotate, evaluate."""
     reports, speeds = [], []
@@ -147,8 +150,7 @@ def combined(condition: Condition, reports: list[Report], speeds: list[float]) -
 
 def figures(rows: list[Row]) -> dict[str, float]:
     """The flat object of `--json`: `mpjpe_mm_8`, `annotated_8`, `iou_8_room`, ..."""
-    measures = [name for name in Row.__dataclass_fields__ if name != "condition"]
-    return {f"{m}_{row.condition.name}": round(float(getattr(row, m)), 4) for row in rows for m in measures}
+    return {f"{m}_{row.condition.name}": round(float(getattr(row, m)), 4) for row in rows for m in MEASURES}
 
 
 def missed(is_missed: bool) -> str:
@@ -226,6 +228,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=BASE.frames)
     parser.add_argument("--only", nargs="+", choices=[c.name for c in CONDITIONS], help="some of the conditions")
     parser.add_argument("--keep", type=Path, help="work in this folder, keep it, and use the captures that are there")
+    parser.add_argument("--resume", action="store_true", help="with --keep: take the rows that an earlier run finished")
     parser.add_argument("--write", action="store_true", help="update docs/accuracy.md and README.md")
     options = parser.parse_args()
     people, frames = (1, 24) if options.quick else (options.people, options.frames)
@@ -234,7 +237,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         chosen = [c for c in CONDITIONS if not options.only or c.name in options.only]
-        rows = [run_condition(condition, folder, people, frames) for condition in chosen]
+        rows = []
+        for condition in chosen:
+            kept = folder / "rows" / f"{condition.name}_{people}x{frames}.json"
+            if options.resume and kept.is_file():
+                rows.append(Row(condition=condition, **json.loads(kept.read_text())))
+                continue
+            rows.append(run_condition(condition, folder, people, frames))
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(json.dumps({m: getattr(rows[-1], m) for m in MEASURES}))
     if options.write:
         write(rows, people, frames)
     print(json.dumps(figures(rows)) if options.json else "\n".join(table(rows)))

@@ -1,15 +1,19 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 
 from handgen.hand.assets import load_hand
-from handgen.hand.layout import FINGER_KEYPOINTS, MCP_KEYPOINTS
+from handgen.hand.layout import FINGER_KEYPOINTS, MCP_KEYPOINTS, SIDES
 from handgen.hand.model import HandModel, HandPose
 from handgen.raytrace import Mesh
-from handgen.simulate.interaction import INTERLEAVE, PERIOD_S, encounters, posed_vertices, two_hands
-from handgen.simulate.motion import STYLES, single_hand
-from handgen.simulate.penetration import _vertex_normals, depth_m, gap_m, mutual_depth_m
-from handgen.simulate.poses import POSES, hand_pose, pose_angles_deg, random_angles_deg
+from handgen.simulate.encounters import CLASP, INTERLEAVE, encounters
+from handgen.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
+from handgen.simulate.motion import STYLES, posed_vertices, single_hand
+from handgen.simulate.penetration import SelfProbe, contact_depth_mm, depth_m, distance_m, gap_m
+from handgen.simulate.person import make_person, personal_hand
+from handgen.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg
 
 ZEROS = np.zeros(10)
 
@@ -39,13 +43,17 @@ def test_joints_stay_within_their_limits_at_all_times(style, side):
     assert (angles <= arrays.joint_limits_rad[..., 1] + 1e-6).all()
 
 
-@pytest.mark.parametrize(("style", "mean", "peak"), [("calm", (0.03, 0.25), 0.6), ("fast", (0.3, 1.0), 2.0)])
-def test_a_style_is_as_fast_as_its_name(style, mean, peak):
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("style", "mean", "peak"), [("calm", (0.03, 0.2), (0.1, 0.3)), ("fast", (0.4, 0.9), (1.0, 1.5))]
+)
+def test_a_style_is_as_fast_as_its_name(style, mean, peak, seed):
     times = np.arange(0, 20, 1 / 120)
-    palm = keypoints("right", path(style, seconds=20).at(times))[:, list(MCP_KEYPOINTS)].mean(1)
+    points = keypoints("right", path(style, seconds=20, seed=seed).at(times))
+    palm = 0.1 * points[:, 0] + 0.9 * points[:, list(MCP_KEYPOINTS)].mean(1)
     speed = np.linalg.norm(np.diff(palm, axis=0), axis=1) * 120  # m/s
-    assert mean[0] < speed.mean() < mean[1] and speed.max() < peak
-    assert np.abs(palm).max() < 0.14  # metres: the cameras keep it in view
+    assert mean[0] < speed.mean() < mean[1] and peak[0] < speed.max() < peak[1]
+    assert np.abs(palm).max() < 0.07  # metres: the cameras keep it in view
 
 
 def test_motion_has_no_jumps():
@@ -98,25 +106,10 @@ def test_random_poses_differ_and_curl_as_hands_do():
     rng = np.random.default_rng(0)
     angles = np.stack([random_angles_deg(rng) for _ in range(300)])
     assert angles[:, [0, 3, 6, 9], 0].std(0).min() > 15  # degrees: knuckles
-    assert np.corrcoef(angles[:, 1, 0], angles[:, 2, 0])[0, 1] > 0.9  # an outer joint follows the middle one
-    assert np.corrcoef(angles[:, 3, 0], angles[:, 9, 0])[0, 1] > 0.5  # and the ring finger the middle finger
-
-
-def test_no_fingertip_of_a_random_pose_is_in_the_palm():
-    model, rng = HandModel.load("open", "right"), np.random.default_rng(1)
-    angles = np.radians(np.stack([random_angles_deg(rng) for _ in range(200)]))
-    rotations = np.zeros((200, 16, 3))
-    rotations[:, 1:] = hand_pose(model, angles)
-    zeros = (torch.zeros(200, size, dtype=torch.float64) for size in (3, 10))
-    posed = model(HandPose(torch.as_tensor(rotations), *zeros))
-    tips = posed.keypoints[:, [8, 12, 16, 20]].numpy()
-    palm = np.flatnonzero(model.weights[:, 0].numpy() > 0.9)
-    for vertices, points in zip(posed.vertices.numpy(), tips, strict=True):
-        normals = _vertex_normals(Mesh(vertices, model.faces))[palm]
-        away = np.linalg.norm(vertices[palm][None] - points[:, None], axis=2)
-        nearest = away.argmin(1)
-        height = np.einsum("kc,kc->k", points - vertices[palm][nearest], normals[nearest])
-        assert height[away.min(1) < 0.015].min(initial=0) > -2e-3  # metres: skin yields that much
+    share, _ = np.polyfit(angles[:, 1, 0], angles[:, 2, 0], 1)
+    assert share == pytest.approx(2 / 3, abs=0.08)  # an outer joint follows the middle one
+    assert np.corrcoef(angles[:, 1, 0], angles[:, 2, 0])[0, 1] > 0.9
+    assert np.corrcoef(angles[:, 3, 0], angles[:, 9, 0])[0, 1] > 0.4  # and the ring finger the middle finger
 
 
 def cube(center, half):
@@ -130,42 +123,114 @@ def test_depth_of_known_bodies():
     border = np.array([0, 1, 2, 3])
     assert depth_m(small, big, border) > 0.004  # half of it is inside, 5 mm deep
     assert depth_m(cube((0.07, 0.0, 0.0), 0.01), big, border) == 0.0
-    assert gap_m(big, cube((0.07, 0.05, 0.05), 0.01)) == pytest.approx(np.sqrt(0.01**2 + 2 * 0.01**2), abs=1e-9)
+    assert gap_m(big, cube((0.07, 0.05, 0.05), 0.01)) == pytest.approx(0.01, abs=1e-9)
+
+
+def test_distance_to_a_cube():
+    points = np.array([[0.06, 0.01, 0.0], [0.04, 0.0, 0.0], [0.053, 0.054, 0.0], [0.06, 0.06, 0.06]])
+    expected = [0.01, 0.01, 0.005, 0.01 * np.sqrt(3)]  # to a face from both sides, to an edge, to a corner
+    np.testing.assert_allclose(distance_m(points, cube((0.0, 0.0, 0.0), 0.05)), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_hand_that_passes_through_itself_is_noticed(side):
+    assert all(is_free(side, np.radians(pose_angles_deg(pose))) for pose in POSES.values())
+    thumb_in_fist = pose_angles_deg(POSES["fist"])
+    thumb_in_fist[12] = (14.0, -5.0, 0.0)
+    thumb_in_fist[13:, 0] = 45.0
+    crossed = pose_angles_deg(POSES["flat"])
+    crossed[[0, 3], 1] = (-20.0, 20.0)  # the index finger towards the pinky, the middle finger towards the thumb
+    assert not is_free(side, np.radians(thumb_in_fist)) and not is_free(side, np.radians(crossed))
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_moving_hand_hardly_ever_passes_through_itself(style):
+    model = HandModel.load("open", "right")
+    probe, motion = SelfProbe.of(model), path(style).at(np.arange(0, 8, 1 / 20))
+    passes = [probe.passes(vertices, 0.003) for vertices in posed_vertices(model, ZEROS, motion)]
+    assert np.mean(passes) < 0.05  # only poses and the middle between two are checked
+
+
+@cache
+def meeting(seconds):
+    person = make_person(np.random.default_rng(7))
+    models = {side: HandModel(personal_hand(person, side)) for side in SIDES}
+    return models, person.betas, two_hands(models, person.betas, seconds, np.random.default_rng(3))
+
+
+def held_s(name, seconds):
+    """When the hands touch in the first encounter of a kind, seconds."""
+    order = meeting(seconds)[2]["left"].meeting.order
+    index = next(k for k, encounter in enumerate(order[1:]) if encounter.name == name)
+    return np.array([(index + HELD_SHARE) * PERIOD_S])
+
+
+SECONDS = 33.0  # of eleven encounters: every kind, whatever the order
+
+
+def test_two_hands_touch_in_every_kind_of_encounter():
+    models, betas, hands = meeting(SECONDS)
+    for kind in encounters():
+        meshes = [
+            Mesh(posed_vertices(models[side], betas, hands[side].at(held_s(kind.name, SECONDS)))[0], models[side].faces)
+            for side in SIDES
+        ]
+        assert gap_m(*meshes) < 1e-3, kind.name
+
+
+def test_two_hands_move_within_limits_without_jumps():
+    models, betas, hands = meeting(SECONDS)
+    times = np.arange(-0.2, 2 * PERIOD_S, 1 / 500)
+    for side in SIDES:
+        arrays, motion = models[side].arrays, hands[side].at(times)
+        angles = np.einsum("fjc,jac->fja", motion.rotations[:, 1:], arrays.joint_axes)
+        assert (angles >= arrays.joint_limits_rad[..., 0] - 1e-6).all()
+        assert (angles <= arrays.joint_limits_rad[..., 1] + 1e-6).all()
+        pose = HandPose(*map(torch.as_tensor, (motion.rotations, motion.translation, np.tile(betas, (len(times), 1)))))
+        points = models[side](pose).keypoints.numpy()
+        velocity = np.diff(points, axis=0) * 500  # m/s
+        assert np.linalg.norm(velocity, axis=2).max() < 2.0  # a fingertip while the arm turns to the next encounter
+        assert np.linalg.norm(np.diff(velocity, axis=0), axis=2).max() * 500 < 40.0  # m/s^2: four g
+        assert np.abs(points).max() < 0.3  # metres: the cameras keep it in view
 
 
 @pytest.mark.slow
-def test_two_hands_touch_and_interleave_without_passing_through_each_other():
-    models = {side: HandModel.load("open", side) for side in ("left", "right")}
-    seconds = PERIOD_S * 10  # every kind once, whatever the order
-    hands = two_hands(models, ZEROS, seconds, np.random.default_rng(3))
-    times = np.arange(0, seconds, 1 / 24)
-    vertices = {side: posed_vertices(models[side], ZEROS, hands[side].at(times)) for side in models}
-    gaps: dict[str, float] = {}
-    for i, time_s in enumerate(times):
-        left, right = (Mesh(vertices[side][i], models[side].faces) for side in ("left", "right"))
-        depth = mutual_depth_m(left, right, models["left"].wrist_border, models["right"].wrist_border)
-        assert depth < 1e-3, f"{1e3 * depth:.2f} mm deep at {time_s:.2f} s"
-        name = hands["left"].meeting.encounter(float(time_s))[1].name
-        gaps[name] = min(gaps.get(name, 1.0), gap_m(left, right))
-    assert set(gaps) == {encounter.name for encounter in encounters()}
-    # Metres between vertices, which lie 4 to 6 mm apart on the mesh: skin touches where they are this near.
-    assert max(gaps.values()) < 0.006, gaps
+def test_two_hands_never_pass_through_each_other():
+    models, betas, hands = meeting(SECONDS)
+    times = np.arange(0, 20, 1 / 30)
+    vertices = {side: posed_vertices(models[side], betas, hands[side].at(times)) for side in SIDES}
+    depth_mm = contact_depth_mm(models, vertices)
+    assert depth_mm.max() < 1.0, f"{depth_mm.max():.2f} mm at {times[depth_mm.argmax()]:.2f} s"
 
 
-def test_interleaved_fingers_reach_past_each_other_in_turn():
-    models = {side: HandModel.load("open", side) for side in ("left", "right")}
-    meeting = two_hands(models, ZEROS, PERIOD_S * 6, np.random.default_rng(3))["left"].meeting
-    index = [encounter.name for encounter in meeting.order].index(INTERLEAVE, 1)
-    middle_s = np.array([PERIOD_S * (index - 1 + 0.6)])
-    points = {side: keypoints(side, meeting.at(side, middle_s))[0] for side in models}
-    tips = [FINGER_KEYPOINTS[finger][-1] for finger in ("index", "middle", "ring", "pinky")]
-    axis = points["right"][9] - points["left"][9]
-    axis /= np.linalg.norm(axis)
-    # Along the line from left to right palm the left tips are beyond the right ones.
-    past = (points["left"][tips] - points["right"][tips]) @ axis
-    assert past.max() > 0.015 and (past > 0).sum() >= 3  # metres
+def held_keypoints(name):
+    models, betas, hands = meeting(SECONDS)
+    points = {}
+    for side in SIDES:
+        motion = hands[side].at(held_s(name, SECONDS))
+        pose = HandPose(*map(torch.as_tensor, (motion.rotations, motion.translation, betas[None])))
+        points[side] = models[side](pose).keypoints[0].numpy()
+    return points
+
+
+FOUR = np.array([FINGER_KEYPOINTS[finger] for finger in ("index", "middle", "ring", "pinky")])
+
+
+def test_interleaved_fingers_reach_beyond_each_other():
+    points = held_keypoints(INTERLEAVE)
+    for side, other in (SIDES, SIDES[::-1]):
+        bones = points[other][FOUR[:, 1:3]].reshape(-1, 3)  # middle and outer joints, where fingers cross
+        _, _, axes = np.linalg.svd(bones - bones.mean(0))
+        height = (points[side] - bones.mean(0)) @ axes[2]
+        beyond = -height[FOUR[:, 3]] * np.sign(height[0])  # of the tips, seen from their wrist, metres
+        assert (beyond > 0).sum() >= 3 and beyond.max() > 0.02, side
+
+
+@pytest.mark.parametrize("name", [INTERLEAVE, CLASP])
+def test_interleaved_fingers_take_turns(name):
+    points = held_keypoints(name)
     row = points["left"][17] - points["left"][5]
-    row /= np.linalg.norm(row)
-    owners = [s for _, s in sorted((float(points[s][t] @ row), s) for s in models for t in tips)]
-    changes = sum(a != b for a, b in zip(owners, owners[1:], strict=False))
-    assert changes >= 5  # left, right, left ...: fingers alternate along the row
+    # Middle and outer joints, between which fingers cross.
+    along = {(side, i): points[side][FOUR[i, 1:3]].mean(0) @ row for side in SIDES for i in range(4)}
+    owners = [side for side, _ in sorted(along, key=along.__getitem__)]
+    assert all(a != b for a, b in zip(owners, owners[1:], strict=False)), owners  # left, right, left ...

@@ -290,6 +290,6 @@ def test_what_moves_during_the_exposure_is_blurred(tmp_path):
 
     def contrast(name: str) -> float:
         images = [frame[0] for frame in load_capture(tmp_path / name).read()]
-        return float(np.mean([np.abs(cv2.Laplacian(image[..., 0], cv2.CV_32F)).max() for image in images]))
+        return float(np.mean([np.square(cv2.Laplacian(image[..., 0], cv2.CV_32F)).mean() for image in images]))
 
-    assert contrast("blurred") < 0.9 * contrast("sharp")
+    assert contrast("blurred") < 0.85 * contrast("sharp")  # the studio behind is the same in both

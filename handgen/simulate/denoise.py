@@ -16,7 +16,7 @@ _TAPS = ((-1, 0.25), (0, 0.5), (1, 0.25))  # offset in steps, weight
 _STEPS_PX = (1, 2, 4)
 _NORMAL_SIGMA = 0.3
 _PLANE_SIGMA_M = 0.003  # off the pixel's own tangent plane
-_LIGHT_SIGMA = 0.35  # of the light's size, at the first step; the later ones see less noise
+_LIGHT_SIGMA = 0.6  # of the light's size, at the first step; the later ones see less noise
 _DARKEST = 0.02  # albedo, and light
 
 
@@ -24,11 +24,13 @@ _DARKEST = 0.02  # albedo, and light
 class Layer:
     """A path-traced picture and what it shows, as means over a pixel's samples; all 0 where a sample hits nothing.
 
-    light: linear. alpha: which share of the samples hit something. albedo: linear. normal, position: world, metres.
+    light: linear. alpha: which share of the samples hit something. covered: the same of the samples that albedo
+    (linear), normal and position (world, metres) are means of.
     """
 
     light: Float[np.ndarray, "height width 3"]
     alpha: Float[np.ndarray, "height width"]
+    covered: Float[np.ndarray, "height width 1"]
     albedo: Float[np.ndarray, "height width 3"]
     normal: Float[np.ndarray, "height width 3"]
     position: Float[np.ndarray, "height width 3"]
@@ -37,10 +39,9 @@ class Layer:
 def denoised(layer: Layer) -> Float[np.ndarray, "height width 3"]:
     """The layer's light without grain, still multiplied by alpha."""
     alpha = layer.alpha[..., None]
-    covered = alpha.clip(1e-3)
+    covered = layer.covered.clip(1e-3)
     albedo = layer.albedo / covered + _DARKEST
-    arriving = layer.light / covered / albedo * (alpha > 0)
-    # Pixels at an outline mix two things: what they share with the covered side counts by their alpha.
+    arriving = layer.light / alpha.clip(1e-3) / albedo
     guides = np.concatenate([layer.normal / covered, layer.position / covered], -1)
     for iteration, step in enumerate(_STEPS_PX):
         arriving = _smoothed(arriving, guides, layer.alpha, step, _LIGHT_SIGMA / 2**iteration)

@@ -16,30 +16,33 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from handgen.hand.layout import FINGER_JOINTS, JOINT_COUNT, MCP_KEYPOINTS, WRIST
-from handgen.hand.model import HandModel
-from handgen.simulate.poses import POSES, hand_pose, pose_angles_deg, random_angles_deg, varied
+from handgen.hand.model import HandModel, HandPose
+from handgen.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, varied
 
 _PALM_SHARE = 0.9  # of the way from the wrist to the knuckles: the point that placements are about
 _MARGIN_S = 1.0  # of poses before the first and after the last frame, whose exposures reach a little beyond
+_MOST_KEYS = 256  # poses before a path repeats them: what a path costs does not grow with the capture for ever
+_MOST_TRIES = 12  # at a pose in which the hand does not pass through itself
 
 
 @dataclass(frozen=True)
 class MotionStyle:
     """A temper. seconds_per_pose: from one pose to the next. random_share: of poses without a name.
 
-    turn_deg: largest turns about x, y and z; drift_m: largest shifts; both with periods near `period_s`.
+    turn_deg: largest turns about x, y and z; drift_m: largest shifts; with periods near those given.
     """
 
     seconds_per_pose: float
     random_share: float
     turn_deg: tuple[float, float, float]
+    turn_period_s: float
     drift_m: tuple[float, float, float]
-    period_s: float
+    drift_period_s: float
 
 
 STYLES = {
-    "calm": MotionStyle(0.8, 0.4, (14.0, 14.0, 34.0), (0.04, 0.04, 0.03), 2.8),
-    "fast": MotionStyle(0.35, 0.4, (20.0, 20.0, 40.0), (0.065, 0.05, 0.045), 0.8),
+    "calm": MotionStyle(0.8, 0.4, (14.0, 14.0, 34.0), 2.1, (0.04, 0.04, 0.03), 2.8),
+    "fast": MotionStyle(0.3, 0.4, (20.0, 20.0, 40.0), 0.6, (0.065, 0.05, 0.045), 0.55),
 }
 
 
@@ -68,6 +71,15 @@ def raised_hand(model: HandModel) -> Float[np.ndarray, "3 3"]:
     fingers = np.sign(rest[FINGER_JOINTS["middle"][0], 0] - rest[0, 0])
     up, back = np.array([0.0, 0.0, 1.0]) * fingers, np.array([0.0, -1.0, 0.0])
     return np.stack([up, back, np.cross(up, back)], 1)  # where x, y and z of the rest pose go
+
+
+def posed_vertices(
+    model: HandModel, betas: Float[np.ndarray, " 10"], motion: HandMotion
+) -> Float[np.ndarray, "times 778 3"]:
+    """The model's mesh along a motion, metres."""
+    shape = torch.as_tensor(np.tile(betas, (len(motion.translation), 1)))
+    pose = HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), shape)
+    return model(pose).vertices.numpy()
 
 
 def placed(
@@ -114,18 +126,34 @@ def single_hand(
 ) -> SingleHand:
     """A random path of `seconds`. around: the point that the palm moves about, metres."""
     clock = np.arange(-_MARGIN_S, seconds + _MARGIN_S + style.seconds_per_pose, style.seconds_per_pose)
-    keys, last = [], ""
-    for _ in clock:
-        if rng.random() < style.random_share:
-            keys.append(random_angles_deg(rng))
-            continue
-        last = str(rng.choice([name for name in POSES if name != last]))
-        keys.append(varied(pose_angles_deg(POSES[last]), rng))
+    keys = _keys_rad(model, min(len(clock), _MOST_KEYS), style.random_share, rng)
+    angles = PchipInterpolator(clock, keys[np.arange(len(clock)) % len(keys)], axis=0)
+    turn = Wander.draw(np.radians(style.turn_deg), style.turn_period_s, rng)
+    drift = Wander.draw(np.array(style.drift_m), style.drift_period_s, rng)
+    return SingleHand(model, betas, angles, turn, drift, around)
+
+
+def _keys_rad(
+    model: HandModel, count: int, random_share: float, rng: np.random.Generator
+) -> Float[np.ndarray, "count 15 3"]:
+    """Poses one after the other. Neither in them nor half-way from one to the next the hand passes through itself."""
     limits = model.arrays.joint_limits_rad
-    angles = np.radians(np.stack(keys)).clip(limits[..., 0], limits[..., 1])
-    turn = Wander.draw(np.radians(style.turn_deg), 0.75 * style.period_s, rng)
-    drift = Wander.draw(np.array(style.drift_m), style.period_s, rng)
-    return SingleHand(model, betas, PchipInterpolator(clock, angles, axis=0), turn, drift, around)
+    keys = [np.radians(pose_angles_deg(POSES["relaxed"]))]
+    name = last = "relaxed"
+    while len(keys) <= count:
+        for _ in range(_MOST_TRIES):
+            name, angles_deg = last, random_angles_deg(rng)
+            if rng.random() >= random_share:
+                name = str(rng.choice([other for other in POSES if other != last]))
+                angles_deg = varied(pose_angles_deg(POSES[name]), rng)
+            key = np.radians(angles_deg).clip(limits[..., 0], limits[..., 1])
+            if is_free(model.side, key) and is_free(model.side, (key + keys[-1]) / 2):
+                break
+        else:
+            name, key = "relaxed", keys[0]
+        keys.append(key)
+        last = name
+    return np.stack(keys[1:])
 
 
 @dataclass(frozen=True)

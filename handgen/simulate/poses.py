@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
+from handgen.hand.assets import OPEN_HAND
 from handgen.hand.layout import FINGER_JOINTS, JOINT_COUNT
-from handgen.hand.model import HandModel
+from handgen.hand.model import HandModel, HandPose
+from handgen.simulate.penetration import SelfProbe
 
 Bend = tuple[float, float, float]  # flexion of a finger's three joints, degrees
 _STRAIGHT: Bend = (4, 5, 3)
@@ -47,10 +51,12 @@ POSES: dict[str, NamedPose] = {
 # The fan: abduction of each knuckle, degrees, positive to the thumb's side.
 SPREAD_DEG = {"index": 9.0, "middle": 2.0, "ring": -5.0, "pinky": -12.0}
 _NOISE_DEG = (4.0, 1.5, 1.0)  # of each angle of a pose: flexion, abduction, twist
-_CURL_BEND = (74.0, 84.0, 0.57)  # a random curl of 1: knuckle, middle joint, and the outer joint as a share of that
+_CURL_BEND = (80.0, 95.0, 0.65)  # a random curl of 1: knuckle, middle joint, and the outer joint as a share of that
 _CURL_NOISE = 0.18  # between neighbouring fingers, which move together
 _THUMB_LOW_DEG, _THUMB_HIGH_DEG = np.array([-12.0, -8.0, -5.0, 0.0, 0.0]), np.array([14.0, 18.0, 8.0, 35.0, 45.0])
 _THUMB_STAYS_OUT = 0.45  # mean curl of index and middle beyond which a random thumb keeps out of their way
+_SAME_POSE_SHARE = 0.45  # of fingers that take their bend from where their neighbour took it
+_TOLERANCE_M = 0.002  # of fingers that press against each other: soft flesh, and limits of the skinning
 
 
 def pose_angles_deg(pose: NamedPose) -> Float[np.ndarray, "15 3"]:
@@ -72,9 +78,17 @@ def varied(angles_deg: Float[np.ndarray, "15 3"], rng: np.random.Generator) -> F
 
 
 def random_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
-    """A pose of no name: every finger curled by its own, but neighbours alike; outer joints follow the middle ones.
+    """A pose of no name: fingers curled by their own, or bent like those of different named poses.
 
-    The thumb stays beside the fingers where they are curled, so that it does not pass through them.
+    Nothing keeps its parts from passing through each other: see `is_free`.
+    """
+    return _curled_angles_deg(rng) if rng.random() < 0.5 else _recombined_angles_deg(rng)
+
+
+def _curled_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
+    """Every finger curled by its own, but neighbours alike; outer joints follow the middle ones.
+
+    The thumb stays beside the fingers where they are curled, where it is rarely in their way.
     """
     angles = np.zeros((JOINT_COUNT, 3))
     curl = rng.uniform(0, 1) if rng.random() < 0.5 else rng.beta(0.6, 0.6)
@@ -87,8 +101,6 @@ def random_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
         angles[knuckle, 0] = curl * _CURL_BEND[0] + rng.normal(0, 6)
         angles[hinge, 0] = curl * _CURL_BEND[1] + rng.normal(0, 6)
         angles[outer, 0] = _CURL_BEND[2] * angles[hinge, 0] + rng.normal(0, 3)
-        joints = [knuckle, hinge, outer]
-        angles[joints, 0] = np.minimum(angles[joints, 0], _CURLED)  # further, the fingertip would be in the palm
         angles[knuckle, 1] = sideways * spread * (1 - 0.8 * curl)  # bent fingers cannot be spread
     base, middle, tip = FINGER_JOINTS["thumb"]
     thumb = rng.uniform(_THUMB_LOW_DEG, _THUMB_HIGH_DEG)
@@ -96,6 +108,43 @@ def random_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
         thumb = rng.uniform(_THUMB_LOW_DEG, np.array([0.0, 4.0, 2.0, 10.0, 20.0]))
     angles[base], angles[middle, 0], angles[tip, 0] = thumb[:3], thumb[3], thumb[4]
     return angles[1:]
+
+
+def _recombined_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
+    """Fingers from different named poses, each somewhere between there and straight."""
+    angles = np.zeros((JOINT_COUNT, 3))
+    poses = list(POSES.values())
+    pose, spread = poses[rng.integers(len(poses))], rng.uniform(0, 1.1)
+    base, middle, tip = FINGER_JOINTS["thumb"]
+    angles[base] = pose.thumb_base
+    angles[middle, 0], angles[tip, 0] = pose.thumb
+    for finger, sideways in SPREAD_DEG.items():
+        if rng.random() > _SAME_POSE_SHARE:
+            pose = poses[rng.integers(len(poses))]
+        share = 1 - 0.35 * rng.random()
+        knuckle, hinge, outer = FINGER_JOINTS[finger]
+        angles[[knuckle, hinge], 0] = share * np.array(getattr(pose, finger)[:2])
+        angles[outer, 0] = _CURL_BEND[2] * angles[hinge, 0]
+        angles[knuckle, 1] = sideways * spread * (1 - 0.8 * angles[knuckle, 0] / _CURL_BEND[0])
+    return varied(angles[1:], rng)
+
+
+def is_free(side: str, angles_rad: Float[np.ndarray, "15 3"]) -> bool:
+    """Whether a hand can take a pose without passing through itself.
+
+    Judged on the open hand of mean shape, so that what a capture's seed makes of poses is the same for all people.
+    """
+    model, probe = _mean_hand(side)
+    rotations = np.zeros((1, JOINT_COUNT, 3))
+    rotations[0, 1:] = hand_pose(model, angles_rad)
+    posed = model(HandPose(torch.as_tensor(rotations), model.template.new_zeros(1, 3), model.template.new_zeros(1, 10)))
+    return not probe.passes(posed.vertices[0].numpy(), _TOLERANCE_M)
+
+
+@cache
+def _mean_hand(side: str) -> tuple[HandModel, SelfProbe]:
+    model = HandModel.load(OPEN_HAND, side)
+    return model, SelfProbe.of(model)
 
 
 def hand_pose(model: HandModel, angles_rad: Float[np.ndarray, "*batch 15 3"]) -> Float[np.ndarray, "*batch 15 3"]:

@@ -58,6 +58,12 @@ class Body:
         cloth[self.faces[self.part == CLOTH]] = True
         return cloth
 
+    def normals(self, vertices: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+        """Unit normals of the vertices when they are there."""
+        a, b, c = vertices[self.faces].transpose(1, 0, 2)
+        normals = self.face_sum @ np.cross(b - a, c - a)
+        return normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+
 
 @dataclass(frozen=True)
 class View:
@@ -84,9 +90,7 @@ class Moment:
         self._middle = len(exposure) // 2
         self.tracers = [Tracer(Mesh(vertices, body.faces)) for vertices in exposure]
         vertices, tracer = exposure[self._middle], self.tracers[self._middle]
-        a, b, c = vertices[body.faces].transpose(1, 0, 2)
-        normals = body.face_sum @ np.cross(b - a, c - a)
-        self.normals = normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+        self.normals = body.normals(vertices)
         seen = key_visibility(lighting, vertices, self.normals, tracer, rng)
         open_sky = body.spread @ openness(vertices, self.normals, tracer, _OCCLUSION_REACH_M, rng)
         cosine = (self.normals * lighting.towards_key(vertices)).sum(1).clip(0)

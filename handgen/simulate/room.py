@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from handgen.cameras import Camera
 from handgen.raytrace import Hits, Mesh, Tracer
@@ -22,7 +22,7 @@ _OCCLUSION_REACH_M = 0.4
 _STUDIO_HALF_M = np.array([1.7, 1.7, 1.5])
 SHOULDER_M = np.array([0.19, -0.62, -0.15])  # the right one
 AT_THE_WALL_M = np.array([0.26, -1.7, -0.45])  # where an arm comes in that no body is seen of
-_Part = tuple[trimesh.Trimesh, np.ndarray, np.ndarray, float]  # mesh, linear albedo, grain, contrast
+_Part = tuple[trimesh.Trimesh, np.ndarray, np.ndarray, float, bool]  # mesh, linear albedo, grain, contrast, near
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,20 @@ class Room:
     """Everything that does not move.
 
     albedo: linear, of each face. grain, contrast: features per metre along x, y and z, and the strength, of
-    the noise that the albedo is multiplied by.
+    the noise that the albedo is multiplied by. near: what hands cast light and shadow on, as far as it is seen.
     """
 
     mesh: Mesh
     albedo: Float[np.ndarray, "faces 3"]
     grain: Float[np.ndarray, "faces 3"]
     contrast: Float[np.ndarray, " faces"]
+    near: Bool[np.ndarray, " faces"]
     noise: Noise
+
+    def colors(self, points: Float[np.ndarray, "n 3"], face: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+        """Linear albedo at points on faces, the noise included."""
+        pattern = 1 + self.contrast[face] * self.noise.fractal(points * self.grain[face], 4)
+        return (self.albedo[face] * pattern[:, None]).clip(0.01, 0.95)
 
     def render(
         self, camera: Camera, rays: PixelRays, lighting: Lighting, rng: np.random.Generator
@@ -75,16 +81,21 @@ class Room:
         normals = self.mesh.face_normals[hits.face]
         cosine = (normals * lighting.towards_key(points)).sum(1).clip(0)
         arriving = (cosine * shares[:, 0])[:, None] * lighting.key + lighting.ambient(normals, shares[:, 1])
-        pattern = 1 + self.contrast[hits.face] * self.noise.fractal(points * self.grain[hits.face], 4)
-        return (self.albedo[hits.face] * pattern[:, None]).clip(0.01, 0.95) * arriving
+        return self.colors(points, hits.face) * arriving
 
 
 def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     """A furnished room; `cloth` is the linear albedo of what the person wears."""
     parts: list[_Part] = []
 
-    def add(mesh: trimesh.Trimesh, color: np.ndarray, grain: tuple[float, float, float], contrast: float) -> None:
-        parts.append((mesh, np.asarray(color, dtype=float), np.array(grain), contrast))
+    def add(
+        mesh: trimesh.Trimesh,
+        color: np.ndarray,
+        grain: tuple[float, float, float],
+        contrast: float,
+        near: bool = False,
+    ) -> None:
+        parts.append((mesh, np.asarray(color, dtype=float), np.array(grain), contrast, near))
 
     def box(low: np.ndarray, high: np.ndarray) -> trimesh.Trimesh:
         return trimesh.creation.box(bounds=np.stack([np.minimum(low, high), np.maximum(low, high)]))
@@ -104,11 +115,12 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
         wood,
         (4, 45, 10),
         0.35,
+        near=True,
     )
     torso = trimesh.creation.capsule(height=1.1, radius=0.16, count=[24, 24])
     torso.apply_transform(np.diag([1.4, 0.8, 1.0, 1.0]))
     torso.apply_translation([0.0, -0.66, -0.75])
-    add(torso, cloth, (16, 16, 9), 0.35)
+    add(torso, cloth, (16, 16, 9), 0.35, near=True)
     for _ in range(26):  # furniture, outside the ring of cameras
         azimuth = rng.uniform(0, 2 * np.pi)
         distance = rng.uniform(1.2, 2.0)
@@ -136,7 +148,7 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
         else:
             thing = box(center - size, center + size)
             thing.apply_transform(trimesh.transformations.rotation_matrix(rng.uniform(0, 3), UP, center))
-        add(thing, paint(), tuple(rng.uniform(5, 60, 3)), rng.uniform(0.05, 0.4))
+        add(thing, paint(), tuple(rng.uniform(5, 60, 3)), rng.uniform(0.05, 0.4), near=True)
 
     return _joined(parts, rng)
 
@@ -145,7 +157,7 @@ def make_studio(green: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Roo
     """An empty box of green cloth, a little uneven. The person's arm comes through the wall at -y."""
     box = trimesh.creation.box(bounds=np.stack([-_STUDIO_HALF_M, _STUDIO_HALF_M]))
     box.invert()
-    return _joined([(box, green, np.array([2.5, 2.5, 1.2]), 0.16)], rng)
+    return _joined([(box, green, np.array([2.5, 2.5, 1.2]), 0.16, False)], rng)
 
 
 def studio_green(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
@@ -163,8 +175,9 @@ def _joined(parts: list[_Part], rng: np.random.Generator) -> Room:
     repeats = [len(mesh.faces) for mesh, *_ in parts]
     return Room(
         mesh=Mesh(np.concatenate(vertices), np.concatenate(faces)),
-        albedo=np.repeat([color for _, color, _, _ in parts], repeats, axis=0),
-        grain=np.repeat([grain for _, _, grain, _ in parts], repeats, axis=0),
-        contrast=np.repeat([contrast for *_, contrast in parts], repeats),
+        albedo=np.repeat([color for _, color, *_ in parts], repeats, axis=0),
+        grain=np.repeat([grain for _, _, grain, *_ in parts], repeats, axis=0),
+        contrast=np.repeat([contrast for *_, contrast, _ in parts], repeats),
+        near=np.repeat([near for *_, near in parts], repeats),
         noise=Noise(rng),
     )

@@ -37,8 +37,8 @@ GREEN, ROOM = "green", "room"  # backgrounds that are no folder of pictures
 _APART_M = 0.13  # of two hands from the middle
 _WIDEN_FOR_TWO = 1.18
 _ARM_RINGS, _ARM_SEGMENTS, _ARM_RADIUS_M = 14, 24, 0.05
-_BLUR_STEP_PX = 1.2  # of motion between two times of an exposure
-_MAX_EXPOSURE_TIMES = 9
+_BLUR_STEP_PX = 2.0  # of motion between two times of an exposure
+_MAX_EXPOSURE_TIMES = 7
 _NEAREST_M = 0.6  # to a camera, for how far motion reaches in pixels
 _CLOCK_PERIOD_FRAMES = (60.0, 160.0)  # in which a camera's clock drifts there and back
 
@@ -114,7 +114,7 @@ class Scene:
     @cached_property
     def path_tracer(self) -> PathTracer | None:
         """What renders the images, if it is not the ray caster."""
-        return PathTracer(self.body, self.lighting) if self.config.renderer == "mitsuba" else None
+        return PathTracer(self.body, self.room, self.lighting) if self.config.renderer == "mitsuba" else None
 
     @cached_property
     def body(self) -> Body:
@@ -264,14 +264,15 @@ def _picture(path: Path, size_px: tuple[int, int]) -> Float[np.ndarray, "height 
 def _upper_arm(
     elbow: Float[np.ndarray, " 3"], shoulder: Float[np.ndarray, " 3"], forearm: Float[np.ndarray, " 3"]
 ) -> Float[np.ndarray, "n 3"]:
-    """The rings of a sleeve from the elbow to the shoulder; `forearm` points from the elbow to the wrist."""
+    """The rings of a sleeve from the elbow to the shoulder, closed at both; `forearm` points from elbow to wrist."""
     along = (shoulder - elbow) / np.linalg.norm(shoulder - elbow)
     side = np.cross(along, forearm)
     side = side / max(float(np.linalg.norm(side)), 1e-6)
     other = np.cross(along, side)
     angle = np.linspace(0, 2 * np.pi, _ARM_SEGMENTS, endpoint=False)
     circle = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * other
-    share = np.linspace(0, 1, _ARM_RINGS - 2)
+    share = np.linspace(0, 1, _ARM_RINGS - 4)
     rings = [elbow - along * 0.035 + circle * 1e-3, elbow - along * 0.02 + circle * _ARM_RADIUS_M * 0.75]
     rings += [elbow + s * (shoulder - elbow) + circle * _ARM_RADIUS_M * (1 + 0.3 * s) for s in share]
+    rings += [shoulder + along * 0.035 + circle * _ARM_RADIUS_M * 0.9, shoulder + along * 0.05 + circle * 1e-3]
     return np.concatenate(rings)
