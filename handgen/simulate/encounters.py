@@ -17,10 +17,10 @@ from handgen.simulate.poses import POSES, pose_angles_deg
 
 INTERLEAVE, CLASP = "interleave", "clasp"
 APART_M = 0.27  # between the palms, where poses change: no fingers reach that far
-LEAN_DEG, _ROOF_DEG, _POKE_YAW_DEG = 25.0, 14.0, 35.0  # away from the person; tips together; an arm from the side
+_LEAN_DEG, _ROOF_DEG, _POKE_YAW_DEG = 25.0, 14.0, 35.0  # away from the person; tips together; an arm from the side
 # Flexion and abduction of the knuckles that interleave: gaps of one width where the fingers cross, short ones inwards.
 _FAN_DEG = {"index": (14.0, 17.0), "middle": (16.0, 6.0), "ring": (20.0, -5.0), "pinky": (30.0, -22.0)}
-_BEND_NOISE_DEG, _TURN_NOISE_DEG = 2.5, 4.0  # from one capture to the next
+_BEND_NOISE_DEG, _TURN_NOISE_DEG = 2.0, 3.0  # from one capture to the next
 
 Angles = Float[np.ndarray, "15 3"]
 
@@ -52,8 +52,8 @@ def encounters() -> list[Encounter]:
     """All kinds, not fitted to any hands. Angles of the right hand; the left one mirrors them."""
     flat = pose_angles_deg(replace(POSES["flat"], thumb_base=(0, -28, 0), thumb=(0, 0)))  # the thumb beside the palm
     arched, fanned = _bent(flat, (20, 10, 6), 0.4), _fanned(flat, (2, 4))
-    lean = dict.fromkeys(SIDES, (-LEAN_DEG, 0.0, 0.0))
-    roof = dict.fromkeys(SIDES, (-LEAN_DEG, -_ROOF_DEG, 0.0))
+    lean = dict.fromkeys(SIDES, (-_LEAN_DEG, 0.0, 0.0))
+    roof = dict.fromkeys(SIDES, (-_LEAN_DEG, -_ROOF_DEG, 0.0))
     poke = {"right": (0.0, -80.0, -_POKE_YAW_DEG), "left": (-20.0, 0.0, _POKE_YAW_DEG)}
     point, fist = pose_angles_deg(POSES["point"]), pose_angles_deg(POSES["fist"])
     return [

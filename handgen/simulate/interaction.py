@@ -22,7 +22,6 @@ from handgen.simulate.encounters import (
     APART_M,
     CLASP,
     INTERLEAVE,
-    LEAN_DEG,
     Angles,
     Encounter,
     encounters,
@@ -113,12 +112,15 @@ class _Hands:
 
     def interleaved(self, encounter: Encounter) -> Encounter:
         """Met with the offset along the row of fingers that lets them go deepest between each other."""
-        row = np.array([np.cos(np.radians(LEAN_DEG)), -np.sin(np.radians(LEAN_DEG))])  # in y and z
+        lean = np.radians(encounter.turns_deg["right"][0])
+        row = np.array([np.cos(lean), np.sin(lean)])  # in y and z
         variants = [replace(encounter, offset_m=tuple((half * row).tolist())) for half in _HALF_PITCHES_M]
         return min((self.met(variant) for variant in variants), key=lambda met: met.nearest_m)
 
     def closed(self, met: Encounter) -> Encounter:
         """With each finger closed until it touches, one after the other, both hands at once."""
+        if not met.closed_deg:
+            return met
         shares = np.zeros((15, 1))
         for joints in FINGER_JOINTS.values():
             rows = np.array(joints) - 1
@@ -137,9 +139,9 @@ class _Hands:
                 shares[rows] = _last_free(is_free, steps[blocked - 1], steps[blocked], _CLOSING_BISECTIONS)
         closed = replace(met, closed_deg={side: met.closing_deg(side, shares) for side in met.closed_deg})
         # Fingers that closed in turn now close together; where that passes through something, they close less.
-        ways = (self.placement(closed, met.nearest_m, share) for share in np.linspace(0, 1, _CLOSING_STEPS + 1)[1:])
-        free = [self.is_free(way) for way in ways]
-        share = 1.0 if all(free) else free.index(False) / _CLOSING_STEPS
+        shares_of_all = np.linspace(0, 1, 2 * _CLOSING_STEPS + 1)
+        free = [self.is_free(self.placement(closed, met.nearest_m, share)) for share in shares_of_all[1:]]
+        share = 1.0 if all(free) else float(shares_of_all[free.index(False)])
         return replace(closed, closed_deg={side: closed.closing_deg(side, share) for side in closed.closed_deg})
 
 
