@@ -222,7 +222,15 @@ def test_the_subject_seed_decides_the_person_and_nothing_else(capture, tmp_path)
     np.testing.assert_allclose(pose, other_pose, atol=1e-6)
 
 
-def test_the_workers_and_the_container_do_not_change_the_truth(capture, tmp_path):
+@pytest.mark.slow
+def test_the_number_of_processes_changes_nothing(tmp_path):
+    config = replace(CONFIG, views=2, frames=14, size=(96, 64), background="green", sync_error_frames=0.5)
+    simulate.run(tmp_path / "one/capture", config)
+    simulate.run(tmp_path / "two/capture", replace(config, workers=2))
+    assert files_of(tmp_path / "one/capture") == files_of(tmp_path / "two/capture")
+
+
+def test_the_container_does_not_change_the_truth(capture, tmp_path):
     simulate.run(tmp_path / "images", replace(CONFIG, video=False))
     theirs, images = files_of(capture / "truth"), files_of(tmp_path / "images/truth")
     chunks = [name for name in theirs if name.startswith("chunks")]
