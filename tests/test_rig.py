@@ -9,11 +9,11 @@ from handgen.simulate.rig import disturbed, make_rig
 CORNERS = np.array([[x, y, z] for x in (-0.1, 0.1) for y in (-0.1, 0.1) for z in (-0.1, 0.1)])
 
 
-@pytest.mark.parametrize("kind", ["ring", "cage", "stereo"])
-@pytest.mark.parametrize("views", [1, 2, 4, 8, 15])
+@pytest.mark.parametrize(
+    ("kind", "views"),
+    [*((kind, views) for kind in ("ring", "cage") for views in (1, 2, 4, 8, 15)), ("stereo", 2), ("stereo", 4)],
+)
 def test_every_camera_looks_at_the_hands_upright(kind, views):
-    if kind == "stereo" and views > 4:
-        pytest.skip("side by side, more than four cameras look past each other")
     rig = make_rig(kind, views, (640, 480), np.random.default_rng(views))
     assert isinstance(rig, Rig) and len(rig) == views
     _, valid = rig.project(CORNERS)
