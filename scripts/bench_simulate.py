@@ -12,6 +12,7 @@ import argparse
 import json
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,15 +49,12 @@ def render(scene: Scene, frames: range, folder: Path) -> float:
     """Views per second of some frames, written as they are in a capture."""
     began = time.perf_counter()
     config = scene.config
-    for view in range(config.views):  # as many encoders as cameras, one frame each, is what a chunk does
-        (folder / f"{view}").mkdir(exist_ok=True)
-    writers = [piece_writer(folder / f"{v}/0.h264", config.size, config.fps, config.crf) for v in range(config.views)]
-    open_writers = [writer.__enter__() for writer in writers]
-    for frame in frames:
-        for _ in record_frame(scene, frame, lambda view, image: open_writers[view].write(image)):
-            pass
-    for writer in writers:
-        writer.__exit__(None, None, None)
+    with ExitStack() as stack:
+        pieces = [folder / f"{view}.h264" for view in range(config.views)]
+        writers = [stack.enter_context(piece_writer(p, config.size, config.fps, config.crf)) for p in pieces]
+        for frame in frames:
+            for _ in record_frame(scene, frame, lambda view, image: writers[view].write(image)):
+                pass
     return len(frames) * config.views / (time.perf_counter() - began)
 
 
