@@ -94,7 +94,8 @@ def run_condition(condition: Condition, folder: Path, people: int, frames: int) 
     reports, speeds = [], []
     for seed in range(FIRST_SEED, FIRST_SEED + people):
         config = replace(BASE, seed=seed, frames=frames, **condition.options)
-        name = "_".join([f"{key}-{value}" for key, value in sorted(condition.options.items())] or ["base"])
+        changed = {key: value for key, value in condition.options.items() if getattr(BASE, key) != value}
+        name = "_".join([f"{key}-{value}" for key, value in sorted(changed.items())] or ["base"])
         capture = folder / "captures" / f"{name}_{seed}"
         simulate.run(capture, config)
         truth = capture / "truth"
