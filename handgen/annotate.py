@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import handgen
-from handgen.associate import Cluster
+from handgen.associate import Cluster, evenly
 from handgen.chunks import Job, detect_chunk, fit_chunk, hands_of_chunk
 from handgen.config import AnnotateConfig
 from handgen.detect.base import Detector
@@ -149,7 +149,7 @@ def _estimate_subject(job: Job, detector: Detector, show: Progress) -> Subject:
             found = [c for c in hand.clusters.values() if c.view_count >= job.config.min_views and not c.dissenting]
             good[hand.side] += [c for c in found if c.error_share < _SUBJECT_MAX_ERROR_SHARE]
     show("subject", len(chosen), len(chosen))
-    picked = {side: _spread(found, _SUBJECT_FRAMES_PER_SIDE) for side, found in good.items() if found}
+    picked = {side: evenly(found, _SUBJECT_FRAMES_PER_SIDE) for side, found in good.items() if found}
     known = job.capture.scale_known
     if picked:
         return fit_subject(
@@ -167,8 +167,3 @@ def _estimate_subject(job: Job, detector: Detector, show: Progress) -> Subject:
             "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
         )
     return Subject(np.zeros(10), 1.0, detector.offsets_m, 0, detector.view_bias)
-
-
-def _spread(found: list[Cluster], count: int) -> list[Cluster]:
-    """At most `count` of them, evenly spread."""
-    return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), count)).astype(int))]

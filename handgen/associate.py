@@ -228,6 +228,11 @@ def _dissenting(rig: Rig, unused: Sequence[tuple[int, View]], cluster: Cluster) 
     return count
 
 
+def evenly(found: Sequence[Cluster], count: int) -> list[Cluster]:
+    """At most `count` of them, evenly spread."""
+    return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), count)).astype(int))]
+
+
 def reclustered(rig: Rig, cluster: Cluster) -> Cluster:
     """A cluster whose views have changed, triangulated again. Raises ValueError with fewer than two views."""
     members = {camera: view for camera, view in enumerate(cluster.views) if view is not None}

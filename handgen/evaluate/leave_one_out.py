@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handgen.associate import Cluster, by_moment, extent_px
+from handgen.associate import Cluster, by_moment, evenly, extent_px
 from handgen.cameras import Camera, Rig
 from handgen.detect.base import Detection
 from handgen.detect.bias import ViewBias
@@ -190,14 +190,10 @@ def _subject(setting: Setting, view: int, blocks: Sequence[range]) -> Subject | 
         setting.hand_model,
         setting.offsets_m,
         setting.rig,
-        {side: _spread(found, _SUBJECT_HANDS_PER_SIDE) for side, found in sure.items()},
+        {side: evenly(found, _SUBJECT_HANDS_PER_SIDE) for side, found in sure.items()},
         estimate_scale=False,
         view_bias=setting.view_bias,
     )
-
-
-def _spread(found: Sequence[Cluster], count: int) -> list[Cluster]:
-    return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), count)).astype(int))]
 
 
 def _compared(
