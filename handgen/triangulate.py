@@ -4,11 +4,16 @@ Views hold *ideal* pixels (`Camera.undistort`). Method: iteratively reweighted l
 weight whose scale shrinks; points that end with fewer than two agreeing views are solved again from every pair of
 views, by consensus. The linear system is Hartley and Zisserman's ("Multiple View Geometry", 12.2) in its
 inhomogeneous form.
+
+An observation (u, v) of a camera with rows a, b, c adds w (a - u c)(a - u c)' + w (b - v c)(b - v c)' to a point's
+4x4 matrix. That is linear in w, w u, w v and w (u^2 + v^2), so the matrices of all points are one product with a
+table of the cameras, and no observation's own matrix is ever made.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -42,35 +47,77 @@ def triangulate(
     confidence: Float[np.ndarray, "views points"],
     threshold_px: float | Float[np.ndarray, "views points"],
 ) -> Triangulated:
-    """Triangulate `points` seen by any of `views`; an observation with confidence 0 does not exist.
+    """Triangulate `points` seen by any of `views`; an observation with confidence 0 or without a place is none.
 
     threshold_px: how far an observation may lie from the point's projection and still agree with it.
     """
-    observed = confidence > 0
+    observed = (confidence > 0) & np.isfinite(pixels).all(-1)
     pixels = np.where(observed[..., None], pixels, 0.0)
+    system = _System(ideal_px_from_world, pixels)
     threshold = np.broadcast_to(np.asarray(threshold_px, dtype=float), observed.shape)
-    information = linear_information(ideal_px_from_world, pixels)
     base = np.where(observed, confidence, 0.0)
     # In pixels: a row is off by (error x depth), so it is divided by the depth. First guess: all depths alike.
     weights = base.copy()
     points = np.zeros((pixels.shape[1], 3))
-    error = np.full(observed.shape, np.nan)
+    squared = depth = np.zeros(observed.shape)
     for scale in _SCALE_SCHEDULE:
-        points = _solve(information, weights)
-        error, depth = _reprojection(ideal_px_from_world, points, pixels)
-        robust = 1.0 / (1.0 + (error / (scale * threshold)) ** 2) ** 2
-        weights = base * robust * (depth > 0) / np.maximum(depth, 1e-6) ** 2
-    inliers = observed & (error < threshold) & (depth > 0)
-    bad = (inliers.sum(0) < np.minimum(observed.sum(0), 2)) & (observed.sum(0) >= 2)
+        points = system.solve(weights)
+        squared, depth = system.squared_error(points)
+        robust = 1.0 + squared / (scale * threshold) ** 2
+        weights = base * (depth > 0) / (robust * np.maximum(depth, 1e-6)) ** 2
+    inliers = observed & (squared < threshold**2) & (depth > 0)
+    agreeing, count = inliers.sum(0), observed.sum(0)
     # Where a majority disagrees the reweighting may have settled on the wrong views.
-    bad |= (inliers.sum(0) < 0.5 * observed.sum(0)) & (observed.sum(0) >= 3)
+    bad = (count >= 2) & (agreeing < np.maximum(2, count / 2))
     if bad.any():
-        points[bad] = _from_pairs(
-            ideal_px_from_world, information[:, bad], pixels[:, bad], base[:, bad], threshold[:, bad]
+        part = _System(ideal_px_from_world, pixels[:, bad])
+        points[bad] = _from_pairs(part, base[:, bad], threshold[:, bad])
+        squared, depth = system.squared_error(points)
+        inliers = observed & (squared < threshold**2) & (depth > 0)
+    return Triangulated(points, np.where(observed, np.sqrt(squared), np.nan), inliers)
+
+
+@dataclass(frozen=True)
+class _System:
+    """The linear equations of `points` seen in `views`."""
+
+    projections: Float[np.ndarray, "views 3 4"]
+    pixels: Float[np.ndarray, "views points 2"]
+
+    @cached_property
+    def _table(self) -> Float[np.ndarray, "16 features"]:
+        """The 4x4 matrices that belong to w, w u, w v and w (u^2 + v^2) of each view, flat."""
+        a, b, c = self.projections.transpose(1, 0, 2)
+
+        def outer(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+            return x[:, :, None] * y[:, None, :]
+
+        parts = (
+            outer(a, a) + outer(b, b),
+            -outer(a, c) - outer(c, a),
+            -outer(b, c) - outer(c, b),
+            outer(c, c),
         )
-        error, depth = _reprojection(ideal_px_from_world, points, pixels)
-        inliers = observed & (error < threshold) & (depth > 0)
-    return Triangulated(points, np.where(observed, error, np.nan), inliers)
+        return np.concatenate(parts).reshape(-1, 16).T
+
+    @cached_property
+    def _features(self) -> Float[np.ndarray, "4 views points"]:
+        u, v = self.pixels[..., 0], self.pixels[..., 1]
+        return np.stack([np.ones_like(u), u, v, u * u + v * v])
+
+    def solve(self, weights: Float[np.ndarray, "views points"]) -> Float[np.ndarray, "points 3"]:
+        """Weighted least squares."""
+        information = self._table @ (self._features * weights).reshape(-1, weights.shape[1])
+        return _solve_columns(information)
+
+    def squared_error(
+        self, points: Float[np.ndarray, "points 3"]
+    ) -> tuple[Float[np.ndarray, "views points"], Float[np.ndarray, "views points"]]:
+        """Squared pixel distances, and depths."""
+        homogeneous = self.projections[:, :, :3].reshape(-1, 3) @ points.T + self.projections[:, :, 3].reshape(-1, 1)
+        x, y, depth = homogeneous.reshape(-1, 3, len(points)).transpose(1, 0, 2)
+        inverse = 1 / np.where(np.abs(depth) < 1e-9, 1e-9, depth)
+        return (x * inverse - self.pixels[..., 0]) ** 2 + (y * inverse - self.pixels[..., 1]) ** 2, depth
 
 
 def linear_information(
@@ -83,48 +130,50 @@ def linear_information(
 
 def solve_points(information: Float[np.ndarray, "*batch 4 4"]) -> Float[np.ndarray, "*batch 3"]:
     """The points of least squared linear error."""
-    scale = np.trace(information[..., :3, :3], axis1=-2, axis2=-1)[..., None, None] + 1e-30
-    scaled = information / scale
-    return np.linalg.solve(scaled[..., :3, :3] + _RIDGE * np.eye(3), -scaled[..., :3, 3:])[..., 0]
+    flat = information.reshape(-1, 16).T
+    return _solve_columns(flat).reshape(*information.shape[:-2], 3)
 
 
-def _solve(information: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted least squares: (views, points, 4, 4) and (views, points) -> (points, 3)."""
-    return solve_points(np.einsum("vp,vpab->pab", weights, information))
+def _solve_columns(information: Float[np.ndarray, "16 points"]) -> Float[np.ndarray, "points 3"]:
+    """Symmetric 3x3 systems by their adjugates: a loop over points inside LAPACK costs ten times as much."""
+    xx, xy, xz, xw, _, yy, yz, yw, _, _, zz, zw = information[:12]
+    scale = 1 / (xx + yy + zz + 1e-30)
+    xx, yy, zz = xx * scale + _RIDGE, yy * scale + _RIDGE, zz * scale + _RIDGE
+    xy, xz, yz = xy * scale, xz * scale, yz * scale
+    xw, yw, zw = xw * scale, yw * scale, zw * scale
+    adj_xx, adj_xy, adj_xz = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+    adj_yy, adj_yz, adj_zz = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
+    factor = -1 / (xx * adj_xx + xy * adj_xy + xz * adj_xz)
+    return np.stack(
+        [
+            (adj_xx * xw + adj_xy * yw + adj_xz * zw) * factor,
+            (adj_xy * xw + adj_yy * yw + adj_yz * zw) * factor,
+            (adj_xz * xw + adj_yz * yw + adj_zz * zw) * factor,
+        ],
+        -1,
+    )
 
 
-def _reprojection(projections: np.ndarray, points: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel distances and depths, both (views, points)."""
-    homogeneous = points @ np.swapaxes(projections[:, :, :3], 1, 2) + projections[:, None, :, 3]
-    depth = homogeneous[..., 2]
-    projected = homogeneous[..., :2] / np.where(np.abs(depth) < 1e-9, 1e-9, depth)[..., None]
-    return np.linalg.norm(projected - pixels, axis=-1), depth
-
-
-def _from_pairs(
-    projections: np.ndarray,
-    information: np.ndarray,
-    pixels: np.ndarray,
-    base: np.ndarray,
-    threshold: np.ndarray,
-) -> np.ndarray:
+def _from_pairs(system: _System, base: np.ndarray, threshold: np.ndarray) -> np.ndarray:
     """The pair of views whose point most others agree with, refined on those."""
     views, count = base.shape
     best = np.full(count, np.inf)
     points = np.zeros((count, 3))
     for first, second in combinations(range(views), 2):
+        both = (base[first] > 0) & (base[second] > 0)
+        if not both.any():
+            continue
         weights = np.zeros_like(base)
         weights[[first, second]] = (base[[first, second]] > 0) * 1.0
-        both = (base[first] > 0) & (base[second] > 0)
-        candidate = _solve(information, weights)
-        error, depth = _reprojection(projections, candidate, pixels)
-        cost = (base * np.minimum((error / threshold) ** 2, 1.0) + (base > 0) * (depth <= 0)).sum(0)
+        candidate = system.solve(weights)
+        squared, depth = system.squared_error(candidate)
+        cost = (base * np.minimum(squared / threshold**2, 1.0) + (base > 0) * (depth <= 0)).sum(0)
         better = both & (cost < best)
         best = np.where(better, cost, best)
         points[better] = candidate[better]
     for _ in range(2):
-        error, depth = _reprojection(projections, points, pixels)
-        weights = base * (error < threshold) * (depth > 0) / np.maximum(depth, 1e-6) ** 2
+        squared, depth = system.squared_error(points)
+        weights = base * (squared < threshold**2) * (depth > 0) / np.maximum(depth, 1e-6) ** 2
         enough = (weights > 0).sum(0) >= 2
-        points[enough] = _solve(information, weights)[enough]
+        points[enough] = system.solve(weights)[enough]
     return points

@@ -15,7 +15,7 @@ from handgen.cameras import Camera, Rig
 from handgen.detect.bias import ViewBias
 from handgen.fit.corrections import Corrections, corrections_of
 from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.fit.residuals import Observations, PosePrior, reprojection
+from handgen.fit.residuals import Observations, PosePrior
 from handgen.fit.solve import Problem, solve_poses, solve_shared
 from handgen.fit.start import betas_from_lengths, rigid_lengths, start
 from handgen.hand.layout import KEYPOINT_CARRIERS, MIRROR_X
@@ -258,7 +258,7 @@ def _likeliest_offsets(
     gradient = (offsets_m - expected_m) / sigma_m**2
     for problem, state in zip(problems, states, strict=True):
         points = problem.kinematics.keypoints(state)
-        term = reprojection(problem.observations, points)
+        term = problem.observations.reprojection(points)
         rest = problem.kinematics.model.rest_joints.expand(len(state), -1, -1)
         rotations = forward_kinematics(state.rotations, rest)[0][:, list(KEYPOINT_CARRIERS)]
         local = torch.einsum("nkab,nkac,nkcd->kbd", rotations, term.information, rotations)

@@ -91,6 +91,9 @@ class KeypointKinematics:
         by_point[self._order] = self.offsets
         self._joint_offsets, self._tip_offsets = by_point[:JOINT_COUNT], by_point[JOINT_COUNT:]
         self._tip_carriers = self._carriers[torch.argsort(self._order)][JOINT_COUNT:]
+        self._tip_carried = moves[:, self._tip_carriers].T  # (5, 16): does joint a carry this tip's offset
+        self._tip_rows = torch.argsort(self._order)[JOINT_COUNT:]
+        self._generators = skew(self._identity)  # (3, 3, 3): [e_c]x
 
     def rest(self, betas: Float[Tensor, "*batch 10"]) -> Float[Tensor, "*batch 21 3"]:
         """Observed keypoints of the flat hand."""
@@ -106,12 +109,18 @@ class KeypointKinematics:
         rotations, joints, skinned, tips = self._forward(state)
         return self._ordered(rotations, joints, tips)
 
-    def keypoints_and_jacobian(self, state: HandState) -> tuple[Float[Tensor, "n 21 3"], Float[Tensor, "n 21 3 61"]]:
-        """Keypoints and their derivatives by the 61 parameters."""
-        n = len(state)
+    def keypoints_and_jacobian(
+        self, state: HandState, by_betas: bool = True
+    ) -> tuple[Float[Tensor, "n 21 3"], Float[Tensor, "n 21 3 parameters"]]:
+        """Keypoints and their derivatives by the 61 parameters, or by the 51 of the pose alone."""
         rotations, joints, skinned, tips = self._forward(state)
         points = self._ordered(rotations, joints, tips)
-        return points, self._jacobian(state, rotations, joints, skinned, tips, n)
+        blended = torch.einsum("tb,nbij->ntij", self._tip_weights, rotations)
+        by_rotation = self._by_rotation(state, rotations, joints, skinned, blended)
+        parts = [by_rotation, self._identity.expand(len(state), 21, 3, 3)]
+        if by_betas:
+            parts.append(self._by_shape(rotations, blended))
+        return points, torch.cat(parts, -1)
 
     def _forward(self, state: HandState) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """World rotations and positions of the joints; tips as each joint carries them (n 5 16 3), and blended."""
@@ -133,38 +142,29 @@ class KeypointKinematics:
         points = torch.cat([joints, tips], 1)[:, self._order]
         return points + (rotations[:, self._carriers] @ self.offsets[..., None])[..., 0]
 
-    def _jacobian(
-        self, state: HandState, rotations: Tensor, joints: Tensor, skinned: Tensor, tips: Tensor, n: int
+    def _by_rotation(
+        self, state: HandState, rotations: Tensor, joints: Tensor, skinned: Tensor, blended: Tensor
     ) -> Tensor:
+        n = len(state)
         parents = torch.cat([self._identity.expand(n, 1, 3, 3), rotations[:, self._parents[1:]]], 1)
         # Turning joint a by w (in its parent's frame) moves a point x on it by (G_parent w) x (x - p_a).
         joint_points = joints + (rotations @ self._joint_offsets[..., None])[..., 0]
         arm_joints = self._moves.T[None, :, :, None] * (joint_points[:, :, None] - joints[:, None])
         tip_offsets = (rotations[:, self._tip_carriers] @ self._tip_offsets[..., None])[..., 0]
-        carried = self._moves[:, self._tip_carriers].T  # (5, 16): does joint a carry this tip's offset
         arm_tips = (
-            torch.einsum("tab,ntbc->ntac", self._tip_moves, skinned)
+            self._tip_moves @ skinned
             - self._tip_moves.sum(-1)[None, :, :, None] * joints[:, None]
-            + carried[None, :, :, None] * tip_offsets[:, :, None]
+            + self._tip_carried[None, :, :, None] * tip_offsets[:, :, None]
         )
-        arms = torch.cat([arm_joints, arm_tips], 1)  # (n, 21, 16, 3)
-        x, y, z = arms.permute(3, 0, 1, 2)[..., None]  # each (n, 21, 16, 1)
-        g = parents[:, None]  # its columns crossed with the arms
-        rows = [
-            g[..., 1, :] * z - g[..., 2, :] * y,
-            g[..., 2, :] * x - g[..., 0, :] * z,
-            g[..., 0, :] * y - g[..., 1, :] * x,
-        ]
-        by_rotation = torch.stack(rows, 2).reshape(n, 21, 3, 48)
-        blended = torch.einsum("tb,nbij->ntij", self._tip_weights, rotations)
+        x, y, z = torch.cat([arm_joints, arm_tips], 1)[:, self._order].unsqueeze(-1).unbind(3)  # each (n, 21, 16, 1)
+        gx, gy, gz = parents[:, None].unbind(3)  # each (n, 1, 16, 3): rows of the frames, crossed with the arms
+        rows = torch.stack([gy * z - gz * y, gz * x - gx * z, gx * y - gy * x], 2)
+        by_rotation = rows.reshape(n, 21, 3, 48)
         # Pose correctives of the tips: d(exp(w) R - I) = [w]x R.
-        generators = skew(self._identity)  # (3, 3, 3): [e_c]x
-        turned = torch.einsum("cik,njkl->njcil", generators, state.rotations[:, 1:]).reshape(n, 15, 3, 9)
+        turned = (self._generators @ state.rotations[:, 1:, None]).reshape(n, 15, 3, 9)
         corrective = torch.einsum("tajx,njcx->ntajc", self._tip_pose, turned).reshape(n, 5, 3, 45)
-        by_rotation[:, JOINT_COUNT:, :, 3:] += blended @ corrective
-        by_shape = self._by_shape(rotations, blended)
-        by_translation = self._identity.expand(n, 21, 3, 3)
-        return torch.cat([by_rotation, by_translation, by_shape], -1)[:, self._order]
+        by_rotation[:, self._tip_rows, :, 3:] += blended @ corrective
+        return by_rotation
 
     def _by_shape(self, rotations: Tensor, blended: Tensor) -> Tensor:
         n = len(rotations)
@@ -177,4 +177,4 @@ class KeypointKinematics:
             parent = rotations[:, list(level)]
         joints = torch.cat([wrist, torch.stack(levels, 2).reshape(n, 15, 3, 10)], 1)
         skinned = torch.einsum("tb,nbcx->ntcx", self._tip_weights, joints - rotations @ self._shape)
-        return torch.cat([joints, blended @ self._tip_shape + skinned], 1)
+        return torch.cat([joints, blended @ self._tip_shape + skinned], 1)[:, self._order]

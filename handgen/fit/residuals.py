@@ -7,6 +7,7 @@ the detector's noise, robust. Joint limits and pose prior: radians, in the joint
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -42,6 +43,59 @@ class Observations:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @cached_property
+    def _by_keypoint(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Both pixel coordinates and the weights, each (n * 21, views)."""
+        arrays = self.pixels[..., 0], self.pixels[..., 1], self.weight
+        u, v, weight = (array.transpose(1, 2).reshape(-1, array.shape[1]) for array in arrays)
+        return u, v, weight
+
+    @cached_property
+    def _tables(self) -> tuple[Tensor, Tensor]:
+        """Of the cameras, whose rows are a, b, c: what the gradient (3 views, 3) and the information are sums of.
+
+        information: (4 views, 9), as the module `handgen.triangulate` explains.
+        """
+        a, b, c = self.ideal_px_from_world[:, :, :3].unbind(1)
+
+        def outer(x: Tensor, y: Tensor) -> Tensor:
+            return (x[:, :, None] * y[:, None, :]).flatten(1)
+
+        parts = outer(a, a) + outer(b, b), -outer(a, c) - outer(c, a), -outer(b, c) - outer(c, b), outer(c, c)
+        return torch.cat([a, b, -c]), torch.cat(parts)
+
+    def _errors(self, points: Float[Tensor, "n 21 3"]) -> tuple[Tensor, ...]:
+        """Projections, errors, depths and squared errors in variances, each (n * 21, views)."""
+        u, v, weight = self._by_keypoint
+        projection = self.ideal_px_from_world
+        rows = projection[:, :, :3].transpose(0, 1).reshape(-1, 3)
+        homogeneous = torch.addmm(projection[:, :, 3].T.reshape(-1), points.reshape(-1, 3), rows.T)
+        x, y, depth = homogeneous.unflatten(1, (3, -1)).unbind(1)
+        depth = depth.clamp(min=1e-4)
+        x, y = x / depth, y / depth
+        error_x, error_y = x - u, y - v
+        return x, y, error_x, error_y, depth, weight * (error_x * error_x + error_y * error_y)
+
+    def cost(self, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, " n"]:
+        """Robust squared error in variances (Geman and McClure)."""
+        return _robust_cost(self._errors(points)[5], len(points))
+
+    def reprojection(self, points: Float[Tensor, "n 21 3"]) -> Reprojection:
+        """Cost, gradient and Gauss-Newton information by the keypoints' world positions."""
+        x, y, error_x, error_y, depth, squared = self._errors(points)
+        n, scale = len(points), ROBUST_SIGMAS**2
+        weight = self._by_keypoint[2] * (scale / (scale + squared)) ** 2  # the loss' derivative by `squared`
+        slope = weight / depth
+        by_gradient, by_information = self._tables
+        pull = torch.cat([slope * error_x, slope * error_y, slope * (error_x * x + error_y * y)], 1)
+        slope = slope / depth
+        features = torch.cat([slope, slope * x, slope * y, slope * (x * x + y * y)], 1)
+        return Reprojection(
+            _robust_cost(squared, n),
+            (pull @ by_gradient).reshape(n, -1, 3),
+            (features @ by_information).reshape(n, -1, 3, 3),
+        )
+
 
 @dataclass(frozen=True)
 class Reprojection:
@@ -52,39 +106,9 @@ class Reprojection:
     information: Float[Tensor, "n 21 3 3"]
 
 
-def _squared_error(observations: Observations, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    projection = observations.ideal_px_from_world
-    homogeneous = torch.einsum("vij,nkj->nvki", projection[:, :, :3], points) + projection[:, None, :, 3]
-    depth = homogeneous[..., 2:].clamp(min=1e-4)
-    pixels = homogeneous[..., :2] / depth
-    error = pixels - observations.pixels
-    squared = observations.weight * (error * error).sum(-1)
-    return pixels, error, depth, squared
-
-
-def _robust_cost(squared: Tensor) -> Tensor:
+def _robust_cost(squared: Float[Tensor, "points views"], n: int) -> Float[Tensor, " n"]:
     scale = ROBUST_SIGMAS**2
-    return (scale * squared / (scale + squared)).sum((1, 2))
-
-
-def reprojection_cost(observations: Observations, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, " n"]:
-    """Robust squared error in variances."""
-    return _robust_cost(_squared_error(observations, points)[3])
-
-
-def reprojection(observations: Observations, points: Float[Tensor, "n 21 3"]) -> Reprojection:
-    """Cost, gradient and Gauss-Newton information by the keypoints' world positions."""
-    pixels, error, depth, squared = _squared_error(observations, points)
-    scale = ROBUST_SIGMAS**2
-    weight = observations.weight * (scale / (scale + squared)) ** 2  # the loss' derivative by `squared`
-    rows = observations.ideal_px_from_world[None, :, None, :, :3]
-    slopes = (rows[..., :2, :] - pixels[..., None] * rows[..., 2:, :]) / depth[..., None]
-    weighted = slopes * weight[..., None, None]
-    return Reprojection(
-        _robust_cost(squared),
-        torch.einsum("nvkia,nvki->nka", weighted, error),
-        torch.einsum("nvkia,nvkib->nkab", weighted, slopes),
-    )
+    return (scale * squared / (scale + squared)).reshape(n, -1).sum(1)
 
 
 @dataclass(frozen=True)
@@ -109,9 +133,13 @@ class PosePrior:
         low, high = self.limits.unbind(-1)
         sigma = ((high - low) / 2).clamp(min=MIN_PRIOR_SIGMA_RAD)
         prior = (angles - (low + high) / 2) / sigma
-        beyond = ((angles - high).clamp(min=0) + (angles - low).clamp(max=0)) / LIMIT_SIGMA_RAD
+        beyond = (angles - angles.clamp(min=low, max=high)) / LIMIT_SIGMA_RAD
         slope = torch.stack([(1 / sigma).expand_as(angles), (beyond != 0) / LIMIT_SIGMA_RAD], -1)
         return vectors, torch.stack([prior, beyond], -1), slope
+
+    def costs(self, rotations: Float[Tensor, "n 16 3 3"]) -> Float[Tensor, "n 2"]:
+        """Squared residuals of the pull to the middle and of the limits, summed over joints."""
+        return self._residuals(rotations)[1].square().sum((1, 2))
 
     def cost(self, rotations: Float[Tensor, "n 16 3 3"]) -> Float[Tensor, " n"]:
         """Squared residuals, summed."""
@@ -119,14 +147,14 @@ class PosePrior:
 
     def normal_equations(
         self, rotations: Float[Tensor, "n 16 3 3"]
-    ) -> tuple[Float[Tensor, "n 15 3 3"], Float[Tensor, "n 15 3"]]:
-        """Information and gradient per joint, by left steps of its rotation."""
+    ) -> tuple[Float[Tensor, "n 15 3 3"], Float[Tensor, "n 15 3"], Float[Tensor, " n"]]:
+        """Information and gradient per joint, by left steps of its rotation, and the cost."""
         vectors, residuals, slope = self._residuals(rotations)
         jacobian = self.axes @ _left_jacobian_inverse(vectors)  # anatomical angles by steps
-        weight = slope.square().sum(-1)
-        information = torch.einsum("njka,njk,njkb->njab", jacobian, weight, jacobian)
-        gradient = torch.einsum("njka,njk->nja", jacobian, (slope * residuals).sum(-1))
-        return information, gradient
+        weighted = slope.square().sum(-1)[..., None] * jacobian
+        information = jacobian.transpose(-1, -2) @ weighted
+        gradient = ((slope * residuals).sum(-1)[..., None, :] @ jacobian)[..., 0, :]
+        return information, gradient, residuals.square().sum((1, 2, 3))
 
 
 def _left_jacobian_inverse(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:

@@ -6,79 +6,134 @@ frames. Source of the damping: Marquardt 1963, diagonal scaling, per frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handgen.fit.kinematics import PARAMETERS, POSE_PARAMETERS, HandState, KeypointKinematics
-from handgen.fit.residuals import Observations, PosePrior, reprojection, reprojection_cost
+from handgen.fit.kinematics import POSE_PARAMETERS, HandState, KeypointKinematics
+from handgen.fit.residuals import Observations, PosePrior
 
 _FIRST_DAMPING, _MIN_DAMPING, _MAX_DAMPING = 1e-3, 1e-9, 1e6
 _RIDGE = 1e-9
-_SETTLED = 1e-7  # radians and metres: a step this small ends a frame
+SETTLED = 1e-5  # radians and metres: a step this small ends a frame, a hundredth of a millimetre away
+
+
+class Term(Protocol):
+    """Something that a hand's pose should agree with besides its keypoints. Costs are squared residuals in variances."""
+
+    def cost(self, state: HandState) -> Float[Tensor, " n"]:
+        """Per frame."""
+
+    def normal_equations(
+        self, state: HandState
+    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
+        """Gauss-Newton matrix, gradient of half the cost, and the cost."""
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """A problem near a state, by its p = 51 (pose) or 61 (pose and betas) parameters.
+
+    points, jacobian: of the observed keypoints. gradient: of half the cost.
+    """
+
+    points: Float[Tensor, "n 21 3"]
+    jacobian: Float[Tensor, "n 21 3 p"]
+    matrix: Float[Tensor, "n p p"]
+    gradient: Float[Tensor, "n p"]
+    cost: Float[Tensor, " n"]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """The frames of one side of a subject's hands."""
+    """The frames of one side of a subject's hands. terms: by name, what counts besides keypoints and the prior."""
 
     kinematics: KeypointKinematics
     observations: Observations
     prior: PosePrior
+    terms: Mapping[str, Term] = field(default_factory=dict)
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
         """Cost per frame, in variances."""
-        points = self.kinematics.keypoints(state)
-        return reprojection_cost(self.observations, points) + self.prior.cost(state.rotations)
+        cost = self.observations.cost(self.kinematics.keypoints(state)) + self.prior.cost(state.rotations)
+        return cost + sum(term.cost(state) for term in self.terms.values())
 
-    def normal_equations(
-        self, state: HandState
-    ) -> tuple[Float[Tensor, "n 61 61"], Float[Tensor, "n 61"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix and gradient by all parameters, and the cost, per frame."""
-        points, jacobian = self.kinematics.keypoints_and_jacobian(state)
-        term = reprojection(self.observations, points)
-        n = len(state)
-        flat = jacobian.reshape(n, 63, PARAMETERS)
-        matrix = flat.transpose(1, 2) @ (term.information @ jacobian).reshape(n, 63, PARAMETERS)
-        gradient = (flat.transpose(1, 2) @ term.gradient.reshape(n, 63, 1))[..., 0]
-        information, pull = self.prior.normal_equations(state.rotations)
-        for joint in range(1, 16):
-            block = slice(3 * joint, 3 * joint + 3)
-            matrix[:, block, block] += information[:, joint - 1]
+    def costs(self, state: HandState) -> dict[str, Float[Tensor, " n"]]:
+        """What each term costs, by name."""
+        pull, limits = self.prior.costs(state.rotations).unbind(-1)
+        named = {
+            "keypoints": self.observations.cost(self.kinematics.keypoints(state)),
+            "pose_prior": pull,
+            "joint_limits": limits,
+        }
+        return named | {name: term.cost(state) for name, term in self.terms.items()}
+
+    def linearised(self, state: HandState, by_betas: bool = False) -> Linearised:
+        """The Gauss-Newton model of the cost; by pose alone, or by pose and betas."""
+        points, jacobian = self.kinematics.keypoints_and_jacobian(state, by_betas)
+        term = self.observations.reprojection(points)
+        n, parameters = len(state), jacobian.shape[-1]
+        weighted = torch.cat([term.information @ jacobian, term.gradient[..., None]], -1)
+        product = jacobian.reshape(n, 63, -1).transpose(1, 2) @ weighted.reshape(n, 63, -1)
+        matrix, gradient = product[..., :parameters].contiguous(), product[..., parameters].contiguous()
+        information, pull, prior_cost = self.prior.normal_equations(state.rotations)
+        blocks = matrix[:, 3:48, 3:48].unflatten(2, (15, 3)).unflatten(1, (15, 3)).diagonal(dim1=1, dim2=3)
+        blocks += information.permute(0, 2, 3, 1)
         gradient[:, 3:48] += pull.reshape(n, 45)
-        return matrix, gradient, term.cost + self.prior.cost(state.rotations)
+        cost = term.cost + prior_cost
+        for extra in self.terms.values():
+            extra_matrix, extra_gradient, extra_cost = extra.normal_equations(state)
+            matrix[:, :POSE_PARAMETERS, :POSE_PARAMETERS] += extra_matrix
+            gradient[:, :POSE_PARAMETERS] += extra_gradient
+            cost = cost + extra_cost
+        return Linearised(points, jacobian, matrix, gradient, cost)
 
 
 def solve_poses(problem: Problem, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, " n"]]:
     """Poses with the betas held; each frame accepts or rejects its own steps. Returns the state and its cost."""
     damping = torch.full((len(state), 1), _FIRST_DAMPING, dtype=state.betas.dtype, device=state.betas.device)
-    matrix, gradient, cost = problem.normal_equations(state)
-    for _ in range(steps):
-        step = _damped_step(matrix[:, :POSE_PARAMETERS, :POSE_PARAMETERS], gradient[:, :POSE_PARAMETERS], damping)
+    here = problem.linearised(state)
+    matrix, gradient, cost = here.matrix, here.gradient, here.cost
+    for taken in range(1, steps + 1):
+        step = _damped_step(matrix, gradient, damping)
         candidate = state.moved(step)
-        new_matrix, new_gradient, new_cost = problem.normal_equations(candidate)
-        better = new_cost <= cost
-        state = candidate.where(better, state)
-        matrix = torch.where(better[:, None, None], new_matrix, matrix)
-        gradient = torch.where(better[:, None], new_gradient, gradient)
-        cost = torch.where(better, new_cost, cost)
-        damping = torch.where(better[:, None], damping * 0.1, damping * 10).clamp(_MIN_DAMPING, _MAX_DAMPING)
-        settled = (better & (step.abs().amax(1) < _SETTLED)) | (damping[:, 0] >= _MAX_DAMPING)
-        if bool(settled.all()):
+        if taken == steps:  # nothing is built on what the last step leads to
+            new_cost = problem.cost(candidate)
+            better = new_cost <= cost
+            return candidate.where(better, state), torch.where(better, new_cost, cost)
+        new = problem.linearised(candidate)
+        better = new.cost <= cost
+        small = step.abs().amax(1) < SETTLED
+        if bool(better.all()):
+            state, matrix, gradient, cost = candidate, new.matrix, new.gradient, new.cost
+            damping = (damping * 0.1).clamp(min=_MIN_DAMPING)
+        else:
+            state = candidate.where(better, state)
+            matrix = torch.where(better[:, None, None], new.matrix, matrix)
+            gradient = torch.where(better[:, None], new.gradient, gradient)
+            cost = torch.where(better, new.cost, cost)
+            damping = torch.where(better[:, None], damping * 0.1, damping * 10).clamp(_MIN_DAMPING, _MAX_DAMPING)
+        if bool((small | (damping[:, 0] >= _MAX_DAMPING)).all()):
             break
     return state, cost
 
 
-def _damped_step(matrix: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
+def damp(matrix: Float[Tensor, "n p p"], damping: Float[Tensor, "#n 1"]) -> Float[Tensor, "n p p"]:
+    """A copy with its diagonals enlarged by the share `damping` of themselves, and never zero."""
     diagonal = torch.diagonal(matrix, dim1=1, dim2=2)
     damped = matrix.clone()
     torch.diagonal(damped, dim1=1, dim2=2).add_(damping * diagonal + _RIDGE * diagonal.mean(1, keepdim=True))
-    factor, failed = torch.linalg.cholesky_ex(damped)
+    return damped
+
+
+def _damped_step(matrix: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
+    factor, failed = torch.linalg.cholesky_ex(damp(matrix, damping))
     step = -torch.cholesky_solve(gradient[..., None], factor)[..., 0]
-    return torch.where((failed == 0)[:, None], step, torch.zeros_like(step))
+    return torch.where((failed == 0)[:, None] & step.isfinite(), step, torch.zeros_like(step))
 
 
 def solve_shared(
@@ -96,48 +151,46 @@ def solve_shared(
     betas = states[0].betas[0]
     damping = _FIRST_DAMPING
     identity = torch.eye(10, dtype=betas.dtype, device=betas.device)
-
-    def total_cost(candidates: Sequence[HandState], candidate_betas: Tensor) -> float:
-        cost = sum(float(p.cost(s).sum()) for p, s in zip(problems, candidates, strict=True))
-        return cost + betas_weight * float(candidate_betas.square().sum())
-
-    cost = total_cost(states, betas)
-    systems = [problem.normal_equations(state)[:2] for problem, state in zip(problems, states, strict=True)]
-    for _ in range(steps):
+    systems = [problem.linearised(state, by_betas=True) for problem, state in zip(problems, states, strict=True)]
+    cost = _total(systems, betas, betas_weight)
+    for taken in range(1, steps + 1):
         schur = betas_weight * identity
         right = betas_weight * betas
         eliminated = []
-        for matrix, gradient in systems:
-            diagonal = torch.diagonal(matrix, dim1=1, dim2=2)
-            damped = matrix.clone()
-            torch.diagonal(damped, dim1=1, dim2=2).add_(damping * diagonal + _RIDGE * diagonal.mean(1, keepdim=True))
+        for system in systems:
+            damped = damp(system.matrix, torch.full_like(system.cost[:, None], damping))
             pose, cross = (
                 damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS],
                 damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:],
             )
-            factor = torch.linalg.cholesky(pose)
-            solved = torch.cholesky_solve(torch.cat([cross, gradient[:, :POSE_PARAMETERS, None]], 2), factor)
+            factor, _ = torch.linalg.cholesky_ex(pose)
+            right_sides = torch.cat([cross, system.gradient[:, :POSE_PARAMETERS, None]], 2)
+            solved = torch.nan_to_num(torch.cholesky_solve(right_sides, factor))
             reduced = cross.transpose(1, 2) @ solved
             schur = schur + (damped[:, POSE_PARAMETERS:, POSE_PARAMETERS:] - reduced[..., :10]).sum(0)
-            right = right + (gradient[:, POSE_PARAMETERS:] - reduced[..., 10]).sum(0)
+            right = right + (system.gradient[:, POSE_PARAMETERS:] - reduced[..., 10]).sum(0)
             eliminated.append(solved)
         betas_step = -torch.linalg.solve(schur, right)
+        moved = betas + betas_step
         candidates = []
         for state, solved in zip(states, eliminated, strict=True):
             pose_step = -(solved[..., 10] + solved[..., :10] @ betas_step)
-            candidates.append(state.moved(pose_step).with_betas(betas + betas_step))
-        new_cost = total_cost(candidates, betas + betas_step)
+            candidates.append(state.moved(pose_step).with_betas(moved))
+        if taken == steps:
+            ends = sum(float(p.cost(s).sum()) for p, s in zip(problems, candidates, strict=True))
+            return candidates if ends + betas_weight * float(moved.square().sum()) <= cost else states
+        new = [p.linearised(s, by_betas=True) for p, s in zip(problems, candidates, strict=True)]
+        new_cost = _total(new, moved, betas_weight)
         if new_cost <= cost:
             converged = cost - new_cost < 1e-9 * max(cost, 1e-12)
-            states, betas, cost, damping = (
-                candidates,
-                betas + betas_step,
-                new_cost,
-                max(damping * 0.1, _MIN_DAMPING),
-            )
+            states, betas, cost, systems = candidates, moved, new_cost, new
+            damping = max(damping * 0.1, _MIN_DAMPING)
             if converged:
                 break
-            systems = [p.normal_equations(s)[:2] for p, s in zip(problems, states, strict=True)]
         else:
             damping = min(damping * 10, _MAX_DAMPING)
     return states
+
+
+def _total(systems: Sequence[Linearised], betas: Tensor, betas_weight: float) -> float:
+    return sum(float(system.cost.sum()) for system in systems) + betas_weight * float(betas.square().sum())
