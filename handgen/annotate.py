@@ -22,12 +22,12 @@ import torch
 
 import handgen
 from handgen.associate import Cluster, evenly
-from handgen.chunks import Job, detect_chunk, fit_chunk, hands_of_chunk
+from handgen.chunks import Job, detect_chunk, fit_chunk, hands_of_frames
 from handgen.config import AnnotateConfig
 from handgen.detect.base import Detector
 from handgen.engines.local import default_workers, map_units, one_thread
 from handgen.errors import HandgenError
-from handgen.fit.hands import Subject, fit_subject
+from handgen.fit.subject import Subject, fit_subject
 from handgen.hand.assets import load_hand
 from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
@@ -145,7 +145,7 @@ def _estimate_subject(job: Job, detector: Detector, show: Progress) -> Subject:
     good: dict[str, list[Cluster]] = {side: [] for side in SIDES}
     for done, index in enumerate(chosen.tolist()):
         show("subject", done, len(chosen))
-        for hand in hands_of_chunk(job, index):
+        for hand in hands_of_frames(job, job.frames(index)):
             found = [c for c in hand.clusters.values() if c.view_count >= job.config.min_views and not c.dissenting]
             good[hand.side] += [c for c in found if c.error_share < _SUBJECT_MAX_ERROR_SHARE]
     show("subject", len(chosen), len(chosen))

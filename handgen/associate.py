@@ -74,6 +74,11 @@ class Cluster:
     error_share: float
     dissenting: int = 0
 
+    @classmethod
+    def unseen(cls, frame: int, views: int) -> Cluster:
+        """A hand that must be there although no view detected it."""
+        return cls(frame, (None,) * views, np.full((21, 3), np.nan), np.zeros(21, bool), np.nan)
+
     @property
     def view_count(self) -> int:
         """In how many views the hand was detected."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from handgen.cameras import Rig
 from handgen.config import AnnotateConfig
 from handgen.detect import registry
 from handgen.detect.base import Detector
-from handgen.fit.hands import Subject, fit_poses, in_metres, kinematics_of
+from handgen.fit.evidence import in_metres, kinematics_of
+from handgen.fit.hands import MotionPrior, fit_poses
+from handgen.fit.subject import Subject
 from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io.annotations import HandRecord
@@ -27,6 +30,8 @@ from handgen.records import Track, records_of_frame
 from handgen.tracks import HandObservations, hands_of_detections
 
 SUBJECT = "0"  # one person per capture
+BRIDGED_FRAMES = 10  # longest gap that a hand is carried across
+_CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with: more than a gap, so both sides know it
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,13 @@ class Job:
         """The frames of one chunk."""
         first = index * self.config.chunk_frames
         return range(first, min(first + self.config.chunk_frames, self.capture.frame_count))
+
+    def with_context(self, index: int) -> range:
+        """The frames of one chunk and some before and after it."""
+        frames = self.frames(index)
+        return range(
+            max(frames.start - _CONTEXT_FRAMES, 0), min(frames.stop + _CONTEXT_FRAMES, self.capture.frame_count)
+        )
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -93,10 +105,11 @@ def detect_chunk(job: Job, index: int) -> int:
     return len(frames)
 
 
-def hands_of_chunk(job: Job, index: int) -> list[HandObservations]:
-    """Associate one chunk's detections; the world is the capture's rig, in whatever unit."""
-    rig, frames = job.capture.rig, job.frames(index)
-    rows = read_detections(job.detections_path(index))
+def hands_of_frames(job: Job, frames: range) -> list[HandObservations]:
+    """Associate the detections of `frames`; the world is the capture's rig, in whatever unit."""
+    rig, size = job.capture.rig, job.config.chunk_frames
+    files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
+    rows = chain.from_iterable(map(read_detections, files))
     detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
     return hands_of_detections(rig, frames, detections, job.hands)
 
@@ -105,7 +118,8 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> int:
     """Write the records and cutouts of one chunk; returns its number of frames."""
     frames = job.frames(index)
     rig = job.capture.rig.scaled(subject.metres_per_unit)
-    tracks = [track for hand in hands_of_chunk(job, index) if (track := _track(job, rig, subject, hand)) is not None]
+    hands = hands_of_frames(job, job.with_context(index))
+    tracks = [track for hand in hands if (track := _track(job, rig, subject, hand, frames)) is not None]
     records: list[HandRecord] = []
 
     def cutouts() -> Iterator[tuple[str, store.Cutout]]:
@@ -119,15 +133,16 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> int:
     return len(frames)
 
 
-def _track(job: Job, rig: Rig, subject: Subject, hand: HandObservations) -> Track | None:
-    """One hand fitted through the chunk, without the frames whose fit failed."""
+def _track(job: Job, rig: Rig, subject: Subject, hand: HandObservations, frames: range) -> Track | None:
+    """One hand fitted through the chunk and its context: the chunk's own frames, without those whose fit failed."""
     kinematics = kinematics_of(job.config.hand_model, hand.side, subject.offsets_m, job.config.device)
-    clusters = in_metres(list(hand.clusters.values()), subject.metres_per_unit)
-    fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias)
-    kept = np.flatnonzero(fitted.finite)
+    motion = MotionPrior.of(job.capture.fps, job.config.acceleration_mm_s2)
+    seen = hand if motion is None else hand.bridged(BRIDGED_FRAMES)
+    clusters = in_metres(list(seen.clusters.values()), subject.metres_per_unit)
+    fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias, motion)
+    own = np.array([cluster.frame in frames for cluster in clusters])
+    kept = np.flatnonzero(fitted.finite & own)
     if not len(kept):
         return None
-    frames = tuple(hand.clusters)
-    return Track(
-        hand.side, kinematics.model, tuple(frames[i] for i in kept), tuple(clusters[i] for i in kept), fitted[kept]
-    )
+    chosen = tuple(clusters[i] for i in kept)
+    return Track(hand.side, kinematics.model, tuple(c.frame for c in chosen), chosen, fitted[kept])

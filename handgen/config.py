@@ -25,6 +25,7 @@ class AnnotateConfig:
     beyond it a view, or a record by the median of its views, is rejected.
     min_mask_iou: smallest overlap of segmented mask and projected mesh of an accepted view.
     background: "green", "blue", "any", or "auto" to look at the pixels around the hand.
+    acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
     device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
     """
 
@@ -39,6 +40,7 @@ class AnnotateConfig:
     max_error_share: float = 0.08
     min_mask_iou: float = 0.70
     background: str = "auto"
+    acceleration_mm_s2: float = 20_000.0
     device: str = "cpu"
     workers: int | None = None
     preview: int = 0
@@ -52,6 +54,8 @@ class AnnotateConfig:
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
         if self.chunk_frames < 1 or self.min_views < 2 or self.preview < 0:
             raise ValueError("chunk_frames must be at least 1, min_views at least 2, preview at least 0")
+        if not 0 <= self.acceleration_mm_s2 < 1e9:
+            raise ValueError(f"acceleration_mm_s2 must be 0 or more, got {self.acceleration_mm_s2:g}")
         if not 0 < self.max_error_share <= 1 or not 0 <= self.min_mask_iou <= 1:
             raise ValueError("max_error_share and min_mask_iou must be shares between 0 and 1")
 

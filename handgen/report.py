@@ -12,7 +12,7 @@ import torch
 
 import handgen
 from handgen.chunks import SUBJECT, Job
-from handgen.fit.hands import Subject
+from handgen.fit.subject import Subject
 from handgen.hand.assets import load_hand
 from handgen.hand.layout import FINGER_KEYPOINTS, WRIST
 from handgen.hand.model import HandModel

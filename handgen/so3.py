@@ -78,6 +78,14 @@ def rotation_between(
     return identity + cross + (cross @ cross) / (1 + cosine).clamp(min=1e-3)
 
 
+def interpolated_rotation(
+    first: Float[Tensor, "*batch 3 3"], second: Float[Tensor, "*batch 3 3"], share: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "*batch 3 3"]:
+    """The rotations that are `share` of the shortest way from `first` to `second`."""
+    way = axis_angle_from_rotation(second @ first.transpose(-1, -2))
+    return rotation_from_axis_angle(share[..., None] * way) @ first
+
+
 def procrustes_rotation(
     source: Float[Tensor, "*batch n 3"], target: Float[Tensor, "*batch n 3"]
 ) -> Float[Tensor, "*batch 3 3"]:

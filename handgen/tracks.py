@@ -34,6 +34,18 @@ class HandObservations:
     side: str
     clusters: dict[int, Cluster]
 
+    def bridged(self, frames: int) -> HandObservations:
+        """The same with an unseen cluster in every frame of the gaps that are at most so many frames long."""
+        clusters: dict[int, Cluster] = {}
+        last: int | None = None
+        for frame, cluster in self.clusters.items():
+            if last is not None and frame - last - 1 <= frames:
+                views = len(cluster.views)
+                clusters |= {missed: Cluster.unseen(missed, views) for missed in range(last + 1, frame)}
+            clusters[frame] = cluster
+            last = frame
+        return HandObservations(self.side, clusters)
+
 
 def hands_of_detections(
     rig: Rig, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str

@@ -23,11 +23,13 @@ import numpy as np
 import psutil
 
 from handgen.associate import Cluster
-from handgen.chunks import Job, hands_of_chunk
+from handgen.chunks import Job, hands_of_frames
 from handgen.config import AnnotateConfig
 from handgen.detect.mediapipe import load_offsets_m, load_view_bias
 from handgen.evaluate.leave_one_out import leave_one_out
-from handgen.fit.hands import fit_poses, fit_subject, in_metres, kinematics_of
+from handgen.fit.evidence import in_metres, kinematics_of
+from handgen.fit.hands import fit_poses
+from handgen.fit.subject import fit_subject
 from handgen.hand.layout import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
 from handgen.io.annotations import Annotations, HandRecord
 from handgen.io.capture import load_capture
@@ -112,7 +114,7 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
     job = Job(capture, out, AnnotateConfig(hands=hands), hands)
     found: dict[str, list[Cluster]] = {}
     for index in range(job.chunk_count):
-        for hand in hands_of_chunk(job, index):
+        for hand in hands_of_frames(job, job.frames(index)):
             found.setdefault(hand.side, []).extend(hand.clusters.values())
     sure = {side: [c for c in seen if c.error_share < MAX_ERROR_SHARE] for side, seen in found.items()}
     args = ("open", load_offsets_m(), capture.rig, sure, not capture.scale_known)

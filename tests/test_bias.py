@@ -12,7 +12,8 @@ from handgen.detect.base import Detection
 from handgen.detect.bias import FEATURES, ViewBias, features_of
 from handgen.detect.mediapipe import load_view_bias
 from handgen.fit.corrections import corrections_of, flesh_before
-from handgen.fit.hands import fit_poses, kinematics_of
+from handgen.fit.evidence import kinematics_of
+from handgen.fit.hands import fit_poses
 from handgen.hand.layout import KEYPOINT_CARRIERS, MIRROR_X
 from handgen.hand.model import HandModel
 from handgen.triangulate import triangulate

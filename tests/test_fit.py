@@ -157,7 +157,8 @@ def test_log_inverts_exp_up_to_pi(rng):
 def test_cuda_gives_what_the_cpu_gives(hand, rig, rng):
     from handgen.associate import clusters_of_frame
     from handgen.detect.base import Detection
-    from handgen.fit.hands import fit_poses, kinematics_of
+    from handgen.fit.evidence import kinematics_of
+    from handgen.fit.hands import fit_poses
 
     keypoints = hand(natural_poses(hand, 4, rng)).keypoints.numpy()
     clusters = [

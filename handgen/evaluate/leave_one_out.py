@@ -17,12 +17,15 @@ from jaxtyping import Float
 
 from handgen.associate import Cluster, by_moment, evenly, extent_px
 from handgen.cameras import Camera, Rig
+from handgen.config import AnnotateConfig
 from handgen.detect.base import Detection
 from handgen.detect.bias import ViewBias
 from handgen.engines.local import map_units
 from handgen.errors import HandgenError
 from handgen.evaluate.measures import Distribution, distribution
-from handgen.fit.hands import Subject, fit_poses, fit_subject, kinematics_of
+from handgen.fit.evidence import kinematics_of
+from handgen.fit.hands import MotionPrior, fit_poses
+from handgen.fit.subject import Subject, fit_subject
 from handgen.io.annotations import DETECTIONS, Annotations
 from handgen.io.capture import Capture, load_capture
 from handgen.io.detections import read_detections
@@ -76,6 +79,7 @@ class Setting:
     hand_model: str
     offsets_m: Float[np.ndarray, "21 3"]
     view_bias: ViewBias | None
+    motion: MotionPrior | None
     chunk_frames: int
 
     def detections(self, frames: range) -> list[FrameDetections]:
@@ -132,7 +136,9 @@ def open_setting(annotations_path: Path, capture_path: Path, calibration: Path |
         fingerprint, offsets_m = depends_on["capture"], np.array(depends_on["detector"]["offsets_m"], dtype=float)
         bias = depends_on["detector"].get("view_bias")
         view_bias = None if bias is None else ViewBias.from_json(bias)
-        chunk_frames, hands = depends_on["configuration"]["chunk_frames"], depends_on["configuration"]["hands"]
+        configuration = depends_on["configuration"]
+        chunk_frames, hands = configuration["chunk_frames"], configuration["hands"]
+        acceleration = float(configuration.get("acceleration_mm_s2", AnnotateConfig.acceleration_mm_s2))
     except (KeyError, TypeError, ValueError) as error:
         raise HandgenError(f"{annotations_path / RUN}: lacks or garbles {error}; annotate the capture again") from None
     capture = load_capture(capture_path, calibration=calibration, require_scale=False)
@@ -146,7 +152,9 @@ def open_setting(annotations_path: Path, capture_path: Path, calibration: Path |
             f"{capture_path}: its cameras are {', '.join(capture.rig.names)}, those of {annotations_path} "
             f"{', '.join(rig.names)}; give the calibration that was annotated with (--calibration)"
         )
-    return Setting(annotations_path, capture, rig, hands, annotations.hand_model, offsets_m, view_bias, chunk_frames)
+    motion = MotionPrior.of(capture.fps, acceleration)
+    model = annotations.hand_model
+    return Setting(annotations_path, capture, rig, hands, model, offsets_m, view_bias, motion, chunk_frames)
 
 
 def _without_view(setting: Setting, view: int) -> tuple[int, np.ndarray, np.ndarray]:
@@ -206,15 +214,18 @@ def _compared(
 ) -> Iterator[tuple[Float[np.ndarray, " 21"], Float[np.ndarray, " 21"]]]:
     """Distances in px and mm of every hand that the left-out view saw as well."""
     others = min(_SUPPORT, len(setting.rig) - 1)
-    kept = [c for c in hand.clusters.values() if c.view_count >= others and not c.dissenting]
-    if not kept:
+    clusters = list(hand.clusters.values())
+    kept = np.flatnonzero([c.view_count >= others and not c.dissenting for c in clusters])
+    if not len(kept):
         return
     kinematics = kinematics_of(setting.hand_model, hand.side, subject.offsets_m)
-    fitted = fit_poses(kinematics, setting.rig, kept, subject.betas, subject.view_bias)
+    args = (kinematics, setting.rig, clusters, subject.betas, subject.view_bias, setting.motion)
+    fitted = fit_poses(*args)[kept]
     camera = setting.rig.cameras[view]
     _, inside = camera.project(fitted.observed_keypoints)
     projected = fitted.expected_px(view, camera)
-    for cluster, points, pixels, seen in zip(kept, fitted.observed_keypoints, projected, inside, strict=True):
+    left = [clusters[i] for i in kept]
+    for cluster, points, pixels, seen in zip(left, fitted.observed_keypoints, projected, inside, strict=True):
         detected = nearest(pixels, detections[cluster.frame - frames.start][view])
         if seen.all() and detected is not None:
             error_px = np.linalg.norm(pixels - detected.keypoints_px, axis=1)

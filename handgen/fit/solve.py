@@ -23,7 +23,7 @@ SETTLED = 1e-5  # radians and metres: a step this small ends a frame, a hundredt
 
 
 class Term(Protocol):
-    """Something that a hand's pose should agree with besides its keypoints. Costs are squared residuals in variances."""
+    """Something that a hand's pose should agree with besides its keypoints. Costs: squared residuals in variances."""
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
         """Per frame."""
@@ -92,12 +92,39 @@ class Problem:
             cost = cost + extra_cost
         return Linearised(points, jacobian, matrix, gradient, cost)
 
+    def normal_equations(
+        self, state: HandState
+    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
+        """By the pose, as of a `Term`."""
+        here = self.linearised(state)
+        return here.matrix, here.gradient, here.cost
 
-def solve_poses(problem: Problem, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, " n"]]:
-    """Poses with the betas held; each frame accepts or rejects its own steps. Returns the state and its cost."""
+
+@dataclass(frozen=True)
+class Sum:
+    """Several terms as one."""
+
+    terms: tuple[Term, ...]
+
+    def cost(self, state: HandState) -> Float[Tensor, " n"]:
+        """As of a `Term`."""
+        return torch.stack([term.cost(state) for term in self.terms]).sum(0)
+
+    def normal_equations(
+        self, state: HandState
+    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
+        """As of a `Term`."""
+        matrix, gradient, cost = zip(*(term.normal_equations(state) for term in self.terms), strict=True)
+        return torch.stack(matrix).sum(0), torch.stack(gradient).sum(0), torch.stack(cost).sum(0)
+
+
+def solve_poses(problem: Term, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, " n"]]:
+    """Poses with the betas held; each frame accepts or rejects its own steps. Returns the state and its cost.
+
+    problem: a `Problem`, or any other term or sum of terms.
+    """
     damping = torch.full((len(state), 1), _FIRST_DAMPING, dtype=state.betas.dtype, device=state.betas.device)
-    here = problem.linearised(state)
-    matrix, gradient, cost = here.matrix, here.gradient, here.cost
+    matrix, gradient, cost = problem.normal_equations(state)
     for taken in range(1, steps + 1):
         step = _damped_step(matrix, gradient, damping)
         candidate = state.moved(step)
@@ -105,17 +132,17 @@ def solve_poses(problem: Problem, state: HandState, steps: int = 12) -> tuple[Ha
             new_cost = problem.cost(candidate)
             better = new_cost <= cost
             return candidate.where(better, state), torch.where(better, new_cost, cost)
-        new = problem.linearised(candidate)
-        better = new.cost <= cost
+        new_matrix, new_gradient, new_cost = problem.normal_equations(candidate)
+        better = new_cost <= cost
         small = step.abs().amax(1) < SETTLED
         if bool(better.all()):
-            state, matrix, gradient, cost = candidate, new.matrix, new.gradient, new.cost
+            state, matrix, gradient, cost = candidate, new_matrix, new_gradient, new_cost
             damping = (damping * 0.1).clamp(min=_MIN_DAMPING)
         else:
             state = candidate.where(better, state)
-            matrix = torch.where(better[:, None, None], new.matrix, matrix)
-            gradient = torch.where(better[:, None], new.gradient, gradient)
-            cost = torch.where(better, new.cost, cost)
+            matrix = torch.where(better[:, None, None], new_matrix, matrix)
+            gradient = torch.where(better[:, None], new_gradient, gradient)
+            cost = torch.where(better, new_cost, cost)
             damping = torch.where(better[:, None], damping * 0.1, damping * 10).clamp(_MIN_DAMPING, _MAX_DAMPING)
         if bool((small | (damping[:, 0] >= _MAX_DAMPING)).all()):
             break
