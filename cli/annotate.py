@@ -37,6 +37,11 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
               default=DEFAULTS.max_error_share, help="Largest reprojection error, in hand sizes.")  # fmt: skip
 @click.option("--min-iou", "min_mask_iou", type=click.FloatRange(0, 1), default=DEFAULTS.min_mask_iou,
               show_default=True, help="Smallest overlap of mask and mesh.")  # fmt: skip
+@click.option("--max-uncertainty", "max_uncertainty_mm", type=click.FloatRange(0, min_open=True), show_default=True,
+              default=DEFAULTS.max_uncertainty_mm, help="Largest expected error of a keypoint, mm.")  # fmt: skip
+@click.option("--acceleration", "acceleration_mm_s2", type=click.FloatRange(0), show_default=True,
+              default=DEFAULTS.acceleration_mm_s2,
+              help="Usual acceleration of a keypoint, mm/s^2: less is smoother; 0 fits every frame alone.")  # fmt: skip
 @click.option("--min-views", type=click.IntRange(2, 64), default=DEFAULTS.min_views, show_default=True,
               help="Views that must see a hand.")  # fmt: skip
 @click.option("--chunk-frames", type=click.IntRange(1, 4096), default=DEFAULTS.chunk_frames, show_default=True,

@@ -19,7 +19,7 @@ from handgen.config import AnnotateConfig
 from handgen.detect import registry
 from handgen.detect.base import Detector
 from handgen.fit.evidence import in_metres, kinematics_of
-from handgen.fit.hands import MotionPrior, fit_poses
+from handgen.fit.hands import MotionPrior, fit_poses, keep_apart
 from handgen.fit.subject import Subject
 from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
@@ -118,8 +118,7 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> int:
     """Write the records and cutouts of one chunk; returns its number of frames."""
     frames = job.frames(index)
     rig = job.capture.rig.scaled(subject.metres_per_unit)
-    hands = hands_of_frames(job, job.with_context(index))
-    tracks = [track for hand in hands if (track := _track(job, rig, subject, hand, frames)) is not None]
+    tracks = tracks_of_chunk(job, rig, subject, index)
     records: list[HandRecord] = []
 
     def cutouts() -> Iterator[tuple[str, store.Cutout]]:
@@ -133,16 +132,25 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> int:
     return len(frames)
 
 
-def _track(job: Job, rig: Rig, subject: Subject, hand: HandObservations, frames: range) -> Track | None:
-    """One hand fitted through the chunk and its context: the chunk's own frames, without those whose fit failed."""
-    kinematics = kinematics_of(job.config.hand_model, hand.side, subject.offsets_m, job.config.device)
+def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Track]:
+    """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
     motion = MotionPrior.of(job.capture.fps, job.config.acceleration_mm_s2)
-    seen = hand if motion is None else hand.bridged(BRIDGED_FRAMES)
-    clusters = in_metres(list(seen.clusters.values()), subject.metres_per_unit)
-    fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias, motion)
-    own = np.array([cluster.frame in frames for cluster in clusters])
-    kept = np.flatnonzero(fitted.finite & own)
-    if not len(kept):
-        return None
-    chosen = tuple(clusters[i] for i in kept)
-    return Track(hand.side, kinematics.model, tuple(c.frame for c in chosen), chosen, fitted[kept])
+    hands = hands_of_frames(job, job.with_context(index))
+    if motion is not None:
+        hands = [hand.bridged(BRIDGED_FRAMES) for hand in hands]
+    clusters = [in_metres(list(hand.clusters.values()), subject.metres_per_unit) for hand in hands]
+    fits = []
+    for hand, seen in zip(hands, clusters, strict=True):
+        kinematics = kinematics_of(job.config.hand_model, hand.side, subject.offsets_m, job.config.device)
+        fits.append(fit_poses(kinematics, rig, seen, subject.betas, subject.view_bias, motion))
+    if len(fits) == 2:
+        fits = list(keep_apart(*fits))
+    tracks = []
+    for hand, seen, fit in zip(hands, clusters, fits, strict=True):
+        fitted = fit.hands()
+        kept = np.flatnonzero(fitted.finite & [cluster.frame in job.frames(index) for cluster in seen])
+        if len(kept):
+            chosen = tuple(seen[i] for i in kept)
+            frames = tuple(cluster.frame for cluster in chosen)
+            tracks.append(Track(hand.side, fit.problem.kinematics.model, frames, chosen, fitted[kept]))
+    return tracks

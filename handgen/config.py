@@ -24,6 +24,7 @@ class AnnotateConfig:
     max_error_share: largest median distance between fit and detection, as a share of the hand's extent in the image;
     beyond it a view, or a record by the median of its views, is rejected.
     min_mask_iou: smallest overlap of segmented mask and projected mesh of an accepted view.
+    max_uncertainty_mm: largest error of a keypoint that an accepted fit expects of itself (`expected_error_mm`).
     background: "green", "blue", "any", or "auto" to look at the pixels around the hand.
     acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
     device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
@@ -39,8 +40,9 @@ class AnnotateConfig:
     min_views: int = 2
     max_error_share: float = 0.08
     min_mask_iou: float = 0.70
+    max_uncertainty_mm: float = 15.0
     background: str = "auto"
-    acceleration_mm_s2: float = 20_000.0
+    acceleration_mm_s2: float = 5_000.0
     device: str = "cpu"
     workers: int | None = None
     preview: int = 0
@@ -54,6 +56,8 @@ class AnnotateConfig:
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
         if self.chunk_frames < 1 or self.min_views < 2 or self.preview < 0:
             raise ValueError("chunk_frames must be at least 1, min_views at least 2, preview at least 0")
+        if not self.max_uncertainty_mm > 0:
+            raise ValueError(f"max_uncertainty_mm must be above 0, got {self.max_uncertainty_mm:g}")
         if not 0 <= self.acceleration_mm_s2 < 1e9:
             raise ValueError(f"acceleration_mm_s2 must be 0 or more, got {self.acceleration_mm_s2:g}")
         if not 0 < self.max_error_share <= 1 or not 0 <= self.min_mask_iou <= 1:

@@ -13,12 +13,14 @@ from handgen.config import AnnotateConfig
 TOO_FEW_VIEWS = "too few views"
 VIEWS_DISAGREE = "views disagree"
 REPROJECTION = "reprojection error"
+UNCERTAIN = "uncertain"
 IMPLAUSIBLE = "implausible pose"
 NO_GOOD_VIEW = "no view with a good mask"
 LEAVES_IMAGE = "leaves the image"
 HIDDEN = "hidden by the other hand"
 MASK = "mask disagrees"
 VIEW_REPROJECTION = "reprojection error"
+UNCERTAIN = "uncertain"
 
 _MIN_KEYPOINTS_INSIDE = 16  # of 21; a hand cut off more than that teaches little
 _MAX_LIMIT_EXCESS_RAD = 0.6  # beyond a joint's published range: no living hand, or a wrong fit
@@ -53,17 +55,24 @@ def limit_excess_rad(
 
 
 def record_reasons(
-    errors: list[ViewError], dissenting: int, excess_rad: float, config: AnnotateConfig
+    errors: list[ViewError] | None,
+    dissenting: int,
+    excess_rad: float,
+    expected_error_mm: float,
+    config: AnnotateConfig,
 ) -> tuple[str, ...]:
     """Why a record is rejected before its masks are looked at.
 
-    errors: of the views that the fit used. dissenting: views that saw the hand elsewhere or otherwise.
+    errors: of the views that the fit used; None of a frame that no view had to see. dissenting: views that saw the
+    hand elsewhere or otherwise. expected_error_mm: of a keypoint, by the fit's covariance.
     """
     reasons = []
-    if len(errors) < config.min_views:
+    if errors is not None and len(errors) < config.min_views:
         reasons.append(TOO_FEW_VIEWS)
-    if len(errors) <= 2 * dissenting:
+    if errors is not None and len(errors) <= 2 * dissenting:
         reasons.append(VIEWS_DISAGREE)
+    if expected_error_mm > config.max_uncertainty_mm:
+        reasons.append(UNCERTAIN)
     if errors and np.median([error.share for error in errors]) > config.max_error_share:
         reasons.append(REPROJECTION)
     if excess_rad > _MAX_LIMIT_EXCESS_RAD:

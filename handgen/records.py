@@ -16,7 +16,7 @@ from handgen.cutout import Cutter
 from handgen.fit.hands import FittedHands
 from handgen.hand.layout import MCP_KEYPOINTS
 from handgen.hand.model import HandModel
-from handgen.io.annotations import Cutout, HandRecord, ViewRecord
+from handgen.io.annotations import INTERPOLATED, KEYPOINTS, Cutout, HandRecord, ViewRecord
 from handgen.raster import mesh_mask
 from handgen.segment import OtherHand, forearm_mask, guides_of, segment
 
@@ -78,7 +78,12 @@ def _record(
             expected_px = here.expected_px(v, camera)[0]
             errors.append(quality.view_error(expected_px, view.detection.keypoints_px, view.observed))
     known = [error for error in errors if error is not None]
-    reasons = quality.record_reasons(known, cluster.dissenting, excess, config)
+    source = INTERPOLATED if cluster.view_count == 0 else KEYPOINTS
+    covariance_mm2 = fitted.covariance_m2[i] * 1e6
+    spread_mm = float(np.sqrt(np.trace(covariance_mm2, axis1=-2, axis2=-1)).mean())
+    reasons = quality.record_reasons(
+        known if source == KEYPOINTS else None, cluster.dissenting, excess, spread_mm, config
+    )
     views, cutouts = [], []
     for v, camera in enumerate(rig):
         image = images[v]
@@ -100,12 +105,20 @@ def _record(
         keypoints_world_m=fitted.keypoints[i],
         accepted=not reasons,
         reasons=reasons,
+        covariance_mm2=covariance_mm2,
+        source=source,
+        terms=_shares({name: float(cost[i]) for name, cost in fitted.terms.items()}),
         views_detected=cluster.view_count,
         reprojection_px=_rounded(np.median([e.median_px for e in known])) if known else None,
         mask_iou=_rounded(np.median([view.mask_iou for view in good])) if good else None,
         views=tuple(views),
     )
     return record, cutouts
+
+
+def _shares(costs: dict[str, float]) -> dict[str, float]:
+    total = sum(costs.values())
+    return {name: cost / total for name, cost in costs.items()} if total > 0 else {}
 
 
 def _rounded(value: float | np.floating) -> float:

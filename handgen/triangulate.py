@@ -107,7 +107,7 @@ class _System:
 
     def solve(self, weights: Float[np.ndarray, "views points"]) -> Float[np.ndarray, "points 3"]:
         """Weighted least squares."""
-        information = self._table @ (self._features * weights).reshape(-1, weights.shape[1])
+        information = self._table @ (self._features * weights).reshape(4 * len(weights), weights.shape[1])
         return _solve_columns(information)
 
     def squared_error(
@@ -115,7 +115,7 @@ class _System:
     ) -> tuple[Float[np.ndarray, "views points"], Float[np.ndarray, "views points"]]:
         """Squared pixel distances, and depths."""
         homogeneous = self.projections[:, :, :3].reshape(-1, 3) @ points.T + self.projections[:, :, 3].reshape(-1, 1)
-        x, y, depth = homogeneous.reshape(-1, 3, len(points)).transpose(1, 0, 2)
+        x, y, depth = homogeneous.reshape(len(self.projections), 3, len(points)).transpose(1, 0, 2)
         inverse = 1 / np.where(np.abs(depth) < 1e-9, 1e-9, depth)
         return (x * inverse - self.pixels[..., 0]) ** 2 + (y * inverse - self.pixels[..., 1]) ** 2, depth
 

@@ -124,7 +124,7 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
     for side, seen in found.items():
         clusters = in_metres(seen, subject.metres_per_unit)
         kinematics = kinematics_of("open", side, subject.offsets_m)
-        fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias)
+        fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias).hands()
         expected = [fitted.expected_px(v, camera) for v, camera in enumerate(rig)]
         for i, cluster in enumerate(clusters):
             off = [

@@ -136,7 +136,10 @@ def test_missing_views_and_frames(capture, tmp_path):
     keypoints = true_keypoints(capture, tmp_path / "truth.jsonl", frames=(0, 1, 2, 5, 6, 7), drop=drop)
     annotate.run(capture, tmp_path / "out", config(keypoints))
     found = {record.frame: record for _, record in Annotations(tmp_path / "out")}
-    assert sorted(found) == [0, 1, 2, 6, 7]  # frame 5 is seen by one camera
+    assert sorted(found) == list(range(8))
+    sources = [found[frame].source for frame in range(8)]  # 3 and 4 are lost, frame 5 is seen by one camera
+    assert sources == ["keypoints"] * 3 + ["interpolated"] * 3 + ["keypoints"] * 2
+    assert found[4].expected_error_mm > 1.5 * found[2].expected_error_mm
     assert found[2].views_detected == 2 and len(found[2].views) == 3  # the missed view is cut out all the same
 
 

@@ -8,7 +8,7 @@ import torch
 from conftest import ring
 from test_fit import observe, state_of, triangulated
 
-from handgen.fit.contact import ContactTerm, contact_terms, separate
+from handgen.fit.contact import SIGMA_M, ContactTerm
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
 from handgen.fit.solve import Problem, Sum, solve_poses
@@ -22,6 +22,27 @@ from handgen.simulate.motion import placed, raised_hand
 from handgen.simulate.penetration import contact_depth_mm, distance_m
 from handgen.simulate.poses import POSES, pose_angles_deg
 from handgen.so3 import axis_angle_from_rotation, rotation_from_axis_angle
+
+
+def contact_terms(hands, states, both=None, sigma_m=SIGMA_M):
+    """The terms of two hands in the same frames. both: where they are."""
+    first, second = (hand.at(state, both) for hand, state in zip(hands, states, strict=True))
+    return (
+        ContactTerm.between(hands[0], states[0], second, sigma_m),
+        ContactTerm.between(hands[1], states[1], first, sigma_m),
+    )
+
+
+def separate(problems, hands, states, both=None, rounds=2, steps=5, sigma_m=SIGMA_M):
+    """Both hands refitted in turn, each seen from where the round before left the other."""
+    found = list(states)
+    for _ in range(rounds):
+        terms = contact_terms(hands, found, both, sigma_m)
+        found = [
+            solve_poses(Sum((problem, term)), state, steps)[0]
+            for problem, term, state in zip(problems, terms, found, strict=True)
+        ]
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -194,5 +194,5 @@ def test_exact_sightings_give_the_exact_pose_in_any_world(step, world, seed):
     points = other_from_world.apply(rng.uniform(-0.15, 0.15, (200, 3)))
     seen = Sightings(np.stack([c.ideal().project(points)[0] for c in truth]), np.full((4, 200), 0.1))
     found = adjust(given, seen, [False, False, True, False], MotionPrior(turn_rad=0.02, repeats=1.0))
-    assert off_px(truth, found.rig, points[None]).max() < 0.02  # px: the prior's pull against 3 px of assumed noise
+    assert off_px(truth, found.rig, points[None]).max() < 0.05  # px: the prior's pull against 3 px of assumed noise
     assert np.abs(found.points_world - points).max() < 1e-4

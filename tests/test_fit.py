@@ -166,7 +166,7 @@ def test_cuda_gives_what_the_cpu_gives(hand, rig, rng):
         for f, k in enumerate(keypoints)
     ]
     fitted = [
-        fit_poses(kinematics_of("open", "right", np.zeros((21, 3)), device), rig, clusters, np.zeros(10))
+        fit_poses(kinematics_of("open", "right", np.zeros((21, 3)), device), rig, clusters, np.zeros(10)).hands()
         for device in ("cpu", "cuda")
     ]
     assert np.abs(fitted[0].keypoints - fitted[1].keypoints).max() < 1e-6  # m

@@ -220,7 +220,7 @@ def _compared(
         return
     kinematics = kinematics_of(setting.hand_model, hand.side, subject.offsets_m)
     args = (kinematics, setting.rig, clusters, subject.betas, subject.view_bias, setting.motion)
-    fitted = fit_poses(*args)[kept]
+    fitted = fit_poses(*args).hands()[kept]
     camera = setting.rig.cameras[view]
     _, inside = camera.project(fitted.observed_keypoints)
     projected = fitted.expected_px(view, camera)

@@ -9,15 +9,13 @@ that of the cost of both hands together; the order of the hands has no say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from handgen.fit.kinematics import HandState
-from handgen.fit.solve import Sum, Term, solve_poses
 from handgen.fit.spheres import SphereHand, Spheres
 from handgen.hand.layout import JOINT_COUNT, JOINT_PARENTS
 
@@ -114,44 +112,6 @@ class ContactTerm:
         left = 2 * (self.reach - distance) - self.held_depth
         overlap = (left > 0) & (self.weight > 0)[:, None] & distance.isfinite()
         return torch.where(overlap, left, torch.zeros_like(left)) / (2**0.5 * self.sigma_m)
-
-
-def contact_terms(
-    hands: Sequence[SphereHand],
-    states: Sequence[HandState],
-    both: Bool[Tensor, " n"] | None = None,
-    sigma_m: float = SIGMA_M,
-) -> tuple[ContactTerm, ContactTerm]:
-    """The terms of two hands that are seen in the same `n` frames. both: where they are."""
-    first, second = (hand.at(state, both) for hand, state in zip(hands, states, strict=True))
-    return (
-        ContactTerm.between(hands[0], states[0], second, sigma_m),
-        ContactTerm.between(hands[1], states[1], first, sigma_m),
-    )
-
-
-def separate(
-    problems: Sequence[Term],
-    hands: Sequence[SphereHand],
-    states: Sequence[HandState],
-    both: Bool[Tensor, " n"] | None = None,
-    rounds: int = 2,
-    steps: int = 5,
-    sigma_m: float = SIGMA_M,
-) -> list[HandState]:
-    """Two fitted hands in the same `n` frames, refitted so that they pass less into each other.
-
-    problems: what else each hand's pose has to obey, such as `handgen.fit.solve.Problem`. hands: made with the states'
-    betas. rounds: each moves both hands, seen from where the round before left them; a third changes next to nothing.
-    """
-    found = list(states)
-    for _ in range(rounds):
-        terms = contact_terms(hands, found, both, sigma_m)
-        found = [
-            solve_poses(Sum((problem, term)), state, steps)[0]
-            for problem, term, state in zip(problems, terms, found, strict=True)
-        ]
-    return found
 
 
 def _nearest(

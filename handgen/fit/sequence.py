@@ -28,12 +28,17 @@ class Motion:
     """How the keypoints of `n` frames may move.
 
     frames: their numbers, rising; three that follow each other without a hole share an acceleration.
-    interval_s: between two frames. sigma_m_s2: what accelerations are usual.
+    interval_s: between two frames. sigma_m_s2: what accelerations are usual; infinite: any.
     """
 
     frames: Int[Tensor, " n"]
     interval_s: float
     sigma_m_s2: float
+
+    @property
+    def _unit_m(self) -> float:
+        """A usual second difference of a keypoint's positions, metres."""
+        return self.sigma_m_s2 * self.interval_s**2
 
     @cached_property
     def _linked(self) -> Float[Tensor, "triples 1"]:
@@ -44,8 +49,7 @@ class Motion:
     def _squared(self, points: Float[Tensor, "n 21 3"]) -> tuple[Tensor, Tensor]:
         """Second differences (n - 2, 21, 3), and their squares in variances (0 where frames are missing)."""
         second = points[:-2] - 2 * points[1:-1] + points[2:]
-        unit = self.sigma_m_s2 * self.interval_s**2
-        return second, (second / unit).square().sum(-1) * self._linked.to(points.dtype)
+        return second, (second / self._unit_m).square().sum(-1) * self._linked.to(points.dtype)
 
     def cost(self, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, " n"]:
         """Robust squared acceleration in variances; of each frame together with its two neighbours."""
@@ -58,8 +62,8 @@ class Motion:
     def weights(self, points: Float[Tensor, "n 21 3"]) -> tuple[Tensor, Tensor]:
         """Second differences, and what they weigh: the loss' derivative by their squares, (n - 2, 21)."""
         second, squared = self._squared(points)
-        scale, unit = ROBUST_SIGMAS**2, self.sigma_m_s2 * self.interval_s**2
-        return second, (scale / (scale + squared)) ** 2 / unit**2 * self._linked.to(points.dtype)
+        scale = ROBUST_SIGMAS**2
+        return second, (scale / (scale + squared)) ** 2 / self._unit_m**2 * self._linked.to(points.dtype)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,10 @@ _MAX_CHUNK_BYTES = 2**30  # of a chunk's records; a hand seen by eight cameras t
 _MAX_LINE_BYTES = 4 * 2**20
 
 
+KEYPOINTS, SILHOUETTE, INTERPOLATED = SOURCES = ("keypoints", "silhouette", "interpolated")
+_UPPER = np.triu_indices(3)  # xx, xy, xz, yy, yz, zz
+
+
 @dataclass(frozen=True)
 class ViewRecord:
     """One hand in one view.
@@ -101,7 +105,11 @@ class ViewRecord:
 
 @dataclass(frozen=True)
 class HandRecord:
-    """One hand in one frame. Pose and translation as in `handgen.hand.model`, world frame, metres and radians."""
+    """One hand in one frame. Pose and translation as in `handgen.hand.model`, world frame, metres and radians.
+
+    covariance_mm2: of each keypoint in the world, mm^2; None where it is not known. source: what the pose is known by,
+    one of `SOURCES`. terms: share of each term in the cost of the fit.
+    """
 
     frame: int
     side: str
@@ -115,6 +123,16 @@ class HandRecord:
     mask_iou: float | None = None
     views_detected: int = 0  # in how many views the detector saw the hand
     views: tuple[ViewRecord, ...] = field(default=())
+    covariance_mm2: Float[np.ndarray, "21 3 3"] | None = None
+    source: str = KEYPOINTS
+    terms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def expected_error_mm(self) -> float | None:
+        """How far a keypoint is off, by the covariance: root of its trace, mean over the keypoints."""
+        if self.covariance_mm2 is None:
+            return None
+        return float(np.sqrt(np.trace(self.covariance_mm2, axis1=-2, axis2=-1)).mean())
 
     def to_json(self) -> dict[str, Any]:
         """As in `annotation_record.schema.json`."""
@@ -125,9 +143,15 @@ class HandRecord:
             "pose": np.round(self.pose, 6).tolist(),
             "translation_m": np.round(self.translation_m, 6).tolist(),
             "keypoints_world_m": np.round(self.keypoints_world_m, 6).tolist(),
+            "keypoints_covariance_mm2": None
+            if self.covariance_mm2 is None
+            else np.round(self.covariance_mm2[:, *_UPPER], 3).tolist(),
+            "source": self.source,
+            "terms": {name: round(share, 4) for name, share in self.terms.items()},
             "accepted": self.accepted,
             "reasons": list(self.reasons),
             "quality": {
+                "expected_error_mm": None if (error := self.expected_error_mm) is None else round(error, 3),
                 "reprojection_px": self.reprojection_px,
                 "mask_iou": self.mask_iou,
                 "views_detected": self.views_detected,
@@ -147,11 +171,22 @@ class HandRecord:
             keypoints_world_m=np.array(document["keypoints_world_m"], dtype=float),
             accepted=document["accepted"],
             reasons=tuple(document["reasons"]),
+            covariance_mm2=_symmetric(document["keypoints_covariance_mm2"]),
+            source=document["source"],
+            terms=document["terms"],
             reprojection_px=document["quality"]["reprojection_px"],
             mask_iou=document["quality"]["mask_iou"],
             views_detected=document["quality"]["views_detected"],
             views=tuple(ViewRecord.from_json(view) for view in document["views"]),
         )
+
+
+def _symmetric(upper: list[list[float]] | None) -> Float[np.ndarray, "21 3 3"] | None:
+    if upper is None:
+        return None
+    full = np.zeros((len(upper), 3, 3))
+    full[:, *_UPPER] = upper
+    return full + full.transpose(0, 2, 1) - full * np.eye(3)
 
 
 @dataclass(frozen=True)
