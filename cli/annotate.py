@@ -39,6 +39,10 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
               show_default=True, help="Smallest overlap of mask and mesh.")  # fmt: skip
 @click.option("--max-uncertainty", "max_uncertainty_mm", type=click.FloatRange(0, min_open=True), show_default=True,
               default=DEFAULTS.max_uncertainty_mm, help="Largest expected error of a keypoint, mm.")  # fmt: skip
+@click.option("--look-again/--no-look-again", default=DEFAULTS.look_again, show_default=True,
+              help="Search views that missed a hand where the others say that it is.")  # fmt: skip
+@click.option("--refine-extrinsics", is_flag=True,
+              help="Put cameras that moved after the calibration where the hands say that they are.")  # fmt: skip
 @click.option("--acceleration", "acceleration_mm_s2", type=click.FloatRange(0), show_default=True,
               default=DEFAULTS.acceleration_mm_s2,
               help="Usual acceleration of a keypoint, mm/s^2: less is smoother; 0 fits every frame alone.")  # fmt: skip
@@ -92,7 +96,8 @@ def _print(report: AnnotateReport) -> None:
         ("hands fitted", counted(report.records)),
         ("accepted", counted(report.accepted)),
         ("rejected", counted(report.rejected)),
-        ("views accepted", str(report.views)),
+        ("frames bridged", str(report.bridged)),
+        ("views accepted", f"{report.views}, {report.views_detected_again} of them found in a second look"),
         ("views rejected", counted(report.views_rejected)),
         (
             "median reprojection",

@@ -1,7 +1,7 @@
 """The annotate stage: a capture -> annotations, chunk by chunk.
 
     1. detect      every chunk of frames -> detections/                   (parallel, resumable)
-    2. subject     detections of chunks spread over the capture -> betas, and the scale if it is unknown
+    2. subject     detections of chunks spread over the capture -> betas, cameras that moved, the scale if unknown
     3. fit         every chunk -> records, masks and cutouts in chunks/   (parallel, resumable)
     4. manifest    written last: the annotations are complete when it is there
 
@@ -17,30 +17,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import handgen
-from handgen.associate import Cluster, evenly
-from handgen.chunks import Job, detect_chunk, fit_chunk, hands_of_frames
+from handgen.chunks import Job, detect_chunk, fit_chunk
 from handgen.config import AnnotateConfig
 from handgen.detect.base import Detector
 from handgen.engines.local import default_workers, map_units, one_thread
 from handgen.errors import HandgenError
-from handgen.fit.subject import Subject, fit_subject
 from handgen.hand.assets import load_hand
-from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture import load_capture
 from handgen.io.output import claim_output, writing
 from handgen.progress import Progress
 from handgen.report import AnnotateReport, write_report
+from handgen.subject import estimate
 
 _PREVIEWS = "previews"
 _OWNED = (store.CHUNKS, store.DETECTIONS, _PREVIEWS)  # what a run writes besides run.json and manifest.json
-_SUBJECT_CHUNKS = 32  # betas are fitted on frames of so many chunks, spread over the capture
-_SUBJECT_FRAMES_PER_SIDE = 256
-_SUBJECT_MAX_ERROR_SHARE = 0.05  # frames whose views disagree more teach the betas nothing
 
 
 def run(
@@ -79,15 +73,16 @@ def run(
     with writing(out), one_thread():
         claim_output(out, store.KIND, depends_on, _OWNED, overwrite)
         _for_missing(job, "detect", lambda index: job.detections_path(index).exists(), partial(detect_chunk, job), show)
-        subject = _estimate_subject(job, detector, show)
+        estimated = estimate(job, detector, show)
+        subject, job = estimated.subject, estimated.job
         is_there = partial(store.chunk_is_complete, out)
         written = _for_missing(job, "fit and segment", is_there, partial(fit_chunk, job, subject), show)
-        report = write_report(job, subject, depends_on["configuration"], models)
+        report = write_report(job, estimated, depends_on["configuration"], models)
     report = replace(report, written_frames=written, seconds=round(time.perf_counter() - began, 2))
     if config.preview:
         from handgen.preview import write_previews
 
-        rig = capture.rig.scaled(subject.metres_per_unit)
+        rig = job.capture.rig.scaled(subject.metres_per_unit)
         previews = write_previews(capture, rig, out / _PREVIEWS, config.preview, partial(show, "preview"))
         report = replace(report, previews=tuple(previews))
     return report
@@ -137,33 +132,3 @@ def _for_missing(
         done += frames
         show(what, done, total)
     return done - there
-
-
-def _estimate_subject(job: Job, detector: Detector, show: Progress) -> Subject:
-    """Betas, detector offsets and scale from the best frames of chunks spread over the capture."""
-    chosen = np.unique(np.linspace(0, job.chunk_count - 1, min(job.chunk_count, _SUBJECT_CHUNKS)).round().astype(int))
-    good: dict[str, list[Cluster]] = {side: [] for side in SIDES}
-    for done, index in enumerate(chosen.tolist()):
-        show("subject", done, len(chosen))
-        for hand in hands_of_frames(job, job.frames(index)):
-            found = [c for c in hand.clusters.values() if c.view_count >= job.config.min_views and not c.dissenting]
-            good[hand.side] += [c for c in found if c.error_share < _SUBJECT_MAX_ERROR_SHARE]
-    show("subject", len(chosen), len(chosen))
-    picked = {side: evenly(found, _SUBJECT_FRAMES_PER_SIDE) for side, found in good.items() if found}
-    known = job.capture.scale_known
-    if picked:
-        return fit_subject(
-            job.config.hand_model,
-            detector.offsets_m,
-            job.capture.rig,
-            picked,
-            not known,
-            job.config.device,
-            view_bias=detector.view_bias,
-        )
-    if not known:
-        raise HandgenError(
-            f"{job.capture.path}: no hand was seen by two cameras, so the scale cannot be estimated from it; "
-            "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
-        )
-    return Subject(np.zeros(10), 1.0, detector.offsets_m, 0, detector.view_bias)

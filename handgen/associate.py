@@ -123,7 +123,7 @@ def by_moment(
                 wanted.setdefault((names[camera], number), []).append((moment, camera))
     for row in rows:
         for moment, camera in wanted.get((row.camera, row.frame), ()):
-            found[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right))
+            found[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right, row.again))
     return found
 
 
@@ -174,7 +174,8 @@ def clusters_of_frame(
         cluster = _cluster(rig, frame, {found[d][0]: found[d][1] for d in chosen})
         if np.isfinite(cluster.error_share):
             clusters.append(cluster)
-    unused = [found[d] for d in np.flatnonzero(free)]
+    # What was only found because it was looked for there is no witness against the hand.
+    unused = [found[d] for d in np.flatnonzero(free) if not found[d][1].detection.again]
     clusters = [replace(cluster, dissenting=_dissenting(rig, unused, cluster)) for cluster in clusters]
     return sorted(clusters, key=lambda c: (-c.view_count, c.error_share))
 

@@ -6,18 +6,20 @@ decides their content.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from handgen.associate import by_moment
+from handgen.bootstrap import Look, missed
 from handgen.cameras import Rig
 from handgen.config import AnnotateConfig
 from handgen.detect import registry
-from handgen.detect.base import Detector
+from handgen.detect.base import Detection, Detector
 from handgen.fit.evidence import in_metres, kinematics_of
 from handgen.fit.hands import MotionPrior, fit_poses, keep_apart
 from handgen.fit.subject import Subject
@@ -89,29 +91,70 @@ def detect_chunk(job: Job, index: int) -> int:
     detector, frames = job.detector(), job.frames(index)
     names = job.capture.rig.names
     views = [detector.start(name) for name in names]
-    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(views)
-    pictures = job.capture.read(frames.start, frames.stop) if detector.needs_images else (nothing for _ in frames)
-
-    def rows() -> Iterator[DetectionRecord]:
-        for numbers, images in zip(job.capture.source_frames[frames.start : frames.stop], pictures, strict=True):
-            for name, view, number, image in zip(names, views, numbers.tolist(), images, strict=True):
-                if number >= 0 and image is not None:
-                    for found in view.detect(image, number):
-                        yield DetectionRecord(name, number, found.keypoints_px, found.confidence, found.right)
-
+    rows = []
+    for numbers, images in _pictures(job, detector, frames):
+        for name, view, number, image in zip(names, views, numbers, images, strict=True):
+            if number >= 0 and image is not None:
+                rows += [_row(name, number, found) for found in view.detect(image, number)]
+    if job.config.look_again and detector.needs_images:
+        rows += _second_looks(job, detector, frames, rows)
     path = job.detections_path(index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_detections(path, rows())
+    write_detections(path, sorted(rows, key=lambda row: (row.frame, names.index(row.camera))))
     return len(frames)
 
 
-def hands_of_frames(job: Job, frames: range) -> list[HandObservations]:
-    """Associate the detections of `frames`; the world is the capture's rig, in whatever unit."""
-    rig, size = job.capture.rig, job.config.chunk_frames
+def _pictures(job: Job, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
+    """Of each moment every camera's own frame number, and its picture; an empty one where no detector looks at it."""
+    numbers = job.capture.source_frames[frames.start : frames.stop].tolist()
+    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.rig)
+    pictures = job.capture.read(frames.start, frames.stop) if detector.needs_images else (nothing for _ in frames)
+    return zip(numbers, pictures, strict=True)
+
+
+def _row(camera: str, number: int, found: Detection) -> DetectionRecord:
+    return DetectionRecord(camera, number, found.keypoints_px, found.confidence, found.right, found.again)
+
+
+def _second_looks(
+    job: Job, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
+) -> list[DetectionRecord]:
+    """What views see that missed a hand, when they are looked at again where it must be."""
+    rig = job.capture.rig
+    detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
+    by_frame: dict[int, list[Look]] = {}
+    for look in missed(rig, hands_of_detections(rig, frames, detections, job.hands), BRIDGED_FRAMES):
+        by_frame.setdefault(look.frame, []).append(look)
+    if not by_frame:
+        return []
+    views = [detector.start(name) for name in rig.names]
+    found_again = []
+    wanted = range(min(by_frame), max(by_frame) + 1)
+    for frame, (numbers, images) in zip(wanted, _pictures(job, detector, wanted), strict=True):
+        for look in by_frame.get(frame, []):
+            number, image = numbers[look.camera], images[look.camera]
+            if number < 0 or image is None:
+                continue
+            found = views[look.camera].detect_near(image, look.guess_px, look.right)
+            if found is not None:
+                found_again.append(_row(rig.names[look.camera], number, replace(found, again=True)))
+    return found_again
+
+
+def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]:
+    """What was written of `frames`: per frame and camera."""
+    size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
     rows = chain.from_iterable(map(read_detections, files))
-    detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
-    return hands_of_detections(rig, frames, detections, job.hands)
+    return by_moment(rows, job.capture.rig.names, job.capture.source_frames[frames.start : frames.stop])
+
+
+def hands_of_frames(
+    job: Job, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
+) -> list[HandObservations]:
+    """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
+    found = detections_of_frames(job, frames) if detections is None else detections
+    return hands_of_detections(job.capture.rig, frames, found, job.hands)
 
 
 def fit_chunk(job: Job, subject: Subject, index: int) -> int:

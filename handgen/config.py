@@ -26,6 +26,8 @@ class AnnotateConfig:
     min_mask_iou: smallest overlap of segmented mask and projected mesh of an accepted view.
     max_uncertainty_mm: largest error of a keypoint that an accepted fit expects of itself (`expected_error_mm`).
     background: "green", "blue", "any", or "auto" to look at the pixels around the hand.
+    refine_extrinsics: whether cameras that moved after the calibration are put where the hands say that they are.
+    look_again: whether views that missed a hand which others saw are searched where it must be.
     acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
     device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
     """
@@ -43,6 +45,8 @@ class AnnotateConfig:
     max_uncertainty_mm: float = 15.0
     background: str = "auto"
     acceleration_mm_s2: float = 5_000.0
+    look_again: bool = True
+    refine_extrinsics: bool = False
     device: str = "cpu"
     workers: int | None = None
     preview: int = 0

@@ -170,5 +170,6 @@ def _view(
         mask_iou=_rounded(segmented.iou),
         accepted=not reasons,
         reasons=reasons,
+        detected_again=view is not None and view.detection.again,
     )
     return record, Cutout(crop, segmented.mask)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 import handgen
+from handgen import extrinsics
 from handgen.chunks import SUBJECT, Job
 from handgen.fit.subject import Subject
 from handgen.hand.assets import load_hand
@@ -19,6 +20,7 @@ from handgen.hand.model import HandModel
 from handgen.io import annotations as store
 from handgen.io.cameras import camera_document
 from handgen.io.schema import schema_version
+from handgen.subject import Estimate
 
 _MAX_BETA = 3.0  # standard deviations of the model's population
 _VOLATILE = ("out", "seconds", "written_frames", "frames_per_s", "previews")  # differ between runs of the same bytes
@@ -28,7 +30,9 @@ _VOLATILE = ("out", "seconds", "written_frames", "frames_per_s", "previews")  # 
 class AnnotateReport:
     """What `annotate` did. reprojection_px and mask_iou: medians over accepted records; None if there are none.
 
-    written_frames: fitted by this run; the rest was there already.
+    written_frames: fitted by this run; the rest was there already. views_detected_again: of the accepted ones, those
+    that the detector found in a second look. cameras_moved: since
+    the calibration. bridged: accepted records of frames in which no two views saw the hand.
     """
 
     out: Path
@@ -38,11 +42,14 @@ class AnnotateReport:
     rejected: dict[str, int]  # per reason
     views: int
     views_rejected: dict[str, int]
+    views_detected_again: int
+    bridged: int
     reprojection_px: float | None
     mask_iou: float | None
     metres_per_unit: float
     scale: str
     notes: tuple[str, ...]
+    cameras_moved: tuple[dict[str, Any], ...] = ()
     written_frames: int = 0
     seconds: float = 0.0
     previews: tuple[Path, ...] = ()
@@ -58,8 +65,11 @@ class AnnotateReport:
         return document | {"previews": [str(path) for path in self.previews], "notes": list(self.notes)}
 
 
-def write_report(job: Job, subject: Subject, configuration: dict[str, Any], models: dict[str, str]) -> AnnotateReport:
+def write_report(
+    job: Job, estimated: Estimate, configuration: dict[str, Any], models: dict[str, str]
+) -> AnnotateReport:
     """Count what the chunks hold and write the manifest, which says that the annotations are complete."""
+    subject, check = estimated.subject, estimated.check
     counts = _Counts()
     chunks = []
     for index in range(job.chunk_count):
@@ -78,11 +88,14 @@ def write_report(job: Job, subject: Subject, configuration: dict[str, Any], mode
         rejected=dict(counts.rejected),
         views=counts.views,
         views_rejected=dict(counts.views_rejected),
+        views_detected_again=counts.views_detected_again,
+        bridged=counts.bridged,
         reprojection_px=round(float(np.median(counts.errors_px)), 3) if counts.errors_px else None,
         mask_iou=round(float(np.median(counts.ious)), 4) if counts.ious else None,
         metres_per_unit=capture.metres_per_unit or subject.metres_per_unit,
         scale=capture.scale if capture.scale_known else "estimated",
-        notes=tuple(_notes(job, subject, counts)),
+        notes=tuple(_notes(job, subject, counts) + extrinsics.notes(check, job.config.refine_extrinsics)),
+        cameras_moved=tuple(_moved(move) for move in check.moves if move.moved),
     )
     manifest = {
         "kind": store.KIND,
@@ -113,6 +126,11 @@ def write_report(job: Job, subject: Subject, configuration: dict[str, Any], mode
     return report
 
 
+def _moved(move: extrinsics.CameraMove) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(move).items() if name not in ("name", "moved", "motion_noises")}
+    return {"camera": move.name} | {name: round(value, 3) for name, value in values.items()}
+
+
 class _Counts:
     """Running counts over records."""
 
@@ -122,6 +140,8 @@ class _Counts:
         self.rejected: Counter[str] = Counter()
         self.views_rejected: Counter[str] = Counter()
         self.views = 0
+        self.views_detected_again = 0
+        self.bridged = 0
         self.errors_px: list[float] = []
         self.ious: list[float] = []
 
@@ -133,7 +153,10 @@ class _Counts:
         self.rejected.update(reason for record in records for reason in record.reasons)
         self.errors_px += [record.reprojection_px for record in good if record.reprojection_px is not None]
         self.ious += [record.mask_iou for record in good if record.mask_iou is not None]
-        self.views += sum(view.accepted for record in good for view in record.views)
+        accepted = [view for record in good for view in record.views if view.accepted]
+        self.views += len(accepted)
+        self.views_detected_again += sum(view.detected_again for view in accepted)
+        self.bridged += sum(record.source != store.KEYPOINTS for record in good)
         self.views_rejected.update(reason for record in good for view in record.views for reason in view.reasons)
 
 

@@ -18,11 +18,13 @@ class Detection:
 
     keypoints_px: (21, 2), the order of `handgen.hand.layout`, pixels of the (distorted) image. confidence: (21,), 0
     to 1. right: the probability that it is a right hand, the person's own, as seen in an ordinary (unmirrored) photo.
+    again: found in a second look, where other views say that the hand is.
     """
 
     keypoints_px: Float[np.ndarray, "21 2"]
     confidence: Float[np.ndarray, " 21"]
     right: float
+    again: bool = False
 
     def __post_init__(self) -> None:
         if self.keypoints_px.shape != (KEYPOINT_COUNT, 2) or self.confidence.shape != (KEYPOINT_COUNT,):
@@ -38,6 +40,15 @@ class ViewDetector(Protocol):
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"], frame: int) -> list[Detection]:
         """The hands in frame number `frame` of the camera's own video, from 0 (RGB)."""
+        ...
+
+    def detect_near(
+        self, image: UInt8[np.ndarray, "height width 3"], keypoints_px: Float[np.ndarray, "21 2"], right: float
+    ) -> Detection | None:
+        """The hand that is about where `keypoints_px` are, if there is one; what was tracked is not touched.
+
+        right: the probability that the hand looked for is a right one.
+        """
         ...
 
 

@@ -77,6 +77,12 @@ class KeypointsView:
         """What the file has for frame number `frame`; the image is not looked at."""
         return list(self._by_frame.get(frame, ()))
 
+    def detect_near(
+        self, image: UInt8[np.ndarray, "height width 3"], keypoints_px: Float[np.ndarray, "21 2"], right: float
+    ) -> Detection | None:
+        """Nothing: a file holds no more on a second look."""
+        return None
+
 
 def _stamp(file: Path) -> tuple[int, int]:
     """Size and time of change, by which a file is known again."""

@@ -52,7 +52,8 @@ class ViewRecord:
 
     camera: the ideal camera of the cutout, in the capture's world. box_px: left, top, width, height of the cutout in
     the ideal full image. detected_px: (21, 3) x, y in the full, distorted image and confidence, or None where the
-    detector missed the hand. reprojection_px: median distance of the fit from the detection, full image pixels.
+    detector missed the hand. detected_again: whether it took a second look. reprojection_px: median distance of the fit
+    from the detection, full image pixels.
     """
 
     camera: Camera
@@ -63,6 +64,7 @@ class ViewRecord:
     mask_iou: float | None
     accepted: bool
     reasons: tuple[str, ...] = ()
+    detected_again: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As in `annotation_record.schema.json`."""
@@ -74,6 +76,7 @@ class ViewRecord:
             "intrinsics": self.camera.intrinsics.tolist(),
             "cam_from_world": self.camera.cam_from_world.as_matrix().tolist(),
             "detected_px": None if self.detected_px is None else np.round(self.detected_px, 3).tolist(),
+            "detected_again": self.detected_again,
             "reprojection_px": self.reprojection_px,
             "mask_iou": self.mask_iou,
             "accepted": self.accepted,
@@ -100,6 +103,7 @@ class ViewRecord:
             mask_iou=document["mask_iou"],
             accepted=document["accepted"],
             reasons=tuple(document["reasons"]),
+            detected_again=document["detected_again"],
         )
 
 

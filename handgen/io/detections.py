@@ -30,6 +30,7 @@ class DetectionRecord:
     keypoints_px: Float[np.ndarray, "21 2"]
     confidence: Float[np.ndarray, " 21"]
     right: float
+    again: bool = False
 
 
 def write_detections(path: Path, records: Iterable[DetectionRecord]) -> int:
@@ -49,7 +50,7 @@ def write_detections(path: Path, records: Iterable[DetectionRecord]) -> int:
                     "confidence": np.round(record.confidence.astype(float), _CONFIDENCE_DECIMALS).tolist(),
                     "right": round(float(record.right), _CONFIDENCE_DECIMALS),
                 }
-                line = dumps(document)
+                line = dumps(document | {"again": True} if record.again else document)
                 validate(loads(line, str(path)), SCHEMA, f"{path}: line {count + 1}")
                 stream.write(line)
                 count += 1
@@ -86,6 +87,7 @@ def read_detections(path: Path, cameras: Collection[str] | None = None) -> Itera
                     keypoints_px=np.array(document["keypoints_px"], float),
                     confidence=np.array(document["confidence"], float),
                     right=float(document["right"]),
+                    again=document.get("again", False),
                 )
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
