@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import handgen
-from handgen.chunks import Job, detect_chunk, fit_chunk
+from handgen.chunks import fit_chunk
 from handgen.config import AnnotateConfig
 from handgen.detect.base import Detector
 from handgen.engines.local import default_workers, map_units, one_thread
@@ -29,6 +29,8 @@ from handgen.hand.assets import load_hand
 from handgen.io import annotations as store
 from handgen.io.capture import load_capture
 from handgen.io.output import claim_output, writing
+from handgen.job import Job
+from handgen.look import detect_chunk
 from handgen.progress import Progress
 from handgen.report import AnnotateReport, write_report
 from handgen.subject import estimate

@@ -26,6 +26,7 @@ class AnnotateConfig:
     min_mask_iou: smallest overlap of segmented mask and projected mesh of an accepted view.
     max_uncertainty_mm: largest error of a keypoint that an accepted fit expects of itself (`expected_error_mm`).
     background: "green", "blue", "any", or "auto" to look at the pixels around the hand.
+    refine: "silhouette" to fit masks together with the keypoints, or "none".
     refine_extrinsics: whether cameras that moved after the calibration are put where the hands say that they are.
     look_again: whether views that missed a hand which others saw are searched where it must be.
     acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
@@ -46,6 +47,7 @@ class AnnotateConfig:
     background: str = "auto"
     acceleration_mm_s2: float = 5_000.0
     look_again: bool = True
+    refine: str = "silhouette"
     refine_extrinsics: bool = False
     device: str = "cpu"
     workers: int | None = None
@@ -56,6 +58,8 @@ class AnnotateConfig:
             raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
         if self.background not in ("auto", "green", "blue", "any"):
             raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
+        if self.refine not in ("silhouette", "none"):
+            raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
         if self.chunk_frames < 1 or self.min_views < 2 or self.preview < 0:

@@ -9,20 +9,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen import quality
-from handgen.associate import Cluster, extent_px
-from handgen.cameras import MIN_DEPTH_M, Camera, Rig
+from handgen.associate import Cluster
+from handgen.cameras import Camera, Rig
 from handgen.config import AnnotateConfig
-from handgen.cutout import Cutter
 from handgen.fit.hands import FittedHands
-from handgen.hand.layout import MCP_KEYPOINTS
 from handgen.hand.model import HandModel
+from handgen.hand_view import hand_in_view
 from handgen.io.annotations import INTERPOLATED, KEYPOINTS, Cutout, HandRecord, ViewRecord
-from handgen.raster import mesh_mask
-from handgen.segment import OtherHand, forearm_mask, guides_of, segment
 
 Image = UInt8[np.ndarray, "height width 3"]
-
-_MIN_CUTOUT_PX = 16
 
 
 @dataclass(frozen=True)
@@ -137,39 +132,22 @@ def _view(
     config: AnnotateConfig,
 ) -> tuple[ViewRecord, Cutout] | None:
     """The record and cutout of one view, or None where the hand is outside its image."""
-    vertices, keypoints, faces = track.fitted.vertices[i], track.fitted.keypoints[i], track.model.faces
-    depths = camera.cam_from_world.apply(vertices)[:, 2]
-    _, inside = camera.project(keypoints)
-    if (depths <= MIN_DEPTH_M).any() or not inside.any():
+    vertices, keypoints = track.fitted.vertices[i], track.fitted.keypoints[i]
+    found = hand_in_view(image, camera, track.model, vertices, keypoints, other_vertices, config.background)
+    if found is None:
         return None
-    cutter = Cutter(camera, vertices)
-    target = cutter.camera
-    if min(target.size_px) < _MIN_CUTOUT_PX:
-        return None
-    other = None
-    if other_vertices is not None:
-        other_depths = camera.cam_from_world.apply(other_vertices)[:, 2]
-        if (other_depths > MIN_DEPTH_M).all():
-            mask = mesh_mask(target.project(other_vertices)[0], faces, target.size_px)
-            other = OtherHand(mask, bool(np.median(other_depths) < np.median(depths)))
-    keypoints_px, _ = target.project(keypoints)
-    hand = mesh_mask(target.project(vertices)[0], faces, target.size_px)
-    palm = keypoints[list(MCP_KEYPOINTS)].mean(0)
-    forearm = forearm_mask(target, vertices[track.model.wrist_border], palm)
-    guides = guides_of(hand, forearm, cutter.picture, other)
-    crop = cutter.cut(image)
-    segmented = segment(crop, guides, extent_px(keypoints_px), config.background)
+    iou = found.segmented.iou
     view = track.clusters[i].views[v]
-    reasons = quality.view_reasons(inside, error, segmented.iou, guides.visible_share, config)
+    reasons = quality.view_reasons(found.inside, error, iou, found.guides.visible_share, config)
     record = ViewRecord(
-        camera=target,
+        camera=found.camera,
         cutout=f"{frame:08d}_{track.side}_{v:02d}",
-        box_px=cutter.box_px,
+        box_px=found.cutter.box_px,
         detected_px=None if view is None else np.column_stack([view.detection.keypoints_px, view.confidence]),
         reprojection_px=None if error is None else _rounded(error.median_px),
-        mask_iou=_rounded(segmented.iou),
+        mask_iou=_rounded(iou),
         accepted=not reasons,
         reasons=reasons,
         detected_again=view is not None and view.detection.again,
     )
-    return record, Cutout(crop, segmented.mask)
+    return record, Cutout(found.crop, found.segmented.mask)

@@ -12,7 +12,6 @@ import torch
 
 import handgen
 from handgen import extrinsics
-from handgen.chunks import SUBJECT, Job
 from handgen.fit.subject import Subject
 from handgen.hand.assets import load_hand
 from handgen.hand.layout import FINGER_KEYPOINTS, WRIST
@@ -20,6 +19,7 @@ from handgen.hand.model import HandModel
 from handgen.io import annotations as store
 from handgen.io.cameras import camera_document
 from handgen.io.schema import schema_version
+from handgen.job import SUBJECT, Job
 from handgen.subject import Estimate
 
 _MAX_BETA = 3.0  # standard deviations of the model's population

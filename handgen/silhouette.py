@@ -24,7 +24,7 @@ from torch import Tensor
 from handgen.cameras import MIN_DEPTH_M
 from handgen.fit.contour import MeshContour
 from handgen.fit.edges import MaskEdges, MaskView
-from handgen.fit.kinematics import POSE_PARAMETERS, HandState
+from handgen.fit.kinematics import PARAMETERS, POSE_PARAMETERS, HandState
 from handgen.fit.matches import match
 from handgen.fit.residuals import ROBUST_SIGMAS
 from handgen.fit.solve import Sum, Term, solve_poses
@@ -37,8 +37,8 @@ MASK_POINTS = 64  # 96 cost a seventh of the speed and gain 0.04 mm
 INDEPENDENT = 12.0
 _SPREAD_OF_MEDIAN = 1.5  # a Gaussian's standard deviation over the median of its absolute values
 _CHUNK_FRAMES = 2  # whose rows of the Jacobian stay in the cache
-# The solver's order of parameters, and the gradient, in a row that has the joints' x first, then their y and z.
-_BY_JOINT = [*(JOINT_COUNT * k + joint for joint in range(JOINT_COUNT) for k in range(3)), 48, 49, 50, 51]
+# The solver's order of the joints' parameters in a row that has their x first, then their y and z.
+_BY_JOINT = [JOINT_COUNT * k + joint for joint in range(JOINT_COUNT) for k in range(3)]
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class SilhouetteTerm:
         matches = self._match(vertices.cpu().numpy())
         residuals = self._rows(vertices, matches, slice(None))[0].abs()
         typical = torch.where(matches.weight > 0, residuals, torch.nan).nanmedian(-1, keepdim=True).values
-        # As far off as a view's contour mostly is, nothing stands out yet.
-        robust = (ROBUST_SIGMAS * _SPREAD_OF_MEDIAN * typical.nan_to_num(0.0)).clamp(min=ROBUST_SIGMAS)
-        term._matches = replace(matches, robust=robust)
+        # As far off as a view's contour mostly is, nothing stands out yet, and the view is no surer than that.
+        scale = (_SPREAD_OF_MEDIAN * typical.nan_to_num(0.0)).clamp(min=1.0)
+        term._matches = replace(matches, robust=ROBUST_SIGMAS * scale, weight=matches.weight / scale**2)
         return term
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
@@ -113,15 +113,15 @@ class SilhouetteTerm:
         return _robust_cost(self._rows(vertices, matches, slice(None))[0], matches, slice(None))
 
     def normal_equations(
-        self, state: HandState
-    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix and gradient of half the cost by the pose's parameters, and the cost, per frame.
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+        """Gauss-Newton matrix and gradient of half the cost, and the cost, per frame; by pose, or by pose and betas.
 
         Pose correctives are left out of the derivatives (`handgen.fit.surface`).
         """
         matches = self._current()
         systems = [
-            self._system(state, matches, slice(begin, begin + _CHUNK_FRAMES))
+            self._system(state, matches, slice(begin, begin + _CHUNK_FRAMES), by_betas)
             for begin in range(0, max(len(state), 1), _CHUNK_FRAMES)
         ]
         system, cost = (torch.cat(parts) for parts in zip(*systems, strict=True))
@@ -132,7 +132,7 @@ class SilhouetteTerm:
             raise ValueError("SilhouetteTerm: call refreshed(state) first, which chooses the correspondences")
         return self._matches
 
-    def _system(self, state: HandState, matches: _Rows, frames: slice) -> tuple[Tensor, Tensor]:
+    def _system(self, state: HandState, matches: _Rows, frames: slice, by_betas: bool) -> tuple[Tensor, Tensor]:
         """The normal equations bordered by the gradient, and the cost, of some frames."""
         some = HandState(state.rotations[frames], state.translation[frames], state.betas[frames])
         vertices, arms = self._surface.vertices_and_arms(some)
@@ -147,14 +147,20 @@ class SilhouetteTerm:
         arm = torch.lerp(first, second, share).reshape(n, -1, 48)
         ax, ay, az = arm.split(JOINT_COUNT, 2)
         fx, fy, fz = local.split(JOINT_COUNT, 2)
-        rows = torch.empty(n, arm.shape[1], POSE_PARAMETERS + 1).to(arm)
+        parameters = PARAMETERS if by_betas else POSE_PARAMETERS
+        rows = torch.empty(n, arm.shape[1], parameters + 1).to(arm)
         for k, (one, other) in enumerate((((ay, fz), (az, fy)), ((az, fx), (ax, fz)), ((ax, fy), (ay, fx)))):
             torque = rows[..., JOINT_COUNT * k : JOINT_COUNT * (k + 1)]
             torch.mul(*one, out=torque).addcmul_(*other, value=-1)
-        rows[..., 3 * JOINT_COUNT : -1] = pull
+        rows[..., 3 * JOINT_COUNT : POSE_PARAMETERS] = pull
+        if by_betas:
+            shapes = _gathered(self._surface.by_betas(some), matches.ends[frames])
+            shape = torch.lerp(*shapes, share).reshape(n, -1, 3, 10)
+            rows[..., POSE_PARAMETERS:-1] = (pull[..., None, :] @ shape)[..., 0, :]
         rows[..., -1] = (root * residual).reshape(n, -1)
         system = rows.transpose(1, 2) @ rows
-        return system[:, _BY_JOINT][:, :, _BY_JOINT], _robust_cost(residual, matches, frames)
+        order = [*_BY_JOINT, *range(len(_BY_JOINT), parameters + 1)]
+        return system[:, order][:, :, order], _robust_cost(residual, matches, frames)
 
     def _rows(self, vertices: Tensor, matches: _Rows, frames: slice) -> tuple[Tensor, Tensor]:
         """Residuals in sigmas (n slots rows), and their slopes by the world point (n slots rows 3)."""

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from handgen.associate import Cluster, evenly
-from handgen.chunks import Job, detections_of_frames, hands_of_frames
 from handgen.detect.base import Detection, Detector
 from handgen.errors import HandgenError
 from handgen.extrinsics import ExtrinsicsCheck, check_extrinsics
+from handgen.fit.evidence import in_metres, kinematics_of
+from handgen.fit.hands import fit_poses
+from handgen.fit.shape import SeenHand, shape_from_masks
 from handgen.fit.subject import Subject, fit_subject
 from handgen.hand.layout import SIDES
+from handgen.job import Job, detections_of_frames, hands_of_frames
 from handgen.progress import Progress
+from handgen.refine import masks_of_frames
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
+_MASKED_FRAMES_PER_SIDE = 24  # whose masks the shape is learnt from
 _MAX_ERROR_SHARE = 0.05  # frames whose views disagree more teach the betas nothing
 
 
@@ -50,6 +55,8 @@ def estimate(job: Job, detector: Detector, show: Progress) -> Estimate:
         job = replace(job, capture=replace(job.capture, rig=check.rig))
         evidence = _evidence(job, show)
     subject = _subject(job, detector, evidence.sure)
+    if job.config.refine == "silhouette":
+        subject = _reshaped(job, detector, subject, evidence.sure)
     in_mm = [replace(move, shift_mm=move.shift_mm * subject.metres_per_unit) for move in check.moves]
     return Estimate(subject, replace(check, moves=tuple(in_mm)), job)
 
@@ -69,6 +76,22 @@ def _evidence(job: Job, show: Progress) -> _Evidence:
             found.sure[hand.side] += [c for c in agreed if c.error_share < _MAX_ERROR_SHARE]
     show("subject", len(chosen), len(chosen))
     return found
+
+
+def _reshaped(job: Job, detector: Detector, subject: Subject, sure: Mapping[str, Sequence[Cluster]]) -> Subject:
+    """The subject with a shape that masks agree with."""
+    rig = job.capture.rig.scaled(subject.metres_per_unit)
+    fits = []
+    for side, found in sure.items():
+        clusters = in_metres(evenly(found, _MASKED_FRAMES_PER_SIDE), subject.metres_per_unit)
+        if clusters:
+            kinematics = kinematics_of(job.config.hand_model, side, subject.offsets_m, job.config.device)
+            fits.append(fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias))
+    frames = sorted({frame for fit in fits for frame in fit.frames.tolist()})
+    pictures = (images for frame in frames for images in job.pictures(range(frame, frame + 1)))
+    masks = masks_of_frames(fits, frames, pictures, rig, job.config.background)
+    hands = [SeenHand(fit, views) for fit, views in zip(fits, masks, strict=True)]
+    return shape_from_masks(subject, job.config.hand_model, hands, detector.offsets_m, job.config.device)
 
 
 def _subject(job: Job, detector: Detector, sure: Mapping[str, Sequence[Cluster]]) -> Subject:

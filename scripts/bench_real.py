@@ -23,7 +23,6 @@ import numpy as np
 import psutil
 
 from handgen.associate import Cluster
-from handgen.chunks import Job, hands_of_frames
 from handgen.config import AnnotateConfig
 from handgen.detect.mediapipe import load_offsets_m, load_view_bias
 from handgen.evaluate.leave_one_out import leave_one_out
@@ -33,6 +32,7 @@ from handgen.fit.subject import fit_subject
 from handgen.hand.layout import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
 from handgen.io.annotations import Annotations, HandRecord
 from handgen.io.capture import load_capture
+from handgen.job import Job, hands_of_frames
 
 DESK, ROOM = "desk_two_views", "room_four_views"
 SAMPLE_S = 0.1

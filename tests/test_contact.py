@@ -148,7 +148,7 @@ class Stays:
     def cost(self, state):
         return self._residuals(state).square().sum(1)
 
-    def normal_equations(self, state):
+    def normal_equations(self, state, by_betas=False):
         residuals = self._residuals(state)
         sigma = torch.cat([torch.full((48,), 0.1), torch.full((3,), 0.01)]).double()
         return torch.diag(sigma**-2).expand(len(state), 51, 51), residuals / sigma, self.cost(state)

@@ -69,7 +69,7 @@ class Prior:
     def cost(self, state):
         return self._prior.cost(state.rotations)
 
-    def normal_equations(self, state):
+    def normal_equations(self, state, by_betas=False):
         information, pull, cost = self._prior.normal_equations(state.rotations)
         matrix = torch.zeros(len(state), 51, 51, dtype=torch.float64)
         for joint in range(1, 16):
@@ -104,6 +104,21 @@ def test_arms_give_the_slope_of_the_vertices(random_model, rng):
             step[:, 3 * joint + axis] = 1e-6
             slope = (surface.vertices(state.moved(step)) - surface.vertices(state.moved(-step))) / 2e-6
             torch.testing.assert_close(torque[:, :, axis, joint], (force * slope).sum(-1), atol=1e-8, rtol=0)
+
+
+def test_derivatives_by_betas_are_the_slope_of_the_cost(hand, truth, rig, rng):
+    state = disturbed(truth, rng, 3, 3)
+    term = SilhouetteTerm(hand, views_of(hand, truth, rig), len(truth)).refreshed(state)
+    matrix, gradient, _ = term.normal_equations(state, by_betas=True)
+    alone = term.normal_equations(state)
+    torch.testing.assert_close(matrix[:, :51, :51], alone[0])
+    torch.testing.assert_close(gradient[:, :51], alone[1])
+    for beta in (0, 3, 9):
+        step = torch.zeros(10, dtype=torch.float64)
+        step[beta] = 1e-4
+        ahead, behind = (term.cost(replace(state, betas=state.betas + sign * step)) for sign in (1, -1))
+        # Differences of sampled distances: the slope jumps where a point crosses a pixel's border.
+        torch.testing.assert_close(gradient[:, 51 + beta], (ahead - behind) / 2e-4 / 2, rtol=0.02, atol=0.3)
 
 
 def test_visible_contour_lies_on_the_edge_of_the_mask(hand, truth, rig):
@@ -243,8 +258,8 @@ def test_what_is_unknown_does_not_pull(hand, truth):
         )
         for s in (True, False)
     )
-    assert told.mean() < 2.0  # mm; half of the contour is left, and the prior pulls at what nobody sees
-    assert told.mean() < 0.5 * untold.mean()
+    assert told.mean() < 1.0  # mm; half of the contour is left, and the prior pulls at what nobody sees
+    assert told.mean() < 0.9 * untold.mean()  # a false edge that most of a mask contradicts does little harm
 
 
 def test_large_masks_are_shrunk(hand, truth, rng):

@@ -1,8 +1,9 @@
 """Without truth: people and poses fitted without a view, compared with what the detector saw in that view.
 
 The view that is left out takes no part in anything: not in finding hands, nor in which hand is which, nor in betas,
-detector offsets and poses. A hand is compared with the detection in that view whose middle is nearest to its own, if
-one lies within half a hand. What is compared are the keypoints where the detector would put them.
+detector offsets and poses, nor with its masks. What any view found in a second look is left out as well, since all
+views led it there. A hand is compared with the detection in that view whose middle is nearest to its own, if one lies
+within half a hand. What is compared are the keypoints where the detector would put them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -23,9 +25,9 @@ from handgen.detect.bias import ViewBias
 from handgen.engines.local import map_units
 from handgen.errors import HandgenError
 from handgen.evaluate.measures import Distribution, distribution
-from handgen.fit.evidence import kinematics_of
-from handgen.fit.hands import MotionPrior, fit_poses
+from handgen.fit.hands import MotionPrior
 from handgen.fit.subject import Subject, fit_subject
+from handgen.fitting import HowToFit, fit_hands
 from handgen.io.annotations import DETECTIONS, Annotations
 from handgen.io.capture import Capture, load_capture
 from handgen.io.detections import read_detections
@@ -35,7 +37,7 @@ from handgen.progress import Progress
 from handgen.tracks import HandObservations, hands_of_detections
 
 MIN_VIEWS = 3  # one to leave out, two to triangulate
-_BLOCK_FRAMES = 512  # associated and fitted at once, so that memory does not grow with the capture
+_BLOCK_FRAMES = 128  # associated and fitted at once, so that memory does not grow with the capture
 _SUBJECT_BLOCKS = 8  # spread over the capture
 _SUBJECT_HANDS_PER_SIDE = 256
 _MAX_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
@@ -80,13 +82,15 @@ class Setting:
     offsets_m: Float[np.ndarray, "21 3"]
     view_bias: ViewBias | None
     motion: MotionPrior | None
+    refine: str
+    background: str
     chunk_frames: int
 
     def detections(self, frames: range) -> list[FrameDetections]:
         """What the detector saw in some frames of the capture; a camera without a frame saw nothing."""
         chunks = range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1)
         paths = [self.root / DETECTIONS / f"{chunk:06d}.jsonl" for chunk in chunks]
-        rows = (row for path in paths for row in read_detections(path, self.rig.names))
+        rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.again)
         return by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
 
 
@@ -153,8 +157,19 @@ def open_setting(annotations_path: Path, capture_path: Path, calibration: Path |
             f"{', '.join(rig.names)}; give the calibration that was annotated with (--calibration)"
         )
     motion = MotionPrior.of(capture.fps, acceleration)
-    model = annotations.hand_model
-    return Setting(annotations_path, capture, rig, hands, model, offsets_m, view_bias, motion, chunk_frames)
+    return Setting(
+        annotations_path,
+        capture,
+        rig,
+        hands,
+        annotations.hand_model,
+        offsets_m,
+        view_bias,
+        motion,
+        configuration.get("refine", "none"),
+        configuration.get("background", "auto"),
+        chunk_frames,
+    )
 
 
 def _without_view(setting: Setting, view: int) -> tuple[int, np.ndarray, np.ndarray]:
@@ -168,10 +183,9 @@ def _without_view(setting: Setting, view: int) -> tuple[int, np.ndarray, np.ndar
     if subject is not None:
         for frames in blocks:
             detections = setting.detections(frames)
-            for hand in _blind_hands(setting, view, frames, detections):
-                for px, mm in _compared(setting, view, subject, hand, frames, detections):
-                    errors_px.append(px[None])
-                    errors_mm.append(mm[None])
+            for px, mm in _compared(setting, view, subject, frames, detections):
+                errors_px.append(px[None])
+                errors_mm.append(mm[None])
     return view, np.concatenate(errors_px), np.concatenate(errors_mm)
 
 
@@ -208,29 +222,32 @@ def _compared(
     setting: Setting,
     view: int,
     subject: Subject,
-    hand: HandObservations,
     frames: range,
     detections: Sequence[FrameDetections],
 ) -> Iterator[tuple[Float[np.ndarray, " 21"], Float[np.ndarray, " 21"]]]:
     """Distances in px and mm of every hand that the left-out view saw as well."""
+
+    def pictures(wanted: range) -> Iterator[list[Any]]:
+        for images in setting.capture.read(wanted.start, wanted.stop):
+            yield [None if v == view else image for v, image in enumerate(images)]
+
+    how = HowToFit(setting.hand_model, subject, setting.motion, setting.refine, setting.background)
     others = min(_SUPPORT, len(setting.rig) - 1)
-    clusters = list(hand.clusters.values())
-    kept = np.flatnonzero([c.view_count >= others and not c.dissenting for c in clusters])
-    if not len(kept):
-        return
-    kinematics = kinematics_of(setting.hand_model, hand.side, subject.offsets_m)
-    args = (kinematics, setting.rig, clusters, subject.betas, subject.view_bias, setting.motion)
-    fitted = fit_poses(*args).hands()[kept]
     camera = setting.rig.cameras[view]
-    _, inside = camera.project(fitted.observed_keypoints)
-    projected = fitted.expected_px(view, camera)
-    left = [clusters[i] for i in kept]
-    for cluster, points, pixels, seen in zip(left, fitted.observed_keypoints, projected, inside, strict=True):
-        detected = nearest(pixels, detections[cluster.frame - frames.start][view])
-        if seen.all() and detected is not None:
-            error_px = np.linalg.norm(pixels - detected.keypoints_px, axis=1)
-            error_px = np.where(detected.confidence > 0, error_px, np.nan)  # confidence 0: no keypoint there
-            yield error_px, error_px * _mm_per_px(camera, points)
+    hands = _blind_hands(setting, view, frames, detections)
+    for hand in fit_hands(how, setting.rig, hands, frames, pictures):
+        fitted = hand.fit.hands()
+        _, inside = camera.project(fitted.observed_keypoints)
+        projected = fitted.expected_px(view, camera)
+        found = zip(hand.clusters, fitted.observed_keypoints, projected, inside, strict=True)
+        for cluster, points, pixels, seen in found:
+            if cluster.view_count < others or cluster.dissenting or not seen.all():
+                continue
+            detected = nearest(pixels, detections[cluster.frame - frames.start][view])
+            if detected is not None:
+                error_px = np.linalg.norm(pixels - detected.keypoints_px, axis=1)
+                error_px = np.where(detected.confidence > 0, error_px, np.nan)  # confidence 0: no keypoint there
+                yield error_px, error_px * _mm_per_px(camera, points)
 
 
 def _mm_per_px(camera: Camera, points_world: Float[np.ndarray, "21 3"]) -> Float[np.ndarray, " 21"]:

@@ -78,9 +78,14 @@ class ContactTerm:
         return self._residuals(offset.norm(dim=-1)).square().sum(1)
 
     def normal_equations(
-        self, state: HandState
+        self, state: HandState, by_betas: bool = False
     ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix, gradient of half the squared residuals, and the cost."""
+        """Gauss-Newton matrix, gradient of half the squared residuals, and the cost, by the pose.
+
+        Raises ValueError if asked for betas: the spheres are those of one shape.
+        """
+        if by_betas:
+            raise ValueError("ContactTerm: the betas are held; fit them without contact")
         n = len(state)
         frames = rotations, joints, _ = self.hand.frames(state)
         skinned, offset = self._offsets(frames)

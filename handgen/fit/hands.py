@@ -107,10 +107,10 @@ class Fit:
         """The number of each pose's frame."""
         return self.motion.frames
 
-    def with_terms(self, terms: Mapping[str, Term]) -> Fit:
+    def with_terms(self, terms: Mapping[str, Term], steps: int = 8) -> Fit:
         """Solved again with these terms besides those that it has, or in the place of those of the same name."""
         problem = replace(self.problem, terms={**self.problem.terms, **terms})
-        return replace(self, problem=problem, solved=solve_sequence(problem, self.solved.state, self.motion))
+        return replace(self, problem=problem, solved=solve_sequence(problem, self.solved.state, self.motion, steps))
 
     def hands(self) -> FittedHands:
         """The poses with what belongs to them, as arrays."""

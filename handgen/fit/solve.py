@@ -29,9 +29,9 @@ class Term(Protocol):
         """Per frame."""
 
     def normal_equations(
-        self, state: HandState
-    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix, gradient of half the cost, and the cost."""
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+        """Gauss-Newton matrix, gradient of half the cost, and the cost; p = 51, or 61 with betas."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ class Problem:
         gradient[:, 3:48] += pull.reshape(n, 45)
         cost = term.cost + prior_cost
         for extra in self.terms.values():
-            extra_matrix, extra_gradient, extra_cost = extra.normal_equations(state)
-            matrix[:, :POSE_PARAMETERS, :POSE_PARAMETERS] += extra_matrix
-            gradient[:, :POSE_PARAMETERS] += extra_gradient
+            extra_matrix, extra_gradient, extra_cost = extra.normal_equations(state, by_betas)
+            matrix += extra_matrix
+            gradient += extra_gradient
             cost = cost + extra_cost
         return Linearised(points, jacobian, matrix, gradient, cost)
 
     def normal_equations(
-        self, state: HandState
-    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
-        """By the pose, as of a `Term`."""
-        here = self.linearised(state)
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+        """As of a `Term`."""
+        here = self.linearised(state, by_betas)
         return here.matrix, here.gradient, here.cost
 
 
@@ -111,10 +111,10 @@ class Sum:
         return torch.stack([term.cost(state) for term in self.terms]).sum(0)
 
     def normal_equations(
-        self, state: HandState
-    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
         """As of a `Term`."""
-        matrix, gradient, cost = zip(*(term.normal_equations(state) for term in self.terms), strict=True)
+        matrix, gradient, cost = zip(*(term.normal_equations(state, by_betas) for term in self.terms), strict=True)
         return torch.stack(matrix).sum(0), torch.stack(gradient).sum(0), torch.stack(cost).sum(0)
 
 

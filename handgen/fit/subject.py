@@ -76,7 +76,7 @@ def fit_subject(
         world = rig.scaled(scale)
         problems, states = _shared_fit(kinematics, world, clusters, corrections, scale, lengths * scale)
         betas = states[0].betas[0].cpu()
-        offsets = _likeliest_offsets(problems, states, offsets, offsets_m, offset_sigma_m)
+        offsets = likeliest_offsets(problems, states, offsets, offsets_m, offset_sigma_m)
         fitted = zip(kinematics.values(), states, strict=True)
         corrections = [second_look(view_bias, world, kin, state) for kin, state in fitted]
         if estimate_scale:
@@ -107,15 +107,15 @@ def _shared_fit(
         state, _ = solve_poses(problem, start(kin, points, first, valid), steps=6)
         problems.append(problem)
         states.append(state.with_betas(states[0].betas[0]) if states else state)
-    return problems, solve_shared(problems, states, betas_weight=_repeats(states))
+    return problems, solve_shared(problems, states, betas_weight=repeats(states))
 
 
-def _repeats(states: Sequence[HandState]) -> float:
+def repeats(states: Sequence[HandState]) -> float:
     """How many frames count as one."""
     return float(min(_FRAMES_PER_INDEPENDENT_ONE, sum(map(len, states))))
 
 
-def _likeliest_offsets(
+def likeliest_offsets(
     problems: Sequence[Problem],
     states: Sequence[HandState],
     offsets_m: Float[np.ndarray, "21 3"],
@@ -134,8 +134,8 @@ def _likeliest_offsets(
         pull = torch.einsum("nkab,nka->kb", rotations, term.gradient)
         is_right = problem.kinematics.model.side == "right"
         mirror = torch.ones(3).to(pull) if is_right else torch.tensor(MIRROR_X).to(pull)
-        information += (local * mirror * mirror[:, None]).cpu().numpy() / _repeats(states)
-        gradient += (pull * mirror).cpu().numpy() / _repeats(states)
+        information += (local * mirror * mirror[:, None]).cpu().numpy() / repeats(states)
+        gradient += (pull * mirror).cpu().numpy() / repeats(states)
     return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]
 
 

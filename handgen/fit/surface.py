@@ -1,12 +1,12 @@
 """The vertices of a posed hand, and how they move with its joints: what a term on the mesh needs for its Jacobian.
 
 Parameters as in `handgen.fit.kinematics`. The derivatives leave out the pose correctives (how the skin changes its
-shape with the bending, a tenth of a vertex's motion at most) and those by the betas.
+shape with the bending, a tenth of a vertex's motion at most).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -70,6 +70,16 @@ class SurfaceKinematics:
         arms[..., 0] = vertices - joints[:, :1]
         arms[..., 1:].unflatten(-1, (5, 3)).copy_(of_fingers.unflatten(-1, (3, 3)).permute(0, 2, 3, 1, 4))
         return vertices, Arms(arms.flatten(2), parents.permute(0, 2, 3, 1).reshape(n, 3, 48))
+
+    def by_betas(self, state: HandState) -> Float[Tensor, "n 778 30"]:
+        """How the vertices move with each of the ten betas: x of all ten, then y, then z, metres.
+
+        Differences are exact: with the pose held, vertices are linear in the betas.
+        """
+        here = self.vertices(state)
+        steps = torch.eye(10).to(here)
+        moved = [self.vertices(replace(state, betas=state.betas + step)) - here for step in steps]
+        return torch.stack(moved, -1).flatten(2)
 
     def _posed(self, state: HandState) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Vertices; in the flat hand (n 3 778); and of each joint: rotation, offset and place in the world."""

@@ -103,7 +103,7 @@ class ViewRecord:
             mask_iou=document["mask_iou"],
             accepted=document["accepted"],
             reasons=tuple(document["reasons"]),
-            detected_again=document["detected_again"],
+            detected_again=document.get("detected_again", False),
         )
 
 
@@ -175,9 +175,9 @@ class HandRecord:
             keypoints_world_m=np.array(document["keypoints_world_m"], dtype=float),
             accepted=document["accepted"],
             reasons=tuple(document["reasons"]),
-            covariance_mm2=_symmetric(document["keypoints_covariance_mm2"]),
-            source=document["source"],
-            terms=document["terms"],
+            covariance_mm2=_symmetric(document.get("keypoints_covariance_mm2")),
+            source=document.get("source", KEYPOINTS),
+            terms=document.get("terms", {}),
             reprojection_px=document["quality"]["reprojection_px"],
             mask_iou=document["quality"]["mask_iou"],
             views_detected=document["quality"]["views_detected"],

@@ -1,0 +1,82 @@
+"""Associated detections -> fitted hands: every hand through all its frames, both kept apart, and refined by masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+
+from handgen.associate import Cluster
+from handgen.cameras import Rig
+from handgen.fit.evidence import in_metres, kinematics_of
+from handgen.fit.hands import Fit, FittedHands, MotionPrior, fit_poses, keep_apart
+from handgen.fit.subject import Subject
+from handgen.hand.model import HandModel
+from handgen.refine import refined
+from handgen.tracks import HandObservations
+
+Image = UInt8[np.ndarray, "height width 3"]
+# Pictures of a range of frames, one frame at a time, an entry per camera.
+ReadPictures = Callable[[range], Iterable[Sequence[Image | None]]]
+
+BRIDGED_FRAMES = 10  # longest gap that a hand is carried across
+
+
+@dataclass(frozen=True)
+class HowToFit:
+    """What decides the fit of given detections.
+
+    motion: None: every frame is on its own. refine: "silhouette" or "none". background: of the masks, as in
+    `handgen.segment.segment`.
+    """
+
+    hand_model: str
+    subject: Subject
+    motion: MotionPrior | None
+    refine: str
+    background: str
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class FittedHand:
+    """One hand: clusters[i] and the i-th pose are of the same frame."""
+
+    side: str
+    clusters: tuple[Cluster, ...]
+    fit: Fit
+
+    @property
+    def model(self) -> HandModel:
+        """The hand's model."""
+        return self.fit.problem.kinematics.model
+
+    def finite(self, frames: range) -> tuple[tuple[Cluster, ...], FittedHands]:
+        """Those of some frames whose fit did not fail."""
+        hands = self.fit.hands()
+        kept = np.flatnonzero(hands.finite & [cluster.frame in frames for cluster in self.clusters])
+        return tuple(self.clusters[i] for i in kept), hands[kept]
+
+
+def fit_hands(
+    how: HowToFit, rig: Rig, hands: Sequence[HandObservations], frames: range, pictures: ReadPictures
+) -> list[FittedHand]:
+    """Fit the hands of one person, at most one of each side.
+
+    rig: in metres; the hands' clusters are in its world before it was scaled by the subject's. frames: whose masks
+    refine the fit; the hands may have others besides.
+    """
+    if how.motion is not None:
+        hands = [hand.bridged(BRIDGED_FRAMES) for hand in hands]
+    clusters = [in_metres(list(hand.clusters.values()), how.subject.metres_per_unit) for hand in hands]
+    fits = []
+    for hand, seen in zip(hands, clusters, strict=True):
+        kinematics = kinematics_of(how.hand_model, hand.side, how.subject.offsets_m, how.device)
+        fits.append(fit_poses(kinematics, rig, seen, how.subject.betas, how.subject.view_bias, how.motion))
+    if len(fits) == 2:
+        fits = list(keep_apart(*fits))
+    if how.refine == "silhouette" and fits:
+        fits = refined(fits, frames, pictures(frames), rig, how.background)
+    return [FittedHand(h.side, tuple(c), f) for h, c, f in zip(hands, clusters, fits, strict=True)]

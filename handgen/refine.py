@@ -1,0 +1,109 @@
+"""Masks refine fitted hands: pictures are segmented by the fit so far, and the masks join the keypoints in the solve.
+
+What keypoints leave open is what a silhouette sees: how far fingertips reach, and fingers that no detector finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from handgen.cameras import Rig
+from handgen.fit.edges import MaskView
+from handgen.fit.hands import Fit
+from handgen.hand.model import HandModel
+from handgen.hand_view import HandInView, hand_in_view
+from handgen.silhouette import SIDE_PX, SilhouetteTerm
+
+Image = UInt8[np.ndarray, "height width 3"]
+
+_SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
+_MIN_SIGMA_PX = 0.7
+_INDEPENDENT = 20.0  # points that the contour of one view counts as
+_MIN_IOU = 0.6  # of mask and projected mesh: a worse mask is of something else
+_ROUNDS = 2  # of contours chosen anew; each is solved until it settles
+_STEPS = 4
+
+
+@dataclass(frozen=True)
+class PosedMesh:
+    """A hand of one frame in the world, metres."""
+
+    model: HandModel
+    vertices: Float[np.ndarray, "778 3"]
+    keypoints: Float[np.ndarray, "21 3"]
+
+
+def masks_of_frame(
+    index: int,
+    images: Sequence[Image | None],
+    rig: Rig,
+    hand: PosedMesh,
+    other: PosedMesh | None,
+    background: str,
+) -> list[MaskView]:
+    """The masks of one hand in the pictures of one frame, those that look like it. index: of the frame in a batch."""
+    views = []
+    for camera, image in zip(rig, images, strict=True):
+        if image is None:
+            continue
+        other_vertices = None if other is None else other.vertices
+        found = hand_in_view(image, camera, hand.model, hand.vertices, hand.keypoints, other_vertices, background)
+        if found is not None and found.segmented.iou >= _MIN_IOU:
+            views.append(mask_view(index, found))
+    return views
+
+
+def mask_view(index: int, found: HandInView) -> MaskView:
+    """What a mask says, and where it says nothing: at the forearm, at the other hand, at the picture's border."""
+    guides = found.guides
+    continues = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
+    silent = cv2.bitwise_or(cv2.bitwise_or(continues, guides.hidden), cv2.bitwise_not(guides.picture))
+    sigma = max(_MIN_SIGMA_PX, _SIGMA_SHARE * found.extent_px)
+    return MaskView(index, found.camera, found.segmented.mask, silent, sigma).shrunk(SIDE_PX)
+
+
+def refined(
+    fits: Sequence[Fit], frames: range, pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
+) -> list[Fit]:
+    """Hands of the same frames, solved again together with their masks.
+
+    frames: of the pictures, which are read once, one frame at a time. Frames of the fits outside it get no masks.
+    """
+    views = masks_of_frames(fits, frames, pictures, rig, background)
+    return [with_masks(fit, seen) for fit, seen in zip(fits, views, strict=True)]
+
+
+def masks_of_frames(
+    fits: Sequence[Fit], frames: Iterable[int], pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
+) -> list[list[MaskView]]:
+    """The masks of each hand; their frames are indices into its fit."""
+    posed = [fit.hands() for fit in fits]
+    place = [{int(frame): i for i, frame in enumerate(fit.frames.tolist())} for fit in fits]
+    views: list[list[MaskView]] = [[] for _ in fits]
+    for frame, images in zip(frames, pictures, strict=True):
+        meshes = [
+            PosedMesh(fit.problem.kinematics.model, hands.vertices[i], hands.keypoints[i])
+            if (i := at.get(frame)) is not None
+            else None
+            for fit, hands, at in zip(fits, posed, place, strict=True)
+        ]
+        for k, mesh in enumerate(meshes):
+            if mesh is not None:
+                other = meshes[1 - k] if len(meshes) == 2 else None
+                views[k] += masks_of_frame(place[k][frame], images, rig, mesh, other, background)
+    return views
+
+
+def with_masks(fit: Fit, views: Sequence[MaskView]) -> Fit:
+    """A fit solved again with masks; their contours are chosen anew in between."""
+    if not views:
+        return fit
+    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=_INDEPENDENT)
+    for _ in range(_ROUNDS):
+        fit = fit.with_terms({"silhouette": term.refreshed(fit.solved.state)}, steps=_STEPS)
+    return fit
