@@ -43,6 +43,8 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
               help="Search views that missed a hand where the others say that it is.")  # fmt: skip
 @click.option("--refine", type=click.Choice(["silhouette", "none"]), default=DEFAULTS.refine, show_default=True,
               help="silhouette: fit masks together with keypoints; none: keypoints alone, in less time.")  # fmt: skip
+@click.option("--track", type=click.Choice(["keypoints", "silhouette"]), default=DEFAULTS.track, show_default=True,
+              help="silhouette: carry hands by their masks where the detector sees nothing.")  # fmt: skip
 @click.option("--refine-extrinsics", is_flag=True,
               help="Put cameras that moved after the calibration where the hands say that they are.")  # fmt: skip
 @click.option("--acceleration", "acceleration_mm_s2", type=click.FloatRange(0), show_default=True,

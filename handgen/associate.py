@@ -8,7 +8,7 @@ Keypoints with confidence 0 do not exist here: they are in no median, no extent 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -171,7 +171,7 @@ def clusters_of_frame(
             break
         chosen = [int(d) for d in members[best] if d >= 0]
         free[chosen] = False
-        cluster = _cluster(rig, frame, {found[d][0]: found[d][1] for d in chosen})
+        cluster = cluster_of_views(rig, frame, {found[d][0]: found[d][1] for d in chosen})
         if np.isfinite(cluster.error_share):
             clusters.append(cluster)
     # What was only found because it was looked for there is no witness against the hand.
@@ -244,11 +244,11 @@ def reclustered(rig: Rig, cluster: Cluster) -> Cluster:
     members = {camera: view for camera, view in enumerate(cluster.views) if view is not None}
     if len(members) < 2:
         raise ValueError(f"frame {cluster.frame}: a cluster needs two views, got {len(members)}")
-    return _cluster(rig, cluster.frame, members)
+    return cluster_of_views(rig, cluster.frame, members)
 
 
-def _cluster(rig: Rig, frame: int, members: dict[int, View]) -> Cluster:
-    """Triangulate what belongs together; the error is infinite where that gives no hand."""
+def cluster_of_views(rig: Rig, frame: int, members: Mapping[int, View]) -> Cluster:
+    """Triangulate what belongs together, by camera; the error is infinite where that gives no hand."""
     cameras = sorted(members)
     projections = np.stack([rig.cameras[c].ideal_px_from_world for c in cameras])
     pixels = np.stack([members[c].ideal_px for c in cameras])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from handgen.cameras import Rig
+from handgen.carry import LookAgain
 from handgen.fit.hands import MotionPrior
 from handgen.fit.subject import Subject
 from handgen.fitting import HowToFit, fit_hands
@@ -45,12 +46,22 @@ def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Tr
         config.refine,
         config.background,
         config.device,
+        config.track,
     )
     hands = hands_of_frames(job, job.with_context(index))
     tracks = []
-    for hand in fit_hands(how, rig, hands, job.frames(index), job.pictures):
+    for hand in fit_hands(how, rig, hands, job.frames(index), job.pictures, _look_again(job)):
         clusters, fitted = hand.finite(job.frames(index))
         if clusters:
             frames = tuple(cluster.frame for cluster in clusters)
             tracks.append(Track(hand.side, hand.model, frames, clusters, fitted))
     return tracks
+
+
+def _look_again(job: Job) -> LookAgain | None:
+    """The detector, asked about one place in a picture; None if it looks at no pictures."""
+    detector = job.detector()
+    if job.config.track != "silhouette" or not detector.needs_images:
+        return None
+    views = [detector.start(name) for name in job.capture.rig.names]
+    return lambda camera, image, guess_px, right: views[camera].detect_near(image, guess_px, right)

@@ -26,6 +26,7 @@ class AnnotateConfig:
     min_mask_iou: smallest overlap of segmented mask and projected mesh of an accepted view.
     max_uncertainty_mm: largest error of a keypoint that an accepted fit expects of itself (`expected_error_mm`).
     background: "green", "blue", "any", or "auto" to look at the pixels around the hand.
+    track: "silhouette" to carry hands by their masks where the detector is silent, or "keypoints".
     refine: "silhouette" to fit masks together with the keypoints, or "none".
     refine_extrinsics: whether cameras that moved after the calibration are put where the hands say that they are.
     look_again: whether views that missed a hand which others saw are searched where it must be.
@@ -48,6 +49,7 @@ class AnnotateConfig:
     acceleration_mm_s2: float = 5_000.0
     look_again: bool = True
     refine: str = "silhouette"
+    track: str = "keypoints"
     refine_extrinsics: bool = False
     device: str = "cpu"
     workers: int | None = None
@@ -58,6 +60,8 @@ class AnnotateConfig:
             raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
         if self.background not in ("auto", "green", "blue", "any"):
             raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
+        if self.track not in ("keypoints", "silhouette"):
+            raise ValueError(f"track must be keypoints or silhouette, got {self.track!r}")
         if self.refine not in ("silhouette", "none"):
             raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import UInt8
 
 from handgen.associate import Cluster
 from handgen.cameras import Rig
+from handgen.carry import Carried, LookAgain, carry, joined
 from handgen.fit.evidence import in_metres, kinematics_of
-from handgen.fit.hands import Fit, FittedHands, MotionPrior, fit_poses, keep_apart
+from handgen.fit.hands import Fit, FittedHands, MotionPrior, fit_from, fit_poses, keep_apart
 from handgen.fit.subject import Subject
 from handgen.hand.model import HandModel
-from handgen.refine import refined
+from handgen.refine import INDEPENDENT, refined
+from handgen.silhouette import SilhouetteTerm
 from handgen.tracks import HandObservations
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -28,7 +30,8 @@ BRIDGED_FRAMES = 10  # longest gap that a hand is carried across
 class HowToFit:
     """What decides the fit of given detections.
 
-    motion: None: every frame is on its own. refine: "silhouette" or "none". background: of the masks, as in
+    motion: None: every frame is on its own. track: "silhouette" to carry hands by their masks through frames that the
+    detector is silent in, or "keypoints". refine: "silhouette" or "none". background: of the masks, as in
     `handgen.segment.segment`.
     """
 
@@ -38,6 +41,7 @@ class HowToFit:
     refine: str
     background: str
     device: str = "cpu"
+    track: str = "keypoints"
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,17 @@ class FittedHand:
 
 
 def fit_hands(
-    how: HowToFit, rig: Rig, hands: Sequence[HandObservations], frames: range, pictures: ReadPictures
+    how: HowToFit,
+    rig: Rig,
+    hands: Sequence[HandObservations],
+    frames: range,
+    pictures: ReadPictures,
+    look_again: LookAgain | None = None,
 ) -> list[FittedHand]:
     """Fit the hands of one person, at most one of each side.
 
     rig: in metres; the hands' clusters are in its world before it was scaled by the subject's. frames: whose masks
-    refine the fit; the hands may have others besides.
+    refine the fit; the hands may have others besides. look_again: the detector, for hands whose masks are lost.
     """
     if how.motion is not None:
         hands = [hand.bridged(BRIDGED_FRAMES) for hand in hands]
@@ -75,8 +84,27 @@ def fit_hands(
     for hand, seen in zip(hands, clusters, strict=True):
         kinematics = kinematics_of(how.hand_model, hand.side, how.subject.offsets_m, how.device)
         fits.append(fit_poses(kinematics, rig, seen, how.subject.betas, how.subject.view_bias, how.motion))
+    if how.track == "silhouette" and fits:
+        on_their_way = [Carried(fit, hand.side, how.subject) for hand, fit in zip(hands, fits, strict=True)]
+        carry(on_their_way, frames, pictures(frames), rig, how.background, look_again)
+        for k, carried in enumerate(on_their_way):
+            if carried.states:
+                fits[k], clusters[k] = _joined(how, rig, carried, clusters[k])
     if len(fits) == 2:
         fits = list(keep_apart(*fits))
     if how.refine == "silhouette" and fits:
         fits = refined(fits, frames, pictures(frames), rig, how.background)
     return [FittedHand(h.side, tuple(c), f) for h, c, f in zip(hands, clusters, fits, strict=True)]
+
+
+def _joined(how: HowToFit, rig: Rig, hand: Carried, clusters: Sequence[Cluster]) -> tuple[Fit, list[Cluster]]:
+    """One fit of the frames that were fitted and those that the hand was carried through."""
+    frames, state = joined(hand)
+    known = {cluster.frame: cluster for cluster in clusters} | hand.clusters
+    together = [known.get(frame) or Cluster.unseen(frame, len(rig)) for frame in frames]
+    place = {frame: i for i, frame in enumerate(frames)}
+    masks = [replace(view, frame=place[frame]) for frame, views in hand.masks.items() for view in views]
+    kinematics = hand.fit.problem.kinematics
+    term = SilhouetteTerm(kinematics.model, masks, len(frames), independent=INDEPENDENT).refreshed(state)
+    terms = {"silhouette": term}
+    return fit_from(kinematics, rig, together, state, how.subject.view_bias, how.motion, terms), together

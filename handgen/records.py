@@ -15,7 +15,7 @@ from handgen.config import AnnotateConfig
 from handgen.fit.hands import FittedHands
 from handgen.hand.model import HandModel
 from handgen.hand_view import hand_in_view
-from handgen.io.annotations import INTERPOLATED, KEYPOINTS, Cutout, HandRecord, ViewRecord
+from handgen.io.annotations import INTERPOLATED, KEYPOINTS, SILHOUETTE, Cutout, HandRecord, ViewRecord
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -73,7 +73,8 @@ def _record(
             expected_px = here.expected_px(v, camera)[0]
             errors.append(quality.view_error(expected_px, view.detection.keypoints_px, view.observed))
     known = [error for error in errors if error is not None]
-    source = INTERPOLATED if cluster.view_count == 0 else KEYPOINTS
+    masked = "silhouette" in fitted.terms and fitted.terms["silhouette"][i] > 0
+    source = KEYPOINTS if cluster.view_count else SILHOUETTE if masked else INTERPOLATED
     covariance_mm2 = fitted.covariance_m2[i] * 1e6
     spread_mm = float(np.sqrt(np.trace(covariance_mm2, axis1=-2, axis2=-1)).mean())
     reasons = quality.record_reasons(

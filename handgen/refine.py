@@ -23,7 +23,7 @@ Image = UInt8[np.ndarray, "height width 3"]
 
 _SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
 _MIN_SIGMA_PX = 0.7
-_INDEPENDENT = 20.0  # points that the contour of one view counts as
+INDEPENDENT = 20.0  # points that the contour of one view counts as
 _MIN_IOU = 0.6  # of mask and projected mesh: a worse mask is of something else
 _ROUNDS = 2  # of contours chosen anew; each is solved until it settles
 _STEPS = 4
@@ -103,7 +103,7 @@ def with_masks(fit: Fit, views: Sequence[MaskView]) -> Fit:
     """A fit solved again with masks; their contours are chosen anew in between."""
     if not views:
         return fit
-    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=_INDEPENDENT)
+    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=INDEPENDENT)
     for _ in range(_ROUNDS):
         fit = fit.with_terms({"silhouette": term.refreshed(fit.solved.state)}, steps=_STEPS)
     return fit

@@ -153,14 +153,28 @@ def fit_poses(
     points, valid = triangulated(watched).to(shape), valid_of(watched, shape.device)
     state = start(kinematics, points, shape, valid)
     state, _ = solve_poses(Problem(kinematics, observations_of(rig, watched, device), prior), state)
-    state = _between(state, seen, len(clusters))
-    moves = _motion(clusters, motion, shape.device)
-    problem = Problem(kinematics, observations_of(rig, clusters, device), prior)
+    return fit_from(kinematics, rig, clusters, _between(state, seen, len(clusters)), view_bias, motion)
+
+
+def fit_from(
+    kinematics: KeypointKinematics,
+    rig: Rig,
+    clusters: Sequence[Cluster],
+    state: HandState,
+    view_bias: ViewBias | None = None,
+    motion: MotionPrior | None = None,
+    terms: Mapping[str, Term] | None = None,
+) -> Fit:
+    """As `fit_poses`, from poses that are known about. terms: what the poses should agree with besides, by name."""
+    device = str(kinematics.offsets.device)
+    prior = PosePrior.of(kinematics.model)
+    moves = _motion(clusters, motion, kinematics.offsets.device)
+    problem = Problem(kinematics, observations_of(rig, clusters, device), prior, terms or {})
     solved = solve_sequence(problem, state, moves)
     corrections = None
     for _ in range(_SECOND_LOOKS if view_bias is not None else 0):
         corrections = second_look(view_bias, rig, kinematics, solved.state)
-        problem = Problem(kinematics, observations_of(rig, clusters, device, corrections), prior)
+        problem = replace(problem, observations=observations_of(rig, clusters, device, corrections))
         solved = solve_sequence(problem, solved.state, moves)
     return Fit(problem, moves, solved, len(rig), corrections)
 

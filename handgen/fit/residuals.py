@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from handgen.cameras import Rig
+from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.hand.model import HandModel
 from handgen.so3 import axis_angle_from_rotation, skew
 
@@ -39,6 +42,13 @@ class Observations:
                 f"Observations: expected ({n}, {views}, 21, 2) and ({views}, 3, 4), "
                 f"got {tuple(self.pixels.shape)} and {tuple(self.ideal_px_from_world.shape)}"
             )
+
+    @classmethod
+    def none(cls, rig: Rig, like: Tensor, n: int = 1) -> Observations:
+        """Of `n` frames in which nothing was observed. like: a tensor of their type and device."""
+        views = len(rig)
+        projections = np.stack([camera.ideal_px_from_world for camera in rig])
+        return cls(torch.as_tensor(projections).to(like), like.new_zeros(n, views, 21, 2), like.new_zeros(n, views, 21))
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -109,6 +119,29 @@ class Reprojection:
 def _robust_cost(squared: Float[Tensor, "points views"], n: int) -> Float[Tensor, " n"]:
     scale = ROBUST_SIGMAS**2
     return (scale * squared / (scale + squared)).reshape(n, -1).sum(1)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Keypoints that should be about where something else says, such as the motion before. Metres."""
+
+    kinematics: KeypointKinematics
+    points: Float[Tensor, "n 21 3"]
+    sigma_m: float
+
+    def cost(self, state: HandState) -> Float[Tensor, " n"]:
+        """Squared distances in variances."""
+        return ((self.kinematics.keypoints(state) - self.points) / self.sigma_m).square().sum((1, 2))
+
+    def normal_equations(
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+        """As of a `handgen.fit.solve.Term`."""
+        points, jacobian = self.kinematics.keypoints_and_jacobian(state, by_betas)
+        off = ((points - self.points) / self.sigma_m).flatten(1)
+        slopes = (jacobian / self.sigma_m).flatten(1, 2)
+        gradient = (slopes.transpose(1, 2) @ off[..., None])[..., 0]
+        return slopes.transpose(1, 2) @ slopes, gradient, off.square().sum(1)
 
 
 @dataclass(frozen=True)
