@@ -50,8 +50,8 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--acceleration", "acceleration_mm_s2", type=click.FloatRange(0), show_default=True,
               default=DEFAULTS.acceleration_mm_s2,
               help="Usual acceleration of a keypoint, mm/s^2: less is smoother; 0 fits every frame alone.")  # fmt: skip
-@click.option("--min-views", type=click.IntRange(2, 64), default=DEFAULTS.min_views, show_default=True,
-              help="Views that must see a hand.")  # fmt: skip
+@click.option("--min-views", type=click.IntRange(1, 64), default=DEFAULTS.min_views, show_default=True,
+              help="Views that must see a hand; with 1, its distance is a guess by its size.")  # fmt: skip
 @click.option("--chunk-frames", type=click.IntRange(1, 4096), default=DEFAULTS.chunk_frames, show_default=True,
               help="Frames per unit of work.")  # fmt: skip
 @click.option("--device", default=DEFAULTS.device, show_default=True, help="Where to fit: cpu or cuda.")

@@ -61,7 +61,7 @@ def run(
     if len(capture.rig) < config.min_views:
         raise HandgenError(
             f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
-            f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views (2 at least)"
+            f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
         )
     job = Job(capture, out, config, config.hands or capture.hands or "both")
     if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:

@@ -27,16 +27,17 @@ from handgen.fit.solve import Problem, Term, solve_poses
 from handgen.fit.subject import Subject
 from handgen.raster import mesh_mask
 from handgen.refine import INDEPENDENT, PosedMesh, masks_of_frame
-from handgen.segment import iou
+from handgen.segment import REACH_SHARE, iou
 from handgen.silhouette import SilhouetteTerm
 
 Image = UInt8[np.ndarray, "height width 3"]
 # Looks for a hand in the picture of a camera (by number), about where keypoints are; right: 1 of a right hand.
 LookAgain = Callable[[int, Image, Float[np.ndarray, "21 2"], float], Detection | None]
 
-_PASSES = 2  # of segmenting and fitting a frame
+# Segmented and fitted twice: how far from where it was expected the hand may be, in its sizes, and the smallest IoU.
+_PASSES = ((0.25, 0.2), (REACH_SHARE, 0.5))
 _STEPS, _STEPS_PER_CONTOUR = 6, 2
-_SIGMA_M = 0.01  # how far keypoints stray from where the motion would take them
+_SIGMA_M = 0.02  # how far keypoints stray from where the motion would take them
 _MIN_IOU = 0.75  # of mesh and mask, median of the views: below, the detector is asked again
 _LOST_IOU = 0.55  # below that the hand is lost, unless the detector finds it
 _MIN_VIEWS = 2  # that must show a mask
@@ -128,8 +129,8 @@ def _by_masks(
     problem = Problem(kinematics, Observations.none(rig, like=kinematics.offsets), hand.fit.problem.prior)
     masks: list[MaskView] = []
     overlap = 0.0
-    for _ in range(_PASSES):
-        masks = masks_of_frame(0, images, rig, hand.posed(state), other, background)
+    for reach_share, min_iou in _PASSES:
+        masks = masks_of_frame(0, images, rig, hand.posed(state), other, background, reach_share, min_iou)
         if len(masks) < _MIN_VIEWS:
             return state, masks, 0.0
         term = SilhouetteTerm(kinematics.model, masks, 1, independent=INDEPENDENT)

@@ -66,8 +66,8 @@ class AnnotateConfig:
             raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
-        if self.chunk_frames < 1 or self.min_views < 2 or self.preview < 0:
-            raise ValueError("chunk_frames must be at least 1, min_views at least 2, preview at least 0")
+        if self.chunk_frames < 1 or self.min_views < 1 or self.preview < 0:
+            raise ValueError("chunk_frames and min_views must be at least 1, preview at least 0")
         if not self.max_uncertainty_mm > 0:
             raise ValueError(f"max_uncertainty_mm must be above 0, got {self.max_uncertainty_mm:g}")
         if not 0 <= self.acceleration_mm_s2 < 1e9:

@@ -13,7 +13,7 @@ from handgen.cutout import Cutter
 from handgen.hand.layout import MCP_KEYPOINTS
 from handgen.hand.model import HandModel
 from handgen.raster import mesh_mask
-from handgen.segment import Guides, OtherHand, Segmented, forearm_mask, guides_of, segment
+from handgen.segment import REACH_SHARE, Guides, OtherHand, Segmented, forearm_mask, guides_of, segment
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -50,11 +50,12 @@ def hand_in_view(
     keypoints: Float[np.ndarray, "21 3"],
     other_vertices: Float[np.ndarray, "778 3"] | None,
     background: str,
+    reach_share: float = REACH_SHARE,
 ) -> HandInView | None:
     """Cut a fitted hand out of a picture and segment it; None where the hand is outside it, or too small.
 
     vertices, keypoints: of the hand's model in the world, metres. other_vertices: of the other hand, if there is one;
-    both hands' meshes have the same faces. background: as in `handgen.segment.segment`.
+    both hands' meshes have the same faces. background: reach_share: as in `handgen.segment.segment`.
     """
     depths = camera.cam_from_world.apply(vertices)[:, 2]
     _, inside = camera.project(keypoints)
@@ -76,5 +77,5 @@ def hand_in_view(
     forearm = forearm_mask(target, vertices[model.wrist_border], palm)
     guides = guides_of(hand, forearm, cutter.picture, other)
     crop = cutter.cut(image)
-    segmented = segment(crop, guides, extent_px(keypoints_px), background)
+    segmented = segment(crop, guides, extent_px(keypoints_px), background, reach_share)
     return HandInView(cutter, crop, keypoints_px, inside, guides, segmented)

@@ -18,6 +18,7 @@ from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture import Capture
 from handgen.io.detections import read_detections
+from handgen.one_view import OneView
 from handgen.tracks import HandObservations, hands_of_detections
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -89,4 +90,7 @@ def hands_of_frames(
 ) -> list[HandObservations]:
     """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
     found = detections_of_frames(job, frames) if detections is None else detections
-    return hands_of_detections(job.capture.rig, frames, found, job.hands)
+    one_view = None
+    if job.config.min_views == 1:
+        one_view = OneView(job.config.hand_model, job.detector().offsets_m)
+    return hands_of_detections(job.capture.rig, frames, found, job.hands, one_view)

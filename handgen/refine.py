@@ -17,6 +17,7 @@ from handgen.fit.edges import MaskView
 from handgen.fit.hands import Fit
 from handgen.hand.model import HandModel
 from handgen.hand_view import HandInView, hand_in_view
+from handgen.segment import REACH_SHARE
 from handgen.silhouette import SIDE_PX, SilhouetteTerm
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -45,15 +46,21 @@ def masks_of_frame(
     hand: PosedMesh,
     other: PosedMesh | None,
     background: str,
+    reach_share: float = REACH_SHARE,
+    min_iou: float = _MIN_IOU,
 ) -> list[MaskView]:
-    """The masks of one hand in the pictures of one frame, those that look like it. index: of the frame in a batch."""
+    """The masks of one hand in the pictures of one frame, those that look like it. index: of the frame in a batch.
+
+    reach_share: how far from its mesh the hand may be, in its sizes. min_iou: of mask and mesh.
+    """
     views = []
     for camera, image in zip(rig, images, strict=True):
         if image is None:
             continue
         other_vertices = None if other is None else other.vertices
-        found = hand_in_view(image, camera, hand.model, hand.vertices, hand.keypoints, other_vertices, background)
-        if found is not None and found.segmented.iou >= _MIN_IOU:
+        args = (image, camera, hand.model, hand.vertices, hand.keypoints, other_vertices, background, reach_share)
+        found = hand_in_view(*args)
+        if found is not None and found.segmented.iou >= min_iou:
             views.append(mask_view(index, found))
     return views
 

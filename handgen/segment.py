@@ -17,7 +17,7 @@ from handgen.cameras import MIN_DEPTH_M, Camera
 Mask = UInt8[np.ndarray, "height width"]
 
 SOLVE_SIDE_PX = 128  # GrabCut's cost grows with the area; its edge is refined at full size
-_REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
+REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
 _CORE_SHARE = 0.035  # of the hand's extent: how far inside the mesh pixels are the hand's for sure
 _FOREARM_M, _FOREARM_FLARE = 0.12, 2.0  # how long the forearm is, and how much wider where it ends: wrists bend
 _FAR_PX, _SHIFT = 30_000, 4  # what OpenCV can draw, and with how many bits below a pixel
@@ -109,15 +109,19 @@ def screen_color(image: UInt8[np.ndarray, "height width 3"], around: Mask) -> st
 
 
 def segment(
-    image: UInt8[np.ndarray, "height width 3"], guides: Guides, extent_px: float, background: str = "auto"
+    image: UInt8[np.ndarray, "height width 3"],
+    guides: Guides,
+    extent_px: float,
+    background: str = "auto",
+    reach_share: float = REACH_SHARE,
 ) -> Segmented:
     """The mask of the hand whose mesh projects to `guides.hand`.
 
     extent_px: the hand's size in the crop. background: "green", "blue", "any" (GrabCut), or "auto" to look at the
-    pixels.
+    pixels. reach_share: how far from the mesh the hand may be, in its sizes.
     """
     outside_px = cv2.distanceTransform(cv2.bitwise_not(guides.hand), cv2.DIST_L2, cv2.DIST_MASK_5)
-    reach = _where(outside_px <= _REACH_SHARE * extent_px)
+    reach = _where(outside_px <= reach_share * extent_px)
     screen = screen_color(image, _around(guides, outside_px, extent_px)) if background == "auto" else background
     if screen == "any":
         found = _grabcut(image, guides, reach, extent_px)
@@ -175,7 +179,7 @@ def _chroma_key(image: np.ndarray, screen: str, guides: Guides, reach: Mask, ext
     half = float(np.median(screened)) / 2 if len(screened) else _SCREEN_MARGIN / 2
     _, mask = cv2.threshold(excess, min(half, _MAX_HALF), 255, cv2.THRESH_BINARY_INV)
     ours = cv2.bitwise_or(cv2.bitwise_or(guides.hand, guides.skin), guides.hidden)
-    near = cv2.dilate(reach, np.ones((3, 3), np.uint8), iterations=max(1, round(_REACH_SHARE * extent_px)))
+    near = cv2.dilate(reach, np.ones((3, 3), np.uint8), iterations=max(1, round(REACH_SHARE * extent_px)))
     foreign = cv2.bitwise_and(cv2.bitwise_and(mask, near), cv2.bitwise_not(cv2.bitwise_or(ours, reach)))
     if cv2.countNonZero(foreign) > _FOREIGN_SHARE * cv2.countNonZero(guides.hand):
         return cv2.bitwise_and(mask, _grabcut(image, guides, reach, extent_px))

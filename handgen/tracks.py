@@ -16,6 +16,7 @@ from handgen.associate import MIRRORED_BELOW, Cluster, clusters_of_frame, reclus
 from handgen.cameras import Rig
 from handgen.detect.base import Detection
 from handgen.hand.layout import SIDES, other_side
+from handgen.one_view import OneView
 
 _HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
 _MAX_STEP_SPANS = 0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
@@ -48,11 +49,20 @@ class HandObservations:
 
 
 def hands_of_detections(
-    rig: Rig, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+    rig: Rig,
+    frames: Sequence[int],
+    detections: Sequence[Sequence[Sequence[Detection]]],
+    hands: str,
+    one_view: OneView | None = None,
 ) -> list[HandObservations]:
-    """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both"."""
+    """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both".
+
+    one_view: to have hands as well that only one camera sees; the rig is in metres then.
+    """
     only_side = hands if hands in SIDES else None
     clusters = [clusters_of_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
+    if one_view is not None:
+        clusters = one_view.completed(rig, frames, detections, clusters, hands)
     return [_without_mirrored_views(rig, hand) for hand in hands_of_frames(clusters, hands)]
 
 

@@ -138,8 +138,11 @@ def test_missing_views_and_frames(capture, tmp_path):
     found = {record.frame: record for _, record in Annotations(tmp_path / "out")}
     assert sorted(found) == list(range(8))
     sources = [found[frame].source for frame in range(8)]  # 3 and 4 are lost, frame 5 is seen by one camera
-    assert sources == ["keypoints"] * 3 + ["interpolated"] * 3 + ["keypoints"] * 2
-    assert found[4].expected_error_mm > 1.5 * found[2].expected_error_mm
+    assert sources == ["keypoints"] * 3 + ["silhouette"] * 3 + ["keypoints"] * 2
+    annotate.run(capture, tmp_path / "without", config(keypoints, refine="none"))
+    blind = {record.frame: record for _, record in Annotations(tmp_path / "without")}
+    assert [blind[frame].source for frame in (2, 3, 5, 6)] == ["keypoints", "interpolated", "interpolated", "keypoints"]
+    assert blind[4].expected_error_mm > 1.5 * blind[2].expected_error_mm
     assert found[2].views_detected == 2 and len(found[2].views) == 3  # the missed view is cut out all the same
 
 

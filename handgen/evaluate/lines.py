@@ -82,6 +82,15 @@ def _consistency(report: Report) -> list[tuple[str, str]]:
                 f"difference {found.error_mm_s2.mean:,.0f})",
             )
         )
+    if report.uncertainty:
+        known = report.uncertainty
+        facts.append(
+            (
+                "uncertainty",
+                f"{100 * known.within_one_sigma:.0f} % of errors within one sigma (68 would be right), "
+                f"{100 * known.within_two_sigma:.0f} % within two; {known.expected_mm:.2f} mm expected",
+            )
+        )
     return facts
 
 

@@ -115,6 +115,7 @@ class Hands:
     truth_subject: np.ndarray
     annotated_m: Float[np.ndarray, "n 21 3"]
     truth_m: Float[np.ndarray, "n 21 3"]
+    sigma_m: Float[np.ndarray, "n 21 3"] | None = None  # along the world's axes; NaN where the annotation says nothing
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -178,6 +179,34 @@ def jitter(hands: Hands, fps: float) -> Jitter | None:
 
 
 @dataclass(frozen=True)
+class Uncertainty:
+    """Whether annotations know how good they are: their covariances against their errors.
+
+    within_one_sigma, within_two_sigma: share of errors along the world's axes (68 and 95 % if they know). expected_mm:
+    mean length of an error by the covariance (root of its trace).
+    """
+
+    hands: int
+    within_one_sigma: float
+    within_two_sigma: float
+    expected_mm: float
+
+
+def uncertainty(hands: Hands) -> Uncertainty | None:
+    """Of the hands whose annotation has a covariance; None without any."""
+    if hands.sigma_m is None:
+        return None
+    known = np.isfinite(hands.sigma_m).all((1, 2))
+    if not known.any():
+        return None
+    sigma = hands.sigma_m[known]
+    off = np.abs(hands.annotated_m - hands.truth_m)[known]
+    expected_mm = float(np.linalg.norm(sigma, axis=-1).mean() * 1e3)
+    shares = [float((off < factor * sigma).mean()) for factor in (1, 2)]
+    return Uncertainty(int(known.sum()), shares[0], shares[1], expected_mm)
+
+
+@dataclass(frozen=True)
 class HandShape:
     """One hand of one annotated person over all frames, mm.
 
@@ -235,6 +264,7 @@ def hand_shapes(
 
 def joined(parts: Sequence[Hands]) -> Hands:
     """Hands of several spans as one; at least one span."""
+    sigmas = [part.sigma_m for part in parts]
     return Hands(
         frame=np.concatenate([part.frame for part in parts]),
         side=np.concatenate([part.side for part in parts]),
@@ -242,4 +272,5 @@ def joined(parts: Sequence[Hands]) -> Hands:
         truth_subject=np.concatenate([part.truth_subject for part in parts]),
         annotated_m=np.concatenate([part.annotated_m for part in parts]),
         truth_m=np.concatenate([part.truth_m for part in parts]),
+        sigma_m=None if any(s is None for s in sigmas) else np.concatenate([s for s in sigmas if s is not None]),
     )

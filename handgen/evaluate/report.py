@@ -11,7 +11,15 @@ import handgen
 from handgen.config import EvaluateConfig
 from handgen.evaluate.figures import Coverage, Hand, Masks, MissingHand, Pixels, Series, Source, Vertices
 from handgen.evaluate.leave_one_out import LeaveOneOut
-from handgen.evaluate.measures import PCK_THRESHOLDS_MM, Distribution, Fingertips, HandShape, Jitter, KeypointErrors
+from handgen.evaluate.measures import (
+    PCK_THRESHOLDS_MM,
+    Distribution,
+    Fingertips,
+    HandShape,
+    Jitter,
+    KeypointErrors,
+    Uncertainty,
+)
 from handgen.io.schema import schema_version
 
 SCHEMA, KIND = "evaluation", "evaluation"
@@ -39,6 +47,7 @@ class Report:
     masks: Masks | None = None
     shapes: tuple[HandShape, ...] = ()
     jitter: Jitter | None = None
+    uncertainty: Uncertainty | None = None
     worst: tuple[Hand, ...] = ()
     missed: tuple[MissingHand, ...] = ()
     false: tuple[MissingHand, ...] = ()

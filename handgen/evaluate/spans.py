@@ -18,7 +18,7 @@ from handgen.evaluate.masks import boundary_f, boundary_tolerance_px, brought_on
 from handgen.evaluate.measures import Hands
 from handgen.evaluate.pairing import Pair, Span, matches
 from handgen.evaluate.surfaces import Mesh, SurfaceErrors, surface_errors
-from handgen.hand.layout import JOINT_COUNT, SIDES
+from handgen.hand.layout import JOINT_COUNT, KEYPOINT_COUNT, SIDES
 from handgen.hand.model import HandModel, HandPose
 from handgen.io.annotations import Annotations, HandRecord
 from handgen.rigid import Rigid
@@ -116,7 +116,14 @@ def _hands(pairs: Sequence[Pair]) -> Hands:
         truth_subject=np.array([pair.truth.subject for pair in pairs], dtype=object),
         annotated_m=np.array([pair.keypoints_truth_world_m for pair in pairs]).reshape(-1, 21, 3),
         truth_m=np.array([pair.truth.keypoints_world_m for pair in pairs]).reshape(-1, 21, 3),
+        sigma_m=np.array([_sigma_m(pair.annotated) for pair in pairs]).reshape(-1, 21, 3),
     )
+
+
+def _sigma_m(record: HandRecord) -> Float[np.ndarray, "21 3"]:
+    if record.covariance_mm2 is None:
+        return np.full((KEYPOINT_COUNT, 3), np.nan)
+    return np.sqrt(np.diagonal(record.covariance_mm2, axis1=-2, axis2=-1)) / 1e3
 
 
 def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: Job) -> ViewErrors:

@@ -61,6 +61,8 @@ def summarise(
         masks=_masks(views, job),
         shapes=measures.hand_shapes(hands, *_shared_betas(annotated, truth)),
         jitter=jitter,
+        # In a turned world the covariances' axes are no longer those of the errors.
+        uncertainty=None if job.config.align_world else measures.uncertainty(hands),
         worst=_worst(hands, errors, views, chunks, job.config.worst),
         missed=tuple(hand for result in results for hand in result.missed)[:_LISTED_HANDS],
         false=tuple(hand for result in results for hand in result.false)[:_LISTED_HANDS],

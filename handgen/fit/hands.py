@@ -27,6 +27,7 @@ from handgen.so3 import interpolated_rotation
 _CONTACT_ROUNDS = 2
 # By how much the normal matrix' deviations are too small, and the part that no number of views and frames reduces.
 _NOISE_REPEATS, _COMMON_SIGMA_M = 1.7, 0.0008
+_SIZE_SIGMA = 0.06  # of a hand's length, as a share: 182 +- 11 mm is what the open hand's unit betas give
 _USUAL_FPS = 30.0  # of captures that do not know theirs
 _SECOND_LOOKS = 2  # a third moves keypoints by another 0.02 mm on average, against 0.13 mm of the second
 
@@ -126,9 +127,25 @@ class Fit:
             observed_keypoints=points.cpu().numpy(),
             shift_px=shifts,
             vertices=posed.vertices.cpu().numpy(),
-            covariance_m2=honest_covariance(self.solved.covariance()).cpu().numpy(),
+            covariance_m2=self._covariance(points).cpu().numpy(),
             terms={name: cost.cpu().numpy() for name, cost in terms.items()},
         )
+
+    def _covariance(self, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, "n 21 3 3"]:
+        """What repeats from view to view and frame to frame, and so does not average out, put back (metres squared).
+
+        The normal matrix takes the errors of all detections for independent. And of a hand that one view alone sees,
+        the distance hangs on its size.
+        """
+        identity = torch.eye(3).to(points)
+        covariance = _NOISE_REPEATS**2 * self.solved.covariance() + _COMMON_SIGMA_M**2 * identity
+        weight = self.problem.observations.weight
+        seen = (weight > 0).any(2)
+        alone = (seen.sum(1) == 1)[:, None, None, None]
+        projection = self.problem.observations.ideal_px_from_world[seen.double().argmax(1)]
+        center = -torch.linalg.solve(projection[:, :, :3], projection[:, :, 3:])[..., 0]
+        ray = _SIZE_SIGMA * (points - center[:, None])
+        return covariance + alone * ray[..., None] * ray[..., None, :]
 
 
 def fit_poses(
@@ -200,16 +217,6 @@ def _in_frames(spheres: Spheres, frames: Int[Tensor, " n"], wanted: Int[Tensor, 
     place = torch.searchsorted(frames, wanted).clamp(max=len(frames) - 1)
     there = frames[place] == wanted
     return Spheres(spheres.centers[place], spheres.radii, spheres.weight[place] * there)
-
-
-def honest_covariance(covariance: Float[Tensor, "n 21 3 3"]) -> Float[Tensor, "n 21 3 3"]:
-    """What repeats from view to view and frame to frame, and so does not average out, put back (metres squared).
-
-    The normal matrix takes the errors of all detections for independent. Measured on simulated captures, see the
-    constants.
-    """
-    identity = torch.eye(3, dtype=covariance.dtype, device=covariance.device)
-    return _NOISE_REPEATS**2 * covariance + _COMMON_SIGMA_M**2 * identity
 
 
 def _motion(clusters: Sequence[Cluster], motion: MotionPrior | None, device: torch.device) -> Motion:
