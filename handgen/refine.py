@@ -26,8 +26,8 @@ _SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
 _MIN_SIGMA_PX = 0.7
 INDEPENDENT = 20.0  # points that the contour of one view counts as
 _MIN_IOU = 0.6  # of mask and projected mesh: a worse mask is of something else
-_ROUNDS = 2  # of contours chosen anew; each is solved until it settles
-_STEPS = 4
+_ROUNDS = 3  # of contours chosen anew; each is solved until it settles
+_STEPS = 3
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from handgen.fit.edges import MaskView
 from handgen.fit.evidence import kinematics_of
 from handgen.fit.hands import Fit
 from handgen.fit.solve import solve_shared
-from handgen.fit.subject import OFFSET_SIGMA_M, Subject, likeliest_offsets, repeats
+from handgen.fit.subject import Subject, likeliest_offsets, repeats
 from handgen.silhouette import SilhouetteTerm
 
 _ROUNDS = 4
 _STEPS = 3
+_OFFSET_SIGMA_M = 0.006  # twice what keypoints alone may say: masks know where the skin is
 
 
 @dataclass(frozen=True)
@@ -57,5 +58,5 @@ def shape_from_masks(
             for problem, term, state in zip(problems, terms, states, strict=True)
         ]
         states = solve_shared(seen, states, betas_weight=repeats(states), steps=_STEPS)
-        offsets = likeliest_offsets(seen, states, offsets, offsets_m, OFFSET_SIGMA_M)
+        offsets = likeliest_offsets(seen, states, offsets, offsets_m, _OFFSET_SIGMA_M)
     return replace(subject, betas=states[0].betas[0].cpu().numpy(), offsets_m=offsets)
