@@ -22,7 +22,7 @@ from handgen.refine import masks_of_frames
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
-_MASKED_FRAMES_PER_SIDE = 24  # whose masks the shape is learnt from
+_MASKED_FRAMES_PER_SIDE = 16  # whose masks the shape is learnt from
 _MAX_ERROR_SHARE = 0.05  # frames whose views disagree more teach the betas nothing
 
 
