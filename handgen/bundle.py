@@ -27,6 +27,7 @@ _WIDTHS = (24.0, 24.0, 12.0, 6.0, *(3.0,) * 8)  # of the loss, in noises: one Ga
 _INLIER_NOISES = 3.0
 _MIN_DEPTH_SHARE = 0.05  # of the median depth: nearer points have no say
 _AGREES = 0.25  # robust weight of a sighting that lies as far off as the loss is wide
+_SHIFT_SHARE = 0.3  # of the turn: cameras are turned on their mounts rather than shifted
 _DAMPING = 1e-6  # keeps the 3x3 systems of points that nobody sees solvable
 
 
@@ -51,7 +52,7 @@ class Sightings:
 class MotionPrior:
     """How far free cameras are expected to be from where they are, and how much the sightings have to say against it.
 
-    turn_rad: the usual turn; shifts are about as large, seen from the points. repeats: how many sightings
+    turn_rad: the usual turn; shifts are `_SHIFT_SHARE` as large, seen from the points. repeats: how many sightings
     count as one, since a detector's errors repeat from frame to frame.
     """
 
@@ -84,7 +85,7 @@ def adjust(rig: Rig, seen: Sightings, free: Sequence[bool], prior: MotionPrior) 
     threshold = _INLIER_NOISES / np.sqrt(np.where(observed, kept, 1.0))
     points = triangulate(projections, seen.pixels, observed.astype(float), threshold).points_world
     depth = _typical_depth(rig, points, kept)
-    unit = np.repeat([prior.turn_rad, prior.turn_rad * depth], 3)  # radians, world units
+    unit = np.repeat([prior.turn_rad, _SHIFT_SHARE * prior.turn_rad * depth], 3)  # radians, world units
     given, step_of = rig, np.zeros((len(free_views), 6))
     for width in _WIDTHS:
         system = _linearised(rig, seen, points, free_views, width, _MIN_DEPTH_SHARE * depth)

@@ -34,7 +34,10 @@ MIN_HANDS = 10  # that a camera must see together with two others before anythin
 _HANDS_PER_SIDE = 128  # more tell nothing new: errors repeat
 _SHAPE_SHARE = 0.15  # a hand's extent: how far keypoints may lie off once the whole hand is shifted into place
 _TURN_RAD = np.radians(1.0)  # what a bump is like; 0.2 degree makes bumps of 1 degree seem a little smaller
-_HANDS_PER_INDEPENDENT_ONE, _MAX_INDEPENDENT = 10, 25  # against the prior of a camera's motion
+# Against the prior of a camera's motion, all hands together count as so much of one: a detector's errors repeat, and
+# would be taken for a camera that was turned one way and shifted the other (10 hands: 3.4 degrees and 40 mm for 1.5
+# and 10, and pixels twice as far off).
+_INDEPENDENT_HANDS = 0.3
 # Of hands in the camera's image, in noises of the detections (1.5 % of the hand's extent). Simulated hands all turned
 # the same way, with errors that each view repeats in all frames (3 mm per keypoint and 3 mm of the whole hand), fake
 # 1.9 (95th percentile of cameras) and up to 3.8; cameras of a real room, 1.3.
@@ -125,8 +128,7 @@ class _Case:
     def adjust(self, free: Sequence[bool]) -> Adjusted:
         """With these cameras free to move."""
         hands = self.seen.weight.shape[1] / KEYPOINT_COUNT
-        independent = np.clip(hands / _HANDS_PER_INDEPENDENT_ONE, 1, _MAX_INDEPENDENT)
-        return adjust(self.rig, self.seen, free, MotionPrior(_TURN_RAD, max(hands / float(independent), 1.0)))
+        return adjust(self.rig, self.seen, free, MotionPrior(_TURN_RAD, max(hands / _INDEPENDENT_HANDS, 1.0)))
 
     def next_to_move(self, free: Sequence[bool], adjusted: Adjusted) -> tuple[list[bool], Adjusted] | None:
         """Of all cameras that would be named if freed, too, the one that explains most; None if there is none."""

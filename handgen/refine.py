@@ -21,11 +21,14 @@ from handgen.segment import REACH_SHARE
 from handgen.silhouette import SIDE_PX, SilhouetteTerm
 
 Image = UInt8[np.ndarray, "height width 3"]
+Mask = UInt8[np.ndarray, "height width"]
 
 _SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
 _MIN_SIGMA_PX = 0.7
 INDEPENDENT = 20.0  # points that the contour of one view counts as
 _MIN_IOU = 0.6  # of mask and projected mesh: a worse mask is of something else
+_CONTRAST_WINDOW_SHARE = 0.02  # of the hand's extent: how far on either side of an edge colours are looked at
+_MIN_CONTRAST = 12.0  # grey levels, in the channel that changes most
 _ROUNDS = 3  # of contours chosen anew; each is solved until it settles
 _STEPS = 3
 
@@ -66,12 +69,33 @@ def masks_of_frame(
 
 
 def mask_view(index: int, found: HandInView) -> MaskView:
-    """What a mask says, and where it says nothing: at the forearm, at the other hand, at the picture's border."""
-    guides = found.guides
+    """What a mask says, and where it says nothing.
+
+    That is at the forearm, at the other hand, at the picture's border, and where the mask ends and the picture does
+    not change: a dark hand in the dark is cut off wherever the mesh was.
+    """
+    guides, mask = found.guides, found.segmented.mask
     continues = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
     silent = cv2.bitwise_or(cv2.bitwise_or(continues, guides.hidden), cv2.bitwise_not(guides.picture))
+    silent = cv2.bitwise_or(silent, without_contrast(found.crop, mask, found.extent_px))
     sigma = max(_MIN_SIGMA_PX, _SIGMA_SHARE * found.extent_px)
-    return MaskView(index, found.camera, found.segmented.mask, silent, sigma).shrunk(SIDE_PX)
+    return MaskView(index, found.camera, mask, silent, sigma).shrunk(SIDE_PX)
+
+
+def without_contrast(image: Image, mask: Mask, extent_px: float) -> Mask:
+    """255 around those parts of a mask's edge on whose two sides the picture looks alike.
+
+    extent_px: the hand's size; colours are averaged over a few hundredths of it.
+    """
+    side = 2 * max(1, round(_CONTRAST_WINDOW_SHARE * extent_px)) + 1
+    inside = mask.astype(np.float32) / 255
+    share = cv2.blur(inside, (side, side))
+    pixels = image.astype(np.float32)
+    within = cv2.blur(pixels * inside[..., None], (side, side)) / np.maximum(share, 1e-3)[..., None]
+    beyond = cv2.blur(pixels * (1 - inside)[..., None], (side, side)) / np.maximum(1 - share, 1e-3)[..., None]
+    edge = (share > 0.2) & (share < 0.8)
+    alike = np.abs(within - beyond).max(-1) < _MIN_CONTRAST
+    return np.where(edge & alike, np.uint8(255), np.uint8(0))
 
 
 def refined(

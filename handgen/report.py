@@ -142,6 +142,7 @@ class _Counts:
         self.views = 0
         self.views_detected_again = 0
         self.bridged = 0
+        self.seen_by_one = 0
         self.errors_px: list[float] = []
         self.ious: list[float] = []
 
@@ -157,6 +158,7 @@ class _Counts:
         self.views += len(accepted)
         self.views_detected_again += sum(view.detected_again for view in accepted)
         self.bridged += sum(record.source != store.KEYPOINTS for record in good)
+        self.seen_by_one += sum(record.views_detected == 1 for record in records)
         self.views_rejected.update(reason for record in good for view in record.views for reason in view.reasons)
 
 
@@ -171,6 +173,10 @@ def _notes(job: Job, subject: Subject, counts: _Counts) -> list[str]:
         notes.append(
             f"the hand is {length_mm:.0f} mm long (wrist to middle fingertip), and its shape "
             f"{np.abs(subject.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
+        )
+    if counts.seen_by_one:
+        notes.append(
+            f"{counts.seen_by_one} hands are seen by one camera alone: how far away they are is a guess by their size"
         )
     for side in job.sides:
         if note := load_hand(job.config.hand_model, side).note:

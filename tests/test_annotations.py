@@ -26,6 +26,7 @@ def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
     hand = HandRecord(
         frame, "right", "0", rng.normal(size=48).round(6), rng.normal(size=3).round(6),
         rng.normal(size=(21, 3)).round(6), True, (), 1.25, 0.9, 1, (view, missed),
+        np.stack([a @ a.T for a in rng.normal(size=(21, 3, 3))]), "silhouette", {"keypoints": 0.75, "contact": 0.25},
     )  # fmt: skip
     mask = np.zeros((48, 64), np.uint8)
     mask[10:30, 5:40] = 255
@@ -61,6 +62,8 @@ def test_what_is_written_is_read(written):
     assert chunk == 0 and found.accepted and found.views_detected == 1
     for name in ("pose", "translation_m", "keypoints_world_m"):
         np.testing.assert_array_equal(getattr(found, name), getattr(hand, name))
+    np.testing.assert_allclose(found.covariance_mm2, hand.covariance_mm2, atol=5e-4)  # three digits
+    assert found.source == "silhouette" and found.terms == hand.terms
     for ours, theirs in zip(found.views, hand.views, strict=True):
         np.testing.assert_array_equal(ours.camera.intrinsics, theirs.camera.intrinsics)
         np.testing.assert_allclose(ours.camera.cam_from_world.as_matrix(), theirs.camera.cam_from_world.as_matrix())

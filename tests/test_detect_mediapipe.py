@@ -28,8 +28,14 @@ class FakeWorld:
         self.hands = [Landmarks(points, 0.9, 0.8) for points in hands]
         self.windows = []
         self.regions = 0
+        self.in_the_mirror = 0.0  # px: how far off the mirror image's keypoints are
 
-    def find(self, image, place, min_score=None):
+    def find(self, image, place, min_score=None, mirrored=False):
+        if mirrored:
+            asked = self.regions
+            seen = self._landmarks(place)
+            self.regions = asked  # only first looks are counted
+            return replace(seen, keypoints_px=seen.keypoints_px + self.in_the_mirror)
         return self._landmarks(place) if min_score is None else self._palms(place)
 
     def _palms(self, window):
@@ -102,6 +108,15 @@ def test_confidence_is_less_outside_the_image():
     outside = detection.keypoints_px[:, 1] < -0.5
     assert outside.any() and not outside.all()
     np.testing.assert_allclose(detection.confidence, np.where(outside, 0.9 * OUTSIDE_CONFIDENCE, 0.9))
+
+
+def test_a_second_opinion_from_the_mirror_counts_half_unless_it_is_far_off():
+    truth = open_hand((400, 300))
+    world = FakeWorld(truth)
+    for off, expected in ((4.0, 2.0), (60.0, 0.0)):
+        world.in_the_mirror = off
+        (detection,) = view_of(world, max_hands=1).detect(IMAGE, 0)
+        np.testing.assert_allclose(detection.keypoints_px, truth + expected)
 
 
 def test_detect_near_finds_the_hand_and_nothing_else():

@@ -1,5 +1,6 @@
 import hashlib
 import io
+from dataclasses import replace
 from importlib import resources
 
 import cv2
@@ -17,7 +18,15 @@ from handgen.config import EvaluateConfig
 from handgen.evaluate import run
 from handgen.evaluate.alignment import errors_mm, similarity_between
 from handgen.evaluate.masks import boundary_f, brought_onto, iou
-from handgen.evaluate.measures import PCK_THRESHOLDS_MM, Hands, area_under, fingertips, jitter, keypoint_errors
+from handgen.evaluate.measures import (
+    PCK_THRESHOLDS_MM,
+    Hands,
+    area_under,
+    fingertips,
+    jitter,
+    keypoint_errors,
+    uncertainty,
+)
 from handgen.evaluate.surfaces import Mesh, distance_to_surface, f_scores, surface_errors
 from handgen.hand.layout import other_side
 from handgen.io.annotations import Annotations
@@ -299,3 +308,19 @@ def test_f_score_is_the_harmonic_mean_of_both_shares():
     ours = np.concatenate([truth[:2], truth[:2] + [0.4, 0, 0]])  # half of ours near, half of the truth reached
     assert f_scores(ours, truth) == pytest.approx([0.5, 0.5])
     assert f_scores(truth + 9, truth) == [0.0, 0.0]
+
+
+def test_uncertainty_that_is_right_holds_two_thirds_of_the_errors(rng):
+    n = 200
+    names = np.array(["0"] * n, dtype=object)
+    truth = rng.normal(size=(n, 21, 3))
+    sigma = rng.uniform(0.001, 0.004, (n, 21, 3))
+    hands = Hands(np.arange(n), names, names, names, truth + rng.normal(size=truth.shape) * sigma, truth, sigma)
+    found = uncertainty(hands)
+    assert found.hands == n
+    assert abs(found.within_one_sigma - 0.683) < 0.02 and abs(found.within_two_sigma - 0.954) < 0.02
+    doubled = uncertainty(replace(hands, sigma_m=sigma / 2))  # twice as sure as it may be
+    assert doubled.within_one_sigma < 0.42
+    unknown = np.full_like(sigma, np.nan)
+    assert uncertainty(replace(hands, sigma_m=unknown)) is None
+    assert uncertainty(replace(hands, sigma_m=None)) is None

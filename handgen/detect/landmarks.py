@@ -20,6 +20,7 @@ from handgen.detect.networks import LANDMARKS, locate
 from handgen.hand.layout import KEYPOINT_COUNT, WRIST
 
 INPUT_PX = LANDMARKS.input_shape[1]
+_MIRROR_SUM_PX = 223.4  # over 259 real hands a keypoint in a crop and in its mirror image sum to this in x
 _PALM_SCALE, _PALM_SHIFT = 2.6, -0.5  # palm_detection_detection_to_roi.pbtxt: scale_x, scale_y; shift_y
 _HAND_SCALE, _HAND_SHIFT = 2.0, -0.1  # hand_landmark_landmarks_to_roi.pbtxt: the same
 # hand_landmark_tracking_cpu.pbtxt hands these keypoints to the next frame's region: all but the finger ends.
@@ -105,13 +106,17 @@ class LandmarkNetwork:
         """Load the network from the user's cache; HandgenError if it is not there."""
         self._network = Network(locate(LANDMARKS.name), LANDMARKS.input_shape, LANDMARKS.output_shapes)
 
-    def find(self, image: UInt8[np.ndarray, "height width 3"], region: Region) -> Landmarks:
-        """The landmarks in `region` of an RGB image, whatever their presence."""
-        values = np.divide(region.crop(image)[None], np.float32(255), dtype=np.float32)
+    def find(self, image: UInt8[np.ndarray, "height width 3"], region: Region, mirrored: bool = False) -> Landmarks:
+        """The landmarks in `region` of an RGB image, whatever their presence. mirrored: look at it in a mirror."""
+        crop = region.crop(image)
+        crop = crop[:, ::-1] if mirrored else crop
+        values = np.divide(crop[None], np.float32(255), dtype=np.float32)
         landmarks, presence, handedness, _ = self._network(values)
-        # Pixels of the crop, first centre at 0: over 259 real hands a crop and its mirror image sum to 223.4
-        # in x.
+        # Pixels of the crop, first centre at 0.
         points = landmarks.reshape(KEYPOINT_COUNT, 3)[:, :2].astype(float)
+        if mirrored:
+            points[:, 0] = _MIRROR_SUM_PX - points[:, 0]
+            handedness = 1 - handedness
         # Its handedness is that of a mirrored image: the first label ("Left") is a right hand in an ordinary
         # photo.
         right = float(np.clip(handedness[0], 0, 1))

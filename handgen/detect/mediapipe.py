@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib import resources
 from typing import Any
@@ -50,6 +51,7 @@ _SAME_PALM = 0.4  # mean distance of a palm's keypoints from a hand's, in parts 
 _PALM_FROM_HAND = (0, 5, 9, 13, 17, 1, 2)  # the hand's keypoints that the palm network gives
 _SETTLED = 0.01  # of the hand's extent: keypoints that move less from one pass to the next are final
 _MAX_PASSES = 3
+_MIRROR_AGREES = 0.1  # of the hand's extent: a mirror image whose keypoints are farther off is no second opinion
 _FAR_FROM_GUESS = 0.5  # of the smaller extent of hand and guess: beyond, `detect_near` has found another hand
 
 
@@ -107,7 +109,19 @@ class MediaPipeView:
                 self._last_search = frame
         self._tracked = hands[: 2 * self._max_hands]
         size_px = image.shape[1], image.shape[0]
-        return [_detection(hand, size_px) for hand in self._tracked]
+        return [_detection(self._steadied(image, hand), size_px) for hand in self._tracked]
+
+    def _steadied(self, image: Image, hand: Landmarks) -> Landmarks:
+        """The hand as the mean of what the network says of it and of its mirror image, where both agree.
+
+        The network errs otherwise on left than on right hands, and part of that cancels: 2 to 3 % of the error. Further
+        looks, turned and from farther away, gave half a per cent more for twice the time.
+        """
+        other = self._landmarks.find(image, region_from_keypoints(hand.keypoints_px), mirrored=True)
+        off = _distance(other.keypoints_px, hand.keypoints_px)
+        if other.presence < MIN_PRESENCE or off > _MIRROR_AGREES * _extent(hand.keypoints_px):
+            return hand
+        return replace(hand, keypoints_px=(hand.keypoints_px + other.keypoints_px) / 2)
 
     def detect_near(
         self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float | None = None
@@ -137,7 +151,7 @@ class MediaPipeView:
         other_side = right is not None and abs(found.right - right) > 0.8
         if away > (_FAR_FROM_GUESS / 2 if other_side else _FAR_FROM_GUESS):
             return None
-        return _detection(found, (image.shape[1], image.shape[0]))
+        return _detection(self._steadied(image, found), (image.shape[1], image.shape[0]))
 
     def _search(self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool) -> list[Landmarks]:
         """`hands` and those that the palm network finds besides.
