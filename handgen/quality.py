@@ -15,6 +15,7 @@ VIEWS_DISAGREE = "views disagree"
 REPROJECTION = "reprojection error"
 UNCERTAIN = "uncertain"
 IMPLAUSIBLE = "implausible pose"
+WEAK = "few detections, and masks disagree"
 NO_GOOD_VIEW = "no view with a good mask"
 LEAVES_IMAGE = "leaves the image"
 HIDDEN = "hidden by the other hand"
@@ -24,6 +25,7 @@ UNCERTAIN = "uncertain"
 
 _MIN_KEYPOINTS_INSIDE = 16  # of 21; a hand cut off more than that teaches little
 _MAX_LIMIT_EXCESS_RAD = 0.6  # beyond a joint's published range: no living hand, or a wrong fit
+_WEAK_VIEWS, _MIN_WEAK_IOU = 3, 0.8  # detected in less than a third of the views: masks must fit as well as most do
 _MIN_VISIBLE_SHARE = 0.6
 
 
@@ -78,6 +80,12 @@ def record_reasons(
     if excess_rad > _MAX_LIMIT_EXCESS_RAD:
         reasons.append(IMPLAUSIBLE)
     return tuple(reasons)
+
+
+def weak_reasons(views_detected: int, views_showing: int, mask_iou: float) -> tuple[str, ...]:
+    """Why a record that hardly any of the views showing the hand detected is rejected: its masks must confirm it."""
+    weak = views_detected * _WEAK_VIEWS < views_showing
+    return (WEAK,) if weak and mask_iou < _MIN_WEAK_IOU else ()
 
 
 def view_reasons(

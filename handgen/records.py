@@ -92,6 +92,9 @@ def _record(
     good = [view for view in views if view.accepted]
     if not good and not reasons:
         reasons = (quality.NO_GOOD_VIEW,)
+    iou = float(np.median([view.mask_iou for view in good])) if good else None
+    if iou is not None and not reasons:
+        reasons = quality.weak_reasons(cluster.view_count, len(views), iou)
     record = HandRecord(
         frame=frame,
         side=track.side,
@@ -106,7 +109,7 @@ def _record(
         terms=_shares({name: float(cost[i]) for name, cost in fitted.terms.items()}),
         views_detected=cluster.view_count,
         reprojection_px=_rounded(np.median([e.median_px for e in known])) if known else None,
-        mask_iou=_rounded(np.median([view.mask_iou for view in good])) if good else None,
+        mask_iou=None if iou is None else _rounded(iou),
         views=tuple(views),
     )
     return record, cutouts

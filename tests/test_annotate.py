@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from handgen import annotate, simulate
+from handgen import annotate, quality, simulate
 from handgen.config import AnnotateConfig, SimulateConfig
 from handgen.detect import networks, registry
 from handgen.detect.base import Detection
@@ -392,3 +392,10 @@ def test_one_camera_is_enough_if_asked(tmp_path):
         assert record.views_detected == 1 and record.reprojection_px < 2.0
         assert record.expected_error_mm > 20  # its distance is a guess
     assert annotate.run(one, tmp_path / "strict", replace(settings, max_uncertainty_mm=15.0)).accepted == {}
+
+
+def test_a_hand_that_few_views_detect_needs_its_masks():
+    assert quality.weak_reasons(2, 8, 0.75) == (quality.WEAK,)
+    assert quality.weak_reasons(2, 8, 0.85) == ()
+    assert quality.weak_reasons(2, 4, 0.75) == ()  # half of the views saw it
+    assert quality.weak_reasons(0, 2, 0.75) == (quality.WEAK,)

@@ -73,8 +73,8 @@ def test_the_cameras_that_moved_are_named_and_mended(hand, rng, views, moved):
             assert mended is camera  # place and scale of the world are the calibration's
             continue
         error = step_between(truth.cameras[v], mended)
-        # Of 1 degree and 10 mm. In the picture a turn and a shift look alike, but for differences that a detector's errors
-        # make as well; the prior has cameras turned rather than shifted.
+        # Of 1 degree and 10 mm. In the picture a turn and a shift look alike, but for differences that a detector's
+        # errors make as well; the prior has cameras turned rather than shifted.
         assert np.degrees(np.linalg.norm(error[:3])) < 0.8
         assert np.linalg.norm(mended.center_world - truth.cameras[v].center_world) * 1e3 < 12
         assert result.moves[v].after_px < 0.5 * result.moves[v].before_px
