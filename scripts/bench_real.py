@@ -98,6 +98,11 @@ def accepted(out: Path) -> list[HandRecord]:
     return [record for _, record in Annotations(out) if record.accepted]
 
 
+def reprojection_px(records: list[HandRecord]) -> float:
+    """Median over the records that a detection says something about."""
+    return float(np.median([record.reprojection_px for record in records if record.reprojection_px is not None]))
+
+
 def bone_spread_mm(records: list[HandRecord]) -> float:
     """How much the length of any bone differs between frames: nothing, if they are all of one hand."""
     keypoints = np.stack([record.keypoints_world_m for record in records])
@@ -147,12 +152,12 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
     palms = [np.linalg.norm(r.keypoints_world_m[MIDDLE_MCP] - r.keypoints_world_m[WRIST]) * 1e3 for r in room_records]
     return {
         "desk_frames": len({r.frame for r in desk_records}),
-        "desk_reprojection_px": float(np.median([r.reprojection_px for r in desk_records])),
+        "desk_reprojection_px": reprojection_px(desk_records),
         "desk_fixed_offsets_px": fixed_offsets_px(captures / DESK, desk, "right"),
         "desk_bone_spread_mm": bone_spread_mm(desk_records),
         "room_left_frames": len({r.frame for r in room_records if r.side == "left"}),
         "room_right_frames": len({r.frame for r in room_records if r.side == "right"}),
-        "room_reprojection_px": float(np.median([r.reprojection_px for r in room_records])),
+        "room_reprojection_px": reprojection_px(room_records),
         "room_fixed_offsets_px": fixed_offsets_px(captures / ROOM, room, "both"),
         "room_palm_mm": float(np.median(palms)),
         "room_leave_one_out_px": left_out.error_px.median,
