@@ -88,7 +88,7 @@ def edit_json(path, change):
         (("--detector", "nonsense"), "mediapipe"),
         (("--detector", "keypoints"), "--keypoints PATH"),
         (("--keypoints", "."), "--detector keypoints"),
-        (("--min-views", "1"), "--min-views"),
+        (("--min-views", "0"), "--min-views"),
     ],
 )
 def test_wrong_usage_is_status_2(made, tmp_path, options, fact):
