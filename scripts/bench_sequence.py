@@ -2,8 +2,8 @@
 
     python scripts/bench_sequence.py [--json] [--keep FOLDER] [--only NAME ...]
 
-Four people, whose seeds were used for nothing else (but a first run helped to choose the covariance's numbers): calm and fast motion in front of a green screen, a furnished room,
-two hands that touch. Each is annotated with keypoints alone and with masks. Besides: a detector that is silent after
+Four people, whose seeds were used for nothing else (but a first run helped to choose the covariance's numbers): calm
+and fast motion in front of a green screen, a furnished room, two hands that touch. Each is annotated with keypoints alone and with masks. Besides: a detector that is silent after
 the first frame; gaps of ten frames; no second looks; a camera that was bumped after the calibration.
 """
 
