@@ -3,8 +3,9 @@
     python scripts/bench_sequence.py [--json] [--keep FOLDER] [--only NAME ...]
 
 Four people, whose seeds were used for nothing else (but a first run helped to choose the covariance's numbers): calm
-and fast motion in front of a green screen, a furnished room, two hands that touch. Each is annotated with keypoints alone and with masks. Besides: a detector that is silent after
-the first frame; gaps of ten frames; no second looks; a camera that was bumped after the calibration.
+and fast motion in front of a green screen, a furnished room, two hands that touch. Each is annotated with keypoints
+alone and with masks. Besides: a detector that is silent after the first frame; gaps of ten frames; no second looks; a
+camera that was bumped after the calibration.
 """
 
 from __future__ import annotations
