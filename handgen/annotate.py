@@ -23,17 +23,17 @@ import handgen
 from handgen.chunks import fit_chunk
 from handgen.config import AnnotateConfig
 from handgen.detect.base import Detector
+from handgen.detecting import detect_chunk
 from handgen.engines.local import default_workers, map_units, one_thread
 from handgen.errors import HandgenError
+from handgen.estimate import estimate
 from handgen.hand.assets import load_hand
 from handgen.io import annotations as store
 from handgen.io.capture import load_capture
 from handgen.io.output import claim_output, writing
 from handgen.job import Job
-from handgen.look import detect_chunk
 from handgen.progress import Progress
 from handgen.report import AnnotateReport, write_report
-from handgen.subject import estimate
 
 _PREVIEWS = "previews"
 _OWNED = (store.CHUNKS, store.DETECTIONS, _PREVIEWS)  # what a run writes besides run.json and manifest.json

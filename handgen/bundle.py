@@ -49,7 +49,7 @@ class Sightings:
 
 
 @dataclass(frozen=True)
-class MotionPrior:
+class CameraPrior:
     """How far free cameras are expected to be from where they are, and how much the sightings have to say against it.
 
     turn_rad: the usual turn; shifts are `_SHIFT_SHARE` as large, seen from the points. repeats: how many sightings
@@ -75,7 +75,7 @@ class Adjusted:
     seen_by_others: Bool[np.ndarray, "views points"]
 
 
-def adjust(rig: Rig, seen: Sightings, free: Sequence[bool], prior: MotionPrior) -> Adjusted:
+def adjust(rig: Rig, seen: Sightings, free: Sequence[bool], prior: CameraPrior) -> Adjusted:
     """Refine the poses of the cameras that are `free`; the others stay exactly where they are."""
     free_views = np.flatnonzero(free)
     kept = seen.weight * ((seen.weight > 0).sum(0) >= 2)

@@ -23,12 +23,12 @@ from handgen.fit.evidence import pose_of
 from handgen.fit.hands import Fit, fit_poses
 from handgen.fit.kinematics import HandState
 from handgen.fit.residuals import Expected, Observations
-from handgen.fit.solve import Problem, Term, solve_poses
+from handgen.fit.solve import Problem
 from handgen.fit.subject import Subject
 from handgen.raster import mesh_mask
-from handgen.refine import INDEPENDENT, PosedMesh, masks_of_frame
+from handgen.refine import INDEPENDENT, PosedMesh, heard_share, masks_of_frame
 from handgen.segment import REACH_SHARE, iou
-from handgen.silhouette import SilhouetteTerm
+from handgen.silhouette import SilhouetteTerm, refine
 
 Image = UInt8[np.ndarray, "height width 3"]
 # Looks for a hand in the picture of a camera (by number), about where keypoints are; right: 1 of a right hand.
@@ -40,6 +40,7 @@ _STEPS, _STEPS_PER_CONTOUR = 6, 2
 _SIGMA_M = 0.02  # how far keypoints stray from where the motion would take them
 _MIN_IOU = 0.75  # of mesh and mask, median of the views: below, the detector is asked again
 _LOST_IOU = 0.55  # below that the hand is lost, unless the detector finds it
+_MIN_HEARD = 0.3  # of a mask's edge must be an edge in the picture
 _MIN_VIEWS = 2  # that must show a mask
 _MAX_ERROR_SHARE = 0.08  # of the hand's extent: detections that differ more are of different things
 
@@ -109,7 +110,7 @@ def carry(
                 again = _detected(hand, found, frame, images, rig, look_again)
                 if again is not None:
                     found, hand.clusters[frame] = again
-                    overlap = 1.0
+                    masks, overlap = [], 1.0  # the masks were of where the hand is not
             if overlap >= _LOST_IOU:
                 hand.states[frame], hand.masks[frame] = found, masks
                 states[k] = found
@@ -126,17 +127,18 @@ def _by_masks(
     """The state that masks and motion agree on, the masks, and how well the mesh then covers them (median IoU)."""
     kinematics = hand.fit.problem.kinematics
     motion = Expected(kinematics, kinematics.keypoints(state), _SIGMA_M)
-    problem = Problem(kinematics, Observations.none(rig, like=kinematics.offsets), hand.fit.problem.prior)
+    nothing = Observations.none(rig, like=kinematics.offsets)
+    problem = Problem(kinematics, nothing, hand.fit.problem.prior, {"motion": motion})
     masks: list[MaskView] = []
     overlap = 0.0
     for reach_share, min_iou in _PASSES:
         masks = masks_of_frame(0, images, rig, hand.posed(state), other, background, reach_share, min_iou)
+        # Where nothing can be seen a mask is the mesh that it was looked for with, and agrees with it.
+        masks = [view for view in masks if heard_share(view) >= _MIN_HEARD]
         if len(masks) < _MIN_VIEWS:
             return state, masks, 0.0
         term = SilhouetteTerm(kinematics.model, masks, 1, independent=INDEPENDENT)
-        for _ in range(_STEPS // _STEPS_PER_CONTOUR):
-            terms: dict[str, Term] = {"silhouette": term.refreshed(state), "motion": motion}
-            state, _ = solve_poses(replace(problem, terms=terms), state, _STEPS_PER_CONTOUR)
+        state = refine(term, [problem], state, _STEPS, _STEPS_PER_CONTOUR)
         vertices = hand.posed(state).vertices
         overlap = float(np.median([_overlap(view, vertices, kinematics.model.faces) for view in masks]))
     return state, masks, overlap
@@ -145,9 +147,9 @@ def _by_masks(
 def _overlap(view: MaskView, vertices: Float[np.ndarray, "778 3"], faces: np.ndarray) -> float:
     """IoU of a mask and the projected mesh, where the mask says something."""
     mesh = mesh_mask(view.camera.project(vertices)[0], faces, view.camera.size_px)
-    if view.unknown is not None:
-        mesh = np.where(view.unknown > 0, np.uint8(0), mesh)
-    return iou(mesh, view.mask)
+    if view.unknown is None:
+        return iou(mesh, view.mask)
+    return iou(*(np.where(view.unknown > 0, np.uint8(0), each) for each in (mesh, view.mask)))
 
 
 def _detected(

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from handgen.associate import MIN_KEYPOINTS, MIRRORED_BELOW, Cluster, View, evenly, make_view, support_of_side
-from handgen.bundle import Adjusted, MotionPrior, Sightings, adjust, step_between
+from handgen.bundle import Adjusted, CameraPrior, Sightings, adjust, step_between
 from handgen.cameras import Camera, Rig
 from handgen.detect.base import Detection
 from handgen.hand.layout import KEYPOINT_COUNT
@@ -128,7 +128,7 @@ class _Case:
     def adjust(self, free: Sequence[bool]) -> Adjusted:
         """With these cameras free to move."""
         hands = self.seen.weight.shape[1] / KEYPOINT_COUNT
-        return adjust(self.rig, self.seen, free, MotionPrior(_TURN_RAD, max(hands / _INDEPENDENT_HANDS, 1.0)))
+        return adjust(self.rig, self.seen, free, CameraPrior(_TURN_RAD, max(hands / _INDEPENDENT_HANDS, 1.0)))
 
     def next_to_move(self, free: Sequence[bool], adjusted: Adjusted) -> tuple[list[bool], Adjusted] | None:
         """Of all cameras that would be named if freed, too, the one that explains most; None if there is none."""

@@ -98,6 +98,14 @@ def without_contrast(image: Image, mask: Mask, extent_px: float) -> Mask:
     return np.where(edge & alike, np.uint8(255), np.uint8(0))
 
 
+def heard_share(view: MaskView) -> float:
+    """How much of a mask's edge says something, 0 to 1; 0 without an edge."""
+    edge = cv2.morphologyEx(view.mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    if not edge.any():
+        return 0.0
+    return 1.0 if view.unknown is None else float((view.unknown[edge] == 0).mean())
+
+
 def refined(
     fits: Sequence[Fit], frames: range, pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
 ) -> list[Fit]:

@@ -12,6 +12,7 @@ import torch
 
 import handgen
 from handgen import extrinsics
+from handgen.estimate import Estimate
 from handgen.fit.subject import Subject
 from handgen.hand.assets import load_hand
 from handgen.hand.layout import FINGER_KEYPOINTS, WRIST
@@ -20,7 +21,6 @@ from handgen.io import annotations as store
 from handgen.io.cameras import camera_document
 from handgen.io.schema import schema_version
 from handgen.job import SUBJECT, Job
-from handgen.subject import Estimate
 
 _MAX_BETA = 3.0  # standard deviations of the model's population
 _VOLATILE = ("out", "seconds", "written_frames", "frames_per_s", "previews")  # differ between runs of the same bytes

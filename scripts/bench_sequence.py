@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from bench_table import print_figures
 
 from handgen import annotate, simulate
 from handgen.cameras import Rig
@@ -224,11 +225,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
         return
-    print(f"{'figure':72} {'measured':>10} {'target':>10}")
-    for name, (what, target, more_is_better) in TARGETS.items():
-        if name in figures:
-            aim = "" if target is None else (">=" if more_is_better else "<=") + format(target, "g")
-            print(f"{what:72} {figures[name]:10.4g} {aim:>10}")
+    print_figures(figures, TARGETS)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from test_fit import natural_poses
 
 from handgen.associate import NOISE_SHARE, clusters_of_frame, extent_px
-from handgen.bundle import MotionPrior, Sightings, adjust, step_between, stepped
+from handgen.bundle import CameraPrior, Sightings, adjust, step_between, stepped
 from handgen.cameras import Rig
 from handgen.detect.base import Detection
 from handgen.extrinsics import MIN_HANDS, check_extrinsics, matched, notes
@@ -195,6 +195,6 @@ def test_exact_sightings_give_the_exact_pose_in_any_world(step, world, seed):
     truth = bumped(given, 2, step=np.array(step) * np.repeat([0.05, 0.03], 3))  # 3 degrees, 3 cm
     points = other_from_world.apply(rng.uniform(-0.15, 0.15, (200, 3)))
     seen = Sightings(np.stack([c.ideal().project(points)[0] for c in truth]), np.full((4, 200), 0.1))
-    found = adjust(given, seen, [False, False, True, False], MotionPrior(turn_rad=0.02, repeats=1.0))
+    found = adjust(given, seen, [False, False, True, False], CameraPrior(turn_rad=0.02, repeats=1.0))
     assert off_px(truth, found.rig, points[None]).max() < 0.05  # px: the prior's pull against 3 px of assumed noise
     assert np.abs(found.points_world - points).max() < 1e-4

@@ -104,9 +104,9 @@ class Tracker:
         clean = HandState(rotation_from_axis_angle(pose), state.translation, state.betas)
         self._last = [clean] if restarted else [*self._last[-1:], clean]
         return TrackedHand(
-            pose=pose[0].reshape(48).numpy(),
-            translation=state.translation[0].numpy(),
-            keypoints=self._kinematics.keypoints(state)[0].numpy(),
+            pose=pose[0].reshape(48).cpu().numpy(),
+            translation=state.translation[0].cpu().numpy(),
+            keypoints=self._kinematics.keypoints(state)[0].cpu().numpy(),
             cost=float(cost),
             seen=seen,
             restarted=restarted,

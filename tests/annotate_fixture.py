@@ -1,0 +1,44 @@
+"""A small rendered capture and what a perfect detector says of it: shared by the tests of annotate."""
+
+import numpy as np
+
+from handgen import simulate
+from handgen.config import AnnotateConfig, SimulateConfig
+from handgen.io.annotations import Annotations
+from handgen.io.capture import load_capture
+from handgen.io.detections import DetectionRecord, write_detections
+
+
+def rendered(path):
+    """The capture: three views, eight frames, hands of about 60 px."""
+    simulate.run(path, SimulateConfig(views=3, frames=8, size=(320, 240), fps=8, video=False, workers=1))
+    return path
+
+
+def true_keypoints(capture, path, frames=range(8), noise_px=0.0, drop=()):
+    """What a perfect detector would write: the truth projected into the capture's cameras."""
+    rig = load_capture(capture).rig
+    rng = np.random.default_rng(0)
+    records = {record.frame: record for _, record in Annotations(capture / "truth")}
+    rows = []
+    for frame in frames:
+        for camera in rig:
+            if (frame, camera.name) not in drop:
+                pixels, _ = camera.project(records[frame].keypoints_world_m)
+                pixels = pixels + rng.normal(0, noise_px, pixels.shape) if noise_px else pixels
+                rows.append(DetectionRecord(camera.name, frame, pixels, np.ones(21), 1.0))
+    write_detections(path, rows)
+    return str(path)
+
+
+def errors_mm(capture, out):
+    truth = {record.frame: record for _, record in Annotations(capture / "truth")}
+    return {
+        r.frame: np.linalg.norm(r.keypoints_world_m - truth[r.frame].keypoints_world_m, axis=1).mean() * 1e3
+        for _, r in Annotations(out)
+        if r.accepted
+    }
+
+
+def config(keypoints, **options):
+    return AnnotateConfig(detector="keypoints", keypoints=keypoints, hands="right", workers=1, **options)
