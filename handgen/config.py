@@ -94,7 +94,13 @@ class SynthesizeConfig:
     hand_share: smallest and largest share of the sample's side that the hand's longer side fills.
     shift_share: largest shift of the hand from the centre, per axis, as a share of the sample's side.
     light_matching: largest share of the way from the hand's own light to the background's.
-    augment: whether to run the photometric augmentation.
+    shadow_probability: of a shadow that the hand throws on the background.
+    occluder_probability: of something in front of the hand, which lowers `visible`.
+    grain: whether hand and background get the same noise and the same JPEG history.
+    blend: how edges are laid in: "alpha", "poisson" (gradients of the hand, slower), or "hard" (no soft edge).
+    keep_forearm: whether the forearm stays on the hand where the annotations have it. Masks are of the hand alone.
+    other_hand: whether the other hand of the same frame and view is laid in with the hand, as the two were.
+    augment: photometric augmentation: "default", "none", or the path of a YAML file.
     workers: processes, or None for one per core.
     """
 
@@ -109,8 +115,14 @@ class SynthesizeConfig:
     rotation_deg: float = 60.0
     hand_share: tuple[float, float] = (0.5, 0.9)
     shift_share: float = 0.08
-    light_matching: float = 0.3
-    augment: bool = True
+    light_matching: float = 0.6
+    shadow_probability: float = 0.7
+    occluder_probability: float = 0.25
+    grain: bool = True
+    blend: str = "alpha"
+    keep_forearm: bool = False
+    other_hand: bool = True
+    augment: str = "default"
     workers: int | None = None
 
     def __post_init__(self) -> None:
@@ -126,7 +138,7 @@ class SynthesizeConfig:
             raise ValueError(f"samples_per_shard must be 1 to 100000, got {self.samples_per_shard}")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
             raise ValueError(f"jpeg_quality must rise within 1 to 100, got {self.jpeg_quality}")
-        for name in ("flip_probability", "light_matching"):
+        for name in ("flip_probability", "light_matching", "shadow_probability", "occluder_probability"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.rotation_deg <= 180:
@@ -135,6 +147,8 @@ class SynthesizeConfig:
             raise ValueError(f"hand_share must rise within 0.05 to 2, got {self.hand_share}")
         if not 0 <= self.shift_share <= 0.5:
             raise ValueError(f"shift_share must be 0 to 0.5, got {self.shift_share}")
+        if self.blend not in ("alpha", "poisson", "hard"):
+            raise ValueError(f"blend must be alpha, poisson or hard, got {self.blend!r}")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
 

@@ -35,7 +35,14 @@ from handgen.synthesize.views import load_models, order_views, usable_views
 from handgen.synthesize.virtual_camera import draw_view
 
 MAGENTA = (230, 20, 210)
-PLAIN = SynthesizeConfig(augment=False, light_matching=0.0, jpeg_quality=(95, 95))
+PLAIN = SynthesizeConfig(
+    augment="none",
+    light_matching=0.0,
+    shadow_probability=0.0,
+    occluder_probability=0.0,
+    grain=False,
+    jpeg_quality=(95, 95),
+)
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ class SampleMaker:
             image, mask = composite(cutout, background, virtual.sample_px_from_cutout_px, config.light_matching, rng)
         except HandgenError as error:
             raise HandgenError(f"{chunk_path(self.job.annotations, chunk, '.tar')}: {view.cutout}: {error}") from None
-        if config.augment:
+        if config.augment != "none":
             image = augment(self.pipeline, image, rng)
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
         source = Source(
