@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -43,10 +44,10 @@ class Camera:
     cam_from_world: Rigid = field(default_factory=Rigid.identity)
 
     def __post_init__(self) -> None:
-        k = self.intrinsics
-        if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+        rows = self.intrinsics.tolist() if self.intrinsics.shape == (3, 3) else []
+        if not rows or not all(map(math.isfinite, sum(rows, []))) or rows[0][0] <= 0 or rows[1][1] <= 0:
             raise ValueError(f"camera {self.name}: intrinsics must be a finite 3x3 matrix with positive focal lengths")
-        if np.abs(k[2] - (0, 0, 1)).max() > 1e-9 or abs(k[1, 0]) > 1e-9:
+        if max(abs(rows[2][0]), abs(rows[2][1]), abs(rows[2][2] - 1), abs(rows[1][0])) > 1e-9:
             raise ValueError(f"camera {self.name}: the intrinsics are not an upper triangular matrix ending in 0 0 1")
         if self.lens not in DISTORTION_LENGTHS:
             raise ValueError(f"camera {self.name}: lens must be one of {list(DISTORTION_LENGTHS)}, got {self.lens!r}")

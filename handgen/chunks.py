@@ -15,6 +15,7 @@ from handgen.fit.subject import Subject
 from handgen.fitting import HowToFit, fit_hands
 from handgen.io import annotations as store
 from handgen.io.annotations import HandRecord
+from handgen.io.cutouts import Cutout
 from handgen.job import SUBJECT, Job, hands_of_frames
 from handgen.records import Track, records_of_frame
 
@@ -26,7 +27,7 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> int:
     tracks = tracks_of_chunk(job, rig, subject, index)
     records: list[HandRecord] = []
 
-    def cutouts() -> Iterator[tuple[str, store.Cutout]]:
+    def cutouts() -> Iterator[tuple[str, Cutout]]:
         for frame, images in zip(frames, job.pictures(frames), strict=True):
             for record, found in records_of_frame(frame, images, rig, tracks, SUBJECT, job.config):
                 records.append(record)

@@ -98,7 +98,7 @@ class SynthesizeConfig:
     occluder_probability: of something in front of the hand, which lowers `visible`.
     grain: whether hand and background get the same noise and the same JPEG history.
     blend: how edges are laid in: "alpha", "poisson" (gradients of the hand, slower), or "hard" (no soft edge).
-    keep_forearm: whether the forearm stays on the hand where the annotations have it. Masks are of the hand alone.
+    forearm_probability: of the forearm staying on the hand, where the annotations have it. Masks are of the hand alone.
     other_hand: whether the other hand of the same frame and view is laid in with the hand, as the two were.
     augment: photometric augmentation: "default", "none", or the path of a YAML file.
     workers: processes, or None for one per core.
@@ -115,12 +115,12 @@ class SynthesizeConfig:
     rotation_deg: float = 60.0
     hand_share: tuple[float, float] = (0.5, 0.9)
     shift_share: float = 0.08
-    light_matching: float = 0.6
+    light_matching: float = 0.5
     shadow_probability: float = 0.7
-    occluder_probability: float = 0.25
+    occluder_probability: float = 0.15
     grain: bool = True
     blend: str = "alpha"
-    keep_forearm: bool = False
+    forearm_probability: float = 0.5
     other_hand: bool = True
     augment: str = "default"
     workers: int | None = None
@@ -138,7 +138,13 @@ class SynthesizeConfig:
             raise ValueError(f"samples_per_shard must be 1 to 100000, got {self.samples_per_shard}")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
             raise ValueError(f"jpeg_quality must rise within 1 to 100, got {self.jpeg_quality}")
-        for name in ("flip_probability", "light_matching", "shadow_probability", "occluder_probability"):
+        for name in (
+            "flip_probability",
+            "light_matching",
+            "shadow_probability",
+            "occluder_probability",
+            "forearm_probability",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
         if not 0 <= self.rotation_deg <= 180:

@@ -51,11 +51,12 @@ def hand_in_view(
     other_vertices: Float[np.ndarray, "778 3"] | None,
     background: str,
     reach_share: float = REACH_SHARE,
+    with_arm: bool = True,
 ) -> HandInView | None:
     """Cut a fitted hand out of a picture and segment it; None where the hand is outside it, or too small.
 
     vertices, keypoints: of the hand's model in the world, metres. other_vertices: of the other hand, if there is one;
-    both hands' meshes have the same faces. background: reach_share: as in `handgen.segment.segment`.
+    both hands' meshes have the same faces. background, reach_share, with_arm: as in `handgen.segment.segment`.
     """
     depths = camera.cam_from_world.apply(vertices)[:, 2]
     _, inside = camera.project(keypoints)
@@ -77,5 +78,5 @@ def hand_in_view(
     forearm = forearm_mask(target, vertices[model.wrist_border], palm)
     guides = guides_of(hand, forearm, cutter.picture, other)
     crop = cutter.cut(image)
-    segmented = segment(crop, guides, extent_px(keypoints_px), background, reach_share)
+    segmented = segment(crop, guides, extent_px(keypoints_px), background, reach_share, with_arm)
     return HandInView(cutter, crop, keypoints_px, inside, guides, segmented)

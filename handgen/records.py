@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
@@ -12,10 +13,12 @@ from handgen import quality
 from handgen.associate import Cluster
 from handgen.cameras import Camera, Rig
 from handgen.config import AnnotateConfig
+from handgen.edge_blur import measured_blur_px
 from handgen.fit.hands import FittedHands
 from handgen.hand.model import HandModel
 from handgen.hand_view import hand_in_view
-from handgen.io.annotations import INTERPOLATED, KEYPOINTS, SILHOUETTE, Cutout, HandRecord, ViewRecord
+from handgen.io.annotations import INTERPOLATED, KEYPOINTS, SILHOUETTE, HandRecord, ViewRecord
+from handgen.io.cutouts import Cutout
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -140,18 +143,21 @@ def _view(
     found = hand_in_view(image, camera, track.model, vertices, keypoints, other_vertices, config.background)
     if found is None:
         return None
-    iou = found.segmented.iou
+    segmented = found.segmented
     view = track.clusters[i].views[v]
-    reasons = quality.view_reasons(found.inside, error, iou, found.guides.visible_share, config)
+    reasons = quality.view_reasons(found.inside, error, segmented.iou, found.guides.visible_share, config)
     record = ViewRecord(
         camera=found.camera,
         cutout=f"{frame:08d}_{track.side}_{v:02d}",
         box_px=found.cutter.box_px,
         detected_px=None if view is None else np.column_stack([view.detection.keypoints_px, view.confidence]),
         reprojection_px=None if error is None else _rounded(error.median_px),
-        mask_iou=_rounded(iou),
+        mask_iou=_rounded(segmented.iou),
         accepted=not reasons,
         reasons=reasons,
         detected_again=view is not None and view.detection.again,
+        edge_blur_px=measured_blur_px(found.crop, segmented.mask),
+        screen=None if segmented.screen == "any" else segmented.screen,
     )
-    return record, Cutout(found.crop, found.segmented.mask)
+    arm = segmented.arm if cv2.countNonZero(segmented.arm) else None
+    return record, Cutout(found.crop, segmented.mask, arm)

@@ -62,7 +62,7 @@ def masks_of_frame(
             continue
         other_vertices = None if other is None else other.vertices
         args = (image, camera, hand.model, hand.vertices, hand.keypoints, other_vertices, background, reach_share)
-        found = hand_in_view(*args)
+        found = hand_in_view(*args, with_arm=False)
         if found is not None and found.segmented.iou >= min_iou:
             views.append(mask_view(index, found))
     return views

@@ -16,7 +16,15 @@ ROTATION_TOLERANCE = 1e-3  # calibration files print as few as four digits
 
 def is_rotation(matrix: np.ndarray, tolerance: float = ROTATION_TOLERANCE) -> bool:
     """Whether the last two axes hold finite 3x3 matrices that are orthonormal with determinant +1."""
-    if matrix.shape[-2:] != (3, 3) or not np.isfinite(matrix).all():
+    if matrix.shape[-2:] != (3, 3):
+        return False
+    if matrix.ndim == 2:  # the usual case, a few times faster in plain floats
+        (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+        dots = (a * a + b * b + c * c - 1, d * d + e * e + f * f - 1, g * g + h * h + i * i - 1,
+                a * d + b * e + c * f, a * g + b * h + c * i, d * g + e * h + f * i)  # fmt: skip
+        determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+        return all(abs(dot) < tolerance for dot in dots) and determinant > 0  # false of a NaN
+    if not np.isfinite(matrix).all():
         return False
     product = matrix @ np.swapaxes(matrix, -1, -2)
     return bool(np.abs(product - np.eye(3)).max() < tolerance and (np.linalg.det(matrix) > 0).all())
@@ -72,9 +80,17 @@ class Rigid:
     def inverse(self) -> Rigid:
         """`b_from_a` of an `a_from_b`."""
         rotation = np.swapaxes(self.rotation, -1, -2)
-        return Rigid(rotation, -(rotation @ self.translation[..., None])[..., 0])
+        return _of_checked(rotation, -(rotation @ self.translation[..., None])[..., 0])
 
     def __matmul__(self, other: Rigid) -> Rigid:
         """`a_from_b @ b_from_c` is `a_from_c`."""
         translation = (self.rotation @ other.translation[..., None])[..., 0] + self.translation
-        return Rigid(self.rotation @ other.rotation, translation)
+        return _of_checked(self.rotation @ other.rotation, translation)
+
+
+def _of_checked(rotation: np.ndarray, translation: np.ndarray) -> Rigid:
+    """A transform made of others, which were checked."""
+    made = object.__new__(Rigid)
+    object.__setattr__(made, "rotation", rotation)
+    object.__setattr__(made, "translation", translation)
+    return made

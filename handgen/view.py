@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -164,19 +165,25 @@ def overlay_views(
 
 
 def contact_sheet(
-    samples: Sequence[SheetSample], columns: int = 8, cell_px: int = 192
+    samples: Sequence[SheetSample], columns: int = 8, cell_px: int = 192, twice: bool = False
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A grid of training samples with their keypoints and the outline of their masks."""
+    """A grid of training samples with their keypoints and the outline of their masks.
+
+    twice: every sample also without anything drawn on it, to the left of itself.
+    """
     cells = []
     for sample in samples:
         height, width = sample.image.shape[:2]
-        drawn = _fitted(sample.image, (cell_px, cell_px))
+        plain = _fitted(sample.image, (cell_px, cell_px))
+        drawn = plain
         scale = min(cell_px / width, cell_px / height)
         margin_px = (np.array([cell_px, cell_px]) - np.round(np.array([width, height]) * scale)) // 2
         if sample.mask is not None:
             drawn = draw_mask_outline(drawn, _fitted(sample.mask, (cell_px, cell_px)))
         keypoints_px = (sample.keypoints_px + 0.5) * scale - 0.5 + margin_px
         drawn = draw_skeleton(drawn, keypoints_px, sample.visible)
+        if twice:
+            drawn = np.concatenate([plain, drawn], 1)
         cells.append(_labelled(drawn, sample.label, NEUTRAL_COLOR))
     return _grid(cells, min(columns, max(1, len(cells))))
 
@@ -201,15 +208,26 @@ def read_sheet(shards_dir: Path, count: int = 48) -> list[SheetSample]:
     return samples
 
 
+def sheet_samples(samples: Sequence[shards.Sample]) -> list[SheetSample]:
+    """Samples that were just made, as `contact_sheet` takes them."""
+    return [
+        _sheet_sample_of(sample.document, sample.image_jpeg, sample.mask_png, f"sample {sample.key}")
+        for sample in samples
+    ]
+
+
 def _sheet_sample(path: Path, key: str, group: dict[str, bytes]) -> SheetSample:
     document = shards.read_document(path, key, group)
-    where = f"{path}, sample {key}"
+    return _sheet_sample_of(document, group[shards.IMAGE], group[shards.MASK], f"{path}, sample {key}")
+
+
+def _sheet_sample_of(document: dict[str, Any], image: bytes, mask: bytes, where: str) -> SheetSample:
     return SheetSample(
-        image=images.decode_rgb(group[shards.IMAGE], f"{where}.{shards.IMAGE}"),
+        image=images.decode_rgb(image, f"{where}.{shards.IMAGE}"),
         keypoints_px=np.array(document["keypoints_2d"], dtype=float),
         visible=np.array(document["visible"], dtype=bool),
-        mask=images.decode_grey(group[shards.MASK], f"{where}.{shards.MASK}"),
-        label=f"{key} {document['side']}",
+        mask=images.decode_grey(mask, f"{where}.{shards.MASK}"),
+        label=f"{document['key']} {document['side']}",
     )
 
 

@@ -7,14 +7,18 @@ from conftest import look_at
 
 from handgen.errors import HandgenError
 from handgen.io import annotations as store
-from handgen.io.annotations import Annotations, Cutout, HandRecord, ViewRecord
+from handgen.io.annotations import Annotations, HandRecord, ViewRecord
 from handgen.io.cameras import camera_document
+from handgen.io.cutouts import Cutout
 from handgen.io.output import claim_output, kind_of
 
 
 def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
     camera = look_at("cam0", np.array([0.3, 0.1, 0.5]), np.zeros(3)).ideal().cropped(100, 80, 64, 48)
-    view = ViewRecord(camera, f"{frame:08d}_right_00", (100, 80, 64, 48), rng.random((21, 3)).round(3), 1.25, 0.9, True)
+    view = ViewRecord(
+        camera, f"{frame:08d}_right_00", (100, 80, 64, 48), rng.random((21, 3)).round(3), 1.25, 0.9, True,
+        edge_blur_px=0.725, screen="blue",
+    )  # fmt: skip
     missed = replace(
         view,
         cutout="other",
@@ -22,6 +26,8 @@ def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
         reprojection_px=None,
         accepted=False,
         reasons=("mask disagrees",),
+        edge_blur_px=None,
+        screen=None,
     )
     hand = HandRecord(
         frame, "right", "0", rng.normal(size=48).round(6), rng.normal(size=3).round(6),
@@ -67,11 +73,44 @@ def test_what_is_written_is_read(written):
     for ours, theirs in zip(found.views, hand.views, strict=True):
         np.testing.assert_array_equal(ours.camera.intrinsics, theirs.camera.intrinsics)
         np.testing.assert_allclose(ours.camera.cam_from_world.as_matrix(), theirs.camera.cam_from_world.as_matrix())
-        assert (ours.box_px, ours.reasons, ours.cutout) == (theirs.box_px, theirs.reasons, theirs.cutout)
+        for name in ("box_px", "reasons", "cutout", "edge_blur_px", "screen"):
+            assert getattr(ours, name) == getattr(theirs, name)
     pixels = opened.cutout(0, found.views[0])
     np.testing.assert_array_equal(pixels.mask, cutout.mask)
     assert np.abs(pixels.image.astype(int) - cutout.image).max() <= 3  # JPEG of a flat colour
     np.testing.assert_array_equal(opened.betas["0"], np.full(10, 0.5))
+
+
+def test_records_of_before_edges_and_arms_are_read(written):
+    root, hand, _ = written
+    path = store.chunk_path(root, 0, ".jsonl")
+    document = json.loads(path.read_text())
+    for view in document["views"]:
+        del view["edge_blur_px"], view["screen"]
+    path.write_text(json.dumps(document))
+    opened = Annotations(root)
+    ((_, found),) = list(opened)
+    assert [(view.edge_blur_px, view.screen) for view in found.views] == [(None, None)] * 2
+    assert opened.cutout(0, found.views[0]).arm is None
+
+
+def test_an_arm_is_kept_where_there_is_one(tmp_path, rng):
+    hand, without = record(rng)
+    with_arm = replace(without, arm=np.roll(without.mask, 18, axis=0))
+    store.write_chunk(tmp_path, 0, [hand], zip((v.cutout for v in hand.views), (with_arm, without), strict=True))
+    store.write_manifest(tmp_path, manifest())
+    opened = Annotations(tmp_path)
+    np.testing.assert_array_equal(opened.cutout(0, hand.views[0]).arm, with_arm.arm)
+    assert opened.cutout(0, hand.views[1]).arm is None
+
+
+def test_an_arm_of_another_size_is_named(tmp_path, rng):
+    hand, cutout = record(rng)
+    wrong = replace(cutout, arm=np.full((48, 60), 255, np.uint8))
+    store.write_chunk(tmp_path, 0, [hand], [(hand.views[0].cutout, wrong)])
+    store.write_manifest(tmp_path, manifest())
+    with pytest.raises(HandgenError, match="arm.png: is 60x48, but should be 64x48"):
+        Annotations(tmp_path).cutout(0, hand.views[0])
 
 
 def test_the_same_chunk_has_the_same_bytes(tmp_path, rng):
@@ -131,7 +170,7 @@ def test_missing_pieces_are_named(written, tmp_path):
     opened = Annotations(root)
     with pytest.raises(HandgenError, match=r"no member other2\.jpg"):
         opened.cutout(0, replace(hand.views[0], cutout="other2"))
-    with pytest.raises(HandgenError, match="its record says 32x48"):
+    with pytest.raises(HandgenError, match="is 64x48, but should be 32x48"):
         opened.cutout(0, replace(hand.views[0], camera=hand.views[0].camera.cropped(0, 0, 32, 48)))
     store.chunk_path(root, 0, ".jsonl").unlink()
     with pytest.raises(HandgenError, match="run `handgen annotate` again"):

@@ -3,7 +3,8 @@
     manifest.json             kind, versions, hand model, subjects' betas, cameras, configuration, chunks, summary;
                               written last
     chunks/000000.jsonl       one record per hand and frame (`annotation_record.schema.json`)
-    chunks/000000.tar         per record and view KEY.jpg (RGB crop, undistorted) and KEY.mask.png (0 or 255)
+    chunks/000000.tar         per record and view KEY.jpg (RGB crop, undistorted), KEY.mask.png (0 or 255) and, where
+                              the forearm was found, KEY.arm.png (likewise)
     detections/000000.jsonl   what the detector saw (`detection.schema.json`), so that a rerun need not look again
 
 A chunk is complete when its .jsonl and its .tar are there: both appear by renaming, the .jsonl last.
@@ -11,9 +12,7 @@ A chunk is complete when its .jsonl and its .tar are there: both appear by renam
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,13 +20,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.cameras import Camera, Rig
 from handgen.errors import HandgenError
 from handgen.hand.layout import SIDES
-from handgen.io import images
 from handgen.io.cameras import camera_from_document
+from handgen.io.cutouts import Cutout, CutoutTar, members_of
 from handgen.io.output import MANIFEST, kind_of
 from handgen.io.schema import dumps, loads, read_json, validate, write_json
 from handgen.io.tar import write_tar
@@ -36,8 +35,7 @@ from handgen.rigid import Rigid
 KIND = "annotations"
 CHUNKS, DETECTIONS = "chunks", "detections"
 RECORD_SCHEMA, MANIFEST_SCHEMA = "annotation_record", "annotation_manifest"
-CUTOUT_JPEG_QUALITY = 95
-_MAX_MEMBER_BYTES = 64 * 2**20
+_OPEN_TARS = 64
 _MAX_CHUNK_BYTES = 2**30  # of a chunk's records; a hand seen by eight cameras takes about 20 KB
 _MAX_LINE_BYTES = 4 * 2**20
 
@@ -53,7 +51,9 @@ class ViewRecord:
     camera: the ideal camera of the cutout, in the capture's world. box_px: left, top, width, height of the cutout in
     the ideal full image. detected_px: (21, 3) x, y in the full, distorted image and confidence, or None where the
     detector missed the hand. detected_again: whether it took a second look. reprojection_px: median distance of the fit
-    from the detection, full image pixels.
+    from the detection, full image pixels. edge_blur_px: how blurred the hand's edge is in the cutout
+    (`handgen.edge_blur`), None where that could not be measured. screen: "green" or "blue" where that is behind the
+    hand.
     """
 
     camera: Camera
@@ -65,6 +65,8 @@ class ViewRecord:
     accepted: bool
     reasons: tuple[str, ...] = ()
     detected_again: bool = False
+    edge_blur_px: float | None = None
+    screen: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in `annotation_record.schema.json`."""
@@ -79,6 +81,8 @@ class ViewRecord:
             "detected_again": self.detected_again,
             "reprojection_px": self.reprojection_px,
             "mask_iou": self.mask_iou,
+            "edge_blur_px": None if self.edge_blur_px is None else round(self.edge_blur_px, 3),
+            "screen": self.screen,
             "accepted": self.accepted,
             "reasons": list(self.reasons),
         }
@@ -104,6 +108,8 @@ class ViewRecord:
             accepted=document["accepted"],
             reasons=tuple(document["reasons"]),
             detected_again=document.get("detected_again", False),
+            edge_blur_px=document.get("edge_blur_px"),
+            screen=document.get("screen"),
         )
 
 
@@ -193,14 +199,6 @@ def _symmetric(upper: list[list[float]] | None) -> Float[np.ndarray, "21 3 3"] |
     return full + full.transpose(0, 2, 1) - full * np.eye(3)
 
 
-@dataclass(frozen=True)
-class Cutout:
-    """The pixels of a `ViewRecord`: RGB and a mask of 0 and 255, both of the view camera's size."""
-
-    image: UInt8[np.ndarray, "height width 3"]
-    mask: UInt8[np.ndarray, "height width"]
-
-
 def chunk_path(root: Path, index: int, suffix: str) -> Path:
     """`chunks/000017.jsonl` of chunk 17."""
     return root / CHUNKS / f"{index:06d}{suffix}"
@@ -215,12 +213,8 @@ def write_chunk(root: Path, index: int, records: Iterable[HandRecord], cutouts: 
     """Write one chunk; `chunks/INDEX.jsonl` appears only when the chunk is whole."""
     (root / CHUNKS).mkdir(parents=True, exist_ok=True)
 
-    def members() -> Iterator[tuple[str, bytes]]:
-        for key, cutout in cutouts:
-            yield f"{key}.jpg", images.encode_jpeg(cutout.image, CUTOUT_JPEG_QUALITY)
-            yield f"{key}.mask.png", images.encode_mask_png(cutout.mask)
-
-    write_tar(chunk_path(root, index, ".tar"), members())
+    encoded = (member for key, cutout in cutouts for member in members_of(key, cutout))
+    write_tar(chunk_path(root, index, ".tar"), encoded)
     path = chunk_path(root, index, ".jsonl")
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
@@ -280,7 +274,7 @@ class Annotations:
         if (kind := kind_of(root)) not in (KIND, None):
             raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen annotate` wrote")
         self.manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
-        self._tars: dict[int, _TarIndex] = {}
+        self._tars: dict[int, CutoutTar] = {}
 
     @property
     def chunk_count(self) -> int:
@@ -328,55 +322,22 @@ class Annotations:
 
         Raises HandgenError when a member is missing, unreadable or of another size than the record says.
         """
-        image_bytes, mask_bytes = self.cutout_bytes(chunk, view)
-        where = f"{chunk_path(self.root, chunk, '.tar')}: {view.cutout}"
-        image = images.decode_rgb(image_bytes, where + ".jpg")
-        mask = images.decode_grey(mask_bytes, where + ".mask.png")
-        width, height = view.camera.size_px
-        if image.shape[:2] != (height, width) or mask.shape != (height, width):
-            raise HandgenError(
-                f"{where}: the cutout is {image.shape[1]}x{image.shape[0]}, its record says {width}x{height}"
-            )
-        return Cutout(image, mask)
+        return self.named_cutout(chunk, view.cutout, view.camera.size_px)
 
-    def cutout_bytes(self, chunk: int, view: ViewRecord) -> tuple[bytes, bytes]:
-        """The encoded JPEG and mask PNG of one view."""
+    def named_cutout(
+        self, chunk: int, name: str, size_px: tuple[int, int], reduced: int = 1, with_arm: bool = True
+    ) -> Cutout:
+        """The pixels of the view whose record names its cutout so, at 1 / `reduced` of their size.
+
+        See `handgen.io.cutouts.CutoutTar.cutout`.
+        """
         if chunk not in self._tars:
-            if len(self._tars) >= 64:  # file handles stay bounded in the length of the capture
+            if len(self._tars) >= _OPEN_TARS:  # file handles stay bounded in the length of the capture
                 self._tars.pop(next(iter(self._tars))).close()
-            self._tars[chunk] = _TarIndex(chunk_path(self.root, chunk, ".tar"))
-        tar = self._tars[chunk]
-        return tar.read(f"{view.cutout}.jpg"), tar.read(f"{view.cutout}.mask.png")
+            self._tars[chunk] = CutoutTar(chunk_path(self.root, chunk, ".tar"))
+        return self._tars[chunk].cutout(name, size_px, reduced, with_arm)
 
     def close(self) -> None:
         """Close the tars that are open."""
         while self._tars:
             self._tars.popitem()[1].close()
-
-
-class _TarIndex:
-    """Random access to the members of one tar, by name."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with tarfile.open(path, "r:") as tar:
-                self._members = {m.name: (m.offset_data, m.size) for m in tar.getmembers() if m.isfile()}
-            self._file = path.open("rb")
-        except (OSError, tarfile.TarError) as error:
-            raise HandgenError(
-                f"{path}: not a readable tar of cutouts ({error}); delete it and run `handgen annotate` again"
-            ) from None
-
-    def read(self, name: str) -> bytes:
-        if name not in self._members:
-            raise HandgenError(f"{self.path}: has no member {name}; delete it and run `handgen annotate` again")
-        offset, size = self._members[name]
-        if size > _MAX_MEMBER_BYTES:
-            raise HandgenError(f"{self.path}: {name} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
-        self._file.seek(offset)
-        return self._file.read(size)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._file.close()

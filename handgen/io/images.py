@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import stat
+import struct
 import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from handgen.errors import HandgenError
 
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 512 * 2**20
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # Pillow would also try formats that run interpreters, such as EPS
+_HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None  # in the wheels of Pillow from 11.3 on
+# What is left out: formats for which Pillow starts an interpreter (EPS), and JPEG 2000, rare and hard to decode safely.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(("AVIF",) if _HAS_AVIF else ()))
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm"),
+    *((".avif",) if _HAS_AVIF else ()),
+)
+_ORIENTATION = 0x0112  # EXIF tag
+_TIFF_TILE = (322, 323)  # tags: width and height of a tile, which libtiff allocates whatever the image's size
+_UNDER_TRANSPARENCY = 128
+_GREY_16 = 65535.0
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
-    """JPEG of an RGB image; colours at full resolution from quality 90 on."""
-    subsampling = "444" if quality >= 90 else "420"
+def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int, subsampling: str | None = None) -> bytes:
+    """JPEG of an RGB image.
+
+    subsampling: "444" or "420"; None takes colours at full resolution from quality 90 on.
+    """
+    subsampling = subsampling or ("444" if quality >= 90 else "420")
     return simplejpeg.encode_jpeg(
         np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling=subsampling
     )
 
 
 def encode_mask_png(mask: UInt8[np.ndarray, "height width"]) -> bytes:
-    """One-bit PNG of a mask of 0 and 255."""
-    _, data = cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_BILEVEL, 1, cv2.IMWRITE_PNG_COMPRESSION, 3])
-    return data.tobytes()
+    """One-bit PNG of a mask of 0 and 255, written here: a general encoder takes three times as long for it.
+
+    Format: W3C, "Portable Network Graphics (PNG) Specification", greyscale of bit depth 1, no filters.
+    """
+    height, width = mask.shape
+    lines = np.zeros((height, 1 + -(-width // 8)), np.uint8)  # each begins with its filter: none
+    lines[:, 1:] = np.packbits(mask > 127, axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"".join(
+        (
+            _PNG_SIGNATURE,
+            _png_chunk(b"IHDR", header),
+            _png_chunk(b"IDAT", zlib.compress(lines.tobytes(), 1)),
+            _png_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
 def write_png(path: Path, image: UInt8[np.ndarray, "height width 3"]) -> None:
@@ -46,73 +83,191 @@ def write_png(path: Path, image: UInt8[np.ndarray, "height width 3"]) -> None:
         raise HandgenError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
 
-def decode_rgb(data: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
-    """An RGB image of a JPEG, PNG, BMP, WebP or TIFF: EXIF orientation applied; grey, CMYK, palette, 16 bit converted.
+def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """An RGB image of a file in memory: EXIF orientation applied; grey, CMYK, palette, 16 bit converted.
 
-    Transparent pixels are laid on grey. Raises HandgenError for a file that is no image, or has over 100 megapixels.
+    The first frame of an animation; transparent pixels are laid on grey.
+    enough_px: how long the shorter side must be at least, where the picture is as large. JPEG is then decoded at
+    1/2, 1/4 or 1/8 of its size if that leaves enough, and a little less exactly.
+
+    Raises HandgenError for a file that is no image, is damaged, or has over 100 megapixels.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # bounded below, before any pixel is decoded
-            picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise HandgenError(
-                f"{where}: {width}x{height} pixels are more than the {MAX_PIXELS // 10**6} megapixels allowed"
-            )
-        if picture.format == "JPEG" and picture.mode == "RGB" and not picture.getexif().get(0x0112, 1) > 1:
-            return simplejpeg.decode_jpeg(data, colorspace="RGB")
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith(("I", "F")):  # 16 bit grey; PIL would clip it
-            grey = np.asarray(picture, dtype=np.float32)
-            scale = 255.0 / max(65535.0 if grey.max() > 255 else 255.0, 1.0)
-            return np.repeat((grey * scale).clip(0, 255).astype(np.uint8)[..., None], 3, -1)
-        if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA"):
-            layer = picture.convert("RGBA")
-            picture = Image.new("RGBA", layer.size, (128, 128, 128, 255))
-            picture.alpha_composite(layer)
-        return np.asarray(picture.convert("RGB"))
-    except HandgenError:
-        raise
-    except UnidentifiedImageError:
-        raise HandgenError(f"{where}: not a readable image (of no known format, or truncated)") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HandgenError(f"{where}: not a readable image ({error})") from None
+    with _translated(where):
+        picture = _open(io.BytesIO(data), where)
+        if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
+            image = _decode_jpeg(data, picture.size, enough_px)
+        else:
+            image = _rgb(picture)  # which turns TIFF, and removes the tag
+        return _upright(image, picture.getexif().get(_ORIENTATION, 1))
 
 
 def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
     """A single-channel image; raises HandgenError for a file that is no image or is too large."""
+    with _translated(where):
+        return np.asarray(_open(io.BytesIO(data), where).convert("L"))
+
+
+def read_rgb(path: Path, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """`decode_rgb` of a file; HandgenError also for what only looks like one, such as a pipe."""
     try:
-        picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-        if picture.size[0] * picture.size[1] > MAX_PIXELS:
-            raise HandgenError(f"{where}: larger than {MAX_PIXELS // 10**6} megapixels")
-        return np.asarray(picture.convert("L"))
-    except UnidentifiedImageError:
-        raise HandgenError(f"{where}: not a readable image (of no known format, or truncated)") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HandgenError(f"{where}: not a readable image ({error})") from None
+        file_bytes(path)
+        data = path.read_bytes()
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    return decode_rgb(data, str(path), enough_px)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture by its header, as stored: EXIF may turn it.
+
+    No pixel is decoded, so the rest may still prove damaged.
+
+    Raises HandgenError as `read_rgb` does.
+    """
+    try:
+        file_bytes(path)
+        with path.open("rb") as file, _translated(str(path)):
+            return _open(file, str(path)).size
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def file_bytes(path: Path) -> int:
+    """The size of a file. Raises HandgenError when it is no regular file or too large, OSError when it is not there."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise HandgenError(f"{path}: not a file that can be read")
+    if status.st_size > MAX_FILE_BYTES:
+        raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
+    return status.st_size
+
+
+def decode_jpeg(
+    data: bytes, where: str, size_px: tuple[int, int], reduced: int = 1
+) -> UInt8[np.ndarray, "height width 3"]:
+    """An RGB JPEG that must be of `size_px` (width, height), at 1 / `reduced` (1, 2, 4 or 8) of its size, rounded up.
+
+    Reduced pictures come out of fewer coefficients, in less time. The centre of a reduced pixel lies between those of
+    the `reduced` x `reduced` pixels that it stands for.
+
+    Raises HandgenError for a file that is no such JPEG.
+    """
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if (width, height) != size_px:
+            raise HandgenError(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
+        least = (-(-height // reduced), -(-width // reduced))
+        image = simplejpeg.decode_jpeg(
+            data, "RGB", fastdct=True, fastupsample=True, min_height=least[0], min_width=least[1]
+        )
+    except ValueError as error:
+        raise HandgenError(f"{where}: not a readable JPEG ({error})") from None
+    assert image.shape[:2] == least
+    return image
+
+
+def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+    """A PNG mask that must be of `size_px` (width, height). Raises HandgenError for a file that is no such PNG."""
+    if data[:8] != _PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
+        raise HandgenError(f"{where}: not a PNG")
+    size = struct.unpack(">II", data[16:24])
+    if size != size_px:
+        raise HandgenError(f"{where}: is {size[0]}x{size[1]}, but should be {size_px[0]}x{size_px[1]}")
+    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise HandgenError(f"{where}: a damaged PNG")
+    return mask
 
 
 def picture_names(root: Path) -> list[str]:
-    """Paths below `root`, "/" between their parts; hidden files and folders are left out."""
+    """Paths below `root`, "/" between their parts; hidden files and folders are left out.
+
+    Linked folders are entered, every folder once, so that a link to a folder above ends nowhere.
+    """
     names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    entered = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
                 names.append((Path(folder) / name).relative_to(root).as_posix())
     return names
 
 
-def read_rgb(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """`decode_rgb` of a file; HandgenError also for what only looks like one, such as a pipe."""
+@contextmanager
+def _translated(where: str) -> Iterator[None]:
+    """Whatever a decoder raises becomes a HandgenError: damaged files make their parsers trip in every possible way."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise HandgenError(f"{path}: not a file that can be read")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
-        return decode_rgb(path.read_bytes(), str(path))
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of bombs, which `_open` bounds, and of damaged metadata
+            yield
+    except HandgenError:
+        raise
+    except UnidentifiedImageError:
+        raise HandgenError(f"{where}: not a readable image (of no known format, or truncated)") from None
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise HandgenError(f"{where}: not a readable image ({' '.join(reason.split())})") from None
+
+
+def _open(file: IO[bytes], where: str) -> Image.Image:
+    """A picture whose size is known and bounded, and none of whose pixels is decoded yet."""
+    start = file.read(30)
+    file.seek(0)
+    if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":  # Pillow allocates the canvas when it opens the file
+        width, height = (1 + int.from_bytes(start[i : i + 3], "little") for i in (24, 27))
+        _check_pixels(width, height, where)
+    picture = Image.open(file, formats=_FORMATS)
+    _check_pixels(*picture.size, where)
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        width, height = (int(picture.tag_v2.get(tag, 1)) for tag in _TIFF_TILE)
+        _check_pixels(width, height, where)
+    return picture
+
+
+def _check_pixels(width: int, height: int, where: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise HandgenError(
+            f"{where}: {width}x{height} pixels are more than the {MAX_PIXELS // 10**6} megapixels allowed"
+        )
+
+
+def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -> UInt8[np.ndarray, "height width 3"]:
+    """Reduced only by powers of two: libjpeg-turbo's other factors are slower than decoding the whole."""
+    if enough_px is None:
+        return simplejpeg.decode_jpeg(data, colorspace="RGB")
+    shift = max((s for s in (1, 2, 3) if min(size_px) >> s >= enough_px), default=0)
+    width, height = (-(-n >> shift) for n in size_px)
+    return simplejpeg.decode_jpeg(
+        data, colorspace="RGB", fastdct=True, fastupsample=True, min_height=height, min_width=width, min_factor=1
+    )
+
+
+def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    if picture.mode.startswith(("I", "F")):  # 16 bit grey and more; Pillow would clip it
+        grey = np.nan_to_num(np.asarray(picture, dtype=np.float32))
+        if picture.mode.startswith("I;16"):
+            white = _GREY_16
+        else:  # nothing says what white is
+            white = next((value for value in (1.0, 255.0) if grey.max() <= value), _GREY_16)
+        return np.repeat((grey * (255 / white)).clip(0, 255).round().astype(np.uint8)[..., None], 3, -1)
+    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        layer = picture.convert("RGBA")
+        picture = Image.new("RGBA", layer.size, (*[_UNDER_TRANSPARENCY] * 3, 255))
+        picture.alpha_composite(layer)
+    return np.array(picture.convert("RGB"))
+
+
+def _upright(image: UInt8[np.ndarray, "rows columns 3"], orientation: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Turned as the EXIF tag says (EXIF 2.32, section 4.6.4.A): 2 to 4 mirror or turn, 5 to 8 transpose besides."""
+    if not 2 <= orientation <= 8:
+        return image
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(image[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])

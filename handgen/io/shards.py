@@ -47,18 +47,40 @@ def shard_name(split: str, index: int) -> str:
     return f"{split}-{index:06d}.tar"
 
 
-def write_shard(path: Path, samples: Iterable[Sample]) -> int:
-    """Write one shard, each sample validated; the file appears when whole. Returns the number of samples."""
+def write_shard(path: Path, samples: Iterable[Sample]) -> dict[str, Any]:
+    """Write one shard, each sample validated; the file appears when whole. Returns the manifest's entry of it."""
+    sides = dict.fromkeys(SIDES, 0)
 
     def members() -> Iterator[tuple[str, bytes]]:
         for sample in samples:
             text = dumps(sample.document)
             validate(orjson.loads(text), SAMPLE_SCHEMA, f"{path}, sample {sample.key}")
+            sides[sample.document["side"]] += 1
             yield f"{sample.key}.{IMAGE}", sample.image_jpeg
             yield f"{sample.key}.{LABELS}", text
             yield f"{sample.key}.{MASK}", sample.mask_png
 
-    return write_tar(path, members()) // 3
+    write_tar(path, members())
+    return _entry(path, sides)
+
+
+def _entry(path: Path, sides: dict[str, int]) -> dict[str, Any]:
+    """Of the manifest; the digest is of what lies on the disk."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        size = path.stat().st_size
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    return {
+        "name": path.name,
+        "samples": sum(sides.values()),
+        "sides": sides,
+        "sha256": digest.hexdigest(),
+        "bytes": size,
+    }
 
 
 def describe_shard(path: Path) -> dict[str, Any]:
@@ -66,23 +88,10 @@ def describe_shard(path: Path) -> dict[str, Any]:
 
     Raises HandgenError when it is damaged.
     """
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
     sides = dict.fromkeys(SIDES, 0)
     for key, group in read_groups(path):
         sides[read_document(path, key, group)["side"]] += 1
-    return {
-        "name": path.name,
-        "samples": sum(sides.values()),
-        "sides": sides,
-        "sha256": digest.hexdigest(),
-        "bytes": path.stat().st_size,
-    }
+    return _entry(path, sides)
 
 
 def read_document(path: Path, key: str, group: dict[str, bytes]) -> dict[str, Any]:

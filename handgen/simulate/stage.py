@@ -31,9 +31,10 @@ from handgen.engines.local import default_workers, map_units
 from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io import images
-from handgen.io.annotations import Cutout, HandRecord
+from handgen.io.annotations import HandRecord
 from handgen.io.calibration import save_calibration
 from handgen.io.capture import KIND
+from handgen.io.cutouts import Cutout
 from handgen.io.output import claim_output, writing
 from handgen.io.schema import schema_version, write_json
 from handgen.io.video_writer import join_pieces, piece_writer

@@ -12,15 +12,17 @@ import numpy as np
 import handgen
 from handgen.cameras import Camera
 from handgen.cutout import Cutter
+from handgen.edge_blur import measured_blur_px
 from handgen.hand.layout import SIDES
 from handgen.hand.model import PosedHand
 from handgen.io import annotations as store
-from handgen.io.annotations import Cutout, HandRecord, ViewRecord
+from handgen.io.annotations import HandRecord, ViewRecord
 from handgen.io.cameras import camera_document
+from handgen.io.cutouts import Cutout
 from handgen.io.schema import schema_version
 from handgen.raster import mesh_mask
 from handgen.simulate.person import MODEL_NAME, personal_hand
-from handgen.simulate.scene import Scene, SimulatedHand
+from handgen.simulate.scene import GREEN, Scene, SimulatedHand
 
 SUBJECT = "0"
 _LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views that show less are no good
@@ -41,6 +43,7 @@ def record_frame(
         write(i, image)
         pixels.append(image)
         labels.append(view.hand)
+    screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
         motion = hand.path.at(np.array([scene.time_s(frame)]))
         posed = hand.posed(motion)
@@ -48,7 +51,7 @@ def record_frame(
         for i, camera in enumerate(scene.rig):
             mask = np.where(labels[i] == owner, 255, 0).astype(np.uint8)
             key = f"{frame:08d}_{hand.side}_{i:02d}"
-            found = _view(camera, hand, posed, key, pixels[i], mask)
+            found = _view(camera, hand, posed, key, pixels[i], mask, screen)
             if found:
                 views.append(found[0])
                 cutouts.append((key, found[1]))
@@ -76,7 +79,13 @@ def _path_traced(scene: Scene, frame: int, i: int) -> np.ndarray:
 
 
 def _view(
-    camera: Camera, hand: SimulatedHand, posed: PosedHand, key: str, image: np.ndarray, mask: np.ndarray
+    camera: Camera,
+    hand: SimulatedHand,
+    posed: PosedHand,
+    key: str,
+    image: np.ndarray,
+    mask: np.ndarray,
+    screen: str | None,
 ) -> tuple[ViewRecord, Cutout] | None:
     """The truth about one hand in one view, or None where the camera cannot see it."""
     vertices = posed.vertices[0].numpy()
@@ -100,6 +109,8 @@ def _view(
         mask_iou=round(both / max(either, 1), 4),
         accepted=bool(seen and inside.all()),
         reasons=(() if inside.all() else ("outside_image",)) + (() if seen else ("hidden",)),
+        edge_blur_px=measured_blur_px(cutout.image, cutout.mask),
+        screen=screen,
     )
     return record, cutout
 

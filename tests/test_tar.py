@@ -1,0 +1,33 @@
+import io
+import tarfile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handgen.io.tar import write_tar
+
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-.", min_size=1, max_size=99)
+
+
+def by_the_library(members) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o644
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@given(st.lists(st.tuples(NAMES, st.binary(max_size=1500)), max_size=30))
+def test_bytes_are_those_of_the_standard_library(tmp_path_factory, members):
+    path = tmp_path_factory.mktemp("tar") / "x.tar"
+    assert write_tar(path, members) == len(members)
+    assert path.read_bytes() == by_the_library(members)
+
+
+@pytest.mark.parametrize("name", ["a" * 100, "folder/" * 20 + "file.jpg", "näme.jpg"])
+def test_names_that_need_more_than_the_usual_header(tmp_path, name):
+    write_tar(tmp_path / "x.tar", [(name, b"content"), ("b", b"")])
+    assert (tmp_path / "x.tar").read_bytes() == by_the_library([(name, b"content"), ("b", b"")])
