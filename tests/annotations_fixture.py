@@ -67,6 +67,10 @@ def random_pose(side: str, rng: np.random.Generator, betas: np.ndarray = BETAS) 
     return HandPose(rotations, offset[None], torch.tensor(betas)[None])
 
 
+def moved(pose: HandPose, x_m: float) -> HandPose:
+    return HandPose(pose.rotations, pose.translation + torch.tensor([x_m, 0.0, 0.0]), pose.betas)
+
+
 def draw_hand(
     camera: Camera, hand: PosedHand, faces: np.ndarray, color: tuple[int, int, int] = SKIN, flat: bool = False
 ) -> Cutout:
@@ -123,8 +127,14 @@ def write_annotations(
     flat: bool = False,
     seed: int = 0,
     accept_all: bool = False,
+    left_color: tuple[int, int, int] | None = None,
+    apart_m: float = 0.0,
 ) -> Path:
-    """Write annotations in which every view is accepted but the last of frame 0's first hand, or all."""
+    """Write annotations in which every view is accepted but the last of frame 0's first hand, or all.
+
+    left_color: of left hands, where it differs. apart_m: how far the two hands are moved from each other, along x.
+    Each hand is drawn without the other one.
+    """
     rng = np.random.default_rng(seed)
     rig = ring_cameras(cameras)
     chunks = []
@@ -133,7 +143,9 @@ def write_annotations(
         for frame in range(first, min(first + chunk_frames, frames)):
             for side in sides:
                 pose = random_pose(side, rng)
+                pose = moved(pose, apart_m / 2 if side == "left" else -apart_m / 2)
                 hand = open_hand(side)(pose)
+                tone = left_color if left_color and side == "left" else color
                 views = []
                 for i, camera in enumerate(rig):
                     key = f"{frame:06d}_{side}_{camera.name}"
@@ -141,7 +153,7 @@ def write_annotations(
                     left, top = np.floor(pixels.min(0)).astype(int) - 20
                     width, height = np.ceil(pixels.max(0)).astype(int) + 21 - (left, top)
                     crop = camera.cropped(int(left), int(top), int(width), int(height))
-                    cutouts.append((key, draw_hand(crop, hand, open_hand(side).faces, color, flat)))
+                    cutouts.append((key, draw_hand(crop, hand, open_hand(side).faces, tone, flat)))
                     accepted = accept_all or not (frame == 0 and side == sides[0] and i == cameras - 1)
                     views.append(
                         ViewRecord(

@@ -142,7 +142,9 @@ def test_a_damaged_cutout_is_named(tmp_path):
     with pytest.raises(HandgenError, match=r"000000\.tar: 000000_right_cam1\.jpg"):
         stage.run(root, tmp_path / "shards", None, CONFIG)
     assert not (tmp_path / "shards" / "manifest.json").exists()
-    assert not list((tmp_path / "shards").glob("*.tar*"))
+    assert not list((tmp_path / "shards").glob("*.partial"))
+    for path in (tmp_path / "shards").glob("*.tar"):  # finished before: whole, and kept for a rerun
+        assert shards.describe_shard(path)["samples"] >= 1
 
 
 def test_damaged_shards_are_errors(tmp_path):
@@ -190,7 +192,7 @@ def test_the_bare_command_reads_annotations_and_writes_shards(tmp_path, monkeypa
     (backgrounds / "b.png").write_text("no picture")
     monkeypatch.chdir(tmp_path)
     arguments = ["--backgrounds", "pictures", "--size", "64", "--workers", "1"]
-    result = CliRunner().invoke(synthesize, [*arguments, "--preview", "sheet.png"])
+    result = CliRunner().invoke(synthesize, [*arguments, "--out", "shards", "--preview", "sheet.png"])
     assert result.exit_code == 0, result.output
     assert "skipped background b.png" in result.output
     assert "handgen inspect shards" in result.output

@@ -1,4 +1,14 @@
-"""Backgrounds: pictures of a folder, or synthesized ones. Both are a function of their arguments alone."""
+"""Backgrounds: pictures of a folder, or synthesized ones. Both are a function of their arguments alone.
+
+Decoding a picture costs more than cutting a background from it, so a shard shows few pictures and each of them
+several times, every time another part, size and sharpness. `picks` says in advance which, so that the shard's
+samples can be made picture by picture.
+
+The pictures stand in one random circle, of `n`. A shard of `count` samples walks round and round a window of
+`count / REUSES` pictures of it, and the next shard's window begins where this one's ends. Over `n` shards all
+pictures are thus used equally often; and as a window is never longer than the circle, two samples in a row, or on
+both sides of the border of two shards, never show the same picture if there are two.
+"""
 
 from __future__ import annotations
 
@@ -11,41 +21,73 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from handgen.errors import HandgenError
-from handgen.io.images import IMAGE_SUFFIXES, picture_names, read_rgb
+from handgen.io.images import IMAGE_SUFFIXES, file_bytes, picture_names, picture_size, read_rgb
 from handgen.synthesize.patterns import draw_pattern
 
 SYNTHESIZED = "synthesized"
+REUSES = 8  # of a decoded picture in a shard
 MIN_SIDE_PX = 32
-_CROP_SHARE = (0.5, 1.0)  # of the longest square that fits
-_CACHED_BYTES = 48 * 2**20  # of reduced pictures, per process
-_PERMUTATION = 0xBA  # sets this generator's seeds apart from those of samples
+_CROP_SHARE = (0.45, 1.0)  # of the longest square that fits
+_ENOUGH = 2  # times the background's size: pictures are decoded no smaller, so crops are hardly ever enlarged
+_BLURRED = 0.3  # share of backgrounds out of focus
+_BLUR_SIGMA = (0.004, 0.03)  # of those, as a share of the side
+_COARSE_SIGMA_PX = 1.5  # what is blurred more than this is blurred at a smaller size, which looks the same
+_ENLARGED = 1.25  # as much may a picture be: its halved copy is read faster, and hardly softer
+_SHARP_ENOUGH = 1.5  # times smaller: bilinear interpolation alone hardly aliases
+_CACHED_BYTES = 48 * 2**20  # of decoded pictures, per process
+_DECODED_FIRST = 32  # pictures that `scan_folder` reads whole
+_ORDER = 0xBA  # sets this generator's seeds apart from those of samples
+
+
+@dataclass(frozen=True)
+class Background:
+    """One background: RGB, writable, the caller's own.
+
+    name: path below the folder, or "synthesized".
+    problems: name and reason of pictures that were to be shown, proved unreadable, and were replaced by this one.
+    """
+
+    image: UInt8[np.ndarray, "size size 3"]
+    name: str
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 class Backgrounds(Protocol):
     """Where backgrounds come from; picklable."""
 
-    def draw(self, index: int, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
-        """The background of sample `index`, square, and its name."""
+    def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
+        """Which picture each sample of a shard shows: samples with the same number are best made one after another.
+
+        first: number of the shard's first sample in the whole set. All shards are of the same size but the last.
+        """
+        ...
+
+    def draw(self, pick: int, size: int, rng: np.random.Generator) -> Background:
+        """A background of `size` px made of picture `pick`, another one with every call."""
         ...
 
 
 @dataclass(frozen=True)
 class SynthesizedBackgrounds:
-    """Gradients, noise, stripes and shapes, a new one for every sample."""
+    """Places that never were, a new one for every sample."""
 
-    def draw(self, index: int, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
-        """See `Backgrounds`."""
-        return draw_pattern(size, rng), SYNTHESIZED
+    def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
+        """See `Backgrounds`: a number for each sample."""
+        return np.arange(first, first + count)
+
+    def draw(self, pick: int, size: int, rng: np.random.Generator) -> Background:
+        """See `Backgrounds`. `rng` alone decides."""
+        return Background(draw_pattern(size, rng), SYNTHESIZED)
 
 
 @dataclass(frozen=True)
 class FolderBackgrounds:
-    """Pictures of a folder, all used equally often (within one) in an order given by `seed`.
+    """Pictures of a folder, all used equally often, in a circle drawn with `seed`.
 
-    names: paths below `root`, all readable when they were looked at.
+    names: paths below `root` of what looked like pictures.
     """
 
     root: Path
@@ -60,55 +102,135 @@ class FolderBackgrounds:
         for name, value in {**state, "_state": _State()}.items():
             object.__setattr__(self, name, value)
 
-    def draw(self, index: int, size: int, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "size size 3"], str]:
-        """See `Backgrounds`: a random square of the picture, perhaps mirrored.
+    def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
+        """See `Backgrounds`: places in the circle.
 
-        Raises HandgenError when the picture can no longer be read.
+        Raises ValueError when shards of one size could not be at these places.
         """
-        name = self.names[self._position(index)]
-        picture = self._reduced(name, size)
-        height, width = picture.shape[:2]
-        side = max(1, round(min(height, width) * rng.uniform(*_CROP_SHARE)))
-        left, top = (int(rng.integers(0, n - side + 1)) for n in (width, height))
-        crop = picture[top : top + side, left : left + side]
-        interpolation = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-        crop = cv2.resize(crop, (size, size), interpolation=interpolation)
-        return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop, name
+        full, remainder = divmod(first, shard) if shard else (count, first)
+        if remainder or not 1 <= count <= full:
+            raise ValueError(f"shard {shard} of {count} samples cannot begin with sample {first}")
+        window = _window(full)
+        if window >= len(self.names):  # every shard shows every picture
+            return (first + np.arange(count)) % len(self.names)
+        return (shard * window + np.arange(count) % min(window, _window(count))) % len(self.names)
 
-    def _position(self, index: int) -> int:
-        """Which picture sample `index` takes: every round over the pictures has its own order."""
-        turn, place = divmod(index, len(self.names))
-        if self._state.turn != turn:
-            order = np.random.default_rng([self.seed, _PERMUTATION, turn]).permutation(len(self.names))
-            self._state.turn, self._state.order = turn, order
-        return int(self._state.order[place])
+    def draw(self, pick: int, size: int, rng: np.random.Generator) -> Background:
+        """See `Backgrounds`: a random square of the picture, perhaps mirrored, perhaps out of focus.
 
-    def _reduced(self, name: str, size: int) -> UInt8[np.ndarray, "height width 3"]:
-        """The picture with its shorter side at most twice `size`; those used last are kept in memory."""
+        A picture that cannot be read is replaced by one half round the circle, far from those shown beside it.
+        Raises HandgenError when none can be read any more.
+        """
+        count = len(self.names)
+        problems: list[tuple[str, str]] = []
+        for step in range(count):
+            place = pick if not step else (pick + count // 2 + step - 1) % count
+            name = self.names[self._circle()[place]]
+            try:
+                return Background(_vary(self._levels(name, size), size, rng), name, tuple(problems))
+            except HandgenError as error:
+                problems.append((name, _reason(error, self.root / name)))
+        raise HandgenError(
+            f"{self.root}: none of its {count} pictures can be read any more; the first: {': '.join(problems[0])}"
+        )
+
+    def _circle(self) -> Int[np.ndarray, " n"]:
+        if not len(self._state.circle):
+            self._state.circle = np.random.default_rng([self.seed, _ORDER]).permutation(len(self.names))
+        return self._state.circle
+
+    def _levels(self, name: str, size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
+        """The decoded picture and its halves, quarters and so on; those used last are kept in memory."""
         cache = self._state.pictures
-        if name in cache:
-            cache.move_to_end(name)
-            return cache[name]
-        picture = read_rgb(self.root / name)
-        scale = 2 * size / min(picture.shape[:2])
-        if scale < 1:
-            shape = tuple(max(2 * size, round(n * scale)) for n in picture.shape[1::-1])
-            picture = cv2.resize(picture, shape, interpolation=cv2.INTER_AREA)
-        cache[name] = picture
-        self._state.bytes += picture.nbytes
-        while self._state.bytes > _CACHED_BYTES and len(cache) > 1:
-            self._state.bytes -= cache.popitem(last=False)[1].nbytes
-        return picture
+        found = cache.get((name, size))
+        if found is None:
+            try:
+                found = _halved(read_rgb(self.root / name, _ENOUGH * size), size)
+            except HandgenError as error:
+                found = error  # every sample that wanted it meets the same error
+            cache[name, size] = found
+            self._state.bytes += _bytes(found)
+            while self._state.bytes > _CACHED_BYTES and len(cache) > 1:
+                self._state.bytes -= _bytes(cache.popitem(last=False)[1])
+        cache.move_to_end((name, size))
+        if isinstance(found, HandgenError):
+            raise found
+        return found
 
 
 @dataclass
 class _State:
     """What a process remembers; it never changes a result."""
 
-    turn: int = -1
-    order: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    pictures: OrderedDict[str, np.ndarray] = field(default_factory=OrderedDict)
+    circle: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    pictures: OrderedDict[tuple[str, int], list[np.ndarray] | HandgenError] = field(default_factory=OrderedDict)
     bytes: int = 0
+
+
+def _window(count: int) -> int:
+    """How many pictures a shard of `count` samples shows; two at least, so that they can take turns.
+
+    If it can be, so many that each is shown equally often.
+    """
+    if count <= 1:
+        return 1
+    least = max(2, -(-count // REUSES))
+    return next((window for window in range(least, least + least // 4 + 1) if count % window == 0), least)
+
+
+def _bytes(found: list[np.ndarray] | HandgenError) -> int:
+    return 1024 if isinstance(found, HandgenError) else sum(level.nbytes for level in found)
+
+
+def _reason(error: HandgenError, path: Path) -> str:
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _halved(picture: UInt8[np.ndarray, "height width 3"], size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
+    """The picture at most four times `size`, then halved down to what a crop that is far out of focus needs."""
+    levels = [picture]
+    smallest = size * _COARSE_SIGMA_PX / max(_BLUR_SIGMA[1] * size, _COARSE_SIGMA_PX)
+    while min(levels[-1].shape[:2]) >= 2 * smallest:
+        rows, columns = (n // 2 * 2 for n in levels[-1].shape[:2])  # whole blocks of 2 x 2: OpenCV's fast path
+        levels.append(cv2.resize(levels[-1][:rows, :columns], (columns // 2, rows // 2), interpolation=cv2.INTER_AREA))
+    while min(levels[0].shape[:2]) >= 2 * _ENOUGH * size:
+        del levels[0]
+    return levels
+
+
+def _vary(
+    levels: list[UInt8[np.ndarray, "height width 3"]], size: int, rng: np.random.Generator
+) -> UInt8[np.ndarray, "size size 3"]:
+    """A random square of a picture given at several sizes, scaled to `size`."""
+    share = rng.uniform(*_CROP_SHARE)
+    corner = rng.random(2)
+    mirrored = rng.random() < 0.5
+    # Lightly out of focus is more common than far out: uniform in the logarithm.
+    sigma_px = size * float(np.exp(rng.uniform(*np.log(_BLUR_SIGMA)))) if rng.random() < _BLURRED else 0.0
+    inner = round(size / max(1.0, sigma_px / _COARSE_SIGMA_PX))
+
+    large_enough = [level for level in levels if _ENLARGED * share * min(level.shape[:2]) >= inner]
+    picture = large_enough[-1] if large_enough else levels[0]
+    side = max(1, round(share * min(picture.shape[:2])))
+    top, left = (round(place * (n - side)) for place, n in zip(corner, picture.shape[:2], strict=True))
+    crop = picture[top : top + side, left : left + side]
+    if mirrored:
+        crop = cv2.flip(crop, 1)
+    crop = _scaled(crop, inner)
+    if sigma_px:
+        crop = cv2.GaussianBlur(crop, (0, 0), sigma_px * inner / size)
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR) if inner < size else crop
+
+
+def _scaled(crop: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """A square at most about twice as large as wanted, or smaller.
+
+    Enlarged to twice the size and halved, it aliases less than by INTER_AREA and takes half the time.
+    """
+    if len(crop) > _SHARP_ENOUGH * size:
+        crop = cv2.resize(crop, (2 * size, 2 * size), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)
@@ -121,9 +243,10 @@ class FolderScan:
 
 
 def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int], None] | None = None) -> FolderScan:
-    """Decode the pictures below `root`, in a seeded order, until `wanted` proved usable or none is left.
+    """Look at the pictures below `root`, in a seeded order, until `wanted` seem usable or none is left.
 
-    progress: called with the files looked at and those there are.
+    The first are decoded, the others known by their headers; one of those that proves damaged is replaced when it
+    is drawn. progress: called with the files looked at and those there are.
 
     Raises HandgenError when there is no folder, no picture in it, or none that can be read.
     """
@@ -137,17 +260,19 @@ def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int
         )
     usable: list[str] = []
     skipped: list[tuple[str, str]] = []
-    order = np.random.default_rng([seed, _PERMUTATION]).permutation(len(found))
-    for looked_at, place in enumerate(order, 1):
+    readable = 0
+    for looked_at, place in enumerate(np.random.default_rng([seed, _ORDER]).permutation(len(found)), 1):
         name = found[place]
         try:
-            height, width = read_rgb(root / name).shape[:2]
+            width, height = picture_size(root / name)
             if min(height, width) < MIN_SIDE_PX:
-                skipped.append((name, f"{width}x{height} is smaller than {MIN_SIDE_PX} px"))
-            else:
-                usable.append(name)
+                raise HandgenError(f"{width}x{height} is smaller than {MIN_SIDE_PX} px")
+            if looked_at <= _DECODED_FIRST or not readable:
+                read_rgb(root / name, MIN_SIDE_PX)
+                readable += 1
+            usable.append(name)
         except HandgenError as error:
-            skipped.append((name, str(error).removeprefix(f"{root / name}: ")))
+            skipped.append((name, _reason(error, root / name)))
         if progress:
             progress(looked_at, len(found))
         if len(usable) >= wanted:
@@ -159,5 +284,5 @@ def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int
     usable.sort()
     digest = hashlib.sha256()
     for name in usable:
-        digest.update(f"{name}\0{(root / name).stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{name}\0{file_bytes(root / name)}\n".encode("utf-8", "surrogateescape"))
     return FolderScan(FolderBackgrounds(root, tuple(usable), seed), tuple(sorted(skipped)), digest.hexdigest())

@@ -1,154 +1,150 @@
-"""A cutout laid into a background: matte, edge colours, light, warp, blend.
-
-The matte comes from the mask, drawn in by under half a pixel and about one pixel soft. Colours near the edge
-are replaced by those just inside it, so that nothing of the old background shines through. What is shrunk is
-averaged first. All work is done inside the hand's box.
-"""
+"""Hands laid into a background: shadow, light, grain, blending, and what stands before what."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
-from handgen.errors import HandgenError
-from handgen.io.annotations import Cutout
+from handgen.config import SynthesizeConfig
+from handgen.synthesize.grain import match_grain
+from handgen.synthesize.light import light_table
+from handgen.synthesize.placing import Placed, PlacedHand, above
+from handgen.synthesize.shadow import throw_shadow
 
-_PAD_PX = 4
-_EDGE_SIGMA_PX = 1.0  # of the blur that makes the matte: at distance d inside a straight edge it is Phi(d / sigma)
-_MATTE_START, _MATTE_END = 0.5, 0.84  # where the matte is 0 and 1: d = 0 and d = 1 px
-_SOFT_FROM = 1.3  # from this magnification on, the background is softened as the hand is
+_SOFT_FROM = 1.3  # from this magnification of the hand on, the background is softened as the hand is
+_POISSON_PAD_PX = 2
+_SEEN = 5  # of 255: less of a layer is not seen
+_STEP_PX = 3  # between the pixels that a hand's mean colour is taken of
+_SEAM_PX = 5  # width of the filter that closes seams: edges are soft for about 2 px on either side
+
+Mask = UInt8[np.ndarray, "height width"]
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A sample's picture. masks: of each hand, 255 where at least half of a pixel's colour is that hand's.
+
+    covered: for each hand, how much of each pixel (0 to 255) is of things in front of it; None where nothing is.
+    """
+
+    image: UInt8[np.ndarray, "height width 3"]
+    masks: tuple[Mask, ...]
+    covered: tuple[Mask | None, ...]
 
 
 def composite(
-    cutout: Cutout,
+    hands: Sequence[PlacedHand],
+    occluder: Placed | None,
     background: UInt8[np.ndarray, "height width 3"],
-    sample_px_from_cutout_px: Float[np.ndarray, "3 3"],
-    light_matching: float,
+    magnification: float,
+    config: SynthesizeConfig,
     rng: np.random.Generator,
-) -> tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width"]]:
-    """The hand on the background, and its mask: 255 where at least half of a pixel's colour is the hand's.
+) -> Composite:
+    """Lay hands, the farthest first, and something in front of them into `background`, which is used up.
 
-    light_matching: the largest share of the way from the hand's light to the background's.
-
-    Raises HandgenError when the cutout's mask is empty.
+    magnification: sample pixels per pixel of the capture, at the hands.
     """
-    left, top, width, height = cv2.boundingRect(cutout.mask)
-    if not width:
-        raise HandgenError("the mask is empty")
-    rows = slice(max(0, top - _PAD_PX), top + height + _PAD_PX)
-    columns = slice(max(0, left - _PAD_PX), left + width + _PAD_PX)
-    homography = sample_px_from_cutout_px @ _shift(columns.start, rows.start)
-    image, mask = cutout.image[rows, columns], cutout.mask[rows, columns]
-    scale = _magnification(homography, (image.shape[1] / 2, image.shape[0] / 2))
-    image, mask, homography = _preshrunk(image, mask, homography, scale)
-
-    matte, core = matte_and_core(mask)
-    colors = _extend_colors(image, core)
-    colors = _lit_like(colors, core, background, light_matching * rng.random())
-
-    size_px = (background.shape[1], background.shape[0])
-    box = _target_box(homography, (image.shape[1], image.shape[0]), size_px)
-    result, result_mask = background.copy(), np.zeros(background.shape[:2], np.uint8)
-    if scale > _SOFT_FROM:
-        result = cv2.GaussianBlur(result, (0, 0), 0.4 * scale)
-    if box is None:
-        return result, result_mask
-    x, y, width, height = box
-    local = _shift(-x, -y) @ homography
-    warped = cv2.warpPerspective(
-        colors, local, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    if magnification > _SOFT_FROM:
+        background = cv2.GaussianBlur(background, (0, 0), 0.4 * magnification)
+    if config.light_matching > 0:
+        hands = _lit(hands, background, config.light_matching, rng)
+    if config.grain:
+        hands = _grained(hands, background, rng)
+    if rng.random() < config.shadow_probability:
+        throw_shadow(background, [hand.layer for hand in hands], rng)
+    covers: list[Mask | None] = [None] * len(hands)
+    for i, hand in enumerate(hands):
+        nearer = hands[i + 1].layer if i + 1 < len(hands) else None
+        layer = hand.layer if nearer is None else _behind(hand.layer, nearer)
+        if config.blend == "poisson":
+            layer = _gradients_kept(layer, background)
+        _lay(background, layer)
+        for farther in range(i):
+            covers[farther] = _covered(covers[farther], hand.layer, background.shape)
+    if occluder is not None:
+        _lay(background, occluder)
+        covers = [_covered(cover, occluder, background.shape) for cover in covers]
+    masks = tuple(
+        hand.mask if cover is None else cv2.bitwise_and(hand.mask, cv2.bitwise_not(above(cover, 127)))
+        for hand, cover in zip(hands, covers, strict=True)
     )
-    alpha = cv2.warpPerspective(matte, local, (width, height), flags=cv2.INTER_LINEAR)
-    target = result[y : y + height, x : x + width]
-    target[:] = cv2.blendLinear(warped, np.ascontiguousarray(target), alpha, 1 - alpha)
-    result_mask[y : y + height, x : x + width] = np.where(alpha >= 0.5, 255, 0)
-    return result, result_mask
+    return Composite(background, masks, tuple(covers))
 
 
-def matte_and_core(
-    mask: UInt8[np.ndarray, "height width"],
-) -> tuple[Float[np.ndarray, "height width"], UInt8[np.ndarray, "height width"]]:
-    """How much of each pixel is the hand's (0 to 1), and where (255) its colour is the hand's alone."""
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (5, 5), _EDGE_SIGMA_PX)
-    matte = np.clip((soft - _MATTE_START) / (_MATTE_END - _MATTE_START), 0, 1)
-    core = np.where(soft >= _MATTE_END, 255, 0).astype(np.uint8)
-    return matte, core
+def _lit(
+    hands: Sequence[PlacedHand], background: np.ndarray, strength: float, rng: np.random.Generator
+) -> list[PlacedHand]:
+    """All hands under one light: they were under one."""
+    largest = max(hands, key=lambda hand: hand.layer.alpha.size).layer
+    some = slice(None, None, _STEP_PX)
+    mean = cv2.mean(np.ascontiguousarray(largest.colors[some, some]), largest.solid[some, some].copy())[:3]
+    table = light_table(np.array(mean), background, largest.box, strength, rng)
+    return [_with_colors(hand, cv2.LUT(hand.layer.colors, table)) for hand in hands]
 
 
-def _extend_colors(
-    image: UInt8[np.ndarray, "height width 3"], core: UInt8[np.ndarray, "height width"]
-) -> UInt8[np.ndarray, "height width 3"]:
-    """The image, every pixel near the core but outside it replaced by the mean of core pixels nearby."""
-    inside = core > 0
-    weight = inside.astype(np.float32)
-    total = cv2.boxFilter(image * weight[..., None], -1, (5, 5), normalize=False)
-    count = cv2.boxFilter(weight, -1, (5, 5), normalize=False)
-    rim = ~inside & (count > 0.5)
-    extended = image.copy()
-    extended[rim] = np.round(total[rim] / count[rim][:, None])
-    return extended
+def _grained(hands: Sequence[PlacedHand], background: np.ndarray, rng: np.random.Generator) -> list[PlacedHand]:
+    """With the background's noise, or the background, in place, with theirs."""
+    for hand in hands:
+        match_grain(hand.layer.colors, hand.layer.solid, background, rng)
+    return list(hands)
 
 
-def _lit_like(
-    colors: UInt8[np.ndarray, "height width 3"],
-    core: UInt8[np.ndarray, "height width"],
-    background: UInt8[np.ndarray, "rows columns 3"],
-    strength: float,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Brightness, contrast and half the colour moved towards the background's, by a table per channel."""
-    if strength <= 0 or not core.any():
-        return colors
-    hand_mean, hand_std = (v[:, 0] for v in cv2.meanStdDev(colors, mask=core))
-    there_mean, there_std = (v[:, 0] for v in cv2.meanStdDev(np.ascontiguousarray(background[::4, ::4])))
-    difference = there_mean - hand_mean
-    brightness = np.clip(difference.mean(), -90, 90)
-    tint = np.clip(difference - difference.mean(), -40, 40)
-    mean = hand_mean + strength * (brightness + 0.5 * tint)
-    gain = 1 + strength * (np.clip(there_std.mean() / max(hand_std.mean(), 1.0), 0.7, 1.4) - 1)
-    values = np.arange(256)[:, None]
-    table = np.clip(np.round((values - hand_mean) * gain + mean), 0, 255).astype(np.uint8)
-    return cv2.LUT(colors, table[None])
+def _with_colors(hand: PlacedHand, colors: np.ndarray) -> PlacedHand:
+    return replace(hand, layer=replace(hand.layer, colors=colors))
 
 
-def _preshrunk(
-    image: np.ndarray, mask: np.ndarray, homography: np.ndarray, scale: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image and mask averaged down to nearly the sample's scale, where bilinear warping alone would alias."""
-    if scale >= 0.7:
-        return image, mask, homography
-    height, width = image.shape[:2]
-    small = (max(2, round(width * scale * 1.2)), max(2, round(height * scale * 1.2)))
-    x, y = width / small[0], height / small[1]
-    large_from_small = np.array([[x, 0, 0.5 * x - 0.5], [0, y, 0.5 * y - 0.5], [0, 0, 1]])
-    return (
-        cv2.resize(image, small, interpolation=cv2.INTER_AREA),
-        cv2.resize(mask, small, interpolation=cv2.INTER_AREA),
-        homography @ large_from_small,
-    )
+def _lay(image: np.ndarray, layer: Placed) -> None:
+    target = image[layer.box]
+    alpha = cv2.merge((layer.alpha,) * 3)
+    ours = cv2.multiply(layer.colors, alpha, scale=1 / 255)
+    cv2.add(ours, cv2.multiply(target, cv2.bitwise_not(alpha), scale=1 / 255), dst=target)
 
 
-def _shift(x: float, y: float) -> Float[np.ndarray, "3 3"]:
-    return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
+def _covered(cover: Mask | None, layer: Placed, shape: tuple[int, ...]) -> Mask:
+    """What was covered before, and what the layer covers."""
+    if cover is None:
+        cover = np.zeros(shape[:2], np.uint8)
+    target = cover[layer.box]
+    cv2.max(target, layer.alpha, dst=target)
+    return cover
 
 
-def _magnification(homography: np.ndarray, point: tuple[float, float]) -> float:
-    """Sample pixels per source pixel at a point: the root of the map's area factor, |det H| / w^3."""
-    depth = homography[2] @ (*point, 1.0)
-    return float(np.sqrt(abs(np.linalg.det(homography) / depth**3)))
+def _behind(layer: Placed, nearer: Placed) -> Placed:
+    """A farther hand goes on behind the soft edge of a nearer one, where no background may shine through.
+
+    Its colours beyond its own edge are the capture's pixels: the nearer hand's.
+    """
+    rows, columns = layer.box
+    top, left = max(rows.start, nearer.top), max(columns.start, nearer.left)
+    bottom, right = min(rows.stop, nearer.box[0].stop), min(columns.stop, nearer.box[1].stop)
+    if bottom <= top or right <= left:
+        return layer
+    mine = (slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start))
+    its = nearer.alpha[top - nearer.top : bottom - nearer.top, left - nearer.left : right - nearer.left]
+    wider = cv2.dilate(layer.alpha, np.ones((_SEAM_PX, _SEAM_PX), np.uint8))[mine]
+    alpha = layer.alpha.copy()
+    alpha[mine] = np.where(its > _SEEN, wider, alpha[mine])
+    return replace(layer, alpha=alpha)
 
 
-def _target_box(
-    homography: np.ndarray, source_px: tuple[int, int], target_px: tuple[int, int]
-) -> tuple[int, int, int, int] | None:
-    """The part of the target that the source reaches: left, top, width, height; None if it misses it."""
-    width, height = source_px
-    corners = np.array([[-1, -1, 1], [width, -1, 1], [width, height, 1], [-1, height, 1]], float) @ homography.T
-    if (corners[:, 2] <= 1e-9).any():  # a very wide source: warp the whole target
-        return (0, 0, *target_px)
-    pixels = corners[:, :2] / corners[:, 2:]
-    low = np.clip(np.floor(pixels.min(0)), 0, target_px).astype(int)
-    high = np.clip(np.ceil(pixels.max(0)) + 1, 0, target_px).astype(int)
-    if (high <= low).any():
-        return None
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+def _gradients_kept(layer: Placed, background: np.ndarray) -> Placed:
+    """The layer with the background's colours at its edge and its own gradients inside.
+
+    Source: Perez, Gangnet, Blake, "Poisson Image Editing", SIGGRAPH 2003, as in OpenCV's seamlessClone.
+    """
+    mask = above(layer.alpha, _SEEN)
+    x, y, width, height = cv2.boundingRect(mask)
+    if width < 3 or height < 3:
+        return layer
+    pad = (_POISSON_PAD_PX,) * 4
+    there = cv2.copyMakeBorder(np.ascontiguousarray(background[layer.box]), *pad, cv2.BORDER_REPLICATE)
+    mine = cv2.copyMakeBorder(layer.colors, *pad, cv2.BORDER_REPLICATE)
+    mask = cv2.copyMakeBorder(mask, *pad, cv2.BORDER_CONSTANT)
+    center = (x + _POISSON_PAD_PX + width // 2, y + _POISSON_PAD_PX + height // 2)
+    cloned = cv2.seamlessClone(mine, there, mask, center, cv2.NORMAL_CLONE)
+    inner = cloned[_POISSON_PAD_PX:-_POISSON_PAD_PX, _POISSON_PAD_PX:-_POISSON_PAD_PX]
+    return replace(layer, colors=np.ascontiguousarray(inner))

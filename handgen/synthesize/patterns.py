@@ -1,101 +1,110 @@
-"""Synthesized backgrounds: a ground of gradient or noise, stripes or plaid, and shapes."""
+"""Synthesized backgrounds: rooms, tables, shelves, outdoors and busy prints, as a camera near a hand might see them.
+
+A place is painted on a canvas smaller than the picture, the more so the less it is in focus, then lit, enlarged
+and given grain. All lengths are shares of the side, so that a place looks the same at every size.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
-_OCTAVES = (2, 4, 8, 16, 32, 64)  # cells per side
-_SHIFT = 4  # sub-pixel bits of the coordinates OpenCV draws with
+from handgen.synthesize.scenes import busy, defocus, desk, outdoors, shelf, table, wall
+from handgen.synthesize.textures import grains
+
+_SCENES: tuple[tuple[Callable[[int, np.random.Generator], np.ndarray], float], ...] = (
+    (table, 0.36),
+    (desk, 0.2),
+    (wall, 0.14),
+    (shelf, 0.1),
+    (outdoors, 0.1),
+    (busy, 0.1),
+)
+_CANVAS_SHARE = (0.32, 0.86)  # of the side
+_CANVAS_MAX_PX = 256
+_LIGHT_CELLS = 12
+_NEUTRAL = 110.0  # the level of light and clouds that changes nothing; leaves room to brighten
 
 
 def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
     """A square RGB background."""
-    canvas = _gradient(size, rng)
-    if rng.random() < 0.8:
-        canvas += _noise(size, rng)[..., None] * _tint(rng, 60)
-    if rng.random() < 0.4:
-        canvas += _stripes(size, rng)[..., None] * _tint(rng, 60)
-    image = np.clip(canvas, 0, 255).astype(np.uint8)
-    if rng.random() < 0.8:
-        image = _with_shapes(image, rng)
+    sharp = rng.random()  # from 0 to 1
+    share = _CANVAS_SHARE[0] + (_CANVAS_SHARE[1] - _CANVAS_SHARE[0]) * sharp
+    canvas_px = max(8, min(_CANVAS_MAX_PX, round(size * share)))
+    kind = int(np.searchsorted(np.cumsum([share for _, share in _SCENES]), rng.random()))
+    image = _SCENES[min(kind, len(_SCENES) - 1)][0](canvas_px, rng)
     if rng.random() < 0.5:
-        sigma = rng.uniform(0.5, 3.0) * size / 224
-        image = cv2.GaussianBlur(image, (0, 0), sigma)
-    if rng.random() < 0.6:  # grain, so that smooth areas are not flatter than a camera's
-        grain = _grid(rng, size, size) * np.float32(rng.uniform(2, 12))
-        image = np.clip(image + grain[..., None], 0, 255).astype(np.uint8)
-    return image
+        image = _rolled(image, rng)
+    image = _lit(image, rng)
+    if rng.random() < 0.5 - 0.4 * sharp:
+        image = defocus(image, canvas_px * (0.006 + 0.02 * rng.random()))
+    if rng.random() < 0.05:
+        image = _with_bokeh(image, rng)
+    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+    return _with_grain(cv2.LUT(image, _tone(rng)), rng)
 
 
-def _grid(rng: np.random.Generator, rows: int, columns: int) -> Float[np.ndarray, "rows columns"]:
-    """Values in [-1, 1]."""
-    return rng.random((rows, columns), dtype=np.float32) * 2 - 1
+def _rolled(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
+    """Held a little askew."""
+    size = len(image)
+    turn = cv2.getRotationMatrix2D((size / 2, size / 2), float(rng.normal(0, 6)), 1.12)
+    return cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
-def _tint(rng: np.random.Generator, amount: float) -> Float[np.ndarray, " 3"]:
-    """An amplitude per channel, mostly grey."""
-    grey = rng.uniform(0.1, 1.0)
-    return (amount * (grey + rng.uniform(-0.25, 0.25, 3) * grey)).astype(np.float32)
+def _lit(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
+    """Light that falls off across the picture, a lamp or a window's patch, vignetting, and the light's colour.
+
+    All are smooth, so they are multiplied on a coarse grid.
+    """
+    place = (np.arange(_LIGHT_CELLS, dtype=np.float32) + 0.5) / _LIGHT_CELLS - 0.5
+    x, y = place[None], place[:, None]
+    slope = rng.normal(0, 0.5, 2)
+    stops = slope[0] * x + slope[1] * y - 2 * rng.random() * 0.35 * (x * x + y * y)
+    light: np.ndarray = np.repeat(np.exp(stops)[..., None], 3, -1)
+    warmth = float(rng.normal(0, 0.08))
+    light *= np.exp(np.array([warmth, float(rng.normal(0, 0.02)), -warmth]))
+    if rng.random() < 0.35:
+        spot = rng.random(2) * 1.4 - 0.7
+        spread = 0.15 + 0.35 * rng.random()
+        glow = np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / (2 * spread**2))
+        tint = np.exp(np.array([0.15, 0.0, -0.2]) * float(rng.normal(0.5, 1)))
+        light *= 1 + (0.2 + 0.9 * rng.random()) * glow[..., None] * tint
+    levels = np.clip(_NEUTRAL * light, 0, 255).astype(np.uint8)
+    size = len(image)
+    smooth = cv2.resize(levels, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.multiply(image, smooth, scale=1 / _NEUTRAL)
 
 
-def _gradient(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size 3"]:
-    """Colours of a few corners, smoothly between them; colours of rooms are dull more often than bright."""
-    cells = int(rng.integers(2, 4))
-    base = rng.uniform(20, 235)
-    colors = base + rng.uniform(-60, 60, (cells, cells, 1)) + rng.normal(0, rng.uniform(3, 25), (cells, cells, 3))
-    interpolation = cv2.INTER_LINEAR if cells == 2 else cv2.INTER_CUBIC
-    return cv2.resize(colors.astype(np.float32), (size, size), interpolation=interpolation)
+def _with_bokeh(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
+    """Lamps far out of focus: bright discs, added."""
+    size = len(image)
+    radius = size * (0.02 + 0.06 * rng.random())
+    discs = np.zeros_like(image)
+    for _ in range(int(4 + 16 * rng.random())):
+        color = np.array([1.0, 0.55 + 0.45 * rng.random(), 0.2 + 0.8 * rng.random()]) * (40 + 150 * rng.random())
+        x, y = (rng.random(2) * size).astype(int).tolist()
+        cv2.circle(discs, (x, y), max(1, round(radius * (0.8 + 0.4 * rng.random()))), color.tolist(), -1, cv2.LINE_AA)
+    return cv2.add(image, cv2.blur(discs, (3, 3)))
 
 
-def _noise(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
-    """Noise of several octaves, stretched at random as wood or cloth is."""
-    total = np.zeros((size, size), np.float32)
-    falloff = rng.uniform(0.4, 0.9)
-    stretch = int(2 ** rng.integers(0, 4)) if rng.random() < 0.4 else 1
-    along_rows = rng.random() < 0.5
-    for octave, cells in enumerate(_OCTAVES):
-        fine, coarse = min(cells, size), max(1, min(cells, size) // stretch)
-        grid = _grid(rng, fine, coarse) if along_rows else _grid(rng, coarse, fine)
-        total += falloff**octave * cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR)
-    return total
+def _tone(rng: np.random.Generator) -> UInt8[np.ndarray, " 256"]:
+    """Exposure, gamma and the lifted blacks of haze, as one table."""
+    values = np.arange(256, dtype=np.float32) / 255
+    gamma, gain = np.exp(rng.normal(0, 0.18, 2))
+    black = max(0.0, float(rng.normal(0.01, 0.03)))
+    toned = black + (1 - black) * 0.93 * gain * values**gamma
+    return np.clip(255 * toned, 0, 255).astype(np.uint8)
 
 
-def _stripes(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
-    """Stripes in one direction, or in two: plaid."""
-    angle = rng.uniform(0, np.pi)
-    position = np.arange(size, dtype=np.float32) / size - 0.5
-    total = np.zeros((size, size), np.float32)
-    for direction in (angle, angle + np.pi / 2)[: 1 + int(rng.random() < 0.5)]:
-        frequency = 2 * np.pi * rng.uniform(2, 24)
-        phase = frequency * (np.cos(direction) * position[None] + np.sin(direction) * position[:, None])
-        wave = np.sin(phase + rng.uniform(0, 2 * np.pi))
-        total += np.clip(wave * rng.uniform(1, 6), -1, 1)
-    return total / 2
-
-
-def _with_shapes(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
-    """A few filled polygons, ellipses and lines over the image; they shine through a little."""
-    size = image.shape[0]
-    layer = image.copy()
-    for _ in range(int(rng.integers(2, 12))):
-        color = tuple(float(c) for c in np.clip(rng.uniform(10, 245) + rng.normal(0, rng.uniform(5, 40), 3), 0, 255))
-        center = rng.uniform(-0.1, 1.1, 2) * size
-        radius = rng.uniform(0.04, 0.45) * size
-        kind = rng.integers(3)
-        if kind == 0:
-            corners = int(rng.integers(3, 8))
-            turns = np.sort(rng.uniform(0, 2 * np.pi, corners))
-            rim = center + radius * rng.uniform(0.5, 1.2, (corners, 1)) * np.stack([np.cos(turns), np.sin(turns)], -1)
-            points = np.round(rim * 2**_SHIFT).astype(np.int32)
-            cv2.fillPoly(layer, [points], color, cv2.LINE_AA, _SHIFT)
-        elif kind == 1:
-            axes = np.round(radius * rng.uniform(0.4, 1.0, 2) * 2**_SHIFT).astype(int)
-            middle = np.round(center * 2**_SHIFT).astype(int)
-            angle = rng.uniform(0, 180)
-            cv2.ellipse(layer, middle.tolist(), axes.tolist(), angle, 0, 360, color, -1, cv2.LINE_AA, _SHIFT)
-        else:
-            start, end = (np.round(rng.uniform(-0.2, 1.2, 2) * size * 2**_SHIFT).astype(int).tolist() for _ in "ab")
-            cv2.line(layer, start, end, color, int(rng.integers(1, max(2, size // 12))), cv2.LINE_AA, _SHIFT)
-    return cv2.addWeighted(layer, opacity := rng.uniform(0.6, 1.0), image, 1 - opacity, 0)
+def _with_grain(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
+    """Sensor noise, so that smooth places are not flatter than a camera's."""
+    size = len(image)
+    amount = 0.02 + 0.1 * rng.random() ** 2
+    noise = grains()[int(rng.random() * len(grains()))]
+    if size > len(noise):
+        noise = np.tile(noise, (-(-size // len(noise)),) * 2 + (1,))
+    top, left = (rng.random(2) * (len(noise) - size + 1)).astype(int)
+    return cv2.addWeighted(image, 1.0, noise[top : top + size, left : left + size], amount, -128 * amount)

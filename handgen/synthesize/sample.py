@@ -1,9 +1,9 @@
-"""One sample, and one shard of them: the unit of work of `synthesize`."""
+"""One sample: a view of the annotations becomes a picture with its labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,98 +16,83 @@ from handgen.errors import HandgenError
 from handgen.hand.assets import load_hand
 from handgen.hand.layout import SIDES
 from handgen.io import images, shards
-from handgen.io.annotations import Annotations, HandRecord, ViewRecord, chunk_path
-from handgen.synthesize.augment import augment, build_pipeline
+from handgen.io.annotations import Annotations, chunk_path
+from handgen.synthesize.augment import Augmentation
 from handgen.synthesize.backgrounds import Backgrounds
 from handgen.synthesize.composite import composite
-from handgen.synthesize.labels import RestWrist, Source, sample_document
-from handgen.synthesize.views import capture_camera, subject_betas
-from handgen.synthesize.virtual_camera import draw_view
+from handgen.synthesize.grain import draw_jpeg_history
+from handgen.synthesize.labels import Labeller, RestWrist, camera_labels
+from handgen.synthesize.occluders import MOST_HIDDEN, draw_occluder, hidden_share, point_on
+from handgen.synthesize.placing import Pixels, Placed, PlacedHand, magnification, place_hand
+from handgen.synthesize.views import NO_ROW, SourceView, ViewTable, source_view
+from handgen.synthesize.virtual_camera import VirtualView, draw_view, in_front, seen_by
+
+_SOURCES = 256  # views whose rows are remembered
+_CUTOUT_CACHE_BYTES = 64 * 2**20  # of decoded cutouts, per process
+_ENLARGED = 1.25  # as much may a reduced cutout be: edges in video are softer than that
+_FOREIGN_SIZE = (0.6, 1.3)  # of such a hand, in sizes of the sample's
+_OTHER_CUTOUT_SHARE = 0.15  # of occluders: another hand of the same shard
 
 
 @dataclass(frozen=True)
 class Job:
     """What all shards of a run share. Hashable and picklable.
 
-    model_sha256: (side, digest) of the sides that samples may show. flips: whether samples may be mirrored.
+    subjects, cameras: names that rows of views point to. model_sha256: (side, digest) of the sides that samples may
+    show. flips: whether samples may be mirrored.
     """
 
     annotations: Path
     out: Path
     config: SynthesizeConfig
     backgrounds: Backgrounds
+    augmentation: Augmentation
     capture: str
+    subjects: tuple[str, ...]
+    cameras: tuple[str, ...]
     model_sha256: tuple[tuple[str, str], ...]
     flips: bool
 
 
 @dataclass(frozen=True)
 class ShardUnit:
-    """One shard to write. first: index of its first sample. views: chunk, record and view of each."""
+    """One shard to write. first: index of its first sample.
+
+    views, others: rows of `handgen.synthesize.views.ROW`, of each sample's hand and of the other hand beside it.
+    picks: each sample's background, as `Backgrounds.draw` takes it.
+    """
 
     index: int
     first: int
-    views: Int[np.ndarray, "samples 3"]
+    views: np.ndarray
+    others: np.ndarray
+    picks: Int[np.ndarray, " samples"]
 
-
-@dataclass(frozen=True)
-class ShardResult:
-    """What became of a unit. description: as in the manifest. written: False where it was there already."""
-
-    index: int
-    description: dict[str, Any]
-    written: bool
-
-
-def make_shard(job: Job, unit: ShardUnit) -> ShardResult:
-    """Write one shard, unless it is there already and whole."""
-    path = job.out / shards.shard_name(job.config.split, unit.index)
-    if path.is_file():
-        try:
-            description = shards.describe_shard(path)
-            if description["samples"] == len(unit.views):
-                return ShardResult(unit.index, description, False)
-        except HandgenError:
-            pass  # damaged since: written anew
-    maker = _maker(job)
-    made: dict[int, shards.Sample] = {}
-    for place in np.argsort(unit.views[:, 0], kind="stable"):  # each chunk of annotations is read once per shard
-        made[int(place)] = maker.sample(unit, int(place))
-    try:
-        shards.write_shard(path, (made[place] for place in range(len(made))))
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be written ({error.strerror}); what is finished is kept") from None
-    return ShardResult(unit.index, shards.describe_shard(path), True)
-
-
-@lru_cache(maxsize=1)
-def _maker(job: Job) -> SampleMaker:
-    """One per process and run: it keeps files open and pictures decoded."""
-    return SampleMaker(job)
-
-
-def release() -> None:
-    """Forget what this process keeps of a run, whose files may change before the next."""
-    _maker.cache_clear()
+    @classmethod
+    def of(
+        cls, table: ViewTable, index: int, first: int, places: Int[np.ndarray, " samples"], picks: np.ndarray
+    ) -> ShardUnit:
+        """The shard whose samples show these rows of the table."""
+        rows = table.rows[places]
+        return cls(index, first, rows, table.others(rows), picks)
 
 
 class SampleMaker:
-    """Makes samples. Each depends on the job and its place alone."""
+    """Makes samples. Each depends on the job, its shard and its place alone."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.annotations = Annotations(job.annotations)
         model = self.annotations.hand_model
-        self.model = self.annotations.manifest["hand_model"]["name"]
-        self.model_sha256 = dict(job.model_sha256)
-        self.rest_wrists = {side: RestWrist.of(load_hand(model, side)) for side in SIDES if side in self.model_sha256}
-        self._chunk = -1
-        self._records: list[HandRecord] = []
-
-    @cached_property
-    def pipeline(self) -> Any:
-        """The photometric augmentation."""
-        return build_pipeline()
+        digests = dict(job.model_sha256)
+        rest_wrists = {side: RestWrist.of(load_hand(model, side)) for side in SIDES if side in digests}
+        name = self.annotations.manifest["hand_model"]["name"]
+        self.labeller = Labeller(job.capture, name, digests, rest_wrists)
+        self.augment = job.augmentation.pipeline()
+        self.problems: dict[str, str] = {}  # backgrounds that proved unreadable, and why
+        self._cutouts: OrderedDict[tuple[int, str, int], list[Pixels]] = OrderedDict()
+        self._cutout_bytes = 0
+        self._sources: dict[tuple[int, bytes], SourceView] = {}
 
     def sample(self, unit: ShardUnit, place: int) -> shards.Sample:
         """Sample `place` of a shard.
@@ -117,35 +102,149 @@ class SampleMaker:
         config = self.job.config
         seed = [config.seed, unit.index, place]
         rng = np.random.default_rng(seed)
-        chunk, record, view = self._look_up(unit.views[place])
+        source = self._source(unit.views[place])
         mirrored = bool(rng.random() < config.flip_probability) and self.job.flips
-        virtual = draw_view(view.camera, record.keypoints_world_m, config, mirrored, rng)
-        index = unit.first + place
-        background, background_name = self.job.backgrounds.draw(index, config.size, rng)
-        cutout = self.annotations.cutout(chunk, view)
-        try:
-            image, mask = composite(cutout, background, virtual.sample_px_from_cutout_px, config.light_matching, rng)
-        except HandgenError as error:
-            raise HandgenError(f"{chunk_path(self.job.annotations, chunk, '.tar')}: {view.cutout}: {error}") from None
-        if config.augment != "none":
-            image = augment(self.pipeline, image, rng)
-        quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
-        source = Source(
-            self.job.capture,
-            self.model,
-            self.model_sha256,
-            record,
-            view,
-            capture_camera(self.annotations, view),
-            subject_betas(self.annotations, record),
-        )
-        key = f"{config.split}_{index:09d}"
-        document = sample_document(source, virtual, self.rest_wrists[record.side], key, index, seed, background_name)
-        document["box_px"] = list(cv2.boundingRect(mask))
-        return shards.Sample(key, images.encode_jpeg(image, quality), images.encode_mask_png(mask), document)
+        view = draw_view(source.camera, source.keypoints_world_m, config, mirrored, rng)
+        background = self.job.backgrounds.draw(int(unit.picks[place]), config.size, rng)
+        self.problems.update(background.problems)
 
-    def _look_up(self, place: Int[np.ndarray, " 3"]) -> tuple[int, HandRecord, ViewRecord]:
-        chunk, record, view = (int(i) for i in place)
-        if chunk != self._chunk:
-            self._chunk, self._records = chunk, self.annotations.records(chunk)
-        return chunk, self._records[record], self._records[record].views[view]
+        with_arm = bool(rng.random() < config.forearm_probability)
+        # What a capture hid of a hand may leave nothing of it in a narrow view: then the mask is empty.
+        hand = self._placed(source, view, with_arm) or PlacedHand.nothing((config.size, config.size))
+        sources, hands, own = [source], [hand], 0
+        other = self._other(unit, place, view, with_arm)
+        if other is not None:
+            own = 0 if _depth(other[0], view) < _depth(source, view) else 1  # the farther one comes first
+            sources.insert(1 - own, other[0])
+            hands.insert(1 - own, other[1])
+
+        occluder = None
+        if rng.random() < config.occluder_probability:
+            occluder = self._occluder(unit, hand.layer, background.image, rng)
+        scale = magnification(view.sample_px_from_cutout_px, _middle(source))
+        made = composite(hands, occluder, background.image, scale, config, rng)
+        image, mask = self.augment(made.image, rng), made.masks[own]
+        if config.grain:
+            image = draw_jpeg_history(image, rng)
+
+        index = unit.first + place
+        key = f"{config.split}_{index:09d}"
+        quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
+        labels = [self.labeller.hand(s, view, covered) for s, covered in zip(sources, made.covered, strict=True)]
+        document: dict[str, Any] = {
+            "key": key,
+            **labels[own],
+            "other_hand": labels[1 - own] if len(labels) == 2 else None,
+            "box_px": list(cv2.boundingRect(mask)),
+            "camera": camera_labels(view),
+            "mirrored": view.mirrored,
+            "source": self.labeller.source(source),
+            "background": background.name,
+            "index": index,
+            "seed": seed,
+        }
+        return shards.Sample(key, images.encode_jpeg(image, quality, "420"), images.encode_mask_png(mask), document)
+
+    def _source(self, row: np.void) -> SourceView:
+        """What a row says; of those read last it is remembered."""
+        key = (int(row["chunk"]), row["cutout"])
+        if key not in self._sources:
+            if len(self._sources) >= _SOURCES:
+                self._sources.clear()
+            self._sources[key] = source_view(row, self.job.subjects, self.job.cameras, self.annotations.betas)
+        return self._sources[key]
+
+    def _where(self, source: SourceView) -> str:
+        return f"{chunk_path(self.job.annotations, source.chunk, '.tar')}: {source.cutout}"
+
+    def _placed(self, source: SourceView, view: VirtualView, with_arm: bool) -> PlacedHand | None:
+        """A hand where the sample's camera sees it; None outside its picture."""
+        config = self.job.config
+        scale = magnification(view.sample_px_from_cutout_px, _middle(source))
+        pixels, reduced = self._pixels(source, scale)
+        # A block of `reduced` pixels becomes one: its centre lies between theirs.
+        offset = (reduced - 1) / 2
+        large_from_small = np.array([[reduced, 0, offset], [0, reduced, offset], [0, 0, 1.0]])
+        try:
+            size_px = (config.size, config.size)
+            return place_hand(pixels, view.sample_px_from_cutout_px @ large_from_small, size_px, with_arm)
+        except HandgenError as error:
+            raise HandgenError(f"{self._where(source)}: {error}") from None
+
+    def _other(
+        self, unit: ShardUnit, place: int, view: VirtualView, with_arm: bool
+    ) -> tuple[SourceView, PlacedHand] | None:
+        """The other hand of the same frame, as the same camera sees it."""
+        row = unit.others[place]
+        if not self.job.config.other_hand or row["chunk"] == NO_ROW:
+            return None
+        source = self._source(row)
+        camera = view.unmirrored_camera
+        if not in_front(camera, source.keypoints_world_m):
+            return None
+        hand = self._placed(source, seen_by(view, source.camera), with_arm)
+        return None if hand is None else (source, hand)
+
+    def _occluder(
+        self, unit: ShardUnit, hand: Placed, background: np.ndarray, rng: np.random.Generator
+    ) -> Placed | None:
+        if rng.random() >= _OTHER_CUTOUT_SHARE:
+            return draw_occluder(hand, background, rng)
+        return self._foreign_hand(unit, hand, rng)
+
+    def _foreign_hand(self, unit: ShardUnit, hand: Placed, rng: np.random.Generator) -> Placed | None:
+        """Another cutout of the shard over a part of the hand; None where it would hide more than half of it."""
+        source = self._source(unit.views[int(rng.integers(len(unit.views)))])
+        target = point_on(hand, rng)
+        if target is None:
+            return None
+        middle = np.array(_middle(source)) - 0.5
+        size = np.sqrt(hand.alpha.size) * rng.uniform(*_FOREIGN_SIZE)
+        turn = rng.uniform(0, 2 * np.pi)
+        center = target + rng.uniform(0.25, 0.5) * size * np.array([np.cos(turn), np.sin(turn)])
+        matrix = cv2.getRotationMatrix2D(tuple(middle), rng.uniform(0, 360), size / max(source.camera.size_px))
+        matrix[:, 2] += center - middle
+        homography = np.concatenate([matrix, [[0.0, 0.0, 1.0]]])
+        found = self._placed(source, VirtualView(source.camera, homography, np.eye(3), False), with_arm=True)
+        if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN:
+            return None
+        return found.layer
+
+    def _pixels(self, source: SourceView, scale: float) -> tuple[Pixels, int]:
+        """A view's pixels and the power of two by which they are reduced, as far as `scale` allows.
+
+        It is read once for all samples that show it about now: at the size that the largest needs, halved for others.
+        """
+        config = self.job.config
+        largest = max(scale, config.hand_share[1] * config.size / max(source.extent_px, 1.0))
+        base, reduced = _power_of_two(_ENLARGED / largest), _power_of_two(_ENLARGED / scale)
+        key = (source.chunk, source.cutout, base)
+        levels = self._cutouts.get(key)
+        if levels is None:
+            size_px, with_arm = source.camera.size_px, config.forearm_probability > 0
+            cutout = self.annotations.named_cutout(source.chunk, source.cutout, size_px, base, with_arm)
+            edge = replace(source.edge, blur_px=source.edge.blur_px / base)
+            levels = [Pixels(cutout, edge, config.blend == "hard")]
+            self._cutouts[key] = levels
+            self._cutout_bytes += levels[0].nbytes
+        self._cutouts.move_to_end(key)
+        while base << (len(levels) - 1) < reduced:
+            levels.append(levels[-1].halved())
+            self._cutout_bytes += levels[-1].nbytes
+        while self._cutout_bytes > _CUTOUT_CACHE_BYTES and len(self._cutouts) > 1:
+            self._cutout_bytes -= sum(level.nbytes for level in self._cutouts.popitem(last=False)[1])
+        return levels[(reduced // base).bit_length() - 1], reduced
+
+
+def _power_of_two(most: float) -> int:
+    """1, 2, 4 or 8: the largest that is at most `most`."""
+    return next(power for power in (8, 4, 2, 1) if power <= max(most, 1))
+
+
+def _middle(source: SourceView) -> tuple[float, float]:
+    return source.camera.size_px[0] / 2, source.camera.size_px[1] / 2
+
+
+def _depth(source: SourceView, view: VirtualView) -> float:
+    """Of a hand, metres along the sample camera's axis."""
+    return float(np.median(view.points_cam(source.keypoints_world_m)[:, 2]))

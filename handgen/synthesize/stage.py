@@ -10,21 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Int
-
 from handgen import __version__
 from handgen.config import SynthesizeConfig
-from handgen.engines.local import default_workers, map_units
+from handgen.engines.local import default_workers, map_units, one_thread
 from handgen.hand.layout import SIDES
 from handgen.io import shards
 from handgen.io.annotations import Annotations
 from handgen.io.output import MANIFEST, claim_output, writing
 from handgen.io.schema import schema_version
 from handgen.progress import Progress
+from handgen.synthesize.augment import Augmentation
 from handgen.synthesize.backgrounds import Backgrounds, FolderScan, SynthesizedBackgrounds, scan_folder
-from handgen.synthesize.sample import Job, ShardUnit, make_shard, release
-from handgen.synthesize.views import HandModels, load_models, order_views, usable_views
+from handgen.synthesize.models import HandModels, load_models
+from handgen.synthesize.sample import Job, SampleMaker, ShardUnit
+from handgen.synthesize.shard import make_shard, release
+from handgen.synthesize.views import ViewTable, order_views, spread, usable_views
+
+PREVIEW_SAMPLES = 24
 
 
 @dataclass(frozen=True)
@@ -79,46 +81,24 @@ def run(
     Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
     """
     start = time.perf_counter()
-
-    def report(what: str) -> Callable[[int, int], None]:
-        return partial(progress, what) if progress else lambda done, total: None
-
-    annotations = Annotations(annotations_path)
-    models = load_models(annotations, want_flips=config.flip_probability > 0)
-    views = usable_views(annotations, models, config.include_rejected, report("reading annotations"))
-    annotations.close()
-    samples = config.samples or len(views)
-    source: Backgrounds = SynthesizedBackgrounds()
-    scan: FolderScan | None = None
-    if backgrounds is not None:
-        scan = scan_folder(backgrounds, samples, config.seed, report("looking at backgrounds"))
-        source = scan.backgrounds
-
-    job = Job(
-        annotations=annotations_path,
-        out=out,
-        config=config,
-        backgrounds=source,
-        capture=_capture_name(annotations),
-        model_sha256=tuple((side, arrays.sha256) for side, arrays in models.arrays.items()),
-        flips=models.flips,
-    )
+    plan = _planned(annotations_path, out, backgrounds, config, progress)
+    scan, samples, problems = plan.scan, plan.samples, dict[str, str]()
     done, written, results = 0, 0, {}
-    step = report("writing samples")
+    step = _reporter(progress, "writing samples")
     try:
         with writing(out):
-            claim_output(
-                out, shards.KIND, _depends_on(annotations, models, config, samples, scan), shards.OWNED, overwrite
-            )
+            claim_output(out, shards.KIND, _depends_on(plan), shards.OWNED, overwrite)
             workers = _workers(config, out, -(-samples // config.shard_size(samples)))
             step(0, samples)
-            for result in map_units(partial(make_shard, job), _units(views, samples, config), workers):
+            for result in map_units(partial(make_shard, plan.job), _units(plan), workers):
                 results[result.index] = result.description
+                problems.update(result.problems)
                 done += result.description["samples"]
                 written += result.description["samples"] * result.written
                 step(done, samples)
             described = [results[index] for index in sorted(results)]
-            shards.write_manifest(out, _manifest(annotations, models, config, samples, described, backgrounds, scan))
+            skipped = tuple(sorted({**dict(scan.skipped if scan else ()), **problems}.items()))
+            shards.write_manifest(out, _manifest(plan, described, backgrounds, skipped))
     finally:
         release()
     return Report(
@@ -127,20 +107,96 @@ def run(
         sides={side: sum(shard["sides"][side] for shard in described) for side in SIDES},
         shards=len(described),
         bytes=sum(shard["bytes"] for shard in described),
-        views=len(views),
+        views=len(plan.views),
         written_samples=written,
         seconds=time.perf_counter() - start,
         backgrounds=len(scan.backgrounds.names) if scan else 0,
-        skipped_backgrounds=scan.skipped if scan else (),
-        flip_note=models.note,
+        skipped_backgrounds=skipped,
+        flip_note=plan.models.note,
     )
 
 
-def _units(views: Int[np.ndarray, "views 3"], samples: int, config: SynthesizeConfig) -> Iterator[ShardUnit]:
-    size = config.shard_size(samples)
-    for index, first in enumerate(range(0, samples, size)):
-        last = min(first + size, samples)
-        yield ShardUnit(index, first, views[order_views(len(views), config.seed, first, last)])
+def preview(
+    annotations_path: Path,
+    backgrounds: Path | None,
+    config: SynthesizeConfig,
+    count: int = PREVIEW_SAMPLES,
+    progress: Progress | None = None,
+) -> list[shards.Sample]:
+    """The first samples that `run` with the same options would write, or fewer if it writes fewer.
+
+    Raises HandgenError as `run` does.
+    """
+    plan = _planned(annotations_path, Path(), backgrounds, config, progress)
+    maker, step = SampleMaker(plan.job), _reporter(progress, "drawing the preview")
+    found: list[shards.Sample] = []
+    count = min(count, plan.samples)
+    with one_thread():
+        for unit in _units(plan):
+            for place in range(min(count - len(found), len(unit.views))):
+                found.append(maker.sample(unit, place))
+                step(len(found), count)
+            if len(found) == count:
+                break
+    return found
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a run is about to do."""
+
+    annotations: Annotations
+    models: HandModels
+    views: ViewTable
+    scan: FolderScan | None
+    job: Job
+    samples: int
+
+    @property
+    def config(self) -> SynthesizeConfig:
+        return self.job.config
+
+
+def _planned(
+    annotations_path: Path, out: Path, backgrounds: Path | None, config: SynthesizeConfig, progress: Progress | None
+) -> _Plan:
+    augmentation = Augmentation.load(config.augment)
+    annotations = Annotations(annotations_path)
+    models = load_models(annotations, want_flips=config.flip_probability > 0)
+    views = usable_views(annotations, models, config.include_rejected, _reporter(progress, "reading annotations"))
+    annotations.close()
+    samples = config.samples or len(views)
+    source: Backgrounds = SynthesizedBackgrounds()
+    scan: FolderScan | None = None
+    if backgrounds is not None:
+        scan = scan_folder(backgrounds, samples, config.seed, _reporter(progress, "looking at backgrounds"))
+        source = scan.backgrounds
+    job = Job(
+        annotations=annotations_path,
+        out=out,
+        config=config,
+        backgrounds=source,
+        augmentation=augmentation,
+        capture=_capture_name(annotations),
+        subjects=views.subjects,
+        cameras=views.cameras,
+        model_sha256=tuple((side, arrays.sha256) for side, arrays in models.arrays.items()),
+        flips=models.flips,
+    )
+    return _Plan(annotations, models, views, scan, job, samples)
+
+
+def _reporter(progress: Progress | None, what: str) -> Callable[[int, int], None]:
+    return partial(progress, what) if progress else lambda done, total: None
+
+
+def _units(plan: _Plan) -> Iterator[ShardUnit]:
+    size = plan.config.shard_size(plan.samples)
+    for index, first in enumerate(range(0, plan.samples, size)):
+        last = min(first + size, plan.samples)
+        order = order_views(len(plan.views), plan.samples, plan.config.seed, first, last)
+        picks = plan.job.backgrounds.picks(index, first, last - first)
+        yield ShardUnit.of(plan.views, index, first, spread(order, picks), picks)
 
 
 def _workers(config: SynthesizeConfig, out: Path, units: int) -> int:
@@ -153,75 +209,66 @@ def _capture_name(annotations: Annotations) -> str:
     return Path(annotations.manifest["capture"]["path"]).name or "capture"
 
 
-def _configuration(config: SynthesizeConfig) -> dict[str, Any]:
+def _configuration(plan: _Plan) -> dict[str, Any]:
     """The options that decide the bytes."""
-    document = asdict(config)
+    document = asdict(plan.config)
     for name in ("workers", "samples", "samples_per_shard", "seed", "split"):  # not, or stated beside it
         del document[name]
-    return document
+    return document | {"augment": plan.job.augmentation.document}
 
 
-def _depends_on(
-    annotations: Annotations,
-    models: HandModels,
-    config: SynthesizeConfig,
-    samples: int,
-    scan: FolderScan | None,
-) -> dict[str, Any]:
+def _depends_on(plan: _Plan) -> dict[str, Any]:
     """Everything that the bytes of the shards depend on."""
     return {
         "created_by": __version__,
-        "split": config.split,
-        "samples": samples,
-        "samples_per_shard": config.shard_size(samples),
-        "seed": config.seed,
-        "configuration": _configuration(config),
-        "annotations": _annotations_document(annotations, models),
+        "split": plan.config.split,
+        "samples": plan.samples,
+        "samples_per_shard": plan.config.shard_size(plan.samples),
+        "seed": plan.config.seed,
+        "configuration": _configuration(plan),
+        "annotations": _annotations_document(plan),
         "backgrounds": {
-            "source": "folder" if scan else "synthesized",
-            "count": len(scan.backgrounds.names) if scan else 0,
-            "sha256": scan.digest if scan else None,
+            "source": "folder" if plan.scan else "synthesized",
+            "count": len(plan.scan.backgrounds.names) if plan.scan else 0,
+            "sha256": plan.scan.digest if plan.scan else None,
         },
     }
 
 
-def _annotations_document(annotations: Annotations, models: HandModels) -> dict[str, Any]:
+def _annotations_document(plan: _Plan) -> dict[str, Any]:
     return {
-        "sha256": hashlib.sha256((annotations.root / MANIFEST).read_bytes()).hexdigest(),
-        "capture": _capture_name(annotations),
+        "sha256": hashlib.sha256((plan.annotations.root / MANIFEST).read_bytes()).hexdigest(),
+        "capture": plan.job.capture,
         "hand_model": {
-            "name": annotations.manifest["hand_model"]["name"],
-            "sha256": {side: arrays.sha256 for side, arrays in models.arrays.items()},
+            "name": plan.annotations.manifest["hand_model"]["name"],
+            "sha256": {side: arrays.sha256 for side, arrays in plan.models.arrays.items()},
         },
     }
 
 
 def _manifest(
-    annotations: Annotations,
-    models: HandModels,
-    config: SynthesizeConfig,
-    samples: int,
+    plan: _Plan,
     described: list[dict[str, Any]],
     backgrounds: Path | None,
-    scan: FolderScan | None,
+    skipped: tuple[tuple[str, str], ...],
 ) -> dict[str, Any]:
     """As in `shard_manifest.schema.json`."""
     return {
         "kind": shards.KIND,
         "format_version": schema_version(shards.MANIFEST_SCHEMA),
         "created_by": __version__,
-        "split": config.split,
-        "samples": samples,
+        "split": plan.config.split,
+        "samples": plan.samples,
         "shards": described,
-        "seed": config.seed,
-        "size_px": [config.size, config.size],
-        "flips": models.flips,
-        "configuration": _configuration(config),
-        "annotations": _annotations_document(annotations, models) | {"path": str(annotations.root)},
+        "seed": plan.config.seed,
+        "size_px": [plan.config.size, plan.config.size],
+        "flips": plan.models.flips,
+        "configuration": _configuration(plan),
+        "annotations": _annotations_document(plan) | {"path": str(plan.annotations.root)},
         "backgrounds": {
-            "source": "folder" if scan else "synthesized",
+            "source": "folder" if plan.scan else "synthesized",
             "path": None if backgrounds is None else str(backgrounds),
-            "count": len(scan.backgrounds.names) if scan else 0,
-            "skipped": [{"name": name, "reason": reason} for name, reason in (scan.skipped if scan else ())],
+            "count": len(plan.scan.backgrounds.names) if plan.scan else 0,
+            "skipped": [{"name": name, "reason": reason} for name, reason in skipped],
         },
     }

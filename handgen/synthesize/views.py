@@ -1,62 +1,131 @@
-"""Which views of an annotations directory become samples, and in which order."""
+"""Which views of an annotations directory become samples, and in which order.
+
+All that a sample needs of a view but its pixels is one row of a table. The table is made once per run and lies in a
+temporary file, so that neither memory nor the workers' time grows with the length of the annotations; a shard is sent
+its own rows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from handgen.cameras import Camera
 from handgen.errors import HandgenError
-from handgen.hand.assets import HandArrays, load_hand
-from handgen.hand.layout import SIDES
+from handgen.hand.layout import KEYPOINT_COUNT, SIDES
 from handgen.io.annotations import Annotations, HandRecord, ViewRecord
-from handgen.synthesize.labels import sides_mirror
+from handgen.matte import Edge
+from handgen.rigid import Rigid
+from handgen.synthesize.models import HandModels, check_model
 from handgen.synthesize.virtual_camera import in_front
 
-MODEL_TOLERANCE_M = 5e-5
 _ORDER = 0x71  # sets this generator's seeds apart from those of samples
+REUSES = 8  # of a view in a row
+_BLOCK = REUSES**2  # samples: as many views on as many backgrounds
+_SCREENS = (None, "green", "blue")
+NO_ROW = -1
+ROW = np.dtype(
+    [
+        ("chunk", "i4"),
+        ("cutout", "S128"),
+        ("frame", "i8"),
+        ("side", "u1"),  # index in SIDES
+        ("subject", "i4"),  # index in the table's subjects
+        ("camera", "i4"),  # index in the rig
+        ("size_px", "i4", (2,)),  # of the cutout, as all that follows on cameras
+        ("intrinsics", "f8", (3, 3)),
+        ("cam_rotation", "f8", (3, 3)),
+        ("cam_translation", "f8", (3,)),
+        ("extent_px", "f4"),
+        ("pose", "f8", (48,)),
+        ("translation_m", "f8", (3,)),
+        ("keypoints_world_m", "f8", (KEYPOINT_COUNT, 3)),
+        ("shown", "?", (KEYPOINT_COUNT,)),
+        ("reprojection_px", "f8"),  # NaN where not known, as below
+        ("mask_iou", "f8"),
+        ("edge_blur_px", "f4"),
+        ("screen", "u1"),  # index in _SCREENS
+        ("other", "i8"),  # row of the other hand in the same view, or NO_ROW
+    ]
+)
 
 
 @dataclass(frozen=True)
-class HandModels:
-    """Arrays of the sides that can be had. note: why samples are not mirrored, or empty."""
+class SourceView:
+    """One hand in one view of the annotations.
 
-    arrays: dict[str, HandArrays]
-    flips: bool
-    note: str
-
-
-def load_models(annotations: Annotations, want_flips: bool) -> HandModels:
-    """The hand model that the annotations were made with.
-
-    Raises HandgenError when it cannot be had, or is not the same file.
+    camera: the ideal camera of the cutout. extent_px: longer side of the box around the keypoints in it.
+    pose, translation_m, keypoints_world_m: of the hand in the world. shown: keypoints whose place the capture's picture
+    and the cutout show.
     """
-    said = annotations.manifest["hand_model"]
-    arrays: dict[str, HandArrays] = {}
-    missing = ""
-    for side in SIDES:
-        try:
-            arrays[side] = load_hand(annotations.hand_model, side)
-        except HandgenError as error:
-            if side in said["sha256"]:
-                raise
-            missing = str(error)
-            continue
-        if said["sha256"].get(side, arrays[side].sha256) != arrays[side].sha256:
-            raise HandgenError(
-                f"{annotations.root}: made with another version of the {side} hand model {said['name']!r}; "
-                "bring that model file back, or run `handgen annotate` again"
-            )
-    if not want_flips:
-        return HandModels(arrays, False, "not asked for")
-    if missing:
-        return HandModels(arrays, False, f"one side of the hand model is missing ({missing})")
-    if not sides_mirror(arrays["right"], arrays["left"]):
-        return HandModels(arrays, False, f"the left hand of {said['name']!r} is not the mirror image of its right")
-    return HandModels(arrays, True, "")
+
+    chunk: int
+    cutout: str
+    frame: int
+    side: str
+    subject: str
+    betas: Float[np.ndarray, " 10"]
+    camera: Camera
+    extent_px: float
+    pose: Float[np.ndarray, " 48"]
+    translation_m: Float[np.ndarray, " 3"]
+    keypoints_world_m: Float[np.ndarray, "21 3"]
+    shown: Bool[np.ndarray, " 21"]
+    reprojection_px: float | None
+    mask_iou: float | None
+    edge: Edge
+
+
+@dataclass(frozen=True)
+class ViewTable:
+    """The usable views: rows of `ROW`, and the names that they point to."""
+
+    rows: np.ndarray
+    subjects: tuple[str, ...]
+    cameras: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def others(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of the other hand in the same views; the chunk is -1 where there is none."""
+        found = self.rows[np.maximum(rows["other"], 0)]
+        found["chunk"] = np.where(rows["other"] == NO_ROW, NO_ROW, found["chunk"])
+        return found
+
+
+def source_view(
+    row: np.void, subjects: Sequence[str], cameras: Sequence[str], betas: dict[str, Float[np.ndarray, " 10"]]
+) -> SourceView:
+    """What a row of the table says."""
+    subject = subjects[row["subject"]]
+    blur = float(row["edge_blur_px"])
+    return SourceView(
+        chunk=int(row["chunk"]),
+        cutout=row["cutout"].decode(),
+        frame=int(row["frame"]),
+        side=SIDES[row["side"]],
+        subject=subject,
+        betas=betas[subject],
+        camera=Camera(
+            cameras[row["camera"]],
+            (int(row["size_px"][0]), int(row["size_px"][1])),
+            row["intrinsics"],
+            cam_from_world=Rigid(row["cam_rotation"], row["cam_translation"]),
+        ),
+        extent_px=float(row["extent_px"]),
+        pose=row["pose"],
+        translation_m=row["translation_m"],
+        keypoints_world_m=row["keypoints_world_m"],
+        shown=row["shown"],
+        reprojection_px=_known(row["reprojection_px"]),
+        mask_iou=_known(row["mask_iou"]),
+        edge=Edge(screen=_SCREENS[row["screen"]]) if np.isnan(blur) else Edge(blur, _SCREENS[row["screen"]]),
+    )
 
 
 def usable_views(
@@ -64,87 +133,128 @@ def usable_views(
     models: HandModels,
     include_rejected: bool,
     progress: Callable[[int, int], None] | None = None,
-) -> Int[np.ndarray, "views 3"]:
-    """Chunk, record in it, and view in that, of every view that may become a sample.
+) -> ViewTable:
+    """Every view that may become a sample.
 
-    Accepted views of accepted records; with `include_rejected` all that have a mask. A hand that is not in
-    front of the view's camera is never used.
+    Accepted views of accepted records; with `include_rejected` all that have a mask. A hand that is not in front of
+    the view's camera is never used.
 
     Raises HandgenError when a record does not fit the hand model or the cameras, or no view is left.
     """
-    found: list[tuple[int, int, int]] = []
-    records_seen = 0
-    for chunk in range(annotations.chunk_count):
-        records = annotations.records(chunk)
-        records_seen += len(records)
-        _check_model(annotations, models, chunk, records)
-        for i, record in enumerate(records):
-            for j, view in enumerate(record.views):
-                accepted = record.accepted and view.accepted
-                if not accepted and not (include_rejected and view.mask_iou):
-                    continue
-                capture_camera(annotations, view)  # an error now rather than in the middle of the samples
-                if in_front(view.camera, record.keypoints_world_m):
-                    found.append((chunk, i, j))
-        if progress:
-            progress(chunk + 1, annotations.chunk_count)
-    if not found:
-        hint = "look at the reasons in its records, or use --include-rejected" if records_seen else "is a hand in view?"
-        raise HandgenError(f"{annotations.root}: no accepted view among {records_seen} records; {hint}")
-    return np.array(found, dtype=np.int32)
+    subjects = tuple(sorted(annotations.betas))
+    records_seen = rows_found = 0
+    with tempfile.TemporaryFile() as file:
+        for chunk in range(annotations.chunk_count):
+            records = annotations.records(chunk)
+            records_seen += len(records)
+            check_model(annotations, models, chunk, records)
+            rows = [
+                _row(annotations, subjects, chunk, record, view)
+                for record in records
+                for view in record.views
+                if _is_usable(record, view, include_rejected)
+            ]
+            if rows:
+                table = np.stack(rows)
+                _pair(table, rows_found)
+                file.write(table.tobytes())
+                rows_found += len(table)
+            if progress:
+                progress(chunk + 1, annotations.chunk_count)
+        if not rows_found:
+            hint = "look at the reasons in its records, or use --include-rejected"
+            hint = hint if records_seen else "is a hand in view?"
+            raise HandgenError(f"{annotations.root}: no accepted view among {records_seen} records; {hint}")
+        file.flush()
+        return ViewTable(np.memmap(file, ROW, "r", shape=(rows_found,)), subjects, annotations.rig.names)
 
 
-def order_views(count: int, seed: int, first: int, last: int) -> Int[np.ndarray, " samples"]:
-    """Views of the samples `first` to `last` - 1: every round over the views has its own seeded order."""
-    picks = []
-    for turn in range(first // count, -(-last // count)):
-        order = np.random.default_rng([seed, _ORDER, turn]).permutation(count)
-        picks.append(order[max(0, first - turn * count) : last - turn * count])
-    return np.concatenate(picks)
+def order_views(count: int, samples: int, seed: int, first: int, last: int) -> Int[np.ndarray, " samples"]:
+    """Which of `count` views the samples `first` to `last` - 1 of `samples` show.
+
+    Every round over the views has its own seeded order. In most rounds a view comes `REUSES` times in a row, for it is
+    read once then; the last rounds make up the rest, so that all views are used equally often (to within one).
+    """
+    every, rest = divmod(samples, count)
+    many, few = divmod(every, REUSES)
+    found, start, turn = [], 0, 0
+    for uses, turns, used in ((REUSES, many, count), (few, 1, count), (1, 1, rest)):
+        length = uses * used
+        if length == 0:
+            continue
+        low, high = max(first - start, 0), min(last - start, turns * length)
+        for round_ in range(low // length, -(-high // length)) if high > low else ():
+            order = np.random.default_rng([seed, _ORDER, turn + round_]).permutation(count)
+            places = np.arange(max(low, round_ * length), min(high, (round_ + 1) * length)) - round_ * length
+            found.append(order[places // uses])
+        start, turn = start + turns * length, turn + turns
+    return np.concatenate(found)
 
 
-def subject_betas(annotations: Annotations, record: HandRecord) -> Float[np.ndarray, " 10"]:
-    """The betas of a record's subject. Raises HandgenError when the manifest does not know it."""
-    if record.subject not in annotations.betas:
-        raise HandgenError(
-            f"{annotations.root}: frame {record.frame} is of subject {record.subject!r}, "
-            "whom the manifest does not list; run `handgen annotate` again"
-        )
-    return annotations.betas[record.subject]
+def spread(views: Int[np.ndarray, " samples"], picks: Int[np.ndarray, " samples"]) -> Int[np.ndarray, " samples"]:
+    """Views of a shard in the order of `order_views`, given to its samples, whose backgrounds are `picks`.
+
+    Samples are made background by background. The uses of a view fall a few samples apart in that order: on different
+    backgrounds, but near enough that its pixels are still in memory.
+    """
+    whole = max(1, len(views) // _BLOCK) * _BLOCK  # what is over goes with the last block
+    starts = [*range(0, whole, _BLOCK), len(views)]
+    blocks = [views[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    work = [block[np.argsort(np.arange(len(block)) % REUSES, kind="stable")] for block in blocks]
+    placed = np.empty_like(views)
+    placed[np.argsort(picks, kind="stable")] = np.concatenate(work)
+    return placed
 
 
-def capture_camera(annotations: Annotations, view: ViewRecord) -> Camera:
-    """The capture's camera that a view was cut from. Raises HandgenError when the manifest does not list it."""
+def _is_usable(record: HandRecord, view: ViewRecord, include_rejected: bool) -> bool:
+    accepted = (record.accepted and view.accepted) or (include_rejected and bool(view.mask_iou))
+    return accepted and in_front(view.camera, record.keypoints_world_m)
+
+
+def _row(
+    annotations: Annotations, subjects: tuple[str, ...], chunk: int, record: HandRecord, view: ViewRecord
+) -> np.ndarray:
     if view.camera.name not in annotations.rig.names:
         raise HandgenError(
             f"{annotations.root}: {view.cutout} is of camera {view.camera.name!r}, "
             "which the manifest does not list; run `handgen annotate` again"
         )
-    return annotations.rig[view.camera.name]
-
-
-def _check_model(annotations: Annotations, models: HandModels, chunk: int, records: list[HandRecord]) -> None:
-    """The model must give the records' keypoints: labels built from either would otherwise disagree."""
-    import torch
-
-    from handgen.hand.model import HandModel, HandPose
-
-    for side in SIDES:
-        mine = [record for record in records if record.side == side]
-        if not mine:
-            continue
-        if side not in models.arrays:
-            raise HandgenError(f"{annotations.root}: chunk {chunk} has {side} hands, but no {side} hand model")
-        pose = HandPose(
-            torch.tensor(np.stack([record.pose for record in mine])).reshape(-1, 16, 3),
-            torch.tensor(np.stack([record.translation_m for record in mine])),
-            torch.tensor(np.stack([subject_betas(annotations, record) for record in mine])),
+    name = view.cutout.encode()
+    if len(name) > ROW["cutout"].itemsize:
+        raise HandgenError(
+            f"{annotations.root}: the name of cutout {view.cutout[:40]}... is longer than "
+            f"{ROW['cutout'].itemsize} characters; shorten it"
         )
-        keypoints = HandModel(models.arrays[side])(pose).keypoints.numpy()
-        miss = np.abs(keypoints - np.stack([record.keypoints_world_m for record in mine])).max((1, 2))
-        worst = int(miss.argmax())
-        if miss[worst] > MODEL_TOLERANCE_M:
-            raise HandgenError(
-                f"{annotations.root}: frame {mine[worst].frame}, {side} hand: the hand model's keypoints are "
-                f"{1000 * miss[worst]:.2f} mm from the record's; run `handgen annotate` again"
-            )
+    pixels, in_cutout = view.camera.project(record.keypoints_world_m)
+    # A cutout may reach outside the picture.
+    _, in_capture = annotations.rig[view.camera.name].project(record.keypoints_world_m)
+    row = np.zeros((), ROW)
+    row["chunk"], row["cutout"], row["frame"] = chunk, name, record.frame
+    row["side"], row["subject"] = SIDES.index(record.side), subjects.index(record.subject)
+    row["camera"], row["size_px"] = annotations.rig.names.index(view.camera.name), view.camera.size_px
+    row["intrinsics"] = view.camera.intrinsics
+    row["cam_rotation"] = view.camera.cam_from_world.rotation
+    row["cam_translation"] = view.camera.cam_from_world.translation
+    row["extent_px"] = np.ptp(pixels, axis=0).max()
+    row["pose"], row["translation_m"] = record.pose, record.translation_m
+    row["keypoints_world_m"] = record.keypoints_world_m
+    row["shown"] = in_cutout & in_capture
+    row["reprojection_px"] = np.nan if view.reprojection_px is None else view.reprojection_px
+    row["mask_iou"] = np.nan if view.mask_iou is None else view.mask_iou
+    row["edge_blur_px"] = np.nan if view.edge_blur_px is None else view.edge_blur_px
+    row["screen"] = _SCREENS.index(view.screen)
+    row["other"] = NO_ROW
+    return row
+
+
+def _pair(table: np.ndarray, first: int) -> None:
+    """Enter which rows of a chunk are the two hands of one frame in one view. first: the number of its first row."""
+    place = {(row["frame"], row["camera"], row["side"]): i for i, row in enumerate(table)}
+    for i, row in enumerate(table):
+        other = place.get((row["frame"], row["camera"], 1 - row["side"]))
+        if other is not None:
+            table["other"][i] = first + other
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,55 @@
+"""The hand's light fitted to the background's: exposure, colour temperature and contrast, by one table per channel."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+_SAMPLES = 8  # a side
+_CAST_SHARE = 0.5  # of an estimated cast: as often as not it is walls and things that are coloured, not their light
+_CAST_RANGE = (0.88, 1.14)  # of a channel's gain: what cameras leave of lamplight and shade
+_SKIN_OVER_SCENE = (0.85, 1.5)  # skin's grey level over a scene's mean: it is brighter than most of what is in rooms
+_GAIN_RANGE = (0.45, 1.6)  # of grey levels; in light, which is grey level to the power of 2.2, 0.17 to 2.8
+_CONTRAST_RANGE = (0.85, 1.2)
+_LEVELS = np.arange(256)[:, None] / 255.0
+_USUAL_SPREAD = 0.45  # standard deviation over mean of a picture with full contrast
+
+
+def light_table(
+    hand_mean: Float[np.ndarray, " 3"],
+    background: UInt8[np.ndarray, "height width 3"],
+    box: tuple[slice, slice],
+    strength: float,
+    rng: np.random.Generator,
+) -> UInt8[np.ndarray, "1 256 3"]:
+    """The table that takes the hand's colours towards the background's light.
+
+    hand_mean: colour of the hand, grey levels. box: rows and columns where the hand will be, which count for half.
+    strength: 0 to 1, the share of the way; as much as half of it is left out at random, for no estimate of a light is
+    sure. Colours are multiplied, never shifted: what is red stays red.
+    """
+    share = strength * rng.uniform(0.5, 1.0)
+    some = [
+        cv2.resize(part, (_SAMPLES,) * 2, interpolation=cv2.INTER_NEAREST) for part in (background, background[box])
+    ]
+    means, deviations = (np.array(x)[:, 0] for x in cv2.meanStdDev(np.concatenate(some)))
+    scene = means + 1.0
+    # The mean colour of a scene is its light's (grey world: Buchsbaum, J. Franklin Institute 1980), as a rule.
+    cast = np.clip((scene / scene.mean()) ** _CAST_SHARE, *_CAST_RANGE)
+    skin = float(hand_mean.mean())
+    gain = float(np.clip(rng.uniform(*_SKIN_OVER_SCENE) * scene.mean() / max(skin, 1.0), *_GAIN_RANGE))
+    contrast = float(np.clip(deviations.mean() / scene.mean() / _USUAL_SPREAD, *_CONTRAST_RANGE))
+    return _table((gain * cast) ** share, contrast**share, skin)
+
+
+def _table(gains: Float[np.ndarray, " 3"], contrast: float, pivot: float) -> UInt8[np.ndarray, "1 256 3"]:
+    """Grey levels times `gains`, contrast about `pivot`; what would be brighter than white bends towards it.
+
+    x -> g x / (1 + (g - 1) x) has slope g at black and keeps white.
+    """
+    pivot = min(max(pivot / 255.0, 0.05), 0.95)
+    x = np.minimum(pivot * (_LEVELS / pivot) ** contrast, 1)
+    bright = np.maximum(gains, 1.0)
+    x = np.minimum(gains, 1.0) * (bright * x / (1 + (bright - 1) * x))
+    return (255 * x + 0.5).astype(np.uint8)[None]
