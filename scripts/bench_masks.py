@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from bench_table import print_figures
+from bench_table import report
 
 from handgen import annotate, simulate
 from handgen.config import AnnotateConfig, EvaluateConfig, SimulateConfig
@@ -202,10 +202,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as temporary:
         figures = measure(options.keep or Path(temporary), options.captures)
-    if options.json:
-        print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
-        return
-    print_figures(figures, TARGETS)
+    report(figures, TARGETS, options.json)
 
 
 if __name__ == "__main__":

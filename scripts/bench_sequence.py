@@ -11,7 +11,6 @@ camera that was bumped after the calibration.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -20,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from bench_table import print_figures
+from bench_table import report
 
 from handgen import annotate, simulate
 from handgen.cameras import Rig
@@ -222,10 +221,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         figures = measure(options.keep or Path(temporary), options.only)
-    if options.json:
-        print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
-        return
-    print_figures(figures, TARGETS)
+    report(figures, TARGETS, options.json)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ import cv2
 import numpy as np
 import psutil
 import simplejpeg
-from bench_table import print_figures
+from bench_table import report
 from peer_paste import TRUTH, Floor, Straightforward, floor_rate, write_inputs
 
 from handgen import simulate
@@ -283,10 +283,7 @@ def main() -> None:
             figures |= bench_scaling(material, Path(temporary), amount)
         if "memory" in options.only:
             figures |= bench_memory(material, Path(temporary), amount)
-    if options.json:
-        print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
-        return
-    print_figures(figures, TARGETS)
+    report(figures, TARGETS, options.json)
 
 
 if __name__ == "__main__":

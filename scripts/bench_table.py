@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 # name -> (what, target or None, whether more is better)
 Targets = Mapping[str, tuple[str, float | None, bool]]
+
+
+def report(figures: Mapping[str, float], targets: Targets, as_json: bool) -> None:
+    """One flat JSON object, or the table."""
+    if as_json:
+        print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
+    else:
+        print_figures(figures, targets)
 
 
 def print_figures(figures: Mapping[str, float], targets: Targets) -> None:

@@ -17,7 +17,6 @@ the test are cut by. Means of three trainings that differ in their seeds; _std i
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 import time
@@ -27,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from bench_table import print_figures
+from bench_table import report
 from training_network import Samples, Schedule, pck, predict, train
 from training_sets import (
     BACKGROUND_ROOMS,
@@ -189,10 +188,7 @@ def main() -> None:
     else:
         with tempfile.TemporaryDirectory() as folder:
             figures = measure(plan, Path(folder), options.workers)
-    if options.json:
-        print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
-    else:
-        print_figures(figures, TARGETS)
+    report(figures, TARGETS, options.json)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from handgen import annotate, simulate
 from handgen.cameras import Camera, resampling_maps
 from handgen.config import AnnotateConfig, SimulateConfig, SynthesizeConfig
 from handgen.data import load_shards
-from handgen.hand.layout import MIRROR_X
 from handgen.io import images, shards
 from handgen.io.annotations import Annotations
 from handgen.io.capture import load_capture
@@ -27,7 +26,7 @@ from handgen.rigid import Rigid
 from handgen.simulate.scene import make_scene
 from handgen.synthesize import stage
 from handgen.synthesize.patterns import draw_pattern
-from handgen.synthesize.virtual_camera import draw_view
+from handgen.synthesize.virtual_camera import draw_view, in_mirror
 
 SIDE_PX = 64  # of what the network sees
 SAMPLE_PX = 3 * SIDE_PX  # of the samples, as shards are larger than what a network sees
@@ -219,24 +218,11 @@ def _rows(tiles: list[np.ndarray], columns: int) -> Iterator[list[np.ndarray]]:
 
 
 def _seen(picture: UInt8[np.ndarray, "height width 3"], source: Camera, look: Look) -> UInt8[np.ndarray, "side side 3"]:
-    camera = _unmirrored(look.camera) if look.mirrored else look.camera
+    camera = in_mirror(look.camera) if look.mirrored else look.camera
     width, height = camera.size_px
     maps = resampling_maps(camera.resized((2 * width, 2 * height)), source)  # then averaged, so nothing aliases
     seen = _shrunk(cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
     return np.ascontiguousarray(seen[:, ::-1]) if look.mirrored else seen
-
-
-def _unmirrored(camera: Camera) -> Camera:
-    """The camera whose picture, mirrored, is that of `camera`, which lives in the world mirrored in x."""
-    mirror = np.diag(MIRROR_X)
-    flip = np.array([[-1.0, 0.0, camera.size_px[0] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    pose = camera.cam_from_world
-    return Camera(
-        camera.name,
-        camera.size_px,
-        flip @ camera.intrinsics @ mirror,
-        cam_from_world=Rigid(mirror @ pose.rotation @ mirror, mirror @ pose.translation),
-    )
 
 
 def _shrunk(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "side side 3"]:

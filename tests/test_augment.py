@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -269,3 +271,14 @@ def test_the_documentation_shows_files_that_load(load):
     assert blocks
     for block in blocks:
         load(block)
+
+
+def test_samples_are_made_without_torch():
+    """Every worker would carry 200 MB of it; albumentations brings it along where it can."""
+    code = (
+        "import sys; import handgen.synthesize.shard; from handgen.synthesize.augment import Augmentation; "
+        "import numpy as np; pipeline = Augmentation.load('default').pipeline(); "
+        "pipeline(np.zeros((32, 32, 3), np.uint8), np.random.default_rng(0)); "
+        "assert 'albumentations' in sys.modules and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -53,7 +53,7 @@ def test_edges_carry_no_colour_of_the_old_background(rng, share):
     camera = camera.cropped(int(left), int(top), int(width), int(height))
     cutout = draw_hand(camera, hand, open_hand("right").faces)
     view = draw_view(camera, hand.keypoints[0].numpy(), replace(PLAIN, hand_share=(share, share)), False, rng)
-    placed = place_hand(Pixels(cutout, Edge(0.8, "green")), view.sample_px_from_cutout_px, (224, 224))
+    placed = place_hand(Pixels(cutout, Edge(0.8, "green")), view.sample_px_from_cutout_px(camera), (224, 224))
     made = laid([placed], np.full((224, 224, 3), 120, np.uint8))
     image = made.image.astype(int)
     greenness = image[..., 1] - np.maximum(image[..., 0], image[..., 2])  # skin is red, the ground is grey

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -234,8 +235,18 @@ def _reason(error: Exception) -> str:
 
 
 def _albumentations() -> Any:
-    """The library, imported when needed (a second) and told not to ask the network for updates."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations
+    """The library, imported when needed and told not to ask the network for updates.
 
+    Where torch can be imported it brings that along, for tensors that nobody asks for here: a second, and 200 MB of
+    every worker. So torch is hidden from it, unless it is there already.
+    """
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # which makes its import an ImportError
+    try:
+        import albumentations
+    finally:
+        if hidden:
+            del sys.modules["torch"]
     return albumentations

@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
@@ -25,7 +25,7 @@ from handgen.synthesize.labels import Labeller, RestWrist, camera_labels
 from handgen.synthesize.occluders import MOST_HIDDEN, draw_occluder, hidden_share, point_on
 from handgen.synthesize.placing import Pixels, Placed, PlacedHand, magnification, place_hand
 from handgen.synthesize.views import NO_ROW, SourceView, ViewTable, source_view
-from handgen.synthesize.virtual_camera import VirtualView, draw_view, in_front, seen_by
+from handgen.synthesize.virtual_camera import VirtualView, are_in_front, draw_view
 
 _SOURCES = 256  # views whose rows are remembered
 _CUTOUT_CACHE_BYTES = 64 * 2**20  # of decoded cutouts, per process
@@ -110,7 +110,8 @@ class SampleMaker:
 
         with_arm = bool(rng.random() < config.forearm_probability)
         # What a capture hid of a hand may leave nothing of it in a narrow view: then the mask is empty.
-        hand = self._placed(source, view, with_arm) or PlacedHand.nothing((config.size, config.size))
+        homography = view.sample_px_from_cutout_px(source.camera)
+        hand = self._placed(source, homography, with_arm) or PlacedHand.nothing((config.size, config.size))
         sources, hands, own = [source], [hand], 0
         other = self._other(unit, place, view, with_arm)
         if other is not None:
@@ -121,7 +122,7 @@ class SampleMaker:
         occluder = None
         if rng.random() < config.occluder_probability:
             occluder = self._occluder(unit, hand.layer, background.image, rng)
-        scale = magnification(view.sample_px_from_cutout_px, _middle(source))
+        scale = magnification(homography, _middle(source))
         made = composite(hands, occluder, background.image, scale, config, rng)
         image, mask = self.augment(made.image, rng), made.masks[own]
         if config.grain:
@@ -157,17 +158,18 @@ class SampleMaker:
     def _where(self, source: SourceView) -> str:
         return f"{chunk_path(self.job.annotations, source.chunk, '.tar')}: {source.cutout}"
 
-    def _placed(self, source: SourceView, view: VirtualView, with_arm: bool) -> PlacedHand | None:
-        """A hand where the sample's camera sees it; None outside its picture."""
-        config = self.job.config
-        scale = magnification(view.sample_px_from_cutout_px, _middle(source))
+    def _placed(
+        self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
+    ) -> PlacedHand | None:
+        """A hand in the sample's picture; None outside it."""
+        size_px = (self.job.config.size,) * 2
+        scale = magnification(sample_px_from_cutout_px, _middle(source))
         pixels, reduced = self._pixels(source, scale)
         # A block of `reduced` pixels becomes one: its centre lies between theirs.
         offset = (reduced - 1) / 2
         large_from_small = np.array([[reduced, 0, offset], [0, reduced, offset], [0, 0, 1.0]])
         try:
-            size_px = (config.size, config.size)
-            return place_hand(pixels, view.sample_px_from_cutout_px @ large_from_small, size_px, with_arm)
+            return place_hand(pixels, sample_px_from_cutout_px @ large_from_small, size_px, with_arm)
         except HandgenError as error:
             raise HandgenError(f"{self._where(source)}: {error}") from None
 
@@ -179,10 +181,9 @@ class SampleMaker:
         if not self.job.config.other_hand or row["chunk"] == NO_ROW:
             return None
         source = self._source(row)
-        camera = view.unmirrored_camera
-        if not in_front(camera, source.keypoints_world_m):
+        if not are_in_front(view.points_cam(source.keypoints_world_m)):
             return None
-        hand = self._placed(source, seen_by(view, source.camera), with_arm)
+        hand = self._placed(source, view.sample_px_from_cutout_px(source.camera), with_arm)
         return None if hand is None else (source, hand)
 
     def _occluder(
@@ -205,7 +206,7 @@ class SampleMaker:
         matrix = cv2.getRotationMatrix2D(tuple(middle), rng.uniform(0, 360), size / max(source.camera.size_px))
         matrix[:, 2] += center - middle
         homography = np.concatenate([matrix, [[0.0, 0.0, 1.0]]])
-        found = self._placed(source, VirtualView(source.camera, homography, np.eye(3), False), with_arm=True)
+        found = self._placed(source, homography, with_arm=True)
         if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN:
             return None
         return found.layer

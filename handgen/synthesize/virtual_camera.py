@@ -25,47 +25,30 @@ _FLESH_M = 0.012  # skin reaches this far beyond the keypoints
 
 @dataclass(frozen=True)
 class VirtualView:
-    """How one sample sees one cutout.
-
-    camera: in the capture's world, or in the world mirrored in x where `mirrored`.
-    sample_px_from_cutout_px: the homography of the pixels, mirroring included.
-    cam_from_cutout_cam: rotation between the camera frames before mirroring.
-    """
+    """What one sample sees. camera: in the capture's world, or in the world mirrored in x where `mirrored`."""
 
     camera: Camera
-    sample_px_from_cutout_px: Float[np.ndarray, "3 3"]
-    cam_from_cutout_cam: Float[np.ndarray, "3 3"]
     mirrored: bool
-
-    @property
-    def unmirrored_camera(self) -> Camera:
-        """The virtual camera in the capture's own world."""
-        if not self.mirrored:
-            return self.camera
-        there = self.camera.cam_from_world
-        cam_from_world = Rigid(MIRROR @ there.rotation @ MIRROR, MIRROR @ there.translation)
-        intrinsics = _pixel_flip(self.camera.size_px) @ self.camera.intrinsics @ MIRROR
-        return Camera(self.camera.name, self.camera.size_px, intrinsics, cam_from_world=cam_from_world)
 
     def points_cam(self, points_world: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         """Points of the capture's (unmirrored) world in the frame of the sample's camera, metres."""
         return self.camera.cam_from_world.apply(points_world @ MIRROR if self.mirrored else points_world)
 
-
-def seen_by(view: VirtualView, cutout_camera: Camera) -> VirtualView:
-    """The same sample of another cutout, whose ideal camera stands where the first one's does."""
-    straight = _pixel_flip(view.camera.size_px) if view.mirrored else np.eye(3)
-    turn = view.unmirrored_camera.cam_from_world.rotation @ cutout_camera.cam_from_world.rotation.T
-    homography = straight @ view.unmirrored_camera.intrinsics @ turn @ np.linalg.inv(cutout_camera.intrinsics)
-    return VirtualView(view.camera, homography, turn, view.mirrored)
+    def sample_px_from_cutout_px(self, cutout: Camera) -> Float[np.ndarray, "3 3"]:
+        """The homography of the pixels, mirroring included. cutout: an ideal camera at the same place."""
+        world_from_cutout = cutout.cam_from_world.rotation.T @ np.linalg.inv(cutout.intrinsics)
+        if self.mirrored:
+            world_from_cutout = MIRROR @ world_from_cutout
+        return self.camera.intrinsics @ self.camera.cam_from_world.rotation @ world_from_cutout
 
 
 def in_front(camera: Camera, keypoints_world: Float[np.ndarray, "n 3"]) -> bool:
     """Whether the camera could see the whole hand: every keypoint lies in front of it."""
-    return _in_front(camera.cam_from_world.apply(keypoints_world))
+    return are_in_front(camera.cam_from_world.apply(keypoints_world))
 
 
-def _in_front(points_cam: Float[np.ndarray, "n 3"]) -> bool:
+def are_in_front(points_cam: Float[np.ndarray, "n 3"]) -> bool:
+    """Whether a camera could see points in its own frame."""
     return bool(points_cam[:, 2].min() > 10 * MIN_DEPTH_M)
 
 
@@ -81,7 +64,7 @@ def draw_view(
     Raises ValueError when a keypoint is not in front of the camera.
     """
     points = camera.cam_from_world.apply(keypoints_world)
-    if not _in_front(points):
+    if not are_in_front(points):
         raise ValueError(f"camera {camera.name}: the hand is not in front of it")
     rotation = _looking_along(points.mean(0))
     roll = math.radians(rng.uniform(-config.rotation_deg, config.rotation_deg))
@@ -97,27 +80,18 @@ def draw_view(
     focal = share * config.size / (2 * radius)
     middle = (config.size - 1) / 2
     intrinsics = np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
-    return _view(camera, rotation, intrinsics, (config.size, config.size), mirrored)
-
-
-def _view(
-    camera: Camera, rotation: np.ndarray, intrinsics: np.ndarray, size_px: tuple[int, int], mirrored: bool
-) -> VirtualView:
-    homography = intrinsics @ rotation @ np.linalg.inv(camera.intrinsics)
     there = camera.cam_from_world
-    turned, moved = rotation @ there.rotation, rotation @ there.translation
-    if mirrored:
-        flip = _pixel_flip(size_px)
-        homography = flip @ homography
-        intrinsics = flip @ intrinsics @ MIRROR
-        turned, moved = turned * np.outer(MIRROR_X, MIRROR_X), moved * MIRROR_X
-    sample_camera = Camera(camera.name, size_px, intrinsics, cam_from_world=Rigid(turned, moved))
-    return VirtualView(sample_camera, homography, rotation, mirrored)
+    cam_from_world = Rigid(rotation @ there.rotation, rotation @ there.translation)
+    straight = Camera(camera.name, (config.size, config.size), intrinsics, cam_from_world=cam_from_world)
+    return VirtualView(in_mirror(straight) if mirrored else straight, mirrored)
 
 
-def _pixel_flip(size_px: tuple[int, int]) -> Float[np.ndarray, "3 3"]:
-    """Mirrors pixels left to right; its own inverse."""
-    return np.array([[-1.0, 0.0, size_px[0] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+def in_mirror(camera: Camera) -> Camera:
+    """The camera that sees the world mirrored in x in a mirrored picture; twice gives the camera itself."""
+    there = camera.cam_from_world
+    flip = np.array([[-1.0, 0.0, camera.size_px[0] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    cam_from_world = Rigid(MIRROR @ there.rotation @ MIRROR, MIRROR @ there.translation)
+    return Camera(camera.name, camera.size_px, flip @ camera.intrinsics @ MIRROR, cam_from_world=cam_from_world)
 
 
 def _slope_box(points_cam: Float[np.ndarray, "n 3"]) -> tuple[Float[np.ndarray, " 2"], float]:
