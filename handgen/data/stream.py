@@ -1,0 +1,94 @@
+"""The encoded samples of one reader, in their order, from any place on.
+
+Shuffling is webdataset's: a buffer of samples from which one is drawn at random. To go on in the middle, the same draws
+are made with numbers in place of samples first; they tell which samples are still to come, and shards that hold none
+of these are not read.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from itertools import count, islice
+
+import webdataset
+
+from handgen.data.dealing import Piece
+from handgen.data.decode import Group
+from handgen.errors import HandgenError
+from handgen.io import shards
+
+
+def stream(pieces: Iterable[Piece], buffer: int, seed: str, skip: int = 0) -> Iterator[Group]:
+    """The samples of `pieces`, without the first `skip`.
+
+    buffer: samples that are mixed; 0 keeps their order. The same arguments give the same order.
+
+    Raises HandgenError when a shard is damaged, or holds another number of samples than its manifest says.
+    """
+    unread = None
+    if skip:
+        counts = [piece.samples for piece in pieces] if isinstance(pieces, list) else []
+        if None not in counts:
+            numbers = range(sum(counts)) if isinstance(pieces, list) else count()
+            unread = _unread(numbers, buffer, seed, skip)
+    groups: Iterator[Group | None] = _groups(pieces, unread)
+    if buffer:
+        groups = _mixed(groups, buffer, seed)
+    for group in islice(groups, skip, None):
+        assert group is not None  # what is left out has been passed over
+        yield group
+
+
+def _mixed(items: Iterator, buffer: int, seed: str) -> Iterator:
+    return webdataset.shuffle(buffer, initial=buffer, rng=random.Random(seed))(items)
+
+
+class _Unread:
+    """Which of the samples, numbered as they come, need not be read: those that are passed over.
+
+    first: all up to here but `kept` have been.
+    """
+
+    def __init__(self, first: int, kept: set[int]) -> None:
+        self._first, self._kept = first, kept
+
+    def covers(self, begin: int, end: int) -> bool:
+        """Whether none of the samples `begin` to `end` - 1 is to come."""
+        return end <= self._first and not any(begin <= number < end for number in self._kept)
+
+
+def _unread(numbers: Iterable[int], buffer: int, seed: str, skip: int) -> _Unread:
+    """numbers: of the samples that there are, from 0 on."""
+    if not buffer:
+        return _Unread(skip, set())
+    taken = 0
+
+    def counted() -> Iterator[int]:
+        nonlocal taken
+        for number in numbers:
+            taken = number + 1
+            yield number
+
+    passed = set(islice(_mixed(counted(), buffer, seed), skip))
+    return _Unread(taken, set(range(taken)) - passed)
+
+
+def _groups(pieces: Iterable[Piece], unread: _Unread | None) -> Iterator[Group | None]:
+    """The samples of the pieces; None for each that is not read."""
+    number = 0
+    for piece in pieces:
+        if unread is not None and piece.samples is not None and unread.covers(number, number + piece.samples):
+            number += piece.samples
+            yield from [None] * piece.samples
+            continue
+        found = 0
+        for key, members in islice(shards.read_groups(piece.shard.path), piece.start, piece.stop):
+            found += 1
+            yield piece.shard.path, key, members
+        if piece.samples not in (None, found):
+            raise HandgenError(
+                f"{piece.shard.path}: holds {found} of the {piece.samples} samples that its manifest says; run "
+                "`handgen validate` on its directory"
+            )
+        number += found
