@@ -1,0 +1,1 @@
+"""Is a directory of shards or annotations whole, and does it hold what its manifest says?"""
