@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from handgen.config import SynthesizeConfig
-from handgen.io.annotations import Annotations
 from handgen.synthesize.augment import Augmentation
 from handgen.synthesize.backgrounds import Background
-from handgen.synthesize.models import load_models
 from handgen.synthesize.sample import Job, SampleMaker, ShardUnit
+from handgen.synthesize.sources import open_sources
 from handgen.synthesize.views import usable_views
 
 GREY = 128
@@ -35,20 +34,14 @@ class GreyBackgrounds:
 
 def maker_of(root: Path, config: SynthesizeConfig, backgrounds=None) -> tuple[SampleMaker, ShardUnit]:
     """A maker, and the unit of all usable views in their order."""
-    annotations = Annotations(root)
-    models = load_models(annotations, True)
-    table = usable_views(annotations, models, config.include_rejected)
+    opened = open_sources([root], want_flips=True)
+    table = usable_views(opened, config.include_rejected)
     job = Job(
-        annotations=root,
+        sources=tuple(entry.source for entry in opened),
         out=root,
         config=config,
-        backgrounds=backgrounds or GreyBackgrounds(),
+        backgrounds=(backgrounds or GreyBackgrounds(),),
         augmentation=Augmentation.load(config.augment),
-        capture="drawn",
-        subjects=table.subjects,
-        cameras=table.cameras,
-        model_sha256=tuple((side, arrays.sha256) for side, arrays in models.arrays.items()),
-        flips=models.flips,
     )
     places = np.arange(len(table))
-    return SampleMaker(job), ShardUnit.of(table, 0, 0, places, places)
+    return SampleMaker(job), ShardUnit.of(table, 0, (0, "train", 0), 0, places, places)

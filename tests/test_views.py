@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from synthesize_fixture import PLAIN, maker_of
 
 from handgen.errors import HandgenError
-from handgen.io.annotations import Annotations
-from handgen.synthesize.models import load_models
-from handgen.synthesize.views import NO_ROW, REUSES, order_views, source_view, spread, usable_views
+from handgen.synthesize.sample import ShardUnit
+from handgen.synthesize.sources import open_sources
+from handgen.synthesize.views import NO_ROW, REUSES, ROW, ViewTable, order_views, source_view, spread, usable_views
 
 
 def table_of(root, include_rejected=False):
-    annotations = Annotations(root)
-    return annotations, usable_views(annotations, load_models(annotations, True), include_rejected)
+    opened = open_sources([root], want_flips=True)
+    return opened[0], usable_views(opened, include_rejected)
 
 
 @given(
@@ -51,12 +51,13 @@ def test_spread_keeps_the_uses_of_a_view_on_different_backgrounds_but_near():
 
 def test_rows_hold_what_the_records_say_and_who_is_beside_whom(tmp_path):
     root = write_annotations(tmp_path, frames=3, cameras=2, accept_all=True)
-    annotations, table = table_of(root)
+    opened, table = table_of(root)
     assert len(table) == 3 * 2 * 2
-    records = {(r.frame, r.side): r for _, r in annotations}
-    others = table.others(table.rows)
+    records = {(r.frame, r.side): r for _, r in opened.annotations}
+    places = np.arange(len(table))
+    others = ShardUnit.of(table, 0, (0, "train", 0), 0, places, places).others
     for row, other in zip(table.rows, others, strict=True):
-        view = source_view(row, table.subjects, table.cameras, annotations.betas)
+        view = source_view(row, opened.source, opened.annotations.betas)
         record = records[view.frame, view.side]
         recorded = next(v for v in record.views if v.camera.name == view.camera.name)
         assert view.cutout == recorded.cutout and view.camera.size_px == recorded.camera.size_px
@@ -64,9 +65,21 @@ def test_rows_hold_what_the_records_say_and_who_is_beside_whom(tmp_path):
         assert (view.keypoints_world_m == record.keypoints_world_m).all()
         assert (view.camera.intrinsics == recorded.camera.intrinsics).all()
         assert (view.betas == BETAS).all() and view.mask_iou == recorded.mask_iou
-        beside = source_view(other, table.subjects, table.cameras, annotations.betas)
+        beside = source_view(other, opened.source, opened.annotations.betas)
         assert (beside.frame, beside.camera.name) == (view.frame, view.camera.name)
         assert beside.side != view.side
+
+
+@given(places=st.lists(st.integers(0, 10), min_size=1, max_size=60))
+def test_a_unit_holds_each_row_once_and_gives_every_sample_its_own(places):
+    rows = np.zeros(11, ROW)
+    rows["frame"] = np.arange(11)
+    rows["other"] = [1, 0, NO_ROW, 4, 3, 6, 5, NO_ROW, 9, 8, NO_ROW]
+    unit = ShardUnit.of(ViewTable(rows, ()), 3, (0, "train", 3), 7, np.array(places), np.arange(len(places)))
+    assert len(np.unique(unit.rows["frame"])) == len(unit.rows)
+    assert unit.views["frame"].tolist() == places
+    for place, other in zip(places, unit.others, strict=True):
+        assert (other["chunk"] == NO_ROW) if rows["other"][place] == NO_ROW else other["frame"] == rows["other"][place]
 
 
 def test_rejected_views_are_left_out_unless_asked_for(tmp_path):
@@ -75,7 +88,10 @@ def test_rejected_views_are_left_out_unless_asked_for(tmp_path):
     assert len(table) == 3 and len(table_of(root, True)[1]) == 4
     alone = table.rows["other"] == NO_ROW
     assert alone.sum() == 1  # the hand whose companion was rejected
-    assert (table.others(table.rows)["chunk"] == NO_ROW).tolist() == alone.tolist()
+    places = np.arange(len(table))
+    assert (
+        ShardUnit.of(table, 0, (0, "train", 0), 0, places, places).others["chunk"] == NO_ROW
+    ).tolist() == alone.tolist()
 
 
 def test_records_that_do_not_fit_the_model_are_an_error(tmp_path):
@@ -100,9 +116,9 @@ def test_a_view_of_a_camera_that_the_manifest_does_not_list_is_an_error(tmp_path
 def test_keypoints_that_the_capture_does_not_show_are_not_visible(tmp_path):
     """The capture's image ends in the middle of the hand; the cutout reaches beyond it, black there."""
     root = write_annotations(tmp_path, frames=1, cameras=1, sides=("right",), accept_all=True)
-    annotations, table = table_of(root)
+    opened, table = table_of(root)
     assert table.rows["shown"].all()
-    full = annotations.rig["cam0"]
+    full = opened.annotations.rig["cam0"]
     pixels, _ = full.project(table.rows[0]["keypoints_world_m"])
     border = int(np.median(pixels[:, 0]))
     manifest = orjson.loads((root / "manifest.json").read_bytes())

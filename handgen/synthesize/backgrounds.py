@@ -13,10 +13,10 @@ both sides of the border of two shards, never show the same picture if there are
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import cv2
@@ -24,7 +24,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from handgen.errors import HandgenError
-from handgen.io.images import IMAGE_SUFFIXES, file_bytes, picture_names, picture_size, read_rgb
+from handgen.io import storage
+from handgen.io.images import IMAGE_SUFFIXES, DamagedPicture, file_bytes, picture_names, picture_size, read_rgb
+from handgen.io.storage import Location
 from handgen.synthesize.patterns import draw_pattern
 
 SYNTHESIZED = "synthesized"
@@ -39,6 +41,7 @@ _ENLARGED = 1.25  # as much may a picture be: its halved copy is read faster, an
 _SHARP_ENOUGH = 1.5  # times smaller: bilinear interpolation alone hardly aliases
 _CACHED_BYTES = 48 * 2**20  # of decoded pictures, per process
 _DECODED_FIRST = 32  # pictures that `scan_folder` reads whole
+_SCAN_THREADS = 16  # that look at the pictures of a store
 _ORDER = 0xBA  # sets this generator's seeds apart from those of samples
 
 
@@ -90,7 +93,7 @@ class FolderBackgrounds:
     names: paths below `root` of what looked like pictures.
     """
 
-    root: Path
+    root: Location
     names: tuple[str, ...]
     seed: int
     _state: _State = field(default_factory=lambda: _State(), compare=False, repr=False)
@@ -115,11 +118,22 @@ class FolderBackgrounds:
             return (first + np.arange(count)) % len(self.names)
         return (shard * window + np.arange(count) % min(window, _window(count))) % len(self.names)
 
+    def divided(self, shares: Sequence[float]) -> tuple[FolderBackgrounds, ...]:
+        """The pictures divided among splits, so that no two show the same one; all for each where they are too few."""
+        count = len(self.names)
+        if len(shares) == 1 or count < 2 * len(shares):
+            return (self,) * len(shares)
+        ends = np.round(np.cumsum(shares) / sum(shares) * (count - 2 * len(shares))).astype(int)
+        ends += 2 * np.arange(1, len(shares) + 1)  # two at least
+        parts = np.split(self._circle(), ends[:-1])
+        names = [tuple(sorted(self.names[place] for place in part)) for part in parts]
+        return tuple(FolderBackgrounds(self.root, part, self.seed) for part in names)
+
     def draw(self, pick: int, size: int, rng: np.random.Generator) -> Background:
         """See `Backgrounds`: a random square of the picture, perhaps mirrored, perhaps out of focus.
 
-        A picture that cannot be read is replaced by one half round the circle, far from those shown beside it.
-        Raises HandgenError when none can be read any more.
+        A picture that proves damaged is replaced by one half round the circle, far from those shown beside it.
+        Raises HandgenError when a disk or a store fails, which must not change what is shown, or none is left.
         """
         count = len(self.names)
         problems: list[tuple[str, str]] = []
@@ -128,7 +142,7 @@ class FolderBackgrounds:
             name = self.names[self._circle()[place]]
             try:
                 return Background(_vary(self._levels(name, size), size, rng), name, tuple(problems))
-            except HandgenError as error:
+            except DamagedPicture as error:
                 problems.append((name, _reason(error, self.root / name)))
         raise HandgenError(
             f"{self.root}: none of its {count} pictures can be read any more; the first: {': '.join(problems[0])}"
@@ -146,14 +160,14 @@ class FolderBackgrounds:
         if found is None:
             try:
                 found = _halved(read_rgb(self.root / name, _ENOUGH * size), size)
-            except HandgenError as error:
+            except DamagedPicture as error:
                 found = error  # every sample that wanted it meets the same error
             cache[name, size] = found
             self._state.bytes += _bytes(found)
             while self._state.bytes > _CACHED_BYTES and len(cache) > 1:
                 self._state.bytes -= _bytes(cache.popitem(last=False)[1])
         cache.move_to_end((name, size))
-        if isinstance(found, HandgenError):
+        if isinstance(found, DamagedPicture):
             raise found
         return found
 
@@ -163,7 +177,7 @@ class _State:
     """What a process remembers; it never changes a result."""
 
     circle: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
-    pictures: OrderedDict[tuple[str, int], list[np.ndarray] | HandgenError] = field(default_factory=OrderedDict)
+    pictures: OrderedDict[tuple[str, int], list[np.ndarray] | DamagedPicture] = field(default_factory=OrderedDict)
     bytes: int = 0
 
 
@@ -178,11 +192,11 @@ def _window(count: int) -> int:
     return next((window for window in range(least, least + least // 4 + 1) if count % window == 0), least)
 
 
-def _bytes(found: list[np.ndarray] | HandgenError) -> int:
-    return 1024 if isinstance(found, HandgenError) else sum(level.nbytes for level in found)
+def _bytes(found: list[np.ndarray] | DamagedPicture) -> int:
+    return 1024 if isinstance(found, DamagedPicture) else sum(level.nbytes for level in found)
 
 
-def _reason(error: HandgenError, path: Path) -> str:
+def _reason(error: DamagedPicture, path: Location) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
@@ -242,17 +256,21 @@ class FolderScan:
     digest: str
 
 
-def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int], None] | None = None) -> FolderScan:
+def scan_folder(
+    root: Location, wanted: int, seed: int, progress: Callable[[int, int], None] | None = None
+) -> FolderScan:
     """Look at the pictures below `root`, in a seeded order, until `wanted` seem usable or none is left.
 
     The first are decoded, the others known by their headers; one of those that proves damaged is replaced when it
     is drawn. progress: called with the files looked at and those there are.
 
-    Raises HandgenError when there is no folder, no picture in it, or none that can be read.
+    Raises HandgenError when there is no folder, no picture in it, or none that can be read, and when a disk or a store
+    fails: which pictures are usable must not depend on that.
     """
-    if not root.is_dir():
+    if not storage.is_folder(root):
         raise HandgenError(f"{root}: no such folder of backgrounds; leave --backgrounds out to synthesize some")
-    found = sorted(picture_names(root))
+    sizes = picture_names(root)
+    found = sorted(sizes)
     if not found:
         raise HandgenError(
             f"{root}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}); add some, or leave --backgrounds out "
@@ -260,18 +278,15 @@ def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int
         )
     usable: list[str] = []
     skipped: list[tuple[str, str]] = []
-    readable = 0
-    for looked_at, place in enumerate(np.random.default_rng([seed, _ORDER]).permutation(len(found)), 1):
-        name = found[place]
+    order = [found[place] for place in np.random.default_rng([seed, _ORDER]).permutation(len(found))]
+    for looked_at, (name, problem) in enumerate(_looked_at(root, order, sizes), 1):
         try:
-            width, height = picture_size(root / name)
-            if min(height, width) < MIN_SIDE_PX:
-                raise HandgenError(f"{width}x{height} is smaller than {MIN_SIDE_PX} px")
-            if looked_at <= _DECODED_FIRST or not readable:
+            if problem is not None:
+                raise problem
+            if looked_at > _DECODED_FIRST and not usable:
                 read_rgb(root / name, MIN_SIDE_PX)
-                readable += 1
             usable.append(name)
-        except HandgenError as error:
+        except DamagedPicture as error:
             skipped.append((name, _reason(error, root / name)))
         if progress:
             progress(looked_at, len(found))
@@ -284,5 +299,40 @@ def scan_folder(root: Path, wanted: int, seed: int, progress: Callable[[int, int
     usable.sort()
     digest = hashlib.sha256()
     for name in usable:
-        digest.update(f"{name}\0{file_bytes(root / name)}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{name}\0{file_bytes(root / name, sizes[name])}\n".encode("utf-8", "surrogateescape"))
     return FolderScan(FolderBackgrounds(root, tuple(usable), seed), tuple(sorted(skipped)), digest.hexdigest())
+
+
+def _looked_at(
+    root: Location, names: Sequence[str], sizes: Mapping[str, int | None]
+) -> Iterator[tuple[str, DamagedPicture | None]]:
+    """Each of the pictures in turn, and what is wrong with it; some ahead of the caller where a store answers slowly.
+
+    The first are read whole.
+    """
+
+    def look(place: int) -> DamagedPicture | None:
+        name = names[place]
+        try:
+            width, height = picture_size(root / name, sizes[name])
+            if min(height, width) < MIN_SIDE_PX:
+                raise DamagedPicture(f"{width}x{height} is smaller than {MIN_SIDE_PX} px")
+            if place < _DECODED_FIRST:
+                read_rgb(root / name, MIN_SIDE_PX)
+        except DamagedPicture as error:
+            return error
+        return None
+
+    if not storage.is_remote(root):
+        yield from ((name, look(place)) for place, name in enumerate(names))
+        return
+    ahead: deque[Future[DamagedPicture | None]] = deque()
+    pool = ThreadPoolExecutor(_SCAN_THREADS)
+    try:
+        for place in range(len(names) + _SCAN_THREADS):
+            if place < len(names):
+                ahead.append(pool.submit(look, place))
+            if place >= _SCAN_THREADS:
+                yield names[place - _SCAN_THREADS], ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -118,6 +118,6 @@ def camera_labels(view: VirtualView) -> dict[str, Any]:
     """The sample's camera as `sample.schema.json` describes it."""
     return {
         "size_px": list(view.camera.size_px),
-        "intrinsics": view.camera.intrinsics.tolist(),
+        "intrinsics": np.round(view.camera.intrinsics, 9).tolist(),
         "cam_from_world": np.round(view.camera.cam_from_world.as_matrix(), 9).tolist(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -17,6 +17,9 @@ from handgen.hand.assets import load_hand
 from handgen.hand.layout import SIDES
 from handgen.io import images, shards
 from handgen.io.annotations import Annotations, chunk_path
+from handgen.io.cutouts import DamagedCutout
+from handgen.io.storage import Location
+from handgen.io.tar import Span
 from handgen.synthesize.augment import Augmentation
 from handgen.synthesize.backgrounds import Backgrounds
 from handgen.synthesize.composite import composite
@@ -24,7 +27,8 @@ from handgen.synthesize.grain import draw_jpeg_history
 from handgen.synthesize.labels import Labeller, RestWrist, camera_labels
 from handgen.synthesize.occluders import MOST_HIDDEN, draw_occluder, hidden_share, point_on
 from handgen.synthesize.placing import Pixels, Placed, PlacedHand, magnification, place_hand
-from handgen.synthesize.views import NO_ROW, SourceView, ViewTable, source_view
+from handgen.synthesize.sources import Source
+from handgen.synthesize.views import NO_ROW, SourceView, ViewTable, source_view, span_of
 from handgen.synthesize.virtual_camera import VirtualView, are_in_front, draw_view
 
 _SOURCES = 256  # views whose rows are remembered
@@ -36,45 +40,85 @@ _OTHER_CUTOUT_SHARE = 0.15  # of occluders: another hand of the same shard
 
 @dataclass(frozen=True)
 class Job:
-    """What all shards of a run share. Hashable and picklable.
+    """What all shards of a run share. Hashable and picklable. backgrounds: of each split."""
 
-    subjects, cameras: names that rows of views point to. model_sha256: (side, digest) of the sides that samples may
-    show. flips: whether samples may be mirrored.
-    """
-
-    annotations: Path
-    out: Path
+    sources: tuple[Source, ...]
+    out: Location
     config: SynthesizeConfig
-    backgrounds: Backgrounds
+    backgrounds: tuple[Backgrounds, ...]
     augmentation: Augmentation
-    capture: str
-    subjects: tuple[str, ...]
-    cameras: tuple[str, ...]
-    model_sha256: tuple[tuple[str, str], ...]
-    flips: bool
 
 
 @dataclass(frozen=True)
 class ShardUnit:
-    """One shard to write. first: index of its first sample.
+    """One shard to write. number: in the run. split: number and name, and which shard of it this is.
 
-    views, others: rows of `handgen.synthesize.views.ROW`, of each sample's hand and of the other hand beside it.
-    picks: each sample's background, as `Backgrounds.draw` takes it.
+    first: index of its first sample in the split.
+    rows: of `handgen.synthesize.views.ROW`, each once, for that is what is sent to a process. hands: of each sample,
+    which row is its hand; others_at: which one is the other hand beside it, or NO_ROW. picks: each sample's background,
+    as `Backgrounds.draw` takes it.
     """
 
-    index: int
+    number: int
+    split: tuple[int, str, int]
     first: int
-    views: np.ndarray
-    others: np.ndarray
+    rows: np.ndarray
+    hands: Int[np.ndarray, " samples"]
+    others_at: Int[np.ndarray, " samples"]
     picks: Int[np.ndarray, " samples"]
 
     @classmethod
     def of(
-        cls, table: ViewTable, index: int, first: int, places: Int[np.ndarray, " samples"], picks: np.ndarray
+        cls,
+        table: ViewTable,
+        number: int,
+        split: tuple[int, str, int],
+        first: int,
+        places: Int[np.ndarray, " samples"],
+        picks: Int[np.ndarray, " samples"],
     ) -> ShardUnit:
         """The shard whose samples show these rows of the table."""
-        rows = table.rows[places]
-        return cls(index, first, rows, table.others(rows), picks)
+        used = np.unique(places)
+        beside = table.rows[used]["other"]
+        wanted = np.union1d(used, beside[beside != NO_ROW])
+        rows = table.rows[wanted]
+        hands = np.searchsorted(wanted, places)
+        beside = rows["other"][hands]
+        others_at = np.where(beside == NO_ROW, NO_ROW, np.searchsorted(wanted, beside))
+        return cls(number, split, first, rows, hands, others_at, picks)
+
+    @cached_property
+    def views(self) -> np.ndarray:
+        """The row of each sample's hand."""
+        return self.rows[self.hands]
+
+    @cached_property
+    def others(self) -> np.ndarray:
+        """The row of the other hand beside it; the chunk is NO_ROW where there is none."""
+        found = self.rows[np.maximum(self.others_at, 0)]
+        found["chunk"] = np.where(self.others_at == NO_ROW, NO_ROW, found["chunk"])
+        return found
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        _, split, index = self.split
+        return shards.shard_name(split, index)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A source in this process."""
+
+    annotations: Annotations
+    labeller: Labeller
+
+    @classmethod
+    def of(cls, source: Source) -> _Opened:
+        annotations = Annotations(source.root)
+        digests = dict(source.model_sha256)
+        rest_wrists = {side: RestWrist.of(load_hand(annotations.hand_model, side)) for side in SIDES if side in digests}
+        return cls(annotations, Labeller(source.capture, source.model, digests, rest_wrists))
 
 
 class SampleMaker:
@@ -82,30 +126,38 @@ class SampleMaker:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.annotations = Annotations(job.annotations)
-        model = self.annotations.hand_model
-        digests = dict(job.model_sha256)
-        rest_wrists = {side: RestWrist.of(load_hand(model, side)) for side in SIDES if side in digests}
-        name = self.annotations.manifest["hand_model"]["name"]
-        self.labeller = Labeller(job.capture, name, digests, rest_wrists)
+        self._opened: dict[int, _Opened] = {}  # sources, when the first sample shows them
         self.augment = job.augmentation.pipeline()
         self.problems: dict[str, str] = {}  # backgrounds that proved unreadable, and why
-        self._cutouts: OrderedDict[tuple[int, str, int], list[Pixels]] = OrderedDict()
+        self.damaged: dict[str, str] = {}  # likewise cutouts
+        self._cutouts: OrderedDict[tuple[int, int, str, int], list[Pixels]] = OrderedDict()
         self._cutout_bytes = 0
-        self._sources: dict[tuple[int, bytes], SourceView] = {}
+        self._sources: dict[tuple[int, int, bytes], SourceView] = {}
+
+    def begin(self, unit: ShardUnit) -> None:
+        """Get ready for the samples of a shard; what was found wrong is of it alone from here on."""
+        self.problems.clear()
+        self.damaged.clear()
+        places: dict[int, set[tuple[int, Span]]] = {}
+        for row in unit.rows:
+            if (span := span_of(row)) is not None:
+                places.setdefault(int(row["source"]), set()).add((int(row["chunk"]), span))
+        for source, wanted in places.items():
+            self._source_of(source).annotations.fetch(sorted(wanted))
 
     def sample(self, unit: ShardUnit, place: int) -> shards.Sample:
         """Sample `place` of a shard.
 
-        Raises HandgenError when its cutout cannot be read or has an empty mask.
+        Raises DamagedCutout when its cutout cannot be used.
         """
         config = self.job.config
-        seed = [config.seed, unit.index, place]
+        seed = [config.seed, unit.number, place]
         rng = np.random.default_rng(seed)
         source = self._source(unit.views[place])
-        mirrored = bool(rng.random() < config.flip_probability) and self.job.flips
+        mirrored = bool(rng.random() < config.flip_probability) and self.job.sources[source.source].flips
         view = draw_view(source.camera, source.keypoints_world_m, config, mirrored, rng)
-        background = self.job.backgrounds.draw(int(unit.picks[place]), config.size, rng)
+        split, split_name, _ = unit.split
+        background = self.job.backgrounds[split].draw(int(unit.picks[place]), config.size, rng)
         self.problems.update(background.problems)
 
         with_arm = bool(rng.random() < config.forearm_probability)
@@ -129,9 +181,10 @@ class SampleMaker:
             image = draw_jpeg_history(image, rng)
 
         index = unit.first + place
-        key = f"{config.split}_{index:09d}"
+        key = f"{split_name}_{index:09d}"
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
-        labels = [self.labeller.hand(s, view, covered) for s, covered in zip(sources, made.covered, strict=True)]
+        labeller = self._source_of(source.source).labeller
+        labels = [labeller.hand(s, view, covered) for s, covered in zip(sources, made.covered, strict=True)]
         document: dict[str, Any] = {
             "key": key,
             **labels[own],
@@ -139,7 +192,7 @@ class SampleMaker:
             "box_px": list(cv2.boundingRect(mask)),
             "camera": camera_labels(view),
             "mirrored": view.mirrored,
-            "source": self.labeller.source(source),
+            "source": labeller.source(source),
             "background": background.name,
             "index": index,
             "seed": seed,
@@ -148,15 +201,26 @@ class SampleMaker:
 
     def _source(self, row: np.void) -> SourceView:
         """What a row says; of those read last it is remembered."""
-        key = (int(row["chunk"]), row["cutout"])
+        key = (int(row["source"]), int(row["chunk"]), row["cutout"])
         if key not in self._sources:
             if len(self._sources) >= _SOURCES:
                 self._sources.clear()
-            self._sources[key] = source_view(row, self.job.subjects, self.job.cameras, self.annotations.betas)
+            betas = self._source_of(key[0]).annotations.betas
+            self._sources[key] = source_view(row, self.job.sources[key[0]], betas)
         return self._sources[key]
 
+    def _source_of(self, number: int) -> _Opened:
+        if number not in self._opened:
+            self._opened[number] = _Opened.of(self.job.sources[number])
+        return self._opened[number]
+
+    def name_of(self, source: int, cutout: str) -> str:
+        """Of a cutout, in reports: `CAPTURE/CUTOUT`."""
+        return f"{self.job.sources[source].capture}/{cutout}"
+
     def _where(self, source: SourceView) -> str:
-        return f"{chunk_path(self.job.annotations, source.chunk, '.tar')}: {source.cutout}"
+        root = self.job.sources[source.source].root
+        return f"{chunk_path(root, source.chunk, '.tar')}: {source.cutout}"
 
     def _placed(
         self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
@@ -171,7 +235,17 @@ class SampleMaker:
         try:
             return place_hand(pixels, sample_px_from_cutout_px @ large_from_small, size_px, with_arm)
         except HandgenError as error:
-            raise HandgenError(f"{self._where(source)}: {error}") from None
+            raise DamagedCutout(f"{self._where(source)}: {error}") from None
+
+    def _placed_beside(
+        self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
+    ) -> PlacedHand | None:
+        """The same of a hand that the sample can do without: None, too, where its cutout is damaged, which is noted."""
+        try:
+            return self._placed(source, sample_px_from_cutout_px, with_arm)
+        except DamagedCutout as error:
+            self.damaged[self.name_of(source.source, source.cutout)] = str(error)
+            return None
 
     def _other(
         self, unit: ShardUnit, place: int, view: VirtualView, with_arm: bool
@@ -183,7 +257,7 @@ class SampleMaker:
         source = self._source(row)
         if not are_in_front(view.points_cam(source.keypoints_world_m)):
             return None
-        hand = self._placed(source, view.sample_px_from_cutout_px(source.camera), with_arm)
+        hand = self._placed_beside(source, view.sample_px_from_cutout_px(source.camera), with_arm)
         return None if hand is None else (source, hand)
 
     def _occluder(
@@ -206,7 +280,7 @@ class SampleMaker:
         matrix = cv2.getRotationMatrix2D(tuple(middle), rng.uniform(0, 360), size / max(source.camera.size_px))
         matrix[:, 2] += center - middle
         homography = np.concatenate([matrix, [[0.0, 0.0, 1.0]]])
-        found = self._placed(source, homography, with_arm=True)
+        found = self._placed_beside(source, homography, with_arm=True)
         if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN:
             return None
         return found.layer
@@ -219,11 +293,13 @@ class SampleMaker:
         config = self.job.config
         largest = max(scale, config.hand_share[1] * config.size / max(source.extent_px, 1.0))
         base, reduced = _power_of_two(_ENLARGED / largest), _power_of_two(_ENLARGED / scale)
-        key = (source.chunk, source.cutout, base)
+        key = (source.source, source.chunk, source.cutout, base)
         levels = self._cutouts.get(key)
         if levels is None:
             size_px, with_arm = source.camera.size_px, config.forearm_probability > 0
-            cutout = self.annotations.named_cutout(source.chunk, source.cutout, size_px, base, with_arm)
+            cutout = self._source_of(source.source).annotations.named_cutout(
+                source.chunk, source.cutout, size_px, source.span, base, with_arm
+            )
             edge = replace(source.edge, blur_px=source.edge.blur_px / base)
             levels = [Pixels(cutout, edge, config.blend == "hard")]
             self._cutouts[key] = levels

@@ -2,56 +2,90 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from handgen.errors import HandgenError
-from handgen.io import shards
+from handgen.io import shards, storage
+from handgen.io.cutouts import DamagedCutout
+from handgen.io.output import refused
 from handgen.synthesize.sample import Job, SampleMaker, ShardUnit
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What became of a unit. description: as in the manifest. written: False where it was there already.
+    """What became of a unit. number: of the shard in the run. description: as in the manifest.
 
-    problems: name and reason of backgrounds that proved unreadable and were replaced.
+    written: False where it was there already.
+
+    problems: name and reason of backgrounds that proved unreadable and were replaced. damaged: name, reason and number
+    of samples of cutouts that proved damaged; these samples are left out.
     """
 
-    index: int
+    number: int
     description: dict[str, Any]
     written: bool
     problems: tuple[tuple[str, str], ...] = ()
+    damaged: tuple[tuple[str, str, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For the journal."""
+        return {"description": self.description, "problems": self.problems, "damaged": self.damaged}
+
+    @classmethod
+    def from_json(cls, number: int, document: dict[str, Any]) -> ShardResult:
+        """Of the journal."""
+        problems, damaged = (tuple(tuple(entry) for entry in document[name]) for name in ("problems", "damaged"))
+        return cls(number, document["description"], False, problems, damaged)
 
 
 def make_shard(job: Job, unit: ShardUnit) -> ShardResult:
-    """Write one shard, unless it is there already and whole."""
-    path = job.out / shards.shard_name(job.config.split, unit.index)
-    if path.is_file():
-        try:
-            description = shards.describe_shard(path)
-            if description["samples"] == len(unit.views):
-                return ShardResult(unit.index, description, False)
-        except HandgenError:
-            pass  # damaged since: written anew
+    """Write one shard.
+
+    One that is there already but was not noted down is made again, which tells what of its backgrounds and cutouts was
+    damaged; the file stays if it is the same (`storage.whole_file`).
+    """
+    path = job.out / unit.name
     maker = _maker(job)
-    maker.problems.clear()
-    samples = make_samples(maker, unit)
+    made = make_samples(maker, unit)
     try:
-        description = shards.write_shard(path, samples)
+        if made.samples:
+            description = shards.write_shard(path, made.samples)
+        else:  # readers do not expect a tar without samples
+            storage.remove(path)
+            description = shards.no_shard(path)
     except OSError as error:
-        raise HandgenError(f"{path}: cannot be written ({error.strerror}); what is finished is kept") from None
-    return ShardResult(unit.index, description, True, tuple(sorted(maker.problems.items())))
+        raise refused(error, path) from None
+    return ShardResult(unit.number, description, True, made.problems, made.damaged)
 
 
-def make_samples(maker: SampleMaker, unit: ShardUnit) -> list[shards.Sample]:
-    """All samples of a unit, in their order; each background is decoded once."""
+@dataclass(frozen=True)
+class Samples:
+    """The samples of a unit in their order; problems and damaged as in `ShardResult`."""
+
+    samples: list[shards.Sample]
+    problems: tuple[tuple[str, str], ...]
+    damaged: tuple[tuple[str, str, int], ...]
+
+
+def make_samples(maker: SampleMaker, unit: ShardUnit) -> Samples:
+    """All samples of a unit but those whose cutouts are damaged; each background is decoded once."""
+    maker.begin(unit)
     made: dict[int, shards.Sample] = {}
-    for place in np.argsort(unit.picks, kind="stable"):
-        made[int(place)] = maker.sample(unit, int(place))
-    return [made[place] for place in range(len(made))]
+    left_out: Counter[str] = Counter()
+    for place in np.argsort(unit.picks, kind="stable").tolist():
+        try:
+            made[place] = maker.sample(unit, place)
+        except DamagedCutout as error:
+            row = unit.views[place]
+            name = maker.name_of(int(row["source"]), row["cutout"].decode())
+            maker.damaged[name] = str(error)
+            left_out[name] += 1
+    damaged = tuple((name, reason, left_out[name]) for name, reason in sorted(maker.damaged.items()))
+    return Samples([made[place] for place in sorted(made)], tuple(sorted(maker.problems.items())), damaged)
 
 
 @lru_cache(maxsize=1)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,21 +12,35 @@ from typing import Any
 
 from handgen import __version__
 from handgen.config import SynthesizeConfig
-from handgen.engines.local import default_workers, map_units, one_thread
+from handgen.engines.base import Engine, create_engine
+from handgen.engines.local import one_thread
+from handgen.errors import HandgenError
 from handgen.hand.layout import SIDES
-from handgen.io import shards
-from handgen.io.annotations import Annotations
-from handgen.io.output import MANIFEST, claim_output, writing
+from handgen.io import shards, storage
+from handgen.io.journal import Journal
+from handgen.io.output import MANIFEST, claimed, reopen
 from handgen.io.schema import schema_version
+from handgen.io.storage import Location
 from handgen.progress import Progress
-from handgen.synthesize.augment import Augmentation
-from handgen.synthesize.backgrounds import Backgrounds, FolderScan, SynthesizedBackgrounds, scan_folder
-from handgen.synthesize.models import HandModels, load_models
-from handgen.synthesize.sample import Job, SampleMaker, ShardUnit
-from handgen.synthesize.shard import make_shard, release
-from handgen.synthesize.views import ViewTable, order_views, spread, usable_views
+from handgen.synthesize.plan import Plan, planned, reporter
+from handgen.synthesize.sample import SampleMaker
+from handgen.synthesize.shard import ShardResult, make_shard, release
 
 PREVIEW_SAMPLES = 24
+_NAMED_CUTOUTS = 1000  # of damaged ones at most so many are listed in the manifest
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split. asked, reached: its share of the views. subjects, sequences: how many."""
+
+    name: str
+    asked: float
+    reached: float
+    samples: int
+    views: int
+    subjects: int
+    sequences: int
 
 
 @dataclass(frozen=True)
@@ -34,21 +48,24 @@ class Report:
     """What a run did.
 
     samples, shards, bytes, sides: of the whole directory. written_samples: by this run; the rest was there
-    already.
-    flip_note: why no sample is mirrored, or empty. skipped_backgrounds: name and reason of unusable files.
+    already. left_out_samples: that could not be made, of damaged_cutouts (name and reason; of many the first).
+    skipped_backgrounds: name and reason of unusable files. notes: what else a user should know.
     """
 
-    out: Path
+    out: Location
     samples: int
     sides: dict[str, int]
     shards: int
     bytes: int
     views: int
+    splits: tuple[SplitReport, ...]
     written_samples: int
+    left_out_samples: int
+    damaged_cutouts: tuple[tuple[str, str], ...]
     seconds: float
     backgrounds: int
     skipped_backgrounds: tuple[tuple[str, str], ...]
-    flip_note: str
+    notes: tuple[str, ...]
 
     @property
     def samples_per_s(self) -> float:
@@ -59,66 +76,114 @@ class Report:
         """For `--json`."""
         document = asdict(self) | {"out": str(self.out), "samples_per_s": round(self.samples_per_s, 2)}
         document["seconds"] = round(self.seconds, 3)
-        document["skipped_backgrounds"] = [
-            {"name": name, "reason": reason} for name, reason in self.skipped_backgrounds
-        ]
+        for field in ("skipped_backgrounds", "damaged_cutouts"):
+            document[field] = [{"name": name, "reason": reason} for name, reason in getattr(self, field)]
         return document
 
 
 def run(
-    annotations_path: Path,
-    out: Path,
-    backgrounds: Path | None,
+    annotations: Location | Sequence[Location],
+    out: Location,
+    backgrounds: Location | None,
     config: SynthesizeConfig,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Turn accepted views into shards of training samples.
 
-    backgrounds: a folder of pictures, or None to synthesize them. progress: called with what is being done and
-    how much of it. overwrite: replace the shards of a different run in `out`.
+    annotations: directories, in whatever order. backgrounds: a folder of pictures, or None to synthesize them.
+    progress: called with what is being done and how much of it. overwrite: replace the shards of a different run in
+    `out`.
 
     Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
     """
     start = time.perf_counter()
-    plan = _planned(annotations_path, out, backgrounds, config, progress)
-    scan, samples, problems = plan.scan, plan.samples, dict[str, str]()
-    done, written, results = 0, 0, {}
-    step = _reporter(progress, "writing samples")
+    plan = planned(_several(annotations), out, backgrounds, config, progress)
     try:
-        with writing(out):
-            claim_output(out, shards.KIND, _depends_on(plan), shards.OWNED, overwrite)
-            workers = _workers(config, out, -(-samples // config.shard_size(samples)))
-            step(0, samples)
-            for result in map_units(partial(make_shard, plan.job), _units(plan), workers):
-                results[result.index] = result.description
-                problems.update(result.problems)
-                done += result.description["samples"]
-                written += result.description["samples"] * result.written
-                step(done, samples)
-            described = [results[index] for index in sorted(results)]
-            skipped = tuple(sorted({**dict(scan.skipped if scan else ()), **problems}.items()))
-            shards.write_manifest(out, _manifest(plan, described, backgrounds, skipped))
+        with claimed(out, shards.KIND, plan.depends_on(), shards.OWNED, overwrite) as journal:
+            engine = create_engine(config.engine, config.workers, config.address)
+            results = _make_shards(plan, engine, journal, progress)
+            manifest = _manifest(plan, results, backgrounds)
+            if storage.size_of(out / MANIFEST) is None:
+                shards.write_manifest(out, manifest)
     finally:
         release()
+    described = manifest["shards"]
     return Report(
         out=out,
-        samples=samples,
+        samples=manifest["samples"],
         sides={side: sum(shard["sides"][side] for shard in described) for side in SIDES},
         shards=len(described),
         bytes=sum(shard["bytes"] for shard in described),
-        views=len(plan.views),
-        written_samples=written,
+        views=len(plan.table),
+        splits=tuple(_split_report(plan, split) for split in manifest["splits"]),
+        written_samples=sum(result.description["samples"] for result in results if result.written),
+        left_out_samples=manifest["left_out"]["samples"],
+        damaged_cutouts=tuple((entry["name"], entry["reason"]) for entry in manifest["left_out"]["cutouts"]),
         seconds=time.perf_counter() - start,
-        backgrounds=len(scan.backgrounds.names) if scan else 0,
-        skipped_backgrounds=skipped,
-        flip_note=plan.models.note,
+        backgrounds=len(plan.scan.backgrounds.names) if plan.scan else 0,
+        skipped_backgrounds=tuple((entry["name"], entry["reason"]) for entry in manifest["backgrounds"]["skipped"]),
+        notes=plan.notes,
     )
 
 
+def _several(annotations: Location | Sequence[Location]) -> Sequence[Location]:
+    return annotations if isinstance(annotations, Sequence) else [annotations]
+
+
+def _split_report(plan: Plan, split: dict[str, Any]) -> SplitReport:
+    groups = split["groups"]
+    return SplitReport(
+        name=split["name"],
+        asked=split["share"],
+        reached=split["views"] / len(plan.table),
+        samples=split["samples"],
+        views=split["views"],
+        subjects=len({name for group in groups for name in group["subjects"]}),
+        sequences=sum(len(group["sequences"]) for group in groups),
+    )
+
+
+def _make_shards(plan: Plan, engine: Engine, journal: Journal, progress: Progress | None) -> list[ShardResult]:
+    """All shards in their order: those of the journal that are still there, the others written."""
+    there = storage.sizes(plan.job.out)
+    results: dict[int, ShardResult] = {}
+    for number, entry in journal.entries.items():
+        result = ShardResult.from_json(number, entry)
+        if there.get(result.description["name"], 0) == result.description["bytes"]:
+            results[number] = result
+    count = plan.shards - len(results)
+    if count:
+        reopen(plan.job.out)
+    step, done = reporter(progress, "writing samples"), sum(_asked(result) for result in results.values())
+    step(done, plan.samples)
+    for result in engine.map_units(partial(make_shard, plan.job), plan.units(frozenset(results)), count):
+        _check_arrived(plan.job.out, result)
+        results[result.number] = result
+        journal.add(result.number, result.to_json())
+        done += _asked(result)
+        step(done, plan.samples)
+    return [results[number] for number in sorted(results)]
+
+
+def _check_arrived(out: Location, result: ShardResult) -> None:
+    """What a node of a cluster wrote where only it sees it would be lost."""
+    path, size = out / result.description["name"], result.description["bytes"]
+    if size and isinstance(path, Path) and storage.size_of(path) != size:
+        raise HandgenError(
+            f"{path}: a worker wrote it, but it is not here; all nodes must see the same {out}: use a directory that "
+            "they share, or the URL of a store"
+        )
+
+
+def _asked(result: ShardResult) -> int:
+    """How many samples the shard was to have."""
+    return result.description["samples"] + sum(count for _, _, count in result.damaged)
+
+
 def preview(
-    annotations_path: Path,
-    backgrounds: Path | None,
+    annotations: Location | Sequence[Location],
+    backgrounds: Location | None,
     config: SynthesizeConfig,
     count: int = PREVIEW_SAMPLES,
     progress: Progress | None = None,
@@ -127,12 +192,13 @@ def preview(
 
     Raises HandgenError as `run` does.
     """
-    plan = _planned(annotations_path, Path(), backgrounds, config, progress)
-    maker, step = SampleMaker(plan.job), _reporter(progress, "drawing the preview")
+    plan = planned(_several(annotations), Path(), backgrounds, config, progress)
+    maker, step = SampleMaker(plan.job), reporter(progress, "drawing the preview")
     found: list[shards.Sample] = []
     count = min(count, plan.samples)
     with one_thread():
-        for unit in _units(plan):
+        for unit in plan.units():
+            maker.begin(unit)
             for place in range(min(count - len(found), len(unit.views))):
                 found.append(maker.sample(unit, place))
                 step(len(found), count)
@@ -141,134 +207,63 @@ def preview(
     return found
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What a run is about to do."""
-
-    annotations: Annotations
-    models: HandModels
-    views: ViewTable
-    scan: FolderScan | None
-    job: Job
-    samples: int
-
-    @property
-    def config(self) -> SynthesizeConfig:
-        return self.job.config
-
-
-def _planned(
-    annotations_path: Path, out: Path, backgrounds: Path | None, config: SynthesizeConfig, progress: Progress | None
-) -> _Plan:
-    augmentation = Augmentation.load(config.augment)
-    annotations = Annotations(annotations_path)
-    models = load_models(annotations, want_flips=config.flip_probability > 0)
-    views = usable_views(annotations, models, config.include_rejected, _reporter(progress, "reading annotations"))
-    annotations.close()
-    samples = config.samples or len(views)
-    source: Backgrounds = SynthesizedBackgrounds()
-    scan: FolderScan | None = None
-    if backgrounds is not None:
-        scan = scan_folder(backgrounds, samples, config.seed, _reporter(progress, "looking at backgrounds"))
-        source = scan.backgrounds
-    job = Job(
-        annotations=annotations_path,
-        out=out,
-        config=config,
-        backgrounds=source,
-        augmentation=augmentation,
-        capture=_capture_name(annotations),
-        subjects=views.subjects,
-        cameras=views.cameras,
-        model_sha256=tuple((side, arrays.sha256) for side, arrays in models.arrays.items()),
-        flips=models.flips,
-    )
-    return _Plan(annotations, models, views, scan, job, samples)
-
-
-def _reporter(progress: Progress | None, what: str) -> Callable[[int, int], None]:
-    return partial(progress, what) if progress else lambda done, total: None
-
-
-def _units(plan: _Plan) -> Iterator[ShardUnit]:
-    size = plan.config.shard_size(plan.samples)
-    for index, first in enumerate(range(0, plan.samples, size)):
-        last = min(first + size, plan.samples)
-        order = order_views(len(plan.views), plan.samples, plan.config.seed, first, last)
-        picks = plan.job.backgrounds.picks(index, first, last - first)
-        yield ShardUnit.of(plan.views, index, first, spread(order, picks), picks)
-
-
-def _workers(config: SynthesizeConfig, out: Path, units: int) -> int:
-    """No more processes than shards to write."""
-    there = len(list(out.glob(f"{config.split}-*.tar")))
-    return max(1, min(config.workers or default_workers(), units - there))
-
-
-def _capture_name(annotations: Annotations) -> str:
-    return Path(annotations.manifest["capture"]["path"]).name or "capture"
-
-
-def _configuration(plan: _Plan) -> dict[str, Any]:
-    """The options that decide the bytes."""
-    document = asdict(plan.config)
-    for name in ("workers", "samples", "samples_per_shard", "seed", "split"):  # not, or stated beside it
-        del document[name]
-    return document | {"augment": plan.job.augmentation.document}
-
-
-def _depends_on(plan: _Plan) -> dict[str, Any]:
-    """Everything that the bytes of the shards depend on."""
-    return {
-        "created_by": __version__,
-        "split": plan.config.split,
-        "samples": plan.samples,
-        "samples_per_shard": plan.config.shard_size(plan.samples),
-        "seed": plan.config.seed,
-        "configuration": _configuration(plan),
-        "annotations": _annotations_document(plan),
-        "backgrounds": {
-            "source": "folder" if plan.scan else "synthesized",
-            "count": len(plan.scan.backgrounds.names) if plan.scan else 0,
-            "sha256": plan.scan.digest if plan.scan else None,
-        },
-    }
-
-
-def _annotations_document(plan: _Plan) -> dict[str, Any]:
-    return {
-        "sha256": hashlib.sha256((plan.annotations.root / MANIFEST).read_bytes()).hexdigest(),
-        "capture": plan.job.capture,
-        "hand_model": {
-            "name": plan.annotations.manifest["hand_model"]["name"],
-            "sha256": {side: arrays.sha256 for side, arrays in plan.models.arrays.items()},
-        },
-    }
-
-
-def _manifest(
-    plan: _Plan,
-    described: list[dict[str, Any]],
-    backgrounds: Path | None,
-    skipped: tuple[tuple[str, str], ...],
-) -> dict[str, Any]:
+def _manifest(plan: Plan, results: list[ShardResult], backgrounds: Location | None) -> dict[str, Any]:
     """As in `shard_manifest.schema.json`."""
+    described = [result.description for result in results if result.description["samples"]]
+    if not described:
+        reason = next(reason for result in results for _, reason, _ in result.damaged)
+        raise HandgenError(f"no sample can be made of the cutouts; the first: {reason}")
+    counts: Counter[str] = Counter()
+    for shard in described:
+        counts[shard["name"].rpartition("-")[0]] += shard["samples"]
+    skipped = dict(plan.scan.skipped if plan.scan else ())
+    skipped |= {name: reason for result in results for name, reason in result.problems}
     return {
         "kind": shards.KIND,
         "format_version": schema_version(shards.MANIFEST_SCHEMA),
         "created_by": __version__,
-        "split": plan.config.split,
-        "samples": plan.samples,
+        "splits": [
+            {
+                "name": split.name,
+                "share": split.share,
+                "samples": counts[split.name],
+                "views": split.views,
+                "uses": list(split.uses),
+                "groups": list(split.groups),
+            }
+            for split in plan.splits
+        ],
+        "samples": counts.total(),
+        "left_out": _left_out(results),
         "shards": described,
         "seed": plan.config.seed,
         "size_px": [plan.config.size, plan.config.size],
-        "flips": plan.models.flips,
-        "configuration": _configuration(plan),
-        "annotations": _annotations_document(plan) | {"path": str(plan.annotations.root)},
+        "flips": any(source.flips for source in plan.job.sources),
+        "configuration": plan.configuration(),
+        "annotations": [
+            entry.source.document() | {"path": str(entry.source.root), "views": views}
+            for entry, (_, views) in zip(plan.opened, plan.table.runs, strict=True)
+        ],
         "backgrounds": {
             "source": "folder" if plan.scan else "synthesized",
             "path": None if backgrounds is None else str(backgrounds),
             "count": len(plan.scan.backgrounds.names) if plan.scan else 0,
-            "skipped": [{"name": name, "reason": reason} for name, reason in skipped],
+            "skipped": [{"name": name, "reason": reason} for name, reason in sorted(skipped.items())],
         },
+    }
+
+
+def _left_out(results: list[ShardResult]) -> dict[str, Any]:
+    """Samples that could not be made, and the damaged cutouts; of these the first by name."""
+    counts: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
+    for result in results:
+        for name, reason, samples in result.damaged:
+            counts[name] += samples
+            reasons[name] = reason
+    named = sorted(reasons)[:_NAMED_CUTOUTS]
+    return {
+        "samples": counts.total(),
+        "damaged_cutouts": len(reasons),
+        "cutouts": [{"name": name, "samples": counts[name], "reason": reasons[name]} for name in named],
     }

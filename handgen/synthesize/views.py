@@ -8,8 +8,9 @@ its own rows.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,10 +18,12 @@ from jaxtyping import Bool, Float, Int
 from handgen.cameras import Camera
 from handgen.errors import HandgenError
 from handgen.hand.layout import KEYPOINT_COUNT, SIDES
-from handgen.io.annotations import Annotations, HandRecord, ViewRecord
+from handgen.io.annotations import HandRecord, ViewRecord
+from handgen.io.tar import Span
 from handgen.matte import Edge
 from handgen.rigid import Rigid
-from handgen.synthesize.models import HandModels, check_model
+from handgen.synthesize.models import check_model
+from handgen.synthesize.sources import OpenSource, Source
 from handgen.synthesize.virtual_camera import in_front
 
 _ORDER = 0x71  # sets this generator's seeds apart from those of samples
@@ -30,11 +33,13 @@ _SCREENS = (None, "green", "blue")
 NO_ROW = -1
 ROW = np.dtype(
     [
+        ("source", "i4"),  # index in the run's sources; what follows is of it
         ("chunk", "i4"),
         ("cutout", "S128"),
+        ("span", "i8", (2,)),  # where it lies in the chunk's tar; 0 bytes where that is not known
         ("frame", "i8"),
         ("side", "u1"),  # index in SIDES
-        ("subject", "i4"),  # index in the table's subjects
+        ("subject", "i4"),  # index in its subjects
         ("camera", "i4"),  # index in the rig
         ("size_px", "i4", (2,)),  # of the cutout, as all that follows on cameras
         ("intrinsics", "f8", (3, 3)),
@@ -63,8 +68,10 @@ class SourceView:
     and the cutout show.
     """
 
+    source: int
     chunk: int
     cutout: str
+    span: Span | None
     frame: int
     side: str
     subject: str
@@ -82,37 +89,29 @@ class SourceView:
 
 @dataclass(frozen=True)
 class ViewTable:
-    """The usable views: rows of `ROW`, and the names that they point to."""
+    """The usable views: rows of `ROW`. runs: of each source the number of its first row and how many they are."""
 
     rows: np.ndarray
-    subjects: tuple[str, ...]
-    cameras: tuple[str, ...]
+    runs: tuple[tuple[int, int], ...]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def others(self, rows: np.ndarray) -> np.ndarray:
-        """The rows of the other hand in the same views; the chunk is -1 where there is none."""
-        found = self.rows[np.maximum(rows["other"], 0)]
-        found["chunk"] = np.where(rows["other"] == NO_ROW, NO_ROW, found["chunk"])
-        return found
 
-
-def source_view(
-    row: np.void, subjects: Sequence[str], cameras: Sequence[str], betas: dict[str, Float[np.ndarray, " 10"]]
-) -> SourceView:
-    """What a row of the table says."""
-    subject = subjects[row["subject"]]
+def source_view(row: np.void, source: Source, betas: Mapping[str, Float[np.ndarray, " 10"]]) -> SourceView:
+    """What a row of the table says. betas: of the source's subjects."""
     blur = float(row["edge_blur_px"])
     return SourceView(
+        source=int(row["source"]),
         chunk=int(row["chunk"]),
         cutout=row["cutout"].decode(),
+        span=span_of(row),
         frame=int(row["frame"]),
         side=SIDES[row["side"]],
-        subject=subject,
-        betas=betas[subject],
+        subject=source.subject_names[row["subject"]],
+        betas=betas[source.subjects[row["subject"]]],
         camera=Camera(
-            cameras[row["camera"]],
+            source.cameras[row["camera"]],
             (int(row["size_px"][0]), int(row["size_px"][1])),
             row["intrinsics"],
             cam_from_world=Rigid(row["cam_rotation"], row["cam_translation"]),
@@ -128,9 +127,14 @@ def source_view(
     )
 
 
+def span_of(row: np.void) -> Span | None:
+    """Where the cutout of a row lies in its chunk's tar, as the records say."""
+    first, length = row["span"].tolist()
+    return (first, length) if length else None
+
+
 def usable_views(
-    annotations: Annotations,
-    models: HandModels,
+    opened: Sequence[OpenSource],
     include_rejected: bool,
     progress: Callable[[int, int], None] | None = None,
 ) -> ViewTable:
@@ -141,32 +145,38 @@ def usable_views(
 
     Raises HandgenError when a record does not fit the hand model or the cameras, or no view is left.
     """
-    subjects = tuple(sorted(annotations.betas))
-    records_seen = rows_found = 0
+    records_seen = rows_found = chunks_read = 0
+    runs = []
+    chunk_count = sum(entry.annotations.chunk_count for entry in opened)
     with tempfile.TemporaryFile() as file:
-        for chunk in range(annotations.chunk_count):
-            records = annotations.records(chunk)
-            records_seen += len(records)
-            check_model(annotations, models, chunk, records)
-            rows = [
-                _row(annotations, subjects, chunk, record, view)
-                for record in records
-                for view in record.views
-                if _is_usable(record, view, include_rejected)
-            ]
-            if rows:
-                table = np.stack(rows)
-                _pair(table, rows_found)
-                file.write(table.tobytes())
-                rows_found += len(table)
-            if progress:
-                progress(chunk + 1, annotations.chunk_count)
+        for number, entry in enumerate(opened):
+            first = rows_found
+            for chunk in range(entry.annotations.chunk_count):
+                records = entry.annotations.records(chunk)
+                records_seen += len(records)
+                check_model(entry.annotations, entry.models, chunk, records)
+                rows = [
+                    _row(entry, number, chunk, record, view)
+                    for record in records
+                    for view in record.views
+                    if _is_usable(record, view, include_rejected)
+                ]
+                if rows:
+                    table = np.stack(rows)
+                    _pair(table, rows_found)
+                    file.write(table.tobytes())
+                    rows_found += len(table)
+                chunks_read += 1
+                if progress:
+                    progress(chunks_read, chunk_count)
+            runs.append((first, rows_found - first))
         if not rows_found:
             hint = "look at the reasons in its records, or use --include-rejected"
             hint = hint if records_seen else "is a hand in view?"
-            raise HandgenError(f"{annotations.root}: no accepted view among {records_seen} records; {hint}")
+            where = ", ".join(str(entry.annotations.root) for entry in opened)
+            raise HandgenError(f"{where}: no accepted view among {records_seen} records; {hint}")
         file.flush()
-        return ViewTable(np.memmap(file, ROW, "r", shape=(rows_found,)), subjects, annotations.rig.names)
+        return ViewTable(np.memmap(file, ROW, "r", shape=(rows_found,)), tuple(runs))
 
 
 def order_views(count: int, samples: int, seed: int, first: int, last: int) -> Int[np.ndarray, " samples"]:
@@ -184,11 +194,19 @@ def order_views(count: int, samples: int, seed: int, first: int, last: int) -> I
             continue
         low, high = max(first - start, 0), min(last - start, turns * length)
         for round_ in range(low // length, -(-high // length)) if high > low else ():
-            order = np.random.default_rng([seed, _ORDER, turn + round_]).permutation(count)
+            order = _order_of_round(seed, turn + round_, count)
             places = np.arange(max(low, round_ * length), min(high, (round_ + 1) * length)) - round_ * length
             found.append(order[places // uses])
         start, turn = start + turns * length, turn + turns
     return np.concatenate(found)
+
+
+@lru_cache(maxsize=4)
+def _order_of_round(seed: int, turn: int, count: int) -> Int[np.ndarray, " views"]:
+    """All views in the order of one round, which many shards in a row ask for: shuffling millions takes a second."""
+    order = np.random.default_rng([seed, _ORDER, turn]).permutation(count)
+    order.flags.writeable = False
+    return order
 
 
 def spread(views: Int[np.ndarray, " samples"], picks: Int[np.ndarray, " samples"]) -> Int[np.ndarray, " samples"]:
@@ -211,9 +229,9 @@ def _is_usable(record: HandRecord, view: ViewRecord, include_rejected: bool) -> 
     return accepted and in_front(view.camera, record.keypoints_world_m)
 
 
-def _row(
-    annotations: Annotations, subjects: tuple[str, ...], chunk: int, record: HandRecord, view: ViewRecord
-) -> np.ndarray:
+def _row(entry: OpenSource, number: int, chunk: int, record: HandRecord, view: ViewRecord) -> np.ndarray:
+    """number: of the source."""
+    annotations, subjects = entry.annotations, entry.source.subjects
     if view.camera.name not in annotations.rig.names:
         raise HandgenError(
             f"{annotations.root}: {view.cutout} is of camera {view.camera.name!r}, "
@@ -229,7 +247,8 @@ def _row(
     # A cutout may reach outside the picture.
     _, in_capture = annotations.rig[view.camera.name].project(record.keypoints_world_m)
     row = np.zeros((), ROW)
-    row["chunk"], row["cutout"], row["frame"] = chunk, name, record.frame
+    row["source"], row["chunk"], row["cutout"], row["frame"] = number, chunk, name, record.frame
+    row["span"] = view.cutout_span or (0, 0)
     row["side"], row["subject"] = SIDES.index(record.side), subjects.index(record.subject)
     row["camera"], row["size_px"] = annotations.rig.names.index(view.camera.name), view.camera.size_px
     row["intrinsics"] = view.camera.intrinsics
