@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from handgen.cli.options import MetresPerUnit
+from handgen.cli.options import LocationType, MetresPerUnit, engine_options
 from handgen.config import AnnotateConfig
 
 if TYPE_CHECKING:
     from handgen.annotate import AnnotateReport
+    from handgen.io.storage import Location
 
 DEFAULTS = AnnotateConfig()
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument(
-    "capture", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[CAPTURE]"
-)
-@click.option("--out", type=DIRECTORY, help="Directory to write.  [default: CAPTURE/annotations]")
-@click.option("--calibration", type=click.Path(exists=True), metavar="FILE", help="Calibration, if not in the capture.")
+@click.argument("capture", default=".", type=LocationType(exists=True), metavar="[CAPTURE]")
+@click.option("--out", type=LocationType(), help="Directory to write.  [default: CAPTURE/annotations]")
+@click.option("--calibration", type=LocationType(exists=True, file=True), metavar="FILE",
+              help="Calibration, if not in the capture.")  # fmt: skip
 @click.option("--metres-per-unit", type=MetresPerUnit(), metavar="X|auto",
               help="Metres in one unit of the calibration; auto: so that the hand has mean size.")  # fmt: skip
 @click.option("--hands", type=click.Choice(["left", "right", "both"]), help="Which hands are there.  [default: both]")
+@click.option("--subject", metavar="NAME", help="Who it is, for splits by person.  [default: as capture.json says]")
 @click.option("--detector", type=click.Choice(["mediapipe", "keypoints"]), default=DEFAULTS.detector,
               show_default=True, help="mediapipe, or keypoints made elsewhere.")  # fmt: skip
-@click.option("--keypoints", type=click.Path(exists=True), metavar="PATH", help="What --detector keypoints reads.")
+@click.option("--keypoints", type=LocationType(exists=True, file=True), metavar="PATH",
+              help="What --detector keypoints reads.")  # fmt: skip
 @click.option("--hand-model", default=DEFAULTS.hand_model, show_default=True,
               help="open, mano (see `models add`), or an .npz in MANO's format with {side} in its path.")  # fmt: skip
 @click.option("--background", type=click.Choice(["auto", "green", "blue", "any"]), default=DEFAULTS.background,
@@ -55,11 +55,11 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.option("--chunk-frames", type=click.IntRange(1, 4096), default=DEFAULTS.chunk_frames, show_default=True,
               help="Frames per unit of work.")  # fmt: skip
 @click.option("--device", default=DEFAULTS.device, show_default=True, help="Where to fit: cpu or cuda.")
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
+@engine_options
 @click.option("--preview", type=click.IntRange(0), default=0, metavar="N", help="Write N overlay pictures to look at.")
 @click.option("--overwrite", is_flag=True, help="Replace annotations of a different run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def annotate(capture: Path, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
+def annotate(capture: Location, out: Location | None, overwrite: bool, as_json: bool, **options: Any) -> None:
     """Find, fit and cut out the hands in CAPTURE (default: this folder): nobody labels anything.
 
     \b
@@ -70,6 +70,8 @@ def annotate(capture: Path, out: Path | None, overwrite: bool, as_json: bool, **
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
     """
+    for name in ("calibration", "keypoints"):
+        options[name] = None if options[name] is None else str(options[name])
     try:
         config = AnnotateConfig(**options)
     except ValueError as error:
@@ -115,6 +117,6 @@ def _print(report: AnnotateReport) -> None:
         facts.append(("pictures", str(report.previews[0].parent)))
     next_steps = [
         f"handgen synthesize {report.out} --backgrounds DIR --out shards",
-        f"handgen inspect {report.out}",
+        f"handgen validate {report.out} --digests",
     ]
     print_summary(f"{report.out}", facts, report.notes, next_steps if report.views else next_steps[1:])

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from handgen.cli.options import LocalPath
+
 
 @click.command()
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")
+@click.argument("out", type=LocalPath(file_okay=False, path_type=Path), metavar="OUT")
 @click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs; progress goes to standard error.")
 def demo(out: Path, workers: int | None, as_json: bool) -> None:

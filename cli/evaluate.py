@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from handgen.cli.options import LocationType
 from handgen.config import EvaluateConfig
 
 if TYPE_CHECKING:
     from handgen.evaluate import Report
+    from handgen.io.storage import Location
 
 DEFAULTS = EvaluateConfig()
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FOLDER = LocationType(exists=True)
 
 
 @click.command()
@@ -23,8 +24,9 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--leave-one-view-out", is_flag=True,
               help="Without truth: fit on the other views, compare with the view's own detections.")  # fmt: skip
 @click.option("--capture", type=FOLDER, help="For --leave-one-view-out.  [default: the folder ANNOTATIONS lies in]")
-@click.option("--calibration", type=click.Path(exists=True), metavar="FILE", help="Calibration, if not in the capture.")
-@click.option("--report", "report_dir", type=click.Path(file_okay=False, path_type=Path), metavar="DIR",
+@click.option("--calibration", type=LocationType(exists=True, file=True), metavar="FILE",
+              help="Calibration, if not in the capture.")  # fmt: skip
+@click.option("--report", "report_dir", type=LocationType(), metavar="DIR",
               help="Write report.html, plots and evaluation.json there.")  # fmt: skip
 @click.option("--include-rejected", is_flag=True, help="Also measure records and views that annotate rejected.")
 @click.option("--match-distance", "match_distance_mm", type=click.FloatRange(0, 10_000, min_open=True),
@@ -41,11 +43,11 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--overwrite", is_flag=True, help="Replace the report of another run in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print evaluation.json instead of a table.")
 def evaluate(
-    annotations: Path,
-    truth: Path | None,
+    annotations: Location,
+    truth: Location | None,
     leave_one_view_out: bool,
-    capture: Path | None,
-    report_dir: Path | None,
+    capture: Location | None,
+    report_dir: Location | None,
     overwrite: bool,
     as_json: bool,
     **options: Any,
@@ -64,6 +66,7 @@ def evaluate(
     if capture is not None and not leave_one_view_out:
         raise click.UsageError("--capture is for --leave-one-view-out; give both or neither")
     folder = capture or annotations.resolve().parent
+    options["calibration"] = None if options["calibration"] is None else str(options["calibration"])
     try:
         config = EvaluateConfig(capture=str(folder) if leave_one_view_out else None, **options)
     except ValueError as error:
@@ -81,7 +84,7 @@ def evaluate(
         _print(report, report_dir)
 
 
-def _print(report: Report, report_dir: Path | None) -> None:
+def _print(report: Report, report_dir: Location | None) -> None:
     from handgen.cli.console import print_summary
     from handgen.evaluate.lines import facts_of
 

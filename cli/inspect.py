@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from handgen.cli.options import MetresPerUnit
+from handgen.cli.options import LocationType, MetresPerUnit
+
+if TYPE_CHECKING:
+    from handgen.io.storage import Location
 
 
 @click.command()
-@click.argument(
-    "directory", default=".", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[DIR]"
-)
+@click.argument("directory", default=".", type=LocationType(exists=True), metavar="[DIR]")
 @click.option(
     "--calibration",
-    type=click.Path(exists=True, path_type=Path),
+    type=LocationType(exists=True, file=True),
     metavar="FILE",
     help="For a capture: the calibration file or folder, if it is not in the capture or there are several.",
 )
@@ -28,7 +28,7 @@ from handgen.cli.options import MetresPerUnit
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of tables.")
 def inspect(
-    directory: Path, calibration: Path | None, metres_per_unit: float | Literal["auto"] | None, as_json: bool
+    directory: Location, calibration: Location | None, metres_per_unit: float | Literal["auto"] | None, as_json: bool
 ) -> None:
     """Say what DIR (default: this folder) holds: a capture, annotations or shards.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
@@ -16,9 +17,13 @@ COMMANDS = {
     "inspect": "Say what a capture, annotations or shards directory holds.",
     "annotate": "Calibrated videos -> 3D hands, masks and cutouts.",
     "synthesize": "Annotations -> composited, augmented WebDataset shards.",
+    "validate": "Is a directory of shards or annotations whole, and what its manifest says?",
     "simulate": "Render a capture with known truth.",
     "evaluate": "Annotations against truth: millimetres, pixels, masks, missing and false hands.",
 }
+
+
+_REFUSALS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL)  # of a store: what to set up, not to wait for
 
 
 class HandgenGroup(click.Group):
@@ -47,6 +52,11 @@ class HandgenGroup(click.Group):
             return super().invoke(ctx)
         except HandgenError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if "://" not in str(error.filename):
+                raise
+            hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
+            raise click.ClickException(f"{error.filename}: {error.strerror}; {hint}") from error
 
 
 @click.group(cls=HandgenGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -63,7 +73,10 @@ def main(verbose: int) -> None:
 
     Exit status: 0 success, 1 something to fix in the input, 2 wrong usage.
     """
+    from handgen import numerics
+
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network when imported
+    numerics.pin()  # before any numerical library is loaded
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(levelname).1s %(name)s: %(message)s")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from handgen.cli.options import LocalPath
 from handgen.config import MOTIONS, RENDERERS, RIGS, SimulateConfig
 
 DEFAULT = SimulateConfig()
@@ -41,7 +42,7 @@ class Background(click.ParamType):
 
 
 @click.command()
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path), metavar="OUT")
+@click.argument("out", type=LocalPath(file_okay=False, path_type=Path), metavar="OUT")
 @click.option("--views", type=click.IntRange(1, 64), default=DEFAULT.views, show_default=True, help="Cameras.")
 @click.option("--frames", type=click.IntRange(1, 1_000_000), default=DEFAULT.frames, show_default=True, help="Frames.")
 @click.option("--size", type=Size(), default="640x480", show_default=True, help="Image size, pixels, 64 to 4096.")

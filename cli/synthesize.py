@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from handgen.cli.options import LocationType, engine_options
 from handgen.config import SynthesizeConfig
 
 if TYPE_CHECKING:
     from handgen.io.shards import Sample
-    from handgen.synthesize.stage import Report
+    from handgen.io.storage import Location
+    from handgen.synthesize.stage import Report, SplitReport
 
 DEFAULTS = SynthesizeConfig()
-DEFAULT_OUT = "shards"
-DIRECTORY = click.Path(file_okay=False, path_type=Path)
+DEFAULT_ANNOTATIONS, DEFAULT_OUT = "annotations", "shards"
+_NAMED_CUTOUTS = 20  # of damaged ones in the summary
+DIRECTORY = LocationType()
 
 
 @click.command()
-@click.argument("annotations", type=DIRECTORY, default="annotations", required=False)
+@click.argument("annotations", type=DIRECTORY, nargs=-1, metavar="[ANNOTATIONS]...")
 @click.option("--backgrounds", type=DIRECTORY, help="Folder of pictures, searched recursively. [default: synthesized]")
 @click.option("--out", type=DIRECTORY, help="Directory to write.  [default: shards]")
 @click.option("--samples", type=click.IntRange(1), help="How many. [default: one per accepted view]")
@@ -27,7 +30,10 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
     "--size", type=click.IntRange(16, 4096), default=DEFAULTS.size, show_default=True, help="Pixels per side."
 )
 @click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True)
-@click.option("--split", default=DEFAULTS.split, show_default=True, help="First part of the shards' names.")
+@click.option("--split", default=DEFAULTS.split, show_default=True, metavar="NAME|NAME=SHARE,...",
+              help="First part of the shards' names; or several splits: train=0.9,val=0.1.")  # fmt: skip
+@click.option("--split-by", type=click.Choice(["subject", "sequence"]), default=DEFAULTS.split_by, show_default=True,
+              help="What no two splits share. Never frames of one sequence.")  # fmt: skip
 @click.option("--samples-per-shard", type=click.IntRange(1, 100_000), help="[default: 1000, less for 8 shards or more]")
 @click.option("--flip", type=click.FloatRange(0, 1), default=DEFAULTS.flip_probability, show_default=True,
               help="Probability of a mirrored sample.")  # fmt: skip
@@ -48,22 +54,23 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
               help="Lay in the person's other hand too, as the two were.")  # fmt: skip
 @click.option("--augment", default=DEFAULTS.augment, show_default=True, metavar="default|none|FILE",
               help="Photometric augmentation: a YAML file of albumentations' transforms.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), help="Processes. [default: one per core]")
+@engine_options
 @click.option("--overwrite", is_flag=True, help="Replace the shards of a different run.")
 @click.option("--include-rejected", is_flag=True, help="Also use what `annotate` rejected.")
 @click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), metavar="SHEET.png",
               help="Draw the first samples on a sheet to look at; without --out, do nothing else.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def synthesize(
-    annotations: Path, backgrounds: Path | None, out: Path | None, flip: float, light: float, shadow: float,
-    occluder: float, forearm: float, keep_forearm: bool, overwrite: bool, preview: Path | None, as_json: bool,
-    **options: Any,
+    annotations: tuple[Location, ...], backgrounds: Location | None, out: Location | None, flip: float, light: float,
+    shadow: float, occluder: float, forearm: float, keep_forearm: bool, overwrite: bool, preview: Path | None,
+    as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Composite the hands of ANNOTATIONS on backgrounds and write WebDataset shards.
 
     \b
     handgen synthesize annotations --backgrounds pictures --out shards --samples 100000
     handgen synthesize annotations --backgrounds pictures --preview sheet.png      look before making a million
+    handgen synthesize people/*/annotations --split train=0.9,val=0.1              nobody is in both
 
     ANNOTATIONS is what `handgen annotate` wrote (default: annotations). Every sample holds the image, a mask, 2D and
     3D keypoints, model parameters and camera, which agree with each other and with the pixels. The same options give
@@ -79,6 +86,7 @@ def synthesize(
     from handgen.cli.console import progress_bars
     from handgen.synthesize import stage
 
+    annotations = annotations or (Path(DEFAULT_ANNOTATIONS),)
     with progress_bars() as progress:
         if preview:
             _write_preview(preview, stage.preview(annotations, backgrounds, config, progress=progress))
@@ -110,6 +118,13 @@ def _print_preview(path: Path, as_json: bool) -> None:
         click.echo(f"{path}: look at it; then run the same command with --out instead of --preview")
 
 
+def _split_text(split: SplitReport) -> str:
+    return (
+        f"{split.samples} samples of {split.views} views ({100 * split.reached:.1f} % of them, "
+        f"{100 * split.asked:.1f} % asked), {split.subjects} subjects, {split.sequences} sequences"
+    )
+
+
 def _print_summary(report: Report, preview: Path | None) -> None:
     from handgen.cli.console import print_summary
 
@@ -122,17 +137,23 @@ def _print_summary(report: Report, preview: Path | None) -> None:
     ]
     if kept := report.samples - report.written_samples:
         facts.insert(1, ("kept", f"{kept} samples of an earlier run, {report.written_samples} written now"))
+    if len(report.splits) > 1:
+        facts += [(f"split {split.name}", _split_text(split)) for split in report.splits]
     if preview:
         facts.append(("preview", str(preview)))
     notes = [f"skipped background {name}: {reason}" for name, reason in report.skipped_backgrounds]
-    if report.flip_note:
-        notes.append(f"no sample is mirrored: {report.flip_note}")
+    if report.left_out_samples:
+        facts.append(("left out", f"{report.left_out_samples} samples of damaged cutouts"))
+    notes += [f"damaged cutout {name}: {reason}" for name, reason in report.damaged_cutouts[:_NAMED_CUTOUTS]]
+    if (more := len(report.damaged_cutouts) - _NAMED_CUTOUTS) > 0:
+        notes.append(f"{more} more damaged cutouts are named in {report.out}/manifest.json")
+    notes += report.notes
     print_summary(
         str(report.out),
         facts,
         notes,
         [
-            f"handgen inspect {report.out}",
+            f"handgen validate {report.out} --digests",
             f'from handgen.data import load_shards; load_shards("{report.out}", batch_size=32, shuffle=True)',
         ],
     )

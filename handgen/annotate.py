@@ -11,37 +11,54 @@ A chunk's content depends on the capture, the configuration and the chunk's inde
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 import handgen
+from handgen import numerics
 from handgen.chunks import fit_chunk
 from handgen.config import AnnotateConfig
 from handgen.detect.base import Detector
 from handgen.detecting import detect_chunk
-from handgen.engines.local import default_workers, map_units, one_thread
+from handgen.engines.base import Engine, create_engine
+from handgen.engines.local import one_thread
 from handgen.errors import HandgenError
 from handgen.estimate import estimate
 from handgen.hand.assets import load_hand
 from handgen.io import annotations as store
+from handgen.io import storage
 from handgen.io.capture import load_capture
-from handgen.io.output import claim_output, writing
+from handgen.io.fetched import Fetched, fetch
+from handgen.io.journal import Journal
+from handgen.io.output import claimed, reopen
+from handgen.io.storage import Location
 from handgen.job import Job
 from handgen.progress import Progress
 from handgen.report import AnnotateReport, write_report
 
+
+class _Done(Protocol):
+    """What a unit gives back."""
+
+    @property
+    def index(self) -> int: ...
+
+
+Result = TypeVar("Result", bound=_Done)
+
+_PACKAGES = ("numpy", "scipy", "torch", "opencv", "simplejpeg", "ai-edge-litert")  # that make the bytes
 _PREVIEWS = "previews"
 _OWNED = (store.CHUNKS, store.DETECTIONS, _PREVIEWS)  # what a run writes besides run.json and manifest.json
 
 
 def run(
-    capture_path: Path,
-    out: Path,
+    capture_path: Location,
+    out: Location,
     config: AnnotateConfig,
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -53,17 +70,20 @@ def run(
     began = time.perf_counter()
     show = progress or (lambda *_: None)
     check_device(config.device)
+    if "://" in config.hand_model:
+        raise HandgenError(f"{config.hand_model}: a hand model must be a file of this machine; copy it, both sides")
     capture = load_capture(
         capture_path,
-        calibration=Path(config.calibration) if config.calibration else None,
+        calibration=storage.location(config.calibration) if config.calibration else None,
         metres_per_unit=config.metres_per_unit,  # type: ignore[arg-type]
+        progress=partial(show, "fetch, MiB"),
     )
     if len(capture.rig) < config.min_views:
         raise HandgenError(
             f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
             f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
         )
-    job = Job(capture, out, config, config.hands or capture.hands or "both")
+    job = Job(capture, out, config, config.hands or capture.hands or "both", _keypoints(config))
     if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
         raise HandgenError(
             f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "
@@ -72,14 +92,23 @@ def run(
     detector = job.detector()  # a missing network or keypoint file is said before anything is written
     models = {side: load_hand(config.hand_model, side).sha256 for side in job.sides}
     depends_on = _depends_on(job, detector, models)
-    with writing(out), one_thread():
-        claim_output(out, store.KIND, depends_on, _OWNED, overwrite)
-        _for_missing(job, "detect", lambda index: job.detections_path(index).exists(), partial(detect_chunk, job), show)
+    engine = create_engine(config.engine, config.workers, config.address)
+    with claimed(out, store.KIND, depends_on, _OWNED, overwrite) as journal, one_thread():
+        finished = _finished(job, journal)
+        if len(finished) < job.chunk_count:
+            reopen(out)
+        there = storage.sizes(out / store.DETECTIONS)
+        detected = {index for index in range(job.chunk_count) if job.detections_path(index).name in there}
+        for _ in _missing(job, engine, "detect", detected, partial(detect_chunk, job), show):
+            pass
         estimated = estimate(job, detector, show)
         subject, job = estimated.subject, estimated.job
-        is_there = partial(store.chunk_is_complete, out)
-        written = _for_missing(job, "fit and segment", is_there, partial(fit_chunk, job, subject), show)
-        report = write_report(job, estimated, depends_on["configuration"], models)
+        written = 0
+        for done in _missing(job, engine, "fit and segment", set(finished), partial(fit_chunk, job, subject), show):
+            finished[done.index] = done.files
+            journal.add(done.index, done.files)
+            written += len(job.frames(done.index))
+        report = write_report(job, estimated, finished, depends_on["configuration"], models)
     report = replace(report, written_frames=written, seconds=round(time.perf_counter() - began, 2))
     if config.preview:
         from handgen.preview import write_previews
@@ -101,14 +130,21 @@ def check_device(device: str) -> None:
         ) from None
 
 
+def _keypoints(config: AnnotateConfig) -> Fetched | None:
+    """Those that lie in a store."""
+    place = storage.location(config.keypoints) if config.keypoints else Path()
+    return None if isinstance(place, Path) else fetch(place)
+
+
 def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on; where the capture lies is not of it."""
-    configuration = asdict(job.config) | {"hands": job.hands}
-    for name in ("workers", "preview", "calibration", "keypoints"):
+    configuration = asdict(job.config) | {"hands": job.hands, "subject": job.subject}
+    for name in ("workers", "engine", "address", "preview", "calibration", "keypoints"):
         configuration.pop(name)
     rig = job.capture.rig
     return {
         "created_by": handgen.__version__,
+        "computed": numerics.fingerprint(_PACKAGES),
         "capture": job.capture.fingerprint(),
         "cameras": {c.name: [*c.size_px, *c.ideal_px_from_world.ravel(), *c.distortion] for c in rig},
         "configuration": configuration,
@@ -121,16 +157,29 @@ def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[st
     }
 
 
-def _for_missing(
-    job: Job, what: str, is_there: Callable[[int], bool], function: Callable[[int], int], show: Progress
-) -> int:
-    """Do the chunks that are not there yet, in parallel; returns how many frames that was."""
-    missing = [index for index in range(job.chunk_count) if not is_there(index)]
+def _finished(job: Job, journal: Journal) -> dict[int, dict[str, Any]]:
+    """Chunks that are complete, and what their files hold: as noted, else as read from those that are there."""
+    there = storage.sizes(job.out / store.CHUNKS)
+    found = {}
+    for index in range(job.chunk_count):
+        sizes = {name: there.get(store.chunk_path(job.out, index, suffix).name) for name, suffix in store.FILES.items()}
+        noted = journal.entries.get(index)
+        if noted is not None and all(noted[name]["bytes"] == size for name, size in sizes.items()):
+            found[index] = noted
+        elif noted is None and None not in sizes.values():
+            found[index] = store.describe_chunk(job.out, index)
+    return found
+
+
+def _missing(
+    job: Job, engine: Engine, what: str, there: set[int], function: Callable[[int], Result], show: Progress
+) -> Iterator[Result]:
+    """Do the chunks that are not there yet, in parallel."""
+    missing = [index for index in range(job.chunk_count) if index not in there]
     total = job.capture.frame_count
-    there = done = total - sum(len(job.frames(index)) for index in missing)
+    done = total - sum(len(job.frames(index)) for index in missing)
     show(what, done, total)
-    workers = min(job.config.workers or default_workers(), max(len(missing), 1))
-    for frames in map_units(function, missing, workers):
-        done += frames
+    for result in engine.map_units(function, missing, len(missing)):
+        done += len(job.frames(result.index))
         show(what, done, total)
-    return done - there
+        yield result

@@ -7,6 +7,8 @@ nothing else decides their content.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from handgen.cameras import Rig
 from handgen.carry import LookAgain
@@ -16,12 +18,20 @@ from handgen.fitting import HowToFit, fit_hands
 from handgen.io import annotations as store
 from handgen.io.annotations import HandRecord
 from handgen.io.cutouts import Cutout
-from handgen.job import SUBJECT, Job, hands_of_frames
+from handgen.job import Job, hands_of_frames
 from handgen.records import Track, records_of_frame
 
 
-def fit_chunk(job: Job, subject: Subject, index: int) -> int:
-    """Write the records and cutouts of one chunk; returns its number of frames."""
+@dataclass(frozen=True)
+class WrittenChunk:
+    """files: as in the manifest."""
+
+    index: int
+    files: dict[str, Any]
+
+
+def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
+    """Write the records and cutouts of one chunk."""
     frames = job.frames(index)
     rig = job.capture.rig.scaled(subject.metres_per_unit)
     tracks = tracks_of_chunk(job, rig, subject, index)
@@ -29,12 +39,11 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> int:
 
     def cutouts() -> Iterator[tuple[str, Cutout]]:
         for frame, images in zip(frames, job.pictures(frames), strict=True):
-            for record, found in records_of_frame(frame, images, rig, tracks, SUBJECT, job.config):
+            for record, found in records_of_frame(frame, images, rig, tracks, job.subject, job.config):
                 records.append(record)
                 yield from found
 
-    store.write_chunk(job.out, index, records, cutouts())
-    return len(frames)
+    return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
 
 
 def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Track]:

@@ -6,8 +6,20 @@ import re
 from dataclasses import dataclass
 
 RIGS = ("ring", "cage", "stereo")
+ENGINES = ("local", "ray")
+SUBJECT_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # as in capture.schema.json
+_SHARE_TOLERANCE = 1e-6  # of the sum of splits' shares
 MOTIONS = ("calm", "fast", "interact")
 RENDERERS = ("raycast", "mitsuba")
+
+
+def _check_engine(engine: str, workers: int | None, address: str | None) -> None:
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be {' or '.join(ENGINES)}, got {engine!r}")
+    if address is not None and engine != "ray":
+        raise ValueError("address is of a Ray cluster; give engine ray with it")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
 
 
 @dataclass(frozen=True)
@@ -16,6 +28,7 @@ class AnnotateConfig:
 
     detector: "mediapipe" or "keypoints". keypoints: the file or folder that the latter reads.
     hands: which are in view, "left", "right" or "both"; None: as the capture says, else both.
+    subject: name of the person; None: as the capture says, else nobody's.
     hand_model: "open", "mano" (see `handgen models add`), or the path of an .npz in MANO's format with {side} in it.
     calibration: a file or folder, or None to look for it in the capture.
     metres_per_unit: a number, "auto" (so that the hand has mean size), or None: as the calibration says.
@@ -32,11 +45,13 @@ class AnnotateConfig:
     look_again: whether views that missed a hand which others saw are searched where it must be.
     acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
     device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
+    engine: "local" (processes of this machine) or "ray". address: of a Ray cluster, or None.
     """
 
     detector: str = "mediapipe"
     keypoints: str | None = None
     hands: str | None = None
+    subject: str | None = None
     hand_model: str = "open"
     calibration: str | None = None
     metres_per_unit: float | str | None = None
@@ -53,11 +68,15 @@ class AnnotateConfig:
     refine_extrinsics: bool = False
     device: str = "cpu"
     workers: int | None = None
+    engine: str = "local"
+    address: str | None = None
     preview: int = 0
 
     def __post_init__(self) -> None:
         if self.hands not in (None, "left", "right", "both"):
             raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
+        if self.subject is not None and not re.fullmatch(SUBJECT_PATTERN, self.subject):
+            raise ValueError(f"subject must be 1 to 64 letters, digits or any of ._-, got {self.subject!r}")
         if self.background not in ("auto", "green", "blue", "any"):
             raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
         if self.track not in ("keypoints", "silhouette"):
@@ -66,6 +85,7 @@ class AnnotateConfig:
             raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
+        _check_engine(self.engine, self.workers, self.address)
         if self.chunk_frames < 1 or self.min_views < 1 or self.preview < 0:
             raise ValueError("chunk_frames and min_views must be at least 1, preview at least 0")
         if not self.max_uncertainty_mm > 0:
@@ -83,7 +103,8 @@ class SynthesizeConfig:
     samples: how many, or None for one per accepted view. All accepted views are used equally often (to within
     one).
     size: width and height of a sample, pixels.
-    split: first part of the shards' names: `{split}-000000.tar`.
+    split: first part of the shards' names, `{split}-000000.tar`; or several and the share of each: "train=0.9,val=0.1".
+    split_by: what no two splits have in common: "subject" or "sequence" (subjects may be in several then).
     samples_per_shard: or None for 1000, fewer where that would give fewer than 8 shards (readers and workers
     share the data by shards). It never depends on `workers`.
     jpeg_quality: smallest and largest, drawn per sample.
@@ -101,13 +122,15 @@ class SynthesizeConfig:
     forearm_probability: of the forearm staying on the hand, where the annotations have it. Masks are of the hand alone.
     other_hand: whether the other hand of the same frame and view is laid in with the hand, as the two were.
     augment: photometric augmentation: "default", "none", or the path of a YAML file.
-    workers: processes, or None for one per core.
+    workers: processes, or None for one per core. engine: "local" (processes of this machine) or "ray". address: of a
+    Ray cluster, or None.
     """
 
     samples: int | None = None
     size: int = 224
     seed: int = 0
     split: str = "train"
+    split_by: str = "subject"
     samples_per_shard: int | None = None
     jpeg_quality: tuple[int, int] = (75, 95)
     include_rejected: bool = False
@@ -124,6 +147,8 @@ class SynthesizeConfig:
     other_hand: bool = True
     augment: str = "default"
     workers: int | None = None
+    engine: str = "local"
+    address: str | None = None
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -132,8 +157,9 @@ class SynthesizeConfig:
             raise ValueError(f"size must be 16 to 4096 px, got {self.size}")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be 0 to 2**63 - 1, got {self.seed}")
-        if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", self.split):
-            raise ValueError(f"split must be 1 to 32 letters, digits or underscores, got {self.split!r}")
+        self.splits()
+        if self.split_by not in ("subject", "sequence"):
+            raise ValueError(f"split_by must be subject or sequence, got {self.split_by!r}")
         if self.samples_per_shard is not None and not 1 <= self.samples_per_shard <= 100_000:
             raise ValueError(f"samples_per_shard must be 1 to 100000, got {self.samples_per_shard}")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
@@ -155,11 +181,37 @@ class SynthesizeConfig:
             raise ValueError(f"shift_share must be 0 to 0.5, got {self.shift_share}")
         if self.blend not in ("alpha", "poisson", "hard"):
             raise ValueError(f"blend must be alpha, poisson or hard, got {self.blend!r}")
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"workers must be at least 1, got {self.workers}")
+        _check_engine(self.engine, self.workers, self.address)
+
+    def splits(self) -> tuple[tuple[str, float], ...]:
+        """Name and share of each split; shares sum to 1.
+
+        Raises ValueError when `split` says something else.
+        """
+        if "=" not in self.split and "," not in self.split:
+            parts = [(self.split, "1")]
+        else:
+            named = (part.partition("=") for part in self.split.split(","))
+            parts = [(name.strip(), share) for name, _, share in named]
+        found: dict[str, float] = {}
+        for name, text in parts:
+            if not re.fullmatch(r"[A-Za-z0-9_]{1,32}", name):
+                raise ValueError(f"split must be 1 to 32 letters, digits or underscores, got {name!r}")
+            if name in found:
+                raise ValueError(f"split {name} is named twice in {self.split!r}")
+            try:
+                found[name] = float(text)
+            except ValueError:
+                raise ValueError(f"split {name}: {text!r} is no share; write {name}=0.9,OTHER=0.1") from None
+            if not 0 < found[name] <= 1:
+                raise ValueError(f"split {name}: a share must be above 0 and at most 1, got {text}")
+        total = sum(found.values())
+        if abs(total - 1) > _SHARE_TOLERANCE:
+            raise ValueError(f"the shares of {self.split!r} sum to {total:g}; they must sum to 1")
+        return tuple((name, share / total) for name, share in found.items())
 
     def shard_size(self, samples: int) -> int:
-        """Samples per shard of a data set of `samples`."""
+        """Samples per shard of a split of `samples`."""
         return self.samples_per_shard or max(1, min(1000, -(-samples // 8)))
 
 

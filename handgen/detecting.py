@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,21 @@ from handgen.associate import by_moment
 from handgen.bootstrap import Look, missed
 from handgen.detect.base import Detection, Detector
 from handgen.fitting import BRIDGED_FRAMES
+from handgen.io import storage
 from handgen.io.detections import DetectionRecord, write_detections
 from handgen.job import Job
 from handgen.tracks import hands_of_detections
 
 
-def detect_chunk(job: Job, index: int) -> int:
-    """Write the detections of one chunk; returns its number of frames.
+@dataclass(frozen=True)
+class DetectedChunk:
+    """A chunk whose detections are written."""
+
+    index: int
+
+
+def detect_chunk(job: Job, index: int) -> DetectedChunk:
+    """Write the detections of one chunk.
 
     Every camera starts without memory, so that chunks do not depend on each other. Frame numbers are those of the
     camera's own video, as in every file of detections.
@@ -34,9 +42,9 @@ def detect_chunk(job: Job, index: int) -> int:
     if job.config.look_again and detector.needs_images:
         rows += _second_looks(job, detector, frames, rows)
     path = job.detections_path(index)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.make_folder(path.parent)
     write_detections(path, sorted(rows, key=lambda row: (row.frame, names.index(row.camera))))
-    return len(frames)
+    return DetectedChunk(index)
 
 
 def _pictures(job: Job, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:

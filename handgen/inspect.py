@@ -12,12 +12,13 @@ import numpy as np
 from handgen.cameras import Rig
 from handgen.errors import HandgenError
 from handgen.io import annotations as store
-from handgen.io import shards
+from handgen.io import shards, storage
 from handgen.io.capture import KIND as CAPTURE_KIND
 from handgen.io.capture import Capture, load_capture
 from handgen.io.capture_files import list_sources
 from handgen.io.output import MANIFEST, kind_of
 from handgen.io.schema import read_json
+from handgen.io.storage import Location
 
 MAX_ROWS = 20  # of chunks or shards in a table
 _HOW_TO_SCALE = "annotate with --metres-per-unit X, or auto to scale by the hand"
@@ -37,7 +38,7 @@ class Description:
     """What a directory holds. facts: name -> text with its unit. data: the same for programs, as JSON."""
 
     kind: Literal["capture", "annotations", "shards"]
-    path: Path
+    path: Location
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
@@ -45,9 +46,9 @@ class Description:
 
 
 def describe(
-    path: Path,
+    path: Location,
     *,
-    calibration: Path | None = None,
+    calibration: Location | None = None,
     metres_per_unit: float | Literal["auto"] | None = None,
 ) -> Description:
     """Describe the directory `path` by its manifest, or as a capture if it has none.
@@ -55,19 +56,20 @@ def describe(
     calibration and metres_per_unit: for captures, as in `handgen.io.capture.load_capture`; an unknown unit is
     no error here. Raises HandgenError if the directory is none of the three, or cannot be read.
     """
-    if not path.is_dir():
+    if not storage.is_folder(path):
         raise HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
     kind = kind_of(path)
     if kind == store.KIND:
         return _describe_annotations(store.Annotations(path))
     if kind == shards.KIND:
         return _describe_shards(path, shards.read_manifest(path))
-    if kind != CAPTURE_KIND and (path / MANIFEST).is_file():
+    if kind != CAPTURE_KIND and storage.size_of(path / MANIFEST) is not None:
         read_json(path / MANIFEST)  # which says so if it is no JSON at all
         raise HandgenError(
             f"{path / MANIFEST}: its kind is {kind!r}, not {store.KIND!r} or {shards.KIND!r}; was it made by handgen?"
         )
-    if calibration is None and not (path / "capture.json").exists() and not list_sources(path):
+    is_bare = isinstance(path, Path) and not (path / "capture.json").exists() and not list_sources(path)
+    if calibration is None and is_bare:
         raise HandgenError(
             f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
             "sub-folders of images); give one of these directories"
@@ -89,7 +91,7 @@ def _describe_capture(capture: Capture) -> Description:
         rows.append(
             (
                 camera.name,
-                _relative(source.path, capture.path),
+                _relative(source.path, capture.folder),
                 f"{width}x{height}",
                 str(source.frame_count),
                 f"{source.fps:.4g}" if source.fps else "-",
@@ -100,7 +102,7 @@ def _describe_capture(capture: Capture) -> Description:
         cameras.append(
             {
                 "name": camera.name,
-                "file": _relative(source.path, capture.path),
+                "file": _relative(source.path, capture.folder),
                 "size_px": [width, height],
                 "frame_count": source.frame_count,
                 "frames_missing": absent,
@@ -117,7 +119,7 @@ def _describe_capture(capture: Capture) -> Description:
     facts = (
         (
             "calibration",
-            f"{capture.calibration.format} in {_relative(capture.calibration.path, capture.path)}",
+            f"{capture.calibration.format} in {_relative(capture.calibration.path, capture.folder)}",
         ),
         ("unit", unit_text),
         ("synchronised frames", str(capture.frame_count)),
@@ -125,7 +127,7 @@ def _describe_capture(capture: Capture) -> Description:
     )
     data = {
         "calibration_format": capture.calibration.format,
-        "calibration_path": str(capture.calibration.path),
+        "calibration_path": _named(capture),
         "unit_note": capture.calibration.unit_note,
         "metres_per_unit": capture.metres_per_unit,
         "frame_count": capture.frame_count,
@@ -137,6 +139,13 @@ def _describe_capture(capture: Capture) -> Description:
         "notes": list(capture.notes),
     }
     return Description("capture", capture.path, facts, tuple(tables), capture.notes, data)
+
+
+def _named(capture: Capture) -> str:
+    """The calibration as a user finds it, not its copy."""
+    path = capture.calibration.path
+    inside = path.is_relative_to(capture.folder)
+    return str(capture.path / path.relative_to(capture.folder).as_posix() if inside else path)
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -169,17 +178,20 @@ def _describe_annotations(annotations: store.Annotations) -> Description:
     return Description("annotations", path, tuple(facts), tables, (), _data(manifest, path))
 
 
-def _describe_shards(path: Path, manifest: Mapping[str, Any]) -> Description:
+def _describe_shards(path: Location, manifest: Mapping[str, Any]) -> Description:
     width, height = manifest["size_px"]
-    source, backgrounds = manifest["annotations"], manifest["backgrounds"]
+    backgrounds = manifest["backgrounds"]
     pictures = f"{backgrounds['count']} pictures of {backgrounds['path']}"
     facts = [
         ("samples", f"{manifest['samples']} in {len(manifest['shards'])} shards"),
-        ("split", manifest["split"]),
+        *(("split", _split_text(split)) for split in manifest["splits"]),
         ("size", f"{width}x{height} px"),
         ("seed", str(manifest["seed"])),
         ("mirrored samples", "some" if manifest["flips"] else "none"),
-        ("annotations", f"{source['path']}, capture {source['capture']}, hand model {source['hand_model']['name']}"),
+        *(
+            ("annotations", f"{entry['path']}, capture {entry['capture']}, hand model {entry['hand_model']['name']}")
+            for entry in manifest["annotations"][:MAX_ROWS]
+        ),
         ("backgrounds", pictures if backgrounds["source"] == "folder" else backgrounds["source"]),
         *_common_facts(path, manifest),
         *((f"configuration: {name}", _text(value)) for name, value in manifest["configuration"].items()),
@@ -190,7 +202,17 @@ def _describe_shards(path: Path, manifest: Mapping[str, Any]) -> Description:
     return Description("shards", path, tuple(facts), tables, notes, _data(manifest, path))
 
 
-def _common_facts(path: Path, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _split_text(split: Mapping[str, Any]) -> str:
+    subjects = {name for group in split["groups"] for name in group["subjects"]}
+    sequences = sum(len(group["sequences"]) for group in split["groups"])
+    used = "-".join(map(str, dict.fromkeys(split["uses"])))
+    return (
+        f"{split['name']}: {split['samples']} samples of {split['views']} views, each used {used} times; "
+        f"subjects {len(subjects)}, sequences {sequences}"
+    )
+
+
+def _common_facts(path: Location, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return (
         ("made by", f"handgen {manifest['created_by']}, format {manifest['format_version']}"),
         ("on disk", _disk_text(path)),
@@ -216,7 +238,7 @@ def _row_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(title + more, columns, shown)
 
 
-def _data(manifest: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _data(manifest: Mapping[str, Any], path: Location) -> dict[str, Any]:
     count, size = _disk_use(path)
     return {"manifest": dict(manifest), "files": count, "bytes": size}
 
@@ -233,12 +255,15 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _disk_use(path: Path) -> tuple[int, int]:
-    sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+def _disk_use(path: Location) -> tuple[int, int]:
+    if isinstance(path, Path):
+        sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    else:
+        sizes = [info["size"] for info in storage.files_below(path).values()]
     return len(sizes), sum(sizes)
 
 
-def _disk_text(path: Path) -> str:
+def _disk_text(path: Location) -> str:
     count, size = _disk_use(path)
     return f"{size / 2**20:.1f} MiB in {count} files"
 

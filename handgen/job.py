@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,23 +19,28 @@ from handgen.hand.layout import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture import Capture
 from handgen.io.detections import read_detections
+from handgen.io.fetched import Fetched
+from handgen.io.storage import Location
 from handgen.one_view import OneView
 from handgen.tracks import HandObservations, hands_of_detections
 
 Image = UInt8[np.ndarray, "height width 3"]
 
-SUBJECT = "0"  # one person per capture
 _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with: more than a gap, so both sides know it
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs to do any chunk. hands: "left", "right" or "both"."""
+    """What a process needs to do any chunk. hands: "left", "right" or "both".
+
+    keypoints: what the configuration names, if it lies in a store.
+    """
 
     capture: Capture
-    out: Path
+    out: Location
     config: AnnotateConfig
     hands: str
+    keypoints: Fetched | None = None
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
@@ -47,6 +53,11 @@ class Job:
         return range(
             max(frames.start - _CONTEXT_FRAMES, 0), min(frames.stop + _CONTEXT_FRAMES, self.capture.frame_count)
         )
+
+    @property
+    def subject(self) -> str:
+        """Name of the capture's one person."""
+        return self.config.subject or self.capture.subject or store.UNNAMED_SUBJECT
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -64,15 +75,19 @@ class Job:
 
     def detector(self) -> Detector:
         """The configured detector; HandgenError if something that it needs is missing."""
-        return registry.create(
-            self.config.detector,
-            cameras=self.capture.rig.names,
-            keypoints_path=Path(self.config.keypoints) if self.config.keypoints else None,
-            max_hands=1 if self.hands in SIDES else 2,
-            side=self.hands if self.hands in SIDES else None,
-        )
+        keypoints = self.keypoints.path() if self.keypoints else None
+        if keypoints is None and self.config.keypoints:
+            keypoints = Path(self.config.keypoints)
+        with self.keypoints.named_by_origin() if self.keypoints else nullcontext():
+            return registry.create(
+                self.config.detector,
+                cameras=self.capture.rig.names,
+                keypoints_path=keypoints,
+                max_hands=1 if self.hands in SIDES else 2,
+                side=self.hands if self.hands in SIDES else None,
+            )
 
-    def detections_path(self, index: int) -> Path:
+    def detections_path(self, index: int) -> Location:
         """Where the detections of one chunk are."""
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
 

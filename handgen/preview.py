@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from handgen.hand.model import HandModel, single_pose
 from handgen.io import images
 from handgen.io.annotations import Annotations, HandRecord
 from handgen.io.capture import Capture
+from handgen.io.storage import Location
 from handgen.view import (
     ACCEPTED_COLOR,
     REJECTED_COLOR,
@@ -26,8 +26,8 @@ _ZOOM_MARGIN = 0.6  # of the hands' box, kept around them
 
 
 def write_previews(
-    capture: Capture, rig: Rig, folder: Path, count: int, progress: Callable[[int, int], None]
-) -> list[Path]:
+    capture: Capture, rig: Rig, folder: Location, count: int, progress: Callable[[int, int], None]
+) -> list[Location]:
     """Write `count` pictures FRAME.png into `folder`, of frames spread over the annotated ones.
 
     folder: inside the annotations. rig: the capture's, in metres.

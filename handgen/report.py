@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,12 @@ from handgen.hand.assets import load_hand
 from handgen.hand.layout import FINGER_KEYPOINTS, WRIST
 from handgen.hand.model import HandModel
 from handgen.io import annotations as store
+from handgen.io import storage
 from handgen.io.cameras import camera_document
+from handgen.io.output import MANIFEST
 from handgen.io.schema import schema_version
-from handgen.job import SUBJECT, Job
+from handgen.io.storage import Location
+from handgen.job import Job
 
 _MAX_BETA = 3.0  # standard deviations of the model's population
 _VOLATILE = ("out", "seconds", "written_frames", "frames_per_s", "previews")  # differ between runs of the same bytes
@@ -35,7 +38,7 @@ class AnnotateReport:
     the calibration. bridged: accepted records of frames in which no two views saw the hand.
     """
 
-    out: Path
+    out: Location
     frames: int
     records: dict[str, int]  # per side
     accepted: dict[str, int]
@@ -52,7 +55,7 @@ class AnnotateReport:
     cameras_moved: tuple[dict[str, Any], ...] = ()
     written_frames: int = 0
     seconds: float = 0.0
-    previews: tuple[Path, ...] = ()
+    previews: tuple[Location, ...] = ()
 
     @property
     def frames_per_s(self) -> float:
@@ -66,9 +69,16 @@ class AnnotateReport:
 
 
 def write_report(
-    job: Job, estimated: Estimate, configuration: dict[str, Any], models: dict[str, str]
+    job: Job,
+    estimated: Estimate,
+    files: Mapping[int, dict[str, Any]],
+    configuration: dict[str, Any],
+    models: dict[str, str],
 ) -> AnnotateReport:
-    """Count what the chunks hold and write the manifest, which says that the annotations are complete."""
+    """Count what the chunks hold and write the manifest, which says that the annotations are complete.
+
+    files: of each chunk, as in the manifest.
+    """
     subject, check = estimated.subject, estimated.check
     counts = _Counts()
     chunks = []
@@ -78,7 +88,7 @@ def write_report(
         frames = job.frames(index)
         accepted = sum(record.accepted for record in found)
         described = {"index": index, "first_frame": frames.start, "frames": len(frames)}
-        chunks.append(described | {"records": len(found), "accepted": accepted})
+        chunks.append(described | {"records": len(found), "accepted": accepted, "files": files[index]})
     capture = job.capture
     report = AnnotateReport(
         out=job.out,
@@ -112,7 +122,7 @@ def write_report(
         "cameras": [camera_document(camera) for camera in capture.rig.scaled(subject.metres_per_unit)],
         "hand_model": {"name": job.config.hand_model, "sha256": models},
         "subjects": {
-            SUBJECT: {
+            job.subject: {
                 "betas": subject.betas.tolist(),
                 "detector_offsets_m": subject.offsets_m.tolist(),
                 "frames": subject.frames,
@@ -122,7 +132,8 @@ def write_report(
         "chunks": chunks,
         "summary": {name: value for name, value in report.to_json().items() if name not in _VOLATILE},
     }
-    store.write_manifest(job.out, manifest)
+    if storage.size_of(job.out / MANIFEST) is None:
+        store.write_manifest(job.out, manifest)
     return report
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -79,7 +80,9 @@ class Cluster:
         try:
             port = free_port()
             self.address = f"127.0.0.1:{port}"
-            ports = f"--port={port}", f"--ray-client-server-port={free_port()}"
+            ports = [f"--port={port}"]
+            if find_spec("grpc"):  # Ray's client, which is not needed here, has a fixed port if it can be had
+                ports.append(f"--ray-client-server-port={free_port()}")
             self._start("--head", *ports, "--include-dashboard=false", f"--temp-dir={self.folder}")
             for _ in range(self.first_nodes):
                 self.add_node()

@@ -72,7 +72,8 @@ def test_what_is_written_is_read(written):
     assert found.source == "silhouette" and found.terms == hand.terms
     for ours, theirs in zip(found.views, hand.views, strict=True):
         np.testing.assert_array_equal(ours.camera.intrinsics, theirs.camera.intrinsics)
-        np.testing.assert_allclose(ours.camera.cam_from_world.as_matrix(), theirs.camera.cam_from_world.as_matrix())
+        found_matrix, matrix = ours.camera.cam_from_world.as_matrix(), theirs.camera.cam_from_world.as_matrix()
+        np.testing.assert_allclose(found_matrix, matrix, atol=1e-11)  # twelve digits
         for name in ("box_px", "reasons", "cutout", "edge_blur_px", "screen"):
             assert getattr(ours, name) == getattr(theirs, name)
     pixels = opened.cutout(0, found.views[0])

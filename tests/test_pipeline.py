@@ -25,10 +25,10 @@ def test_the_demo_ends_with_shards_to_train_on(tmp_path):
     seen = 0
     for batch in load_shards(out / "shards", batch_size=16):
         points = batch["keypoints_3d"].double()
-        homogeneous = torch.einsum("nij,nkj->nki", batch["intrinsics"].double(), points)
+        homogeneous = torch.einsum("nij,nkj->nki", batch["camera"].double(), points)
         off = homogeneous[..., :2] / homogeneous[..., 2:] - batch["keypoints_2d"].double()
         assert off.abs().max() < 0.01  # px: float32 in the batch
-        for i, right in enumerate(batch["is_right"].tolist()):
+        for i, right in enumerate(batch["side"].tolist()):
             pose = HandPose(
                 batch["pose"][i].double().reshape(1, 16, 3),
                 batch["translation"][i].double()[None],

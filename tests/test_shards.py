@@ -33,7 +33,9 @@ def made(annotations, tmp_path_factory) -> Path:
 
 
 def digests(root: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.iterdir()) if path.is_file()
+    }
 
 
 def test_shards_are_complete_and_described(made):
@@ -98,13 +100,13 @@ def test_another_configuration_is_an_error_that_names_the_difference(annotations
     for change, said in (
         ({"size": 64}, "configuration.size: 96 there, 64 now"),
         ({"seed": 6}, "seed: 5 there, 6 now"),
-        ({"split": "val"}, "split: train there, val now"),
+        ({"split": "val"}, "splits.train: .* there, None now"),
     ):
         with pytest.raises(HandgenError, match=said):
             stage.run(annotations, made, None, replace(CONFIG, **change))
     assert shards.read_manifest(made)["samples"] == 24  # untouched
     other = write_annotations(tmp_path / "annotations", frames=1, seed=9)
-    with pytest.raises(HandgenError, match="annotations.sha256"):
+    with pytest.raises(HandgenError, match="annotations.drawn.sha256"):
         stage.run(other, made, None, CONFIG)
 
 
@@ -113,7 +115,7 @@ def test_overwrite_replaces_the_shards_and_nothing_else(annotations, tmp_path):
     stage.run(annotations, out, None, CONFIG)
     (out / "notes.txt").write_text("mine")
     stage.run(annotations, out, None, replace(CONFIG, samples=5, split="val"), overwrite=True)
-    assert sorted(path.name for path in out.iterdir()) == [
+    assert sorted(path.name for path in out.iterdir() if path.name != ".journal") == [
         "manifest.json",
         "notes.txt",
         "run.json",
@@ -133,18 +135,37 @@ def test_a_directory_that_holds_something_else_is_refused(annotations, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_damaged_cutout_is_named(tmp_path):
-    root = write_annotations(tmp_path / "annotations", frames=1, chunk_frames=1)
-    with tarfile.open(root / "chunks/000000.tar") as tar:
+def damage_cutout(root: Path, name: str) -> None:
+    """Cut the content of a member of the first chunk short."""
+    path = root / "chunks/000000.tar"
+    with tarfile.open(path) as tar:
         members = [(m.name, tar.extractfile(m).read()) for m in tar]
-    broken = [(name, data[:40] if name.endswith("right_cam1.jpg") else data) for name, data in members]
-    write_tar(root / "chunks/000000.tar", broken)
-    with pytest.raises(HandgenError, match=r"000000\.tar: 000000_right_cam1\.jpg"):
+    write_tar(path, [(other, data[:40] if other == name else data) for other, data in members])
+
+
+def test_a_damaged_cutout_is_named_and_counted_and_the_rest_goes_on(tmp_path):
+    root = write_annotations(tmp_path / "annotations", frames=1, chunk_frames=1)
+    damage_cutout(root, "000000_right_cam1.jpg")
+    config = replace(CONFIG, samples=9, samples_per_shard=2)  # a shard of its samples alone is not written
+    report = stage.run(root, tmp_path / "shards", None, config)
+    assert report.left_out_samples == 3 and report.samples == 6  # of three views one is lost
+    [(name, reason)] = report.damaged_cutouts
+    assert name == "drawn/000000_right_cam1" and "000000.tar: 000000_right_cam1.jpg" in reason
+    manifest = shards.read_manifest(tmp_path / "shards")
+    assert manifest["samples"] == sum(shard["samples"] for shard in manifest["shards"]) == 6
+    assert manifest["left_out"]["cutouts"] == [{"name": name, "samples": 3, "reason": reason}]
+    before = digests(tmp_path / "shards")
+    (tmp_path / "shards" / manifest["shards"][-1]["name"]).unlink()
+    again = stage.run(root, tmp_path / "shards", None, config)
+    assert digests(tmp_path / "shards") == before and again.left_out_samples == 3
+
+
+def test_damaged_cutouts_alone_are_an_error(tmp_path):
+    root = write_annotations(tmp_path / "annotations", frames=1, chunk_frames=1)
+    (root / "chunks/000000.tar").unlink()
+    with pytest.raises(HandgenError, match=r"no sample can be made of the cutouts.*000000\.tar: is missing"):
         stage.run(root, tmp_path / "shards", None, CONFIG)
-    assert not (tmp_path / "shards" / "manifest.json").exists()
-    assert not list((tmp_path / "shards").glob("*.partial"))
-    for path in (tmp_path / "shards").glob("*.tar"):  # finished before: whole, and kept for a rerun
-        assert shards.describe_shard(path)["samples"] >= 1
+    assert not (tmp_path / "shards/manifest.json").exists()
 
 
 def test_damaged_shards_are_errors(tmp_path):
@@ -195,7 +216,7 @@ def test_the_bare_command_reads_annotations_and_writes_shards(tmp_path, monkeypa
     result = CliRunner().invoke(synthesize, [*arguments, "--out", "shards", "--preview", "sheet.png"])
     assert result.exit_code == 0, result.output
     assert "skipped background b.png" in result.output
-    assert "handgen inspect shards" in result.output
+    assert "handgen validate shards" in result.output
     assert images.read_rgb(tmp_path / "sheet.png").ndim == 3
     manifest = shards.read_manifest(tmp_path / "shards")
     assert [skipped["name"] for skipped in manifest["backgrounds"]["skipped"]] == ["b.png"]

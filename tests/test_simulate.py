@@ -1,4 +1,5 @@
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 from functools import cache
@@ -216,8 +217,9 @@ def test_the_subject_seed_decides_the_person_and_nothing_else(capture, tmp_path)
     simulate.run(tmp_path / "twin", replace(CONFIG, subject_seed=5, frames=1))
     simulate.run(tmp_path / "other", replace(CONFIG, subject_seed=6, frames=1))
     theirs, twin, other = (Annotations(path / "truth") for path in (capture, tmp_path / "twin", tmp_path / "other"))
-    np.testing.assert_array_equal(theirs.betas["0"], twin.betas["0"])
-    assert np.abs(theirs.betas["0"] - other.betas["0"]).max() > 0.1
+    np.testing.assert_array_equal(theirs.betas["seed-5"], twin.betas["seed-5"])
+    assert np.abs(theirs.betas["seed-5"] - other.betas["seed-6"]).max() > 0.1
+    assert json.loads((tmp_path / "other/capture.json").read_text())["subject"] == "seed-6"
     pose, other_pose = next(iter(theirs))[1].pose, next(iter(other))[1].pose
     np.testing.assert_allclose(pose, other_pose, atol=1e-6)
 

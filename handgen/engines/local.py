@@ -8,23 +8,41 @@ workers changes nothing but the time.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from typing import TypeVar
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any
 
+from handgen.engines.base import Item, Result
 from handgen.errors import HandgenError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Environment of processes that work: numerical libraries read it once, when they are loaded.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _QUEUED_PER_WORKER = 2  # items taken ahead of the workers, so that a long lazy sequence is never held whole
+_MOST_DEATHS = 3  # of worker processes, with no unit finished in between
+_END = object()
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Processes of this machine. workers: how many, or None for one per core."""
+
+    workers: int | None = None
+
+    def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+        """See `handgen.engines.base.Engine`: no more processes than items; a single one is this process."""
+        return map_units(function, items, max(1, min(self.workers or default_workers(), count)))
 
 
 def default_workers() -> int:
@@ -37,9 +55,10 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
 
     With one worker everything runs in this process, in order. `function` and the items must be picklable
     otherwise. An exception in a unit propagates from here; units that have not begun are then cancelled. Ctrl-C
-    ends the processes at once: files that a unit writes must appear by renaming.
+    ends the processes at once: files that a unit writes must appear by renaming. When a worker dies, what it and the
+    others were doing is done again, by one worker less: it may have been killed for want of memory.
 
-    Raises HandgenError when a worker process dies.
+    Raises HandgenError when workers die again and again.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
@@ -47,29 +66,74 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
         with one_thread():
             yield from map(function, items)
         return
+    work = _Work(items)
+    while not work.is_done:
+        try:
+            yield from _in_pool(function, work, workers)
+        except BrokenProcessPool:
+            work.deaths += 1
+            if work.deaths == _MOST_DEATHS:
+                raise HandgenError(
+                    "worker processes die, perhaps for want of memory; what was finished is kept: run it again, "
+                    "with fewer --workers if it repeats (a script needs `if __name__ == '__main__':` around its call)"
+                ) from None
+            workers = max(1, workers - 1)
+            log.warning("a worker process died, perhaps for want of memory; going on with %d", workers)
+
+
+class _Work:
+    """What is to be done. deaths: of workers, since a unit was finished last."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self._again: list[Any] = []
+        self.is_done = False
+        self.deaths = 0
+
+    def take(self) -> Any:
+        """The next item, or `_END`."""
+        return self._again.pop(0) if self._again else next(self._items, _END)
+
+    def give_back(self, items: Iterable[Any]) -> None:
+        """Items that were taken and not finished."""
+        self._again += items
+
+
+def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int) -> Iterator[Result]:
+    """Results of a pool of processes, until all is done or one of them dies, which is a BrokenProcessPool."""
     with _one_thread_in_children():
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    waiting = iter(items)
+        pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(function,)
+        )
+    running: dict[Future[Result], Any] = {}
     try:
-        running: set[Future[Result]] = set()
         while True:
-            free = workers * _QUEUED_PER_WORKER - len(running)
-            with _one_thread_in_children(), _deaf_children():  # processes are started when work is submitted
-                running |= {pool.submit(function, item) for item in islice(waiting, free)}
+            while len(running) < workers * _QUEUED_PER_WORKER and (item := work.take()) is not _END:
+                try:
+                    with _one_thread_in_children(), _deaf_children():  # submitting starts processes
+                        running[pool.submit(_do, item)] = item
+                except BrokenProcessPool:
+                    work.give_back([item])
+                    raise
             if not running:
+                work.is_done = True
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                del running[future]
+                work.deaths = 0
+                yield result
+    except BrokenProcessPool:
+        finished = [future for future in running if future.done() and future.exception() is None]
+        for future in finished:
+            del running[future]
+            yield future.result()
+        work.give_back(running.values())
+        raise
     except (KeyboardInterrupt, GeneratorExit):
         for process in list((pool._processes or {}).values()):
             process.terminate()
         raise
-    except BrokenProcessPool:
-        raise HandgenError(
-            "a worker process died, perhaps for want of memory; what was finished is kept: run it again, "
-            "with fewer --workers if it repeats (a script needs `if __name__ == '__main__':` around its call)"
-        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -84,11 +148,44 @@ def _deaf_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_worker() -> None:
+_function: Callable[[Any], Any] | None = None  # of this worker process
+
+
+def _start_worker(function: Callable[[Any], Any]) -> None:
     """First thing in a worker process; torch, where it is used, has its one thread from the environment."""
     import cv2
 
+    global _function
+    _function = function
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, name="handgen-parent", daemon=True).start()
+
+
+def _do(item: Any) -> Any:
+    assert _function is not None
+    try:
+        return _function(item)
+    except Exception as error:
+        if (sent := sendable(error)) is not error:
+            raise sent from None
+        raise
+
+
+def sendable(error: Exception) -> Exception:
+    """An exception that another process can read; of some classes a RuntimeError that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:  # whatever such a class does when it is copied
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever, and write beside the run that follows."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextlib.contextmanager
@@ -112,9 +209,9 @@ def one_thread() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_thread_in_children() -> Iterator[None]:
-    """Environment for processes started inside: numerical libraries read it once, when they are loaded."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    """`ONE_THREAD` for processes started inside."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
     try:
         yield
     finally:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,13 @@ from handgen.evaluate.measures import Distribution, distribution
 from handgen.fit.hands import MotionPrior
 from handgen.fit.subject import Subject, fit_subject
 from handgen.fitting import HowToFit, fit_hands
+from handgen.io import storage
 from handgen.io.annotations import DETECTIONS, Annotations
 from handgen.io.capture import Capture, load_capture
 from handgen.io.detections import read_detections
 from handgen.io.output import RUN, RUN_SCHEMA
 from handgen.io.schema import read_json
+from handgen.io.storage import Location
 from handgen.progress import Progress
 from handgen.tracks import HandObservations, hands_of_detections
 
@@ -74,7 +75,7 @@ class Setting:
     offsets_m: (21, 3), the detector's own, before anything was learnt on this capture. view_bias: the detector's.
     """
 
-    root: Path
+    root: Location
     capture: Capture
     rig: Rig
     hands: str
@@ -95,9 +96,9 @@ class Setting:
 
 
 def leave_one_out(
-    annotations_path: Path,
-    capture_path: Path,
-    calibration: Path | None = None,
+    annotations_path: Location,
+    capture_path: Location,
+    calibration: Location | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> LeaveOneOut:
@@ -121,7 +122,7 @@ def leave_one_out(
     return LeaveOneOut(len(px), distribution(px), distribution(mm), each)
 
 
-def open_setting(annotations_path: Path, capture_path: Path, calibration: Path | None = None) -> Setting:
+def open_setting(annotations_path: Location, capture_path: Location, calibration: Location | None = None) -> Setting:
     """What the annotations and their capture say; HandgenError if they do not belong together or lack something."""
     annotations = Annotations(annotations_path)
     rig = annotations.rig
@@ -130,7 +131,7 @@ def open_setting(annotations_path: Path, capture_path: Path, calibration: Path |
             f"{annotations_path}: has {len(rig)} views ({', '.join(rig.names)}); leaving one out takes {MIN_VIEWS}, "
             "since two must remain to triangulate; give --truth to measure it"
         )
-    if not (annotations_path / RUN).is_file():
+    if storage.size_of(annotations_path / RUN) is None:
         raise HandgenError(
             f"{annotations_path}: has no {RUN}, so its detections are not known; leaving a view out takes annotations "
             "that `handgen annotate` wrote"

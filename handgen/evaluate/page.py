@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -15,8 +14,10 @@ from handgen.evaluate.lines import ALIGNMENT_NAMES, SURFACE_NAMES, facts_of
 from handgen.evaluate.pictures import picture_of
 from handgen.evaluate.plots import plots_of
 from handgen.evaluate.report import Report
+from handgen.io import storage
 from handgen.io.annotations import Annotations
 from handgen.io.images import encode_jpeg, write_png
+from handgen.io.storage import Location
 
 PAGE, PLOTS, WORST = "report.html", "plots", "worst"
 _JPEG_QUALITY = 88  # of the pictures inside the page; the files are lossless
@@ -45,15 +46,15 @@ def write_page(
     report: Report,
     annotated: Annotations,
     truth: Annotations | None,
-    folder: Path,
+    folder: Location,
     progress: Callable[[int, int], None] | None = None,
-) -> Path:
+) -> Location:
     """Write `report.html`, `plots/NAME.png` and `worst/NN_FRAME_SIDE.png` into `folder`; returns the page's path."""
     show = progress or (lambda *_: None)
     plots = plots_of(report)
-    (folder / PLOTS).mkdir(parents=True, exist_ok=True)
+    storage.make_folder(folder / PLOTS)
     for name, data in plots.items():
-        (folder / PLOTS / f"{name}.png").write_bytes(data)
+        storage.put(folder / PLOTS / f"{name}.png", data)
     worst = []
     for rank, hand in enumerate(report.worst):
         show(rank, len(report.worst))
@@ -72,13 +73,11 @@ def write_page(
         plots=[(_PLOT_TITLES[name], _data_uri(data, "image/png")) for name, data in plots.items()],
     )
     path = folder / PAGE
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)
+    storage.put(path, text.encode())
     return path
 
 
-def _drawn(rank: int, hand: Hand, annotated: Annotations, truth: Annotations | None, folder: Path) -> WorstHand:
+def _drawn(rank: int, hand: Hand, annotated: Annotations, truth: Annotations | None, folder: Location) -> WorstHand:
     picture = picture_of(hand, annotated, truth) if truth is not None else None
     if picture is None:
         return WorstHand(hand, None, ())

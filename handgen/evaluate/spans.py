@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from handgen.evaluate.surfaces import Mesh, SurfaceErrors, surface_errors
 from handgen.hand.layout import JOINT_COUNT, KEYPOINT_COUNT, SIDES
 from handgen.hand.model import HandModel, HandPose
 from handgen.io.annotations import Annotations, HandRecord
+from handgen.io.storage import Location
 from handgen.rigid import Rigid
 
 _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
@@ -33,8 +33,8 @@ class Job:
     cameras: names that both have, with pictures of the same size. vertices: whether both hand models could be read.
     """
 
-    annotated: Path
-    truth: Path
+    annotated: Location
+    truth: Location
     config: EvaluateConfig
     cameras: tuple[str, ...]
     vertices: bool
@@ -79,29 +79,25 @@ class SpanResult:
 def measure_span(job: Job, span: Span) -> SpanResult:
     """Match and measure the hands of one span."""
     annotated, truth = Annotations(job.annotated), Annotations(job.truth)
-    try:
-        config = job.config
-        found = list(
-            matches(annotated, truth, span, config.match_distance_mm, config.include_rejected, job.truth_from_annotated)
-        )
-        pairs = [pair for match in found for pair in match.pairs]
-        surfaces, regeneration_mm = _surfaces(annotated, truth, pairs, job)
-        return SpanResult(
-            frames=len(span.frames),
-            frames_with_truth=sum(bool(match.pairs or match.missed) for match in found),
-            hands=_hands(pairs),
-            chunks=np.array([(p.annotated_chunk, p.truth_chunk) for p in pairs], dtype=int).reshape(-1, 2),
-            views=_views(annotated, truth, pairs, job),
-            surfaces=surfaces,
-            regeneration_mm=regeneration_mm,
-            missed=tuple(_which(record) for match in found for record in match.missed),
-            false=tuple(_which(record) for match in found for record in match.false),
-            unjudged=sum(len(match.unjudged) for match in found),
-            wrong_side=sum(len(match.wrong_side) for match in found),
-        )
-    finally:
-        annotated.close()
-        truth.close()
+    config = job.config
+    found = list(
+        matches(annotated, truth, span, config.match_distance_mm, config.include_rejected, job.truth_from_annotated)
+    )
+    pairs = [pair for match in found for pair in match.pairs]
+    surfaces, regeneration_mm = _surfaces(annotated, truth, pairs, job)
+    return SpanResult(
+        frames=len(span.frames),
+        frames_with_truth=sum(bool(match.pairs or match.missed) for match in found),
+        hands=_hands(pairs),
+        chunks=np.array([(p.annotated_chunk, p.truth_chunk) for p in pairs], dtype=int).reshape(-1, 2),
+        views=_views(annotated, truth, pairs, job),
+        surfaces=surfaces,
+        regeneration_mm=regeneration_mm,
+        missed=tuple(_which(record) for match in found for record in match.missed),
+        false=tuple(_which(record) for match in found for record in match.false),
+        unjudged=sum(len(match.unjudged) for match in found),
+        wrong_side=sum(len(match.wrong_side) for match in found),
+    )
 
 
 def _which(record: HandRecord) -> MissingHand:

@@ -12,7 +12,6 @@ import hashlib
 import time
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import handgen
@@ -28,9 +27,11 @@ from handgen.evaluate.spans import Job, SpanResult, measure_span
 from handgen.evaluate.summary import summarise
 from handgen.hand.assets import load_hand
 from handgen.hand.layout import SIDES
+from handgen.io import storage
 from handgen.io.annotations import Annotations
-from handgen.io.output import MANIFEST, claim_output, writing
+from handgen.io.output import MANIFEST, claim_output, reopen, writing
 from handgen.io.schema import write_json
+from handgen.io.storage import Location
 from handgen.progress import Progress
 
 TRUTH = "truth"  # where a simulated capture keeps it
@@ -39,11 +40,11 @@ OWNED = (DOCUMENT, "report.html", "plots", "worst")  # what a run writes besides
 
 
 def run(
-    annotations: Path,
-    truth: Path | None,
+    annotations: Location,
+    truth: Location | None,
     config: EvaluateConfig,
     progress: Progress | None = None,
-    report_dir: Path | None = None,
+    report_dir: Location | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Measure the annotations in folder `annotations`.
@@ -60,14 +61,15 @@ def run(
     if report_dir is not None:
         with writing(report_dir):
             claim_output(report_dir, KIND, _depends_on(annotated, true, config), OWNED, overwrite)
+            reopen(report_dir)
     report = Report(source_of(annotated), None, config, ())
     if true is not None:
         report = _against_truth(annotated, true, config, progress)
     if config.capture is not None:
         workers = config.workers or default_workers()
-        calibration = Path(config.calibration) if config.calibration else None
+        calibration = storage.location(config.calibration) if config.calibration else None
         with one_thread():
-            left_out = leave_one_out(annotations, Path(config.capture), calibration, workers, progress)
+            left_out = leave_one_out(annotations, storage.location(config.capture), calibration, workers, progress)
         report = replace(report, leave_one_out=left_out)
     report = replace(report, seconds=round(time.perf_counter() - began, 2))
     if report_dir is not None:
@@ -76,14 +78,13 @@ def run(
         with writing(report_dir):
             write_page(report, annotated, true, report_dir, partial(progress, "report") if progress else None)
             write_json(report_dir / DOCUMENT, report.to_json(), SCHEMA)
-    annotated.close()
     return report
 
 
-def open_truth(path: Path) -> Annotations:
+def open_truth(path: Location) -> Annotations:
     """The truth in `path`, or in its folder `truth`. HandgenError when there is none."""
-    root = path / TRUTH if (path / TRUTH / MANIFEST).is_file() else path
-    if not (root / MANIFEST).is_file():
+    root = path if storage.size_of(path / TRUTH / MANIFEST) is None else path / TRUTH
+    if storage.size_of(root / MANIFEST) is None:
         raise HandgenError(
             f"{path}: holds no truth (no {MANIFEST}, no {TRUTH}/{MANIFEST}); give the folder that `handgen simulate` "
             "wrote, or annotations to compare with"
@@ -209,7 +210,7 @@ def _depends_on(annotated: Annotations, truth: Annotations | None, config: Evalu
     """What the figures of a report depend on."""
 
     def digest(source: Annotations) -> str:
-        return hashlib.sha256((source.root / MANIFEST).read_bytes()).hexdigest()
+        return hashlib.sha256(storage.read(source.root / MANIFEST)).hexdigest()
 
     options = asdict(config)
     for name in ("workers", "calibration"):

@@ -7,14 +7,17 @@
                               the forearm was found, KEY.arm.png (likewise)
     detections/000000.jsonl   what the detector saw (`detection.schema.json`), so that a rerun need not look again
 
-A chunk is complete when its .jsonl and its .tar are there: both appear by renaming, the .jsonl last.
+A chunk is complete when its .jsonl and its .tar are there: both appear when whole, the .jsonl last. Records say where
+in the tar their cutouts lie, so that one read gets a cutout, from a disk or a store.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,17 +28,22 @@ from jaxtyping import Float
 from handgen.cameras import Camera, Rig
 from handgen.errors import HandgenError
 from handgen.hand.layout import SIDES
+from handgen.io import storage
 from handgen.io.cameras import camera_from_document
 from handgen.io.cutouts import Cutout, CutoutTar, members_of
+from handgen.io.fetched import fetch
 from handgen.io.output import MANIFEST, kind_of
 from handgen.io.schema import dumps, loads, read_json, validate, write_json
-from handgen.io.tar import write_tar
+from handgen.io.storage import Location, whole_file
+from handgen.io.tar import Span, write_tar
 from handgen.rigid import Rigid
 
 KIND = "annotations"
+UNNAMED_SUBJECT = "0"  # the person of a capture that does not say who it is
 CHUNKS, DETECTIONS = "chunks", "detections"
 RECORD_SCHEMA, MANIFEST_SCHEMA = "annotation_record", "annotation_manifest"
-_OPEN_TARS = 64
+FILES = {"records": ".jsonl", "cutouts": ".tar"}  # of a chunk
+_TARS = 64
 _MAX_CHUNK_BYTES = 2**30  # of a chunk's records; a hand seen by eight cameras takes about 20 KB
 _MAX_LINE_BYTES = 4 * 2**20
 
@@ -53,7 +61,7 @@ class ViewRecord:
     detector missed the hand. detected_again: whether it took a second look. reprojection_px: median distance of the fit
     from the detection, full image pixels. edge_blur_px: how blurred the hand's edge is in the cutout
     (`handgen.edge_blur`), None where that could not be measured. screen: "green" or "blue" where that is behind the
-    hand.
+    hand. cutout_span: first byte and number of bytes of the cutout in the chunk's tar; None where that is not known.
     """
 
     camera: Camera
@@ -67,16 +75,18 @@ class ViewRecord:
     detected_again: bool = False
     edge_blur_px: float | None = None
     screen: str | None = None
+    cutout_span: Span | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in `annotation_record.schema.json`."""
         return {
             "camera": self.camera.name,
             "cutout": self.cutout,
+            "cutout_span": None if self.cutout_span is None else list(self.cutout_span),
             "box_px": list(self.box_px),
             "size_px": list(self.camera.size_px),
-            "intrinsics": self.camera.intrinsics.tolist(),
-            "cam_from_world": self.camera.cam_from_world.as_matrix().tolist(),
+            "intrinsics": np.round(self.camera.intrinsics, 9).tolist(),
+            "cam_from_world": np.round(self.camera.cam_from_world.as_matrix(), 12).tolist(),
             "detected_px": None if self.detected_px is None else np.round(self.detected_px, 3).tolist(),
             "detected_again": self.detected_again,
             "reprojection_px": self.reprojection_px,
@@ -98,6 +108,7 @@ class ViewRecord:
         )
         detected = document["detected_px"]
         left, top, width, height = document["box_px"]
+        span = document.get("cutout_span")
         return cls(
             camera=camera,
             cutout=document["cutout"],
@@ -110,6 +121,7 @@ class ViewRecord:
             detected_again=document.get("detected_again", False),
             edge_blur_px=document.get("edge_blur_px"),
             screen=document.get("screen"),
+            cutout_span=None if span is None else (span[0], span[1]),
         )
 
 
@@ -199,39 +211,60 @@ def _symmetric(upper: list[list[float]] | None) -> Float[np.ndarray, "21 3 3"] |
     return full + full.transpose(0, 2, 1) - full * np.eye(3)
 
 
-def chunk_path(root: Path, index: int, suffix: str) -> Path:
+def chunk_path(root: Location, index: int, suffix: str) -> Location:
     """`chunks/000017.jsonl` of chunk 17."""
     return root / CHUNKS / f"{index:06d}{suffix}"
 
 
-def chunk_is_complete(root: Path, index: int) -> bool:
+def chunk_is_complete(root: Location, index: int) -> bool:
     """Whether both files of a chunk are there, so that a rerun need not make them again."""
-    return all(chunk_path(root, index, suffix).is_file() for suffix in (".jsonl", ".tar"))
+    return all(storage.size_of(chunk_path(root, index, suffix)) is not None for suffix in FILES.values())
 
 
-def write_chunk(root: Path, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]) -> None:
-    """Write one chunk; `chunks/INDEX.jsonl` appears only when the chunk is whole."""
-    (root / CHUNKS).mkdir(parents=True, exist_ok=True)
+def write_chunk(
+    root: Location, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]
+) -> dict[str, dict[str, Any]]:
+    """Write one chunk; `chunks/INDEX.jsonl` appears only when the chunk is whole.
 
+    Returns `bytes` and `sha256` of its `records` and its `cutouts`, as in the manifest.
+    """
+    storage.make_folder(root / CHUNKS)
     encoded = (member for key, cutout in cutouts for member in members_of(key, cutout))
-    write_tar(chunk_path(root, index, ".tar"), encoded)
+    tar = write_tar(chunk_path(root, index, ".tar"), encoded)
     path = chunk_path(root, index, ".jsonl")
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    digest, size = hashlib.sha256(), 0
+    with whole_file(path) as file:
         for record in records:
-            line = dumps(record.to_json())
+            views = tuple(replace(view, cutout_span=tar.spans.get(view.cutout)) for view in record.views)
+            line = dumps(replace(record, views=views).to_json())
             validate(orjson.loads(line), RECORD_SCHEMA, f"{path}, frame {record.frame}")
-            file.write(line)
-    partial.replace(path)
+            size += file.write(line)
+            digest.update(line)
+    return {
+        "records": {"bytes": size, "sha256": digest.hexdigest()},
+        "cutouts": {"bytes": tar.bytes, "sha256": tar.sha256},
+    }
 
 
-def read_chunk(root: Path, index: int) -> list[HandRecord]:
+def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
+    """What `write_chunk` returned of a chunk, read from its files.
+
+    Raises HandgenError where one cannot be read.
+    """
+    described = {}
+    for name, suffix in FILES.items():
+        size, sha256 = storage.digest(chunk_path(root, index, suffix))
+        described[name] = {"bytes": size, "sha256": sha256}
+    return described
+
+
+def read_chunk(root: Location, index: int) -> list[HandRecord]:
     """The records of one chunk, validated."""
     path = chunk_path(root, index, ".jsonl")
     try:
-        if path.stat().st_size > _MAX_CHUNK_BYTES:
+        if isinstance(path, Path) and path.stat().st_size > _MAX_CHUNK_BYTES:
             raise HandgenError(f"{path}: larger than {_MAX_CHUNK_BYTES >> 20} MiB; is this the right file?")
-        with path.open("rb") as file:
+        with BytesIO(storage.read(path)) as file:
             return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(_lines(file), 1)]
     except OSError as error:
         raise HandgenError(
@@ -254,7 +287,7 @@ def _read_record(line: bytes, where: str) -> HandRecord:
         raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
 
 
-def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
+def write_manifest(root: Location, manifest: dict[str, Any]) -> None:
     """Write `manifest.json`, validated; it comes last, so its presence means that the annotations are complete."""
     write_json(root / MANIFEST, manifest, MANIFEST_SCHEMA)
 
@@ -265,9 +298,9 @@ class Annotations:
     Raises HandgenError when it has no manifest, or one that is not of annotations.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location) -> None:
         self.root = root
-        if not (root / MANIFEST).is_file():
+        if storage.size_of(root / MANIFEST) is None:
             raise HandgenError(
                 f"{root}: no {MANIFEST}, so no finished annotations; run `handgen annotate CAPTURE --out {root}` first"
             )
@@ -275,6 +308,7 @@ class Annotations:
             raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen annotate` wrote")
         self.manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
         self._tars: dict[int, CutoutTar] = {}
+        self._fetched: dict[tuple[Location, Span], bytes] = {}
 
     @property
     def chunk_count(self) -> int:
@@ -288,10 +322,17 @@ class Annotations:
         A model that lies in the directory itself (a simulated subject's own hand) is named relative to it.
         """
         name = self.manifest["hand_model"]["name"]
-        own = self.root / name
-        if name.endswith(".npz") and any((self.root / name.replace("{side}", side)).is_file() for side in SIDES):
-            return str(own)
-        return name
+        if not name.endswith(".npz"):
+            return name
+        files = [self.root / name.replace("{side}", side) for side in SIDES]
+        there = [file for file in files if storage.size_of(file) is not None]
+        if not there:
+            return name
+        if isinstance(self.root, Path):
+            return str(self.root / name)
+        folder = there[0].parent
+        copies = fetch(folder, {file.name for file in there}.intersection).path()
+        return str(copies / name.rpartition("/")[2])
 
     @cached_property
     def betas(self) -> dict[str, Float[np.ndarray, " 10"]]:
@@ -322,22 +363,35 @@ class Annotations:
 
         Raises HandgenError when a member is missing, unreadable or of another size than the record says.
         """
-        return self.named_cutout(chunk, view.cutout, view.camera.size_px)
+        return self.named_cutout(chunk, view.cutout, view.camera.size_px, view.cutout_span)
 
     def named_cutout(
-        self, chunk: int, name: str, size_px: tuple[int, int], reduced: int = 1, with_arm: bool = True
+        self,
+        chunk: int,
+        name: str,
+        size_px: tuple[int, int],
+        span: Span | None = None,
+        reduced: int = 1,
+        with_arm: bool = True,
     ) -> Cutout:
         """The pixels of the view whose record names its cutout so, at 1 / `reduced` of their size.
 
-        See `handgen.io.cutouts.CutoutTar.cutout`.
+        span: as the record says. See `handgen.io.cutouts.CutoutTar.cutout`.
         """
-        if chunk not in self._tars:
-            if len(self._tars) >= _OPEN_TARS:  # file handles stay bounded in the length of the capture
-                self._tars.pop(next(iter(self._tars))).close()
-            self._tars[chunk] = CutoutTar(chunk_path(self.root, chunk, ".tar"))
-        return self._tars[chunk].cutout(name, size_px, reduced, with_arm)
+        return self._tar(chunk).cutout(name, size_px, span, reduced, with_arm)
 
-    def close(self) -> None:
-        """Close the tars that are open."""
-        while self._tars:
-            self._tars.popitem()[1].close()
+    def fetch(self, spans: Iterable[tuple[int, Span]]) -> None:
+        """Get the cutouts at these places (chunk, span) from a store, all at once, to be read soon.
+
+        Those fetched before are forgotten. Of a disk nothing is fetched.
+        """
+        if storage.is_remote(self.root):
+            self._fetched.clear()
+            self._fetched |= storage.read_ranges([(chunk_path(self.root, c, ".tar"), span) for c, span in spans])
+
+    def _tar(self, chunk: int) -> CutoutTar:
+        if chunk not in self._tars:
+            if len(self._tars) >= _TARS:  # what is remembered of them stays bounded in the length of the capture
+                del self._tars[next(iter(self._tars))]
+            self._tars[chunk] = CutoutTar(chunk_path(self.root, chunk, ".tar"), self._fetched)
+        return self._tars[chunk]

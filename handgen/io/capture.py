@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +17,12 @@ from jaxtyping import Int, UInt8
 from handgen.cameras import Camera, Rig
 from handgen.errors import HandgenError
 from handgen.io import capture_files, sync
-from handgen.io.calibration import Calibration, load_calibration
+from handgen.io.calibration import SUFFIXES, Calibration, load_calibration
+from handgen.io.fetched import Fetched, fetch, local
 from handgen.io.image_folder import ImageFolder, open_image_folder
 from handgen.io.output import kind_of
 from handgen.io.schema import read_json
+from handgen.io.storage import Location
 from handgen.io.video import VideoFile, open_video
 
 KIND = "capture"  # in the run.json of a simulated one; others have none
@@ -38,10 +41,11 @@ class Capture:
     rig: in metres, or in calibration units if `metres_per_unit` is None; sizes are those of the images.
     scale: whether the calibration or the user (also in capture.json) said the unit. sources: one per camera,
     in the rig's order. source_frames: (frames, views), the frame of each source, -1 for none. hands: as
-    capture.json says. notes: what was assumed or left out, for people.
+    capture.json says, as subject, the person's name. notes: what was assumed or left out, for people.
+    folder: where its files were when it was loaded: `path`, or copies of what lies in a store. fetched: such copies.
     """
 
-    path: Path
+    path: Location
     rig: Rig
     calibration: Calibration
     metres_per_unit: float | None
@@ -50,7 +54,10 @@ class Capture:
     source_frames: Int[np.ndarray, "frames views"]
     notes: tuple[str, ...]
     hands: Hands | None
+    subject: str | None
     fps: float | None
+    folder: Path
+    fetched: Fetched | None = None
 
     @property
     def scale_known(self) -> bool:
@@ -87,32 +94,53 @@ class Capture:
         if not 0 <= start <= stop <= self.frame_count:
             raise ValueError(f"{self.path}: frames {start} to {stop} of {self.frame_count}")
         wanted = self.source_frames[start:stop]
-        streams = [
-            source.images(frame for frame in column.tolist() if frame >= 0)
-            for source, column in zip(self.sources, wanted.T, strict=True)
-        ]
-        try:
-            for row in wanted.tolist():
-                yield tuple(next(stream) if frame >= 0 else None for stream, frame in zip(streams, row, strict=True))
-        finally:
-            for stream in streams:
-                stream.close()  # type: ignore[attr-defined]
+        with self.fetched.named_by_origin() if self.fetched else nullcontext():
+            streams = [
+                source.images(frame for frame in column.tolist() if frame >= 0)
+                for source, column in zip(self._sources_here(), wanted.T, strict=True)
+            ]
+            try:
+                for row in wanted.tolist():
+                    images = (next(stream) if frame >= 0 else None for stream, frame in zip(streams, row, strict=True))
+                    yield tuple(images)
+            finally:
+                for stream in streams:
+                    stream.close()  # type: ignore[attr-defined]
+
+    def _sources_here(self) -> tuple[VideoFile | ImageFolder, ...]:
+        """On another machine than the one that loaded the capture the copies may lie elsewhere, or be missing."""
+        here = self.fetched.path() if self.fetched else self.folder
+        return self.sources if here == self.folder else tuple(s.moved(self.folder, here) for s in self.sources)
 
 
 def load_capture(
-    path: Path,
+    path: Location,
     *,
-    calibration: Path | None = None,
+    calibration: Location | None = None,
     metres_per_unit: float | Literal["auto"] | None = None,
     require_scale: bool = True,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Capture:
     """Find and check the parts of the capture in folder `path`, scanning every video once.
+
+    What lies in a store is copied to this machine first; progress: called with the MiB copied and all there are.
 
     calibration: a file or folder to use instead of the one in the capture. metres_per_unit: overrides the
     calibration and capture.json; "auto" leaves the rig in calibration units for the scale to be estimated
     from the hand. require_scale: False accepts an unknown unit as if "auto" had been given. Raises
     HandgenError for what a user can fix.
     """
+    if calibration is not None:
+        calibration = local(calibration, beside=SUFFIXES)
+    if not isinstance(path, Path):
+        fetched = fetch(path, capture_files.without_outputs)
+        capture_files.check_worth_copying(path, [file.name for file in fetched.files])
+        folder = fetched.path(progress)
+        with fetched.named_by_origin():
+            found = load_capture(
+                folder, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=require_scale
+            )
+        return replace(found, path=path, fetched=fetched)
     if not path.is_dir():
         raise HandgenError(f"{path}: no such folder; give the folder that holds the videos")
     if kind_of(path) == KIND and not (path / "capture.json").is_file():
@@ -144,7 +172,9 @@ def load_capture(
         source_frames=source_frames,
         notes=tuple(notes),
         hands=settings.get("hands"),
+        subject=settings.get("subject"),
         fps=_common_fps(sources, notes) or settings.get("fps"),
+        folder=path,
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePath
 
 from handgen.errors import HandgenError
 from handgen.io.image_folder import list_images, natural_key
 from handgen.io.images import IMAGE_SUFFIXES
-from handgen.io.output import MANIFEST
+from handgen.io.output import MANIFEST, RUN
+from handgen.io.storage import Location
 from handgen.io.video import VIDEO_SUFFIXES
 
 _NOT_FRAMES = ("camera_parameters", "videos", "images")  # sub-folders that are no camera's own
@@ -50,6 +51,25 @@ def _is_image_folder(path: Path) -> bool:
     if path.name.lower().startswith("calib") or (path / MANIFEST).exists():
         return False
     return bool(list_images(path))
+
+
+def without_outputs(names: Iterable[str]) -> set[str]:
+    """Of the paths of files in a capture those that are its own: none in a folder that handgen wrote, none hidden."""
+    paths = [PurePath(name) for name in names]
+    written = {path.parent for path in paths if path.name in (MANIFEST, RUN) and len(path.parts) > 1}
+    return {
+        path.as_posix()
+        for path in paths
+        if written.isdisjoint(path.parents) and not any(part.startswith(".") for part in path.parts)
+    }
+
+
+def check_worth_copying(capture: Location, names: Iterable[str]) -> None:
+    """Raise a HandgenError unless there are videos or images among the files of a store."""
+    if not any(name.lower().endswith((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)) for name in names):
+        raise HandgenError(
+            f"{capture}: no videos ({', '.join(VIDEO_SUFFIXES)}) and no images in it; give the folder of a capture"
+        )
 
 
 def inside(capture: Path, relative: str, what: str) -> Path:

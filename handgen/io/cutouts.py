@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
-from handgen.io import images
+from handgen.io import images, storage
+from handgen.io.storage import Location
+from handgen.io.tar import Span, members_in
 
 JPEG_QUALITY = 95  # with colours at half resolution, as video has them: they take half of the time to read
 _IMAGE, _MASK, _ARM = "jpg", "mask.png", "arm.png"
-_MAX_MEMBER_BYTES = 64 * 2**20
+_MAX_CUTOUT_BYTES = 128 * 2**20
 
 Mask = UInt8[np.ndarray, "height width"]
 
@@ -47,54 +48,89 @@ def members_of(key: str, cutout: Cutout) -> Iterator[tuple[str, bytes]]:
         yield f"{key}.{_ARM}", images.encode_mask_png(cutout.arm)
 
 
+class DamagedCutout(HandgenError):
+    """A cutout that cannot be used: missing, cut off, no picture, of another size, or empty."""
+
+
 class CutoutTar:
     """Random access to the cutouts of one chunk.
 
-    Raises HandgenError when the tar is missing or damaged.
+    fetched: pieces of tars that were read already, by path and span.
+
+    Cutouts that cannot be used raise DamagedCutout; what the disk or the store refuses, another HandgenError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location, fetched: Mapping[tuple[Location, Span], bytes] | None = None) -> None:
         self.path = path
-        try:
-            with tarfile.open(path, "r:") as tar:
-                self._members = {m.name: (m.offset_data, m.size) for m in tar.getmembers() if m.isfile()}
-            self._file = path.open("rb")
-        except (OSError, tarfile.TarError) as error:
-            raise HandgenError(
-                f"{path}: not a readable tar of cutouts ({error}); delete it and run `handgen annotate` again"
-            ) from None
+        self._fetched = {} if fetched is None else fetched
 
-    def cutout(self, key: str, size_px: tuple[int, int], reduced: int = 1, with_arm: bool = True) -> Cutout:
+    def cutout(
+        self, key: str, size_px: tuple[int, int], span: Span | None = None, reduced: int = 1, with_arm: bool = True
+    ) -> Cutout:
         """The cutout `key`, which must be of `size_px`, at 1 / `reduced` (1, 2, 4 or 8) of its size, rounded up.
 
-        with_arm: False saves reading the arm. A reduced mask has values between 0 and 255.
+        span: where it lies; None: that is looked up. with_arm: False saves decoding the arm. A reduced mask has values
+        between 0 and 255.
 
-        Raises HandgenError when a member is missing, unreadable or of another size.
+        Raises DamagedCutout when a member is missing, unreadable or of another size.
         """
-        where = f"{self.path}: {key}"
-        image = images.decode_jpeg(self._read(f"{key}.{_IMAGE}"), f"{where}.{_IMAGE}", size_px, reduced)
-        has_arm = with_arm and f"{key}.{_ARM}" in self._members
-        arm = self._mask(key, _ARM, size_px, reduced) if has_arm else None
-        return Cutout(image, self._mask(key, _MASK, size_px, reduced), arm)
+        members = self._members(key, span)
+        try:
+            where = f"{self.path}: {key}"
+            image = images.decode_jpeg(members[_IMAGE], f"{where}.{_IMAGE}", size_px, reduced)
+            masks = [
+                images.decode_mask(members[kind], f"{where}.{kind}", size_px)
+                for kind in (_MASK, *((_ARM,) if with_arm and _ARM in members else ()))
+            ]
+        except KeyError as error:
+            raise DamagedCutout(
+                f"{self.path}: has no member {key}.{error.args[0]}; delete it and run `handgen annotate` again"
+            ) from None
+        except images.DamagedPicture as error:
+            raise DamagedCutout(str(error)) from None
+        if reduced > 1:
+            masks = [block_means(mask, reduced) for mask in masks]
+        return Cutout(image, *masks)
 
-    def close(self) -> None:
-        """Close the file."""
-        with suppress(OSError):
-            self._file.close()
+    def _members(self, key: str, span: Span | None) -> dict[str, bytes]:
+        """Content of the members of a cutout by the rest of their names."""
+        try:
+            found = {} if span is None else self._piece(key, span)
+            if not found and key in self._spans:  # the tar was written anew since, or nobody said where it lies
+                found = self._piece(key, self._spans[key])
+            return found
+        except FileNotFoundError:
+            raise DamagedCutout(f"{self.path}: is missing; run `handgen annotate` again") from None
+        except OSError as error:
+            raise HandgenError(f"{self.path}: cannot be read ({error.strerror or error})") from None
+        except tarfile.TarError as error:
+            raise DamagedCutout(
+                f"{self.path}: not a readable tar of cutouts ({error}); delete it and run `handgen annotate` again"
+            ) from None
 
-    def _mask(self, key: str, kind: str, size_px: tuple[int, int], reduced: int) -> Mask:
-        name = f"{key}.{kind}"
-        mask = images.decode_mask(self._read(name), f"{self.path}: {name}", size_px)
-        return mask if reduced == 1 else block_means(mask, reduced)
+    def _piece(self, key: str, span: Span) -> dict[str, bytes]:
+        """The same, of a cutout that should lie there; nothing where it does not."""
+        try:
+            members = members_in(self._read(span)) if span[1] <= _MAX_CUTOUT_BYTES else {}
+        except ValueError:
+            return {}
+        return {name.removeprefix(f"{key}."): data for name, data in members.items() if name.startswith(f"{key}.")}
 
-    def _read(self, name: str) -> bytes:
-        if name not in self._members:
-            raise HandgenError(f"{self.path}: has no member {name}; delete it and run `handgen annotate` again")
-        offset, size = self._members[name]
-        if size > _MAX_MEMBER_BYTES:
-            raise HandgenError(f"{self.path}: {name} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
-        self._file.seek(offset)
-        return self._file.read(size)
+    def _read(self, span: Span) -> bytes:
+        if (self.path, span) in self._fetched:
+            return self._fetched[self.path, span]
+        return storage.read_range(self.path, *span)
+
+    @cached_property
+    def _spans(self) -> dict[str, Span]:
+        """Where the cutouts lie, read off the headers: records of earlier versions do not say it."""
+        spans: dict[str, Span] = {}
+        with storage.open_read(self.path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            for member in tar:
+                stem = member.name.partition(".")[0]
+                first = spans.setdefault(stem, (member.offset, 0))[0]
+                spans[stem] = (first, member.offset_data + member.size + -member.size % tarfile.BLOCKSIZE - first)
+        return spans
 
 
 def block_means(

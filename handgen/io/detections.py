@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from handgen.errors import HandgenError
+from handgen.io import storage
 from handgen.io.schema import dumps, loads, validate
+from handgen.io.storage import Location, whole_file
 
 SCHEMA = "detection"
 MAX_LINE_BYTES = 2**16  # a line has about 1 KB
@@ -33,40 +34,35 @@ class DetectionRecord:
     again: bool = False
 
 
-def write_detections(path: Path, records: Iterable[DetectionRecord]) -> int:
+def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
     """Write JSONL that appears under its name only when complete; returns the number of lines.
 
     Positions are rounded to 0.001 px, the rest to 0.0001.
     """
-    partial = path.with_name(path.name + ".partial")
     count = 0
-    try:
-        with partial.open("wb") as stream:
-            for record in records:
-                document = {
-                    "camera": record.camera,
-                    "frame": int(record.frame),
-                    "keypoints_px": np.round(record.keypoints_px.astype(float), _PX_DECIMALS).tolist(),
-                    "confidence": np.round(record.confidence.astype(float), _CONFIDENCE_DECIMALS).tolist(),
-                    "right": round(float(record.right), _CONFIDENCE_DECIMALS),
-                }
-                line = dumps(document | {"again": True} if record.again else document)
-                validate(loads(line, str(path)), SCHEMA, f"{path}: line {count + 1}")
-                stream.write(line)
-                count += 1
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as stream:
+        for record in records:
+            document = {
+                "camera": record.camera,
+                "frame": int(record.frame),
+                "keypoints_px": np.round(record.keypoints_px.astype(float), _PX_DECIMALS).tolist(),
+                "confidence": np.round(record.confidence.astype(float), _CONFIDENCE_DECIMALS).tolist(),
+                "right": round(float(record.right), _CONFIDENCE_DECIMALS),
+            }
+            line = dumps(document | {"again": True} if record.again else document)
+            validate(loads(line, str(path)), SCHEMA, f"{path}: line {count + 1}")
+            stream.write(line)
+            count += 1
     return count
 
 
-def read_detections(path: Path, cameras: Collection[str] | None = None) -> Iterator[DetectionRecord]:
+def read_detections(path: Location, cameras: Collection[str] | None = None) -> Iterator[DetectionRecord]:
     """The detections of a JSONL file, line by line; HandgenError naming the line that does not fit.
 
     cameras: the names that may occur; any if None.
     """
     try:
-        with path.open("rb") as stream:
+        with storage.open_read(path) as stream:
             number = 0
             while line := stream.readline(MAX_LINE_BYTES + 1):
                 number += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,11 @@ class ImageFolder:
     def frame_count(self) -> int:
         """How many images there are."""
         return len(self.files)
+
+    def moved(self, old: Path, new: Path) -> ImageFolder:
+        """The same images, whose copies lie in folder `new` instead of `old`."""
+        files = tuple(new / file.relative_to(old) for file in self.files)
+        return replace(self, path=new / self.path.relative_to(old), files=files)
 
     def images(self, indices: Iterable[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """The frames of these numbers as RGB, one in memory at a time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import io
 import os
@@ -21,6 +22,8 @@ from jaxtyping import UInt8
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from handgen.errors import HandgenError
+from handgen.io import storage
+from handgen.io.storage import Location
 
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 512 * 2**20
@@ -37,6 +40,15 @@ _UNDER_TRANSPARENCY = 128
 _GREY_16 = 65535.0
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
+
+
+class DamagedPicture(HandgenError):
+    """A picture that cannot be used and never will be: missing, no picture, damaged, too large, of the wrong size.
+
+    What may pass (a disk or a network that fails, too many open files, want of memory) is another HandgenError.
+    """
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int, subsampling: str | None = None) -> bytes:
@@ -73,12 +85,12 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
-def write_png(path: Path, image: UInt8[np.ndarray, "height width 3"]) -> None:
+def write_png(path: Location, image: UInt8[np.ndarray, "height width 3"]) -> None:
     """Write an RGB PNG."""
     _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data.tobytes())
+        storage.make_folder(path.parent)
+        storage.put(path, data.tobytes())
     except OSError as error:
         raise HandgenError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 
@@ -90,7 +102,7 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
     enough_px: how long the shorter side must be at least, where the picture is as large. JPEG is then decoded at
     1/2, 1/4 or 1/8 of its size if that leaves enough, and a little less exactly.
 
-    Raises HandgenError for a file that is no image, is damaged, or has over 100 megapixels.
+    Raises DamagedPicture for a file that is no image, is damaged, or has over 100 megapixels.
     """
     with _translated(where):
         picture = _open(io.BytesIO(data), where)
@@ -102,44 +114,66 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
 
 
 def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
-    """A single-channel image; raises HandgenError for a file that is no image or is too large."""
+    """A single-channel image; raises DamagedPicture for a file that is no image or is too large."""
     with _translated(where):
         return np.asarray(_open(io.BytesIO(data), where).convert("L"))
 
 
-def read_rgb(path: Path, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
-    """`decode_rgb` of a file; HandgenError also for what only looks like one, such as a pipe."""
-    try:
-        file_bytes(path)
-        data = path.read_bytes()
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+def read_rgb(path: Location, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """`decode_rgb` of a file; DamagedPicture also for what only looks like one, such as a pipe.
+
+    Raises another HandgenError when the disk or the store fails.
+    """
+    with _reading(path):
+        size = file_bytes(path)
+        data = path.read_bytes() if isinstance(path, Path) else storage.open_read(path, size=size).read()
     return decode_rgb(data, str(path), enough_px)
 
 
-def picture_size(path: Path) -> tuple[int, int]:
+def picture_size(path: Location, size: int | None = None) -> tuple[int, int]:
     """Width and height of a picture by its header, as stored: EXIF may turn it.
 
-    No pixel is decoded, so the rest may still prove damaged.
+    No pixel is decoded, so the rest may still prove damaged. size: bytes of the file, if they are known.
 
-    Raises HandgenError as `read_rgb` does.
+    Raises HandgenError as `read_rgb` does; what may not be read on a disk is DamagedPicture here.
     """
     try:
-        file_bytes(path)
-        with path.open("rb") as file, _translated(str(path)):
-            return _open(file, str(path)).size
+        with _reading(path):
+            size = file_bytes(path, size)
+            with storage.open_read(path, _HEADER_BYTES, size) as file, _translated(str(path)):
+                return _open(file, str(path)).size
+    except HandgenError as error:
+        if isinstance(path, Path) and isinstance(error.__cause__, PermissionError):
+            raise DamagedPicture(str(error)) from None
+        raise
+
+
+def file_bytes(path: Location, known: int | None = None) -> int:
+    """The size of a file; known: as a listing said.
+
+    Raises DamagedPicture when it is no regular file or too large, OSError when it is not there.
+    """
+    if isinstance(path, Path):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedPicture(f"{path}: not a file that can be read")
+        known = status.st_size
+    elif known is None:
+        known = storage.size_of(path)
+        if known is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if known > MAX_FILE_BYTES:
+        raise DamagedPicture(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
+    return known
+
+
+@contextmanager
+def _reading(path: Location) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def file_bytes(path: Path) -> int:
-    """The size of a file. Raises HandgenError when it is no regular file or too large, OSError when it is not there."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise HandgenError(f"{path}: not a file that can be read")
-    if status.st_size > MAX_FILE_BYTES:
-        raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
-    return status.st_size
+        kind = DamagedPicture if error.errno in _NO_FILE else HandgenError
+        raise kind(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def decode_jpeg(
@@ -150,41 +184,48 @@ def decode_jpeg(
     Reduced pictures come out of fewer coefficients, in less time. The centre of a reduced pixel lies between those of
     the `reduced` x `reduced` pixels that it stands for.
 
-    Raises HandgenError for a file that is no such JPEG.
+    Raises DamagedPicture for a file that is no such JPEG.
     """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
         if (width, height) != size_px:
-            raise HandgenError(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
+            raise DamagedPicture(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
         least = (-(-height // reduced), -(-width // reduced))
         image = simplejpeg.decode_jpeg(
             data, "RGB", fastdct=True, fastupsample=True, min_height=least[0], min_width=least[1]
         )
     except ValueError as error:
-        raise HandgenError(f"{where}: not a readable JPEG ({error})") from None
+        raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
     assert image.shape[:2] == least
     return image
 
 
 def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
-    """A PNG mask that must be of `size_px` (width, height). Raises HandgenError for a file that is no such PNG."""
+    """A PNG mask that must be of `size_px` (width, height). Raises DamagedPicture for a file that is no such PNG."""
     if data[:8] != _PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
-        raise HandgenError(f"{where}: not a PNG")
+        raise DamagedPicture(f"{where}: not a PNG")
     size = struct.unpack(">II", data[16:24])
     if size != size_px:
-        raise HandgenError(f"{where}: is {size[0]}x{size[1]}, but should be {size_px[0]}x{size_px[1]}")
+        raise DamagedPicture(f"{where}: is {size[0]}x{size[1]}, but should be {size_px[0]}x{size_px[1]}")
     mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise HandgenError(f"{where}: a damaged PNG")
+        raise DamagedPicture(f"{where}: a damaged PNG")
     return mask
 
 
-def picture_names(root: Path) -> list[str]:
-    """Paths below `root`, "/" between their parts; hidden files and folders are left out.
+def picture_names(root: Location) -> dict[str, int | None]:
+    """Paths below `root`, "/" between their parts, and bytes, where a store's listing says them.
 
-    Linked folders are entered, every folder once, so that a link to a folder above ends nowhere.
+    Hidden files and folders are left out. Linked folders are entered, every folder once, so that a link to a folder
+    above ends nowhere.
     """
-    names = []
+    if not isinstance(root, Path):
+        return {
+            name: info["size"]
+            for name, info in storage.files_below(root).items()
+            if name.lower().endswith(IMAGE_SUFFIXES) and not any(part.startswith(".") for part in name.split("/"))
+        }
+    names: dict[str, int | None] = {}
     entered = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         status = os.stat(folder)
@@ -195,24 +236,31 @@ def picture_names(root: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
-                names.append((Path(folder) / name).relative_to(root).as_posix())
+                names[(Path(folder) / name).relative_to(root).as_posix()] = None
     return names
 
 
 @contextmanager
 def _translated(where: str) -> Iterator[None]:
-    """Whatever a decoder raises becomes a HandgenError: damaged files make their parsers trip in every possible way."""
+    """Whatever a decoder raises becomes DamagedPicture: damaged files make their parsers trip in every possible way.
+
+    Not so what the disk or the store raises, and want of memory.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bombs, which `_open` bounds, and of damaged metadata
             yield
     except HandgenError:
         raise
+    except MemoryError:
+        raise HandgenError(f"{where}: not enough memory to decode it; use fewer --workers") from None
     except UnidentifiedImageError:
-        raise HandgenError(f"{where}: not a readable image (of no known format, or truncated)") from None
+        raise DamagedPicture(f"{where}: not a readable image (of no known format, or truncated)") from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
+            raise
         reason = str(error) or type(error).__name__
-        raise HandgenError(f"{where}: not a readable image ({' '.join(reason.split())})") from None
+        raise DamagedPicture(f"{where}: not a readable image ({' '.join(reason.split())})") from None
 
 
 def _open(file: IO[bytes], where: str) -> Image.Image:
@@ -232,7 +280,7 @@ def _open(file: IO[bytes], where: str) -> Image.Image:
 
 def _check_pixels(width: int, height: int, where: str) -> None:
     if width * height > MAX_PIXELS:
-        raise HandgenError(
+        raise DamagedPicture(
             f"{where}: {width}x{height} pixels are more than the {MAX_PIXELS // 10**6} megapixels allowed"
         )
 

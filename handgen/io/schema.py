@@ -11,6 +11,8 @@ import jsonschema_rs
 import orjson
 
 from handgen.errors import HandgenError
+from handgen.io import storage
+from handgen.io.storage import Location
 
 MAX_JSON_BYTES = 256 * 2**20
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
@@ -69,15 +71,16 @@ def loads(text: bytes, where: str) -> Any:
         raise HandgenError(f"{where}: not valid JSON ({error}); {hint}") from None
 
 
-def read_json(path: Path, schema: str | None = None) -> Any:
+def read_json(path: Location, schema: str | None = None) -> Any:
     """Read a JSON file and validate it by the named schema.
 
     Raises HandgenError when it is missing, too large, not JSON or does not fit.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        size = path.stat().st_size if isinstance(path, Path) else 0  # a store's are read as they are
+        if size > MAX_JSON_BYTES:
             raise HandgenError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB; is this the right file?")
-        text = path.read_bytes()
+        text = storage.read(path)
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
     document = loads(text, str(path))
@@ -86,11 +89,9 @@ def read_json(path: Path, schema: str | None = None) -> Any:
     return document
 
 
-def write_json(path: Path, document: Any, schema: str | None = None) -> None:
+def write_json(path: Location, document: Any, schema: str | None = None) -> None:
     """Write a JSON file that appears only when complete; validated first."""
     text = dumps(document, indent=True)
     if schema:
         validate(orjson.loads(text), schema, str(path))
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(text)
-    partial.replace(path)
+    storage.put(path, text)

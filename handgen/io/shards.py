@@ -10,19 +10,19 @@ A shard appears under its name only when it is whole.
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from handgen.errors import HandgenError
 from handgen.hand.layout import SIDES
+from handgen.io import storage
 from handgen.io.output import MANIFEST, RUN, kind_of
 from handgen.io.schema import dumps, loads, read_json, validate, write_json
+from handgen.io.storage import Location
 from handgen.io.tar import write_tar
 
 SAMPLE_SCHEMA, MANIFEST_SCHEMA = "sample", "shard_manifest"
@@ -47,7 +47,7 @@ def shard_name(split: str, index: int) -> str:
     return f"{split}-{index:06d}.tar"
 
 
-def write_shard(path: Path, samples: Iterable[Sample]) -> dict[str, Any]:
+def write_shard(path: Location, samples: Iterable[Sample]) -> dict[str, Any]:
     """Write one shard, each sample validated; the file appears when whole. Returns the manifest's entry of it."""
     sides = dict.fromkeys(SIDES, 0)
 
@@ -60,41 +60,20 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> dict[str, Any]:
             yield f"{sample.key}.{LABELS}", text
             yield f"{sample.key}.{MASK}", sample.mask_png
 
-    write_tar(path, members())
-    return _entry(path, sides)
+    tar = write_tar(path, members())
+    return _entry(path, sides, tar.bytes, tar.sha256)
 
 
-def _entry(path: Path, sides: dict[str, int]) -> dict[str, Any]:
-    """Of the manifest; the digest is of what lies on the disk."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        size = path.stat().st_size
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
-    return {
-        "name": path.name,
-        "samples": sum(sides.values()),
-        "sides": sides,
-        "sha256": digest.hexdigest(),
-        "bytes": size,
-    }
+def _entry(path: Location, sides: dict[str, int], size: int, sha256: str) -> dict[str, Any]:
+    return {"name": path.name, "samples": sum(sides.values()), "sides": sides, "sha256": sha256, "bytes": size}
 
 
-def describe_shard(path: Path) -> dict[str, Any]:
-    """The manifest's entry of a complete shard: name, counts, SHA-256 and bytes, read from the file itself.
-
-    Raises HandgenError when it is damaged.
-    """
-    sides = dict.fromkeys(SIDES, 0)
-    for key, group in read_groups(path):
-        sides[read_document(path, key, group)["side"]] += 1
-    return _entry(path, sides)
+def no_shard(path: Location) -> dict[str, Any]:
+    """What stands for a shard of which no sample can be made, and which is not written."""
+    return _entry(path, dict.fromkeys(SIDES, 0), 0, "")
 
 
-def read_document(path: Path, key: str, group: dict[str, bytes]) -> dict[str, Any]:
+def read_document(path: Location, key: str, group: dict[str, bytes]) -> dict[str, Any]:
     """The labels of a sample, validated.
 
     Raises HandgenError when a member is missing or the labels do not fit.
@@ -108,7 +87,7 @@ def read_document(path: Path, key: str, group: dict[str, bytes]) -> dict[str, An
     return document
 
 
-def read_groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Key and members by suffix of every sample of a tar, in order, streamed.
 
     Raises HandgenError when the tar is damaged, a member is too large or lacks a suffix, or the members of a
@@ -117,7 +96,7 @@ def read_groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     key, group = "", dict[str, bytes]()
     seen: set[str] = set()
     try:
-        with tarfile.open(path, "r|") as tar:
+        with storage.open_read(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 if not member.isfile():
                     continue
@@ -138,7 +117,9 @@ def read_groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 file = tar.extractfile(member)
                 assert file is not None
                 group[suffix] = file.read()
-    except (OSError, tarfile.TarError, EOFError) as error:
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (tarfile.TarError, EOFError) as error:
         raise HandgenError(
             f"{path}: not a readable tar ({error}); delete it and run `handgen synthesize` again"
         ) from None
@@ -146,27 +127,29 @@ def read_groups(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         yield key, group
 
 
-def read_manifest(root: Path) -> dict[str, Any]:
+def read_manifest(root: Location) -> dict[str, Any]:
     """The manifest of a finished shards directory, validated, every shard of it present in its full size.
 
     Raises HandgenError otherwise.
     """
-    if not (root / MANIFEST).is_file():
-        unfinished = "an unfinished run" if (root / RUN).is_file() else f"no {MANIFEST}"
+    if storage.size_of(root / MANIFEST) is None:
+        unfinished = f"no {MANIFEST}" if storage.size_of(root / RUN) is None else "an unfinished run"
         raise HandgenError(
             f"{root}: {unfinished}, so no finished shards; run `handgen synthesize ANNOTATIONS --out {root}`"
         )
     if (kind := kind_of(root)) not in (KIND, None):
         raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen synthesize` wrote")
     manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
+    there = storage.sizes(root)
     for shard in manifest["shards"]:
-        path = root / shard["name"]
-        if not path.is_file() or path.stat().st_size != shard["bytes"]:
-            fact = "is not of the size in the manifest" if path.is_file() else "is missing"
-            raise HandgenError(f"{path}: the shard {fact}; run `handgen synthesize` again to write it anew")
+        if there.get(shard["name"]) != shard["bytes"]:
+            fact = "is not of the size in the manifest" if shard["name"] in there else "is missing"
+            raise HandgenError(
+                f"{root / shard['name']}: the shard {fact}; run `handgen synthesize` again to write it anew"
+            )
     return manifest
 
 
-def write_manifest(root: Path, manifest: dict[str, Any]) -> None:
+def write_manifest(root: Location, manifest: dict[str, Any]) -> None:
     """Write `manifest.json`, validated, which says that the shards are finished."""
     write_json(root / MANIFEST, manifest, MANIFEST_SCHEMA)

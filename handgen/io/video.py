@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -44,6 +44,10 @@ class VideoFile:
     def frame_count(self) -> int:
         """How many frames can be decoded."""
         return len(self.times_ms)
+
+    def moved(self, old: Path, new: Path) -> VideoFile:
+        """The same video, whose copy lies in folder `new` instead of `old`."""
+        return replace(self, path=new / self.path.relative_to(old))
 
     def images(self, indices: Iterable[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
         """The frames of these numbers (which must not decrease) as RGB, one in memory at a time."""

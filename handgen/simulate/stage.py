@@ -35,7 +35,7 @@ from handgen.io.annotations import HandRecord
 from handgen.io.calibration import save_calibration
 from handgen.io.capture import KIND
 from handgen.io.cutouts import Cutout
-from handgen.io.output import claim_output, writing
+from handgen.io.output import claimed
 from handgen.io.schema import schema_version, write_json
 from handgen.io.video_writer import join_pieces, piece_writer
 from handgen.progress import Progress
@@ -43,7 +43,7 @@ from handgen.simulate.person import MODEL_NAME, personal_file, personal_hand
 from handgen.simulate.photoreal import load_mitsuba
 from handgen.simulate.rig import disturbed
 from handgen.simulate.scene import CALIBRATION_SEED, Scene, background_files, make_scene
-from handgen.simulate.truth import manifest_of, record_frame
+from handgen.simulate.truth import manifest_of, record_frame, subject_of
 
 TRUTH, CAPTURE, CALIBRATION, PIECES = "truth", "capture.json", "calibration.json", "pieces"
 CHUNK_FRAMES = 12  # also the distance of key frames in the videos
@@ -85,8 +85,7 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None, ove
     if config.renderer == "mitsuba":
         load_mitsuba()  # a missing extra is said before anything is written
     report_progress = progress or (lambda *_: None)
-    with writing(out):
-        claim_output(out, KIND, _configuration(config), _OWNED, overwrite)
+    with claimed(out, KIND, _configuration(config), _OWNED, overwrite):
         chunks = [_frames(config, index) for index in range(-(-config.frames // CHUNK_FRAMES))]
         missing = [i for i in range(len(chunks)) if not _is_there(out, config, i)]
         done = config.frames - sum(len(chunks[i]) for i in missing)
@@ -132,6 +131,7 @@ def _finish(out: Path, scene: Scene, chunks: list[range]) -> None:
         "cameras": {name: {"file": _video(out, name).name if config.video else name} for name in scene.rig.names},
         "calibration": CALIBRATION,
         "hands": config.hands,
+        "subject": subject_of(config),
         "fps": config.fps,
     }
     write_json(out / CAPTURE, capture, "capture")

@@ -11,6 +11,7 @@ import numpy as np
 
 import handgen
 from handgen.cameras import Camera
+from handgen.config import SimulateConfig
 from handgen.cutout import Cutter
 from handgen.edge_blur import measured_blur_px
 from handgen.hand.layout import SIDES
@@ -24,7 +25,6 @@ from handgen.raster import mesh_mask
 from handgen.simulate.person import MODEL_NAME, personal_hand
 from handgen.simulate.scene import GREEN, Scene, SimulatedHand
 
-SUBJECT = "0"
 _LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views that show less are no good
 
 
@@ -59,7 +59,7 @@ def record_frame(
         record = HandRecord(
             frame=frame,
             side=hand.side,
-            subject=SUBJECT,
+            subject=subject_of(scene.config),
             pose=motion.rotations[0].reshape(48),
             translation_m=motion.translation[0],
             keypoints_world_m=posed.keypoints[0].numpy(),
@@ -115,6 +115,11 @@ def _view(
     return record, cutout
 
 
+def subject_of(config: SimulateConfig) -> str:
+    """Name of the person, who is the same in all captures of one subject seed."""
+    return f"seed-{config.seed if config.subject_seed is None else config.subject_seed}"
+
+
 def manifest_of(scene: Scene, chunks: list[range], truth: Path, configuration: dict[str, Any]) -> dict[str, Any]:
     """The manifest of the truth in folder `truth`, whose chunks are complete."""
     described = []
@@ -127,6 +132,7 @@ def manifest_of(scene: Scene, chunks: list[range], truth: Path, configuration: d
                 "frames": len(frames),
                 "records": len(records),
                 "accepted": sum(record.accepted for record in records),
+                "files": store.describe_chunk(truth, index),
             }
         )
     return {
@@ -146,7 +152,7 @@ def manifest_of(scene: Scene, chunks: list[range], truth: Path, configuration: d
             "name": MODEL_NAME,
             "sha256": {side: personal_hand(scene.person, side).sha256 for side in SIDES},
         },
-        "subjects": {SUBJECT: {"betas": scene.person.betas.tolist(), "frames": scene.config.frames}},
+        "subjects": {subject_of(scene.config): {"betas": scene.person.betas.tolist(), "frames": scene.config.frames}},
         "configuration": configuration,
         "chunks": described,
         "summary": {"truth": True},

@@ -14,9 +14,9 @@ from handgen.io.calibration import anipose, caliscope, easymocap, handgen_json, 
 from handgen.io.calibration.base import Calibration, read_text
 from handgen.io.calibration.handgen_json import save_calibration
 
-__all__ = ["FORMATS", "Calibration", "load_calibration", "save_calibration"]
+__all__ = ["FORMATS", "SUFFIXES", "Calibration", "load_calibration", "save_calibration"]
 
-_SUFFIXES = (".json", ".toml", ".yml", ".yaml", ".dat")
+SUFFIXES = (".json", ".toml", ".yml", ".yaml", ".dat")
 _MAX_FILES = 500  # of these suffixes in one folder; a folder of keypoint files is no place to look further
 
 
@@ -85,6 +85,6 @@ def _candidates(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     files = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file() and file.name[0] != "."
+        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
     )
     return files[:_MAX_FILES]

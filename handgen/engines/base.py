@@ -1,0 +1,52 @@
+"""What an engine is, and which there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """Does units of work, many at a time.
+
+    What a unit writes depends on its item alone; then neither the engine nor the number of its processes changes
+    anything but the time. A unit whose process or machine dies is done again.
+    """
+
+    def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+        """`function(item)` of every item, in order of completion.
+
+        count: how many items there are. `function` and the items must be picklable; `function` is sent once to each
+        process. An exception in a unit propagates from here; units that have not begun are then left out.
+
+        Raises HandgenError when units cannot be done because processes die.
+        """
+        ...
+
+
+def create_engine(name: str, workers: int | None = None, address: str | None = None) -> Engine:
+    """The engine `name`: "local" or "ray". See the classes of these for the options.
+
+    Raises HandgenError where it cannot be had.
+    """
+    return ENGINES[name](workers, address)
+
+
+def _local(workers: int | None, address: str | None) -> Engine:
+    from handgen.engines.local import LocalEngine
+
+    if address is not None:
+        raise ValueError("address is for the engine ray")
+    return LocalEngine(workers)
+
+
+def _ray(workers: int | None, address: str | None) -> Engine:
+    from handgen.engines.ray import RayEngine
+
+    return RayEngine(workers, address)
+
+
+ENGINES: dict[str, Callable[[int | None, str | None], Engine]] = {"local": _local, "ray": _ray}

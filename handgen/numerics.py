@@ -1,0 +1,108 @@
+"""The same bytes on every host: which processor instructions the numerical libraries use.
+
+numpy, OpenBLAS, OpenCV with its IPP, torch and MKL each choose code by what the processor can do, and different code
+rounds differently: in the last bit of a matrix product, in one grey level of a resized picture. `pin` has all of them
+use what every x86-64 processor of the last ten years has: AVX2 and FMA, the level x86-64-v3. The libraries read these
+variables once, when they are loaded, so that `pin` comes before them; processes that are started later inherit it.
+
+Sources: numpy, "CPU build options" (NPY_DISABLE_CPU_FEATURES); OpenBLAS, README (OPENBLAS_CORETYPE); OpenCV,
+"Environment variables reference" (OPENCV_CPU_DISABLE, OPENCV_IPP); PyTorch (ATEN_CPU_CAPABILITY); oneMKL, "Conditional
+numerical reproducibility" (MKL_CBWR).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from handgen.errors import HandgenError
+
+AS_THE_HOST = "as the host computes"
+_LIBRARIES = ("numpy", "scipy", "cv2", "torch")
+_LEVELS = {
+    "x86-64-v3": {
+        # The first are numpy's names before 2.4; it passes over those that it does not know.
+        "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL X86_V4 AVX512_ICL AVX512_SPR",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "OPENCV_CPU_DISABLE": "AVX512-SKX",
+        "OPENCV_IPP": "avx2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_CBWR": "AVX2",
+    },
+    "armv8": {"OPENBLAS_CORETYPE": "ARMV8", "ATEN_CPU_CAPABILITY": "default"},
+}
+OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
+_MARK = "HANDGEN_NUMERICS"  # set once the variables are, for processes started from here
+
+
+def pin() -> bool:
+    """Fix the level for this process and those that it starts; says whether that could be done.
+
+    It cannot where one of the libraries is loaded already, or where the processor is older than the level.
+    """
+    if _MARK in os.environ:
+        return True
+    level = _level_of_host()
+    if level is None or any(name in sys.modules for name in _LIBRARIES):
+        return False
+    os.environ.update(_LEVELS[level])
+    os.environ[_MARK] = level
+    return True
+
+
+def environment() -> dict[str, str]:
+    """What a process elsewhere must have in its environment to compute as this one; empty where nothing is pinned."""
+    level = os.environ.get(_MARK)
+    return {} if level is None else _LEVELS[level] | {_MARK: level}
+
+
+def fingerprint(packages: Sequence[str]) -> dict[str, Any]:
+    """What of this computer decides bytes: the level, and the versions of `packages`, which do the work.
+
+    OpenCV is named `opencv`, whichever of its distributions is installed.
+    """
+    versions = {name: _version(*(OPENCV if name == "opencv" else (name,))) for name in packages}
+    return {"level": level(), "packages": versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION}}
+
+
+def _version(*names: str) -> str | None:
+    for name in names:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def check_host() -> None:
+    """Raise a HandgenError where this computer's processor cannot do what the level asks for."""
+    if level() not in (AS_THE_HOST, _level_of_host()):
+        raise HandgenError(
+            f"{platform.node()}: its processor ({platform.machine()}) has not what {level()} asks for: its bytes would "
+            "differ; leave it out of the cluster"
+        )
+
+
+def level() -> str:
+    """How this process computes: the pinned level, or "as the host computes"."""
+    return os.environ.get(_MARK, AS_THE_HOST)
+
+
+@cache
+def _level_of_host() -> str | None:
+    if platform.machine() in ("aarch64", "arm64"):
+        return "armv8"
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return None
+    try:
+        flags = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return None
+    return "x86-64-v3" if {"avx2", "fma", "bmi2", "f16c"} <= set(flags.split()) else None
