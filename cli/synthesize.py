@@ -154,6 +154,6 @@ def _print_summary(report: Report, preview: Path | None) -> None:
         notes,
         [
             f"handgen validate {report.out} --digests",
-            f'from handgen.data import load_shards; load_shards("{report.out}", batch_size=32, shuffle=True)',
+            f'from handgen.data import load_shards; load_shards("{report.out}", "{report.splits[0].name}")',
         ],
     )
