@@ -27,6 +27,11 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
+# Other projects' readers of exports that need numpy 1; where it cannot be had, their tests are skipped.
+$(VENV)/numpy1/.ready: $(VENV)/.ready
+	-$(PYTHON) -m venv $(VENV)/numpy1 && $(VENV)/numpy1/bin/pip install --quiet 'numpy<2' 'xtcocotools>=1.14,<2' \
+	  'webdataset>=0.2.100,<2' && touch $@
+
 .PHONY: networks
 networks: $(VENV)/.ready
 	$(BIN)/handgen models fetch
@@ -36,7 +41,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: $(VENV)/.ready
+check: $(VENV)/.ready $(VENV)/numpy1/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 clean:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import errno
 import importlib
+import keyword
 import logging
 import os
 from typing import Any
 
 import click
 
-# In the order of a project's life. Each lives in `handgen.cli.<name>` and is imported only when it is called for.
+# In the order of a project's life. Each lives in `handgen.cli.<name>` (`import_` of import) and is imported only when
+# it is called for.
 COMMANDS = {
     "demo": "Render a small capture, annotate it and make shards: everything, in minutes.",
     "models": "Fetch the keypoint networks, add MANO's hands, list both.",
     "inspect": "Say what a capture, annotations or shards directory holds.",
     "annotate": "Calibrated videos -> 3D hands, masks and cutouts.",
+    "import": "A data set (FreiHAND, HanCo, InterHand2.6M) -> annotations.",
     "synthesize": "Annotations -> composited, augmented WebDataset shards.",
-    "validate": "Is a directory of shards or annotations whole, and what its manifest says?",
+    "export": "Shards or annotations -> the files of HaMeR, FreiHAND, COCO or InterHand2.6M.",
+    "validate": "Is a data set, a capture or a calibration whole, and do its labels mean what they should?",
     "simulate": "Render a capture with known truth.",
     "evaluate": "Annotations against truth: millimetres, pixels, masks, missing and false hands.",
 }
@@ -37,7 +41,8 @@ class HandgenGroup(click.Group):
         """Import the module of one command."""
         if cmd_name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"handgen.cli.{cmd_name}"), cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        return getattr(importlib.import_module(f"handgen.cli.{name}"), name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

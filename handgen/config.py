@@ -26,7 +26,8 @@ def _check_engine(engine: str, workers: int | None, address: str | None) -> None
 class AnnotateConfig:
     """Options of `annotate`. Everything but `workers`, `device` and `preview` decides the annotations.
 
-    detector: "mediapipe" or "keypoints". keypoints: the file or folder that the latter reads.
+    detector: "mediapipe", "keypoints" or "cpm". keypoints: the file or folder that the second reads. weights: the
+    file of the third's network.
     hands: which are in view, "left", "right" or "both"; None: as the capture says, else both.
     subject: name of the person; None: as the capture says, else nobody's.
     hand_model: "open", "mano" (see `handgen models add`), or the path of an .npz in MANO's format with {side} in it.
@@ -50,6 +51,7 @@ class AnnotateConfig:
 
     detector: str = "mediapipe"
     keypoints: str | None = None
+    weights: str | None = None
     hands: str | None = None
     subject: str | None = None
     hand_model: str = "open"
@@ -327,3 +329,77 @@ class EvaluateConfig:
             raise ValueError(f"worst must be 0 to 200, got {self.worst}")
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers must be at least 1, got {self.workers}")
+
+
+EXPORT_FORMATS = ("hamer", "freihand", "coco", "interhand")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Options of `export`. Everything but `workers`, `engine` and `address` decides what is written.
+
+    format: one of `EXPORT_FORMATS`. split: whose samples, where shards have several.
+    include_rejected: of annotations, also what `annotate` rejected.
+    mirror_left: of freihand, which knows right hands only: left ones become right ones, pictures and all.
+    wholebody: of coco: one annotation per picture, as in COCO-WholeBody, instead of one per hand.
+    segmentation: of coco: "rle", exact, or "polygon".
+    model_is_mano: whether a hand model that is not called "mano" is MANO all the same.
+    """
+
+    format: str = "hamer"
+    split: str | None = None
+    include_rejected: bool = False
+    mirror_left: bool = False
+    wholebody: bool = False
+    segmentation: str = "rle"
+    model_is_mano: bool = False
+    workers: int | None = None
+    engine: str = "local"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.format not in EXPORT_FORMATS:
+            raise ValueError(f"format must be one of {', '.join(EXPORT_FORMATS)}, got {self.format!r}")
+        if self.segmentation not in ("rle", "polygon"):
+            raise ValueError(f"segmentation must be rle or polygon, got {self.segmentation!r}")
+        for name, format in (("mirror_left", "freihand"), ("wholebody", "coco")):
+            if getattr(self, name) and self.format != format:
+                raise ValueError(f"--{name.replace('_', '-')} is for --format {format}, not {self.format}")
+        if self.segmentation != "rle" and self.format != "coco":
+            raise ValueError(f"--segmentation is for --format coco, not {self.format}")
+        _check_engine(self.engine, self.workers, self.address)
+
+
+IMPORT_FORMATS = ("freihand", "hanco", "interhand")
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """Options of `import`. Everything but `workers` and `skip_missing` decides the annotations.
+
+    format: one of `IMPORT_FORMATS`. split: the data set's own; None: the first that is there.
+    limit: how many frames are read at most, the first ones; None: all.
+    hand_model: "mano" or the path of an .npz ({side} in it where there are both) to take the data set's parameters over
+    as that model's; "open" to fit the open hand to its keypoints; None: mano where it is installed, else open.
+    chunk_frames: frames per unit of work. min_mask_iou: as for `annotate`.
+    skip_missing: whether pictures that are not there are left out; else the first ends the run. A rerun may change it.
+    workers: processes, or None for one per core.
+    """
+
+    format: str
+    split: str | None = None
+    limit: int | None = None
+    hand_model: str | None = None
+    chunk_frames: int = 64
+    min_mask_iou: float = 0.70
+    skip_missing: bool = False
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.format not in IMPORT_FORMATS:
+            raise ValueError(f"format must be one of {', '.join(IMPORT_FORMATS)}, got {self.format!r}")
+        for name in ("limit", "chunk_frames", "workers"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 0 <= self.min_mask_iou <= 1:
+            raise ValueError(f"min_mask_iou must be a share between 0 and 1, got {self.min_mask_iou}")

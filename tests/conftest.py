@@ -1,6 +1,7 @@
 """A tiny hand, a four-camera rig, and where the real captures are. No network, GPU or licence needed."""
 
 import os
+import sys
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
@@ -116,3 +117,26 @@ def captures() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real captures at {path}; set HANDGEN_CAPTURES")
     return path
+
+
+@pytest.fixture(scope="session")
+def shards_to_export(tmp_path_factory):
+    from export_fixture import make_shards
+
+    return make_shards(tmp_path_factory.mktemp("to_export"))
+
+
+@pytest.fixture(scope="session")
+def samples_to_export(shards_to_export):
+    from export_fixture import read_samples
+
+    return read_samples(shards_to_export)
+
+
+@pytest.fixture(scope="session")
+def numpy_1_python():
+    """An environment with numpy 1, for readers that do not know numpy 2 (`make check` makes it)."""
+    python = Path(sys.prefix) / "numpy1" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("no environment with numpy 1: `make .venv/numpy1/.ready`")
+    return str(python)

@@ -1,12 +1,10 @@
 """A killed run goes on where it was: killed before every change it makes to its directory, and by scripts/soak.py."""
 
 import errno
-import hashlib
 import json
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from annotations_fixture import write_annotations
+from killed_fixture import content, killed_before_change
 
 from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
@@ -27,7 +26,6 @@ from handgen.synthesize.backgrounds import scan_folder
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 CONFIG = SynthesizeConfig(samples=6, samples_per_shard=2, size=48, augment="none", workers=1)
-_CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 
 
 @pytest.fixture(scope="module")
@@ -47,42 +45,9 @@ def pictures(tmp_path_factory):
     return root
 
 
-def content(out):
-    """SHA-256 by name, locks and half-written files included; the journal tells what happened when."""
-    files = (path for path in sorted(out.rglob("*")) if path.is_file() and JOURNAL not in path.parts)
-    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
 def stamps(out):
     files = (path for path in out.rglob("*") if path.is_file())
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
-
-
-def killed_before_change(number, out, act):
-    """Do `act` in a process that is killed before its `number`-th change of `out`; says whether it got to the end."""
-    process = os.fork()
-    if process == 0:
-        left = number
-
-        def watch(event, arguments):
-            nonlocal left
-            if event not in _CHANGES or not str(arguments[0]).startswith(str(out)):
-                return
-            if event == "open" and not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-                return
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        try:
-            sys.addaudithook(watch)
-            act()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    assert status in (0, -signal.SIGKILL)
-    return status == 0
 
 
 @pytest.mark.slow

@@ -32,8 +32,10 @@ from handgen.hand.layout import (
     MIRROR_X_ROTATION,
     TIP_VERTEX_SETS,
 )
+from handgen.rigid import Rigid
 
 _FINGER_NUMBERS = 3 * (JOINT_COUNT - 1)
+_MIRROR_TOLERANCE = 1e-5  # metres, and as sharp for weights
 _TIP_KEYPOINTS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
 
 
@@ -164,6 +166,20 @@ def mirrored_mesh(
     return mirrored_points(vertices), faces[:, ::-1]
 
 
+def sides_mirror(right: HandArrays, left: HandArrays) -> bool:
+    """Whether the left model is the right one mirrored in x: vertices, shapes, correctives and weights."""
+    flip = np.array(MIRROR_X)
+    correctives = np.einsum("a,b->ab", flip, flip).reshape(-1)  # of the entries of a joint's rotation
+    pairs = (
+        (left.template, right.template * flip),
+        (left.shapedirs, right.shapedirs * flip[:, None]),
+        (left.posedirs, right.posedirs * flip[:, None] * np.tile(correctives, JOINT_COUNT - 1)),
+        (left.joint_regressor, right.joint_regressor),
+        (left.weights, right.weights),
+    )
+    return all(np.abs(a - b).max() < _MIRROR_TOLERANCE for a, b in pairs)
+
+
 # Translation
 #
 # A vertex v of the shaped and bent hand, whose wrist rests at J (not at the origin in MANO's files, and moving with the
@@ -211,6 +227,25 @@ def transl_from_origin_translation(
 ) -> Float[np.ndarray, "*batch 3"]:
     """The `transl` of smplx from the translation that goes with turning the hand about the origin."""
     return translation - _carried(orientation, betas, hand)
+
+
+def moved_hand(
+    pose: Float[np.ndarray, " 48"],
+    transl: Float[np.ndarray, " 3"],
+    wrist: Float[np.ndarray, " 3"],
+    a_from_b: Rigid,
+) -> tuple[Float[np.ndarray, " 48"], Float[np.ndarray, " 3"]]:
+    """Pose and smplx's `transl` in frame a, of a hand that is given in frame b.
+
+    wrist: where it rests (`rest_wrist`). The model turns about it, so a point that is R (v - J) + J + t in b is, with
+    Q and c of `a_from_b`, Q (...) + c in a: the orientation is Q R and the translation Q (J + t) + c - J.
+    """
+    import cv2
+
+    rotation = a_from_b.rotation
+    moved = np.array(pose, np.float64)
+    moved[:3] = cv2.Rodrigues(rotation @ cv2.Rodrigues(moved[:3])[0])[0][:, 0]
+    return moved, rotation @ (wrist + transl) + a_from_b.translation - wrist
 
 
 def _carried(

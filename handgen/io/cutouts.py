@@ -83,14 +83,30 @@ class CutoutTar:
                 for kind in (_MASK, *((_ARM,) if with_arm and _ARM in members else ()))
             ]
         except KeyError as error:
-            raise DamagedCutout(
-                f"{self.path}: has no member {key}.{error.args[0]}; delete it and run `handgen annotate` again"
-            ) from None
+            raise self._lacks(key, error.args[0]) from None
         except images.DamagedPicture as error:
             raise DamagedCutout(str(error)) from None
         if reduced > 1:
             masks = [block_means(mask, reduced) for mask in masks]
         return Cutout(image, *masks)
+
+    def encoded(self, key: str, size_px: tuple[int, int], span: Span | None = None) -> tuple[bytes, Mask]:
+        """The JPEG of a cutout as it lies there, not decoded, and its mask.
+
+        Raises DamagedCutout where one is missing, or not of `size_px` by its header.
+        """
+        members, where = self._members(key, span), f"{self.path}: {key}"
+        for kind in (_IMAGE, _MASK):
+            if kind not in members:
+                raise self._lacks(key, kind)
+        try:
+            images.check_jpeg_size(members[_IMAGE], f"{where}.{_IMAGE}", size_px)
+            return members[_IMAGE], images.decode_mask(members[_MASK], f"{where}.{_MASK}", size_px)
+        except images.DamagedPicture as error:
+            raise DamagedCutout(str(error)) from None
+
+    def _lacks(self, key: str, kind: str) -> DamagedCutout:
+        return DamagedCutout(f"{self.path}: has no member {key}.{kind}; delete it and run `handgen annotate` again")
 
     def _members(self, key: str, span: Span | None) -> dict[str, bytes]:
         """Content of the members of a cutout by the rest of their names."""

@@ -119,6 +119,12 @@ def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
         return np.asarray(_open(io.BytesIO(data), where).convert("L"))
 
 
+def encoded_size(data: bytes, where: str) -> tuple[int, int]:
+    """Width and height of a picture in memory by its header, as `picture_size` of a file."""
+    with _translated(where):
+        return _open(io.BytesIO(data), where).size
+
+
 def read_rgb(path: Location, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
     """`decode_rgb` of a file; DamagedPicture also for what only looks like one, such as a pipe.
 
@@ -186,10 +192,9 @@ def decode_jpeg(
 
     Raises DamagedPicture for a file that is no such JPEG.
     """
+    check_jpeg_size(data, where, size_px)
+    width, height = size_px
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
-        if (width, height) != size_px:
-            raise DamagedPicture(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
         least = (-(-height // reduced), -(-width // reduced))
         image = simplejpeg.decode_jpeg(
             data, "RGB", fastdct=True, fastupsample=True, min_height=least[0], min_width=least[1]
@@ -198,6 +203,16 @@ def decode_jpeg(
         raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
     assert image.shape[:2] == least
     return image
+
+
+def check_jpeg_size(data: bytes, where: str, size_px: tuple[int, int]) -> None:
+    """Raise DamagedPicture unless the header is that of a JPEG of `size_px` (width, height)."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
+    if (width, height) != size_px:
+        raise DamagedPicture(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
 
 
 def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:

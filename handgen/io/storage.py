@@ -17,7 +17,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -83,6 +83,38 @@ def put(place: Location, data: bytes) -> None:
             file.write(data)
     else:
         _insisting(place, lambda: place.fs.pipe_file(place.path, data))
+
+
+def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
+    """Write many small files of one folder, each whole or not at all; all are on the disk when it returns.
+
+    They are synced together at the end, which takes a fraction of the time of `put`. Returns how many there were.
+    """
+    written: list[Path] = []
+    count = 0
+    for place, data in files:
+        count += 1
+        if not isinstance(place, Path):
+            put(place, data)
+            continue
+        beside = _beside(place)
+        try:
+            beside.write_bytes(data)
+            beside.replace(place)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            error.filename = str(place)
+            raise
+        written.append(place)
+    for path in written:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    for folder in {path.parent for path in written}:
+        _sync_folder(folder)
+    return count
 
 
 def put_new(place: Location, data: bytes) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.hand.assets import HandArrays
+from handgen.hand.conversions import moved_hand
 from handgen.hand.layout import JOINT_COUNT, MIRROR_X, MIRROR_X_ROTATION, other_side
+from handgen.rigid import Rigid
 from handgen.synthesize.views import SourceView
 from handgen.synthesize.virtual_camera import VirtualView
 
@@ -40,23 +41,16 @@ class RestWrist:
 def hand_in_camera(
     source: SourceView, rest_wrist: RestWrist, view: VirtualView
 ) -> tuple[Float[np.ndarray, " 48"], Float[np.ndarray, " 3"]]:
-    """Pose and translation in the frame of the sample's camera; of the other side where the view is mirrored.
-
-    The model poses about its rest wrist J, so a point p of the hand that is R (p - J) + J + t in the world
-    becomes Q (...) + c under a rigid change of frame: the orientation is Q R and the translation Q (J + t) +
-    c - J.
-    """
+    """Pose and translation in the frame of the sample's camera; of the other side where the view is mirrored."""
     cam_from_world = view.camera.cam_from_world
-    rotation, translation = cam_from_world.rotation, cam_from_world.translation
-    if view.mirrored:  # back to the unmirrored frame, in which the annotation's hand lives; mirrored below
-        rotation, translation = rotation * np.outer(_FLIP_POINT, _FLIP_POINT), translation * _FLIP_POINT
     wrist = rest_wrist(source.betas)
-    pose = source.pose.copy()
-    pose[:3] = cv2.Rodrigues(rotation @ cv2.Rodrigues(source.pose[:3])[0])[0][:, 0]
-    moved = rotation @ (wrist + source.translation_m) + translation - wrist
-    if view.mirrored:
-        return pose * _FLIP_POSE, moved * _FLIP_POINT
-    return pose, moved
+    if not view.mirrored:
+        return moved_hand(source.pose, source.translation_m, wrist, cam_from_world)
+    # back to the unmirrored frame, in which the annotation's hand lives; mirrored below
+    rotation, translation = cam_from_world.rotation, cam_from_world.translation
+    unmirrored = Rigid(rotation * np.outer(_FLIP_POINT, _FLIP_POINT), translation * _FLIP_POINT)
+    pose, moved = moved_hand(source.pose, source.translation_m, wrist, unmirrored)
+    return pose * _FLIP_POSE, moved * _FLIP_POINT
 
 
 @dataclass(frozen=True)

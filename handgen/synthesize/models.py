@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.hand.assets import HandArrays, load_hand
-from handgen.hand.layout import JOINT_COUNT, MIRROR_X, SIDES
+from handgen.hand.conversions import sides_mirror
+from handgen.hand.layout import SIDES
 from handgen.io.annotations import Annotations, HandRecord
 
 MODEL_TOLERANCE_M = 5e-5
-_MIRROR_TOLERANCE = 1e-5  # metres, and as sharp for weights
 
 
 @dataclass(frozen=True)
@@ -55,20 +54,6 @@ def load_models(annotations: Annotations, want_flips: bool) -> HandModels:
     return HandModels(arrays, True, "")
 
 
-def sides_mirror(right: HandArrays, left: HandArrays) -> bool:
-    """Whether the left model is the right one mirrored in x: vertices, shapes, correctives and weights."""
-    flip = np.array(MIRROR_X)
-    correctives = np.einsum("a,b->ab", flip, flip).reshape(-1)  # of the entries of a joint's rotation
-    pairs = (
-        (left.template, right.template * flip),
-        (left.shapedirs, right.shapedirs * flip[:, None]),
-        (left.posedirs, right.posedirs * flip[:, None] * np.tile(correctives, JOINT_COUNT - 1)),
-        (left.joint_regressor, right.joint_regressor),
-        (left.weights, right.weights),
-    )
-    return all(np.abs(a - b).max() < _MIRROR_TOLERANCE for a, b in pairs)
-
-
 def check_model(annotations: Annotations, models: HandModels, chunk: int, records: list[HandRecord]) -> None:
     """The model must give the records' keypoints: labels built from either would otherwise disagree.
 
@@ -87,7 +72,7 @@ def check_model(annotations: Annotations, models: HandModels, chunk: int, record
         pose = HandPose(
             torch.tensor(np.stack([record.pose for record in mine])).reshape(-1, 16, 3),
             torch.tensor(np.stack([record.translation_m for record in mine])),
-            torch.tensor(np.stack([_betas(annotations, record) for record in mine])),
+            torch.tensor(np.stack([annotations.betas_of(record) for record in mine])),
         )
         keypoints = HandModel(models.arrays[side])(pose).keypoints.numpy()
         miss = np.abs(keypoints - np.stack([record.keypoints_world_m for record in mine])).max((1, 2))
@@ -97,12 +82,3 @@ def check_model(annotations: Annotations, models: HandModels, chunk: int, record
                 f"{annotations.root}: frame {mine[worst].frame}, {side} hand: the hand model's keypoints are "
                 f"{1000 * miss[worst]:.2f} mm from the record's; run `handgen annotate` again"
             )
-
-
-def _betas(annotations: Annotations, record: HandRecord) -> Float[np.ndarray, " 10"]:
-    if record.subject not in annotations.betas:
-        raise HandgenError(
-            f"{annotations.root}: frame {record.frame} is of subject {record.subject!r}, "
-            "whom the manifest does not list; run `handgen annotate` again"
-        )
-    return annotations.betas[record.subject]
