@@ -34,7 +34,6 @@ from handgen.io import annotations as store
 from handgen.io import storage
 from handgen.io.capture import load_capture
 from handgen.io.fetched import Fetched, fetch
-from handgen.io.journal import Journal
 from handgen.io.output import claimed, reopen
 from handgen.io.storage import Location
 from handgen.job import Job
@@ -94,7 +93,7 @@ def run(
     depends_on = _depends_on(job, detector, models)
     engine = create_engine(config.engine, config.workers, config.address)
     with claimed(out, store.KIND, depends_on, _OWNED, overwrite) as journal, one_thread():
-        finished = _finished(job, journal)
+        finished = store.finished_chunks(out, job.chunk_count, journal.entries)
         if len(finished) < job.chunk_count:
             reopen(out)
         there = storage.sizes(out / store.DETECTIONS)
@@ -139,7 +138,7 @@ def _keypoints(config: AnnotateConfig) -> Fetched | None:
 def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on; where the capture lies is not of it."""
     configuration = asdict(job.config) | {"hands": job.hands, "subject": job.subject}
-    for name in ("workers", "engine", "address", "preview", "calibration", "keypoints"):
+    for name in ("workers", "engine", "address", "preview", "calibration", "keypoints", "weights"):
         configuration.pop(name)
     rig = job.capture.rig
     return {
@@ -155,20 +154,6 @@ def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[st
         },
         "hand_model": models,
     }
-
-
-def _finished(job: Job, journal: Journal) -> dict[int, dict[str, Any]]:
-    """Chunks that are complete, and what their files hold: as noted, else as read from those that are there."""
-    there = storage.sizes(job.out / store.CHUNKS)
-    found = {}
-    for index in range(job.chunk_count):
-        sizes = {name: there.get(store.chunk_path(job.out, index, suffix).name) for name, suffix in store.FILES.items()}
-        noted = journal.entries.get(index)
-        if noted is not None and all(noted[name]["bytes"] == size for name, size in sizes.items()):
-            found[index] = noted
-        elif noted is None and None not in sizes.values():
-            found[index] = store.describe_chunk(job.out, index)
-    return found
 
 
 def _missing(

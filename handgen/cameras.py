@@ -198,12 +198,17 @@ class Rig:
         return iter(self.cameras)
 
     def __getitem__(self, name: str) -> Camera:
-        return next(camera for camera in self.cameras if camera.name == name)
+        return self.cameras[self.numbers[name]]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Camera names, in order."""
         return tuple(camera.name for camera in self.cameras)
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """The place of each camera by its name."""
+        return {name: number for number, name in enumerate(self.names)}
 
     def project(
         self, points_world: Float[np.ndarray, "*batch 3"]

@@ -21,7 +21,7 @@ _MIN_CUTOUT_PX = 16
 
 
 @dataclass(frozen=True)
-class HandInView:
+class HandCutOut:
     """cutter, crop: of the cutout. keypoints_px: in it. inside: which keypoints the picture shows."""
 
     cutter: Cutter
@@ -29,7 +29,6 @@ class HandInView:
     keypoints_px: Float[np.ndarray, "21 2"]
     inside: Bool[np.ndarray, " 21"]
     guides: Guides
-    segmented: Segmented
 
     @property
     def camera(self) -> Camera:
@@ -40,6 +39,13 @@ class HandInView:
     def extent_px(self) -> float:
         """The hand's size in the cutout."""
         return extent_px(self.keypoints_px)
+
+
+@dataclass(frozen=True)
+class HandInView(HandCutOut):
+    """With its mask."""
+
+    segmented: Segmented
 
 
 def hand_in_view(
@@ -55,8 +61,27 @@ def hand_in_view(
 ) -> HandInView | None:
     """Cut a fitted hand out of a picture and segment it; None where the hand is outside it, or too small.
 
+    background, reach_share, with_arm: as in `handgen.segment.segment`; the others as in `cut_out`.
+    """
+    found = cut_out(image, camera, model, vertices, keypoints, other_vertices)
+    if found is None:
+        return None
+    segmented = segment(found.crop, found.guides, found.extent_px, background, reach_share, with_arm)
+    return HandInView(found.cutter, found.crop, found.keypoints_px, found.inside, found.guides, segmented)
+
+
+def cut_out(
+    image: Image,
+    camera: Camera,
+    model: HandModel,
+    vertices: Float[np.ndarray, "778 3"],
+    keypoints: Float[np.ndarray, "21 3"],
+    other_vertices: Float[np.ndarray, "778 3"] | None,
+) -> HandCutOut | None:
+    """Cut a fitted hand out of a picture; None where the hand is outside it, or too small.
+
     vertices, keypoints: of the hand's model in the world, metres. other_vertices: of the other hand, if there is one;
-    both hands' meshes have the same faces. background, reach_share, with_arm: as in `handgen.segment.segment`.
+    both hands' meshes have the same faces.
     """
     depths = camera.cam_from_world.apply(vertices)[:, 2]
     _, inside = camera.project(keypoints)
@@ -77,6 +102,4 @@ def hand_in_view(
     palm = keypoints[list(MCP_KEYPOINTS)].mean(0)
     forearm = forearm_mask(target, vertices[model.wrist_border], palm)
     guides = guides_of(hand, forearm, cutter.picture, other)
-    crop = cutter.cut(image)
-    segmented = segment(crop, guides, extent_px(keypoints_px), background, reach_share, with_arm)
-    return HandInView(cutter, crop, keypoints_px, inside, guides, segmented)
+    return HandCutOut(cutter, cutter.cut(image), keypoints_px, inside, guides)

@@ -169,7 +169,7 @@ def _describe_annotations(annotations: store.Annotations) -> Description:
         ("capture", f"{capture['path']}, {capture['frame_count']} frames"),
         ("scale", f"{capture['scale']}, {_text(capture['metres_per_unit'])} m per unit"),
         ("hand model", f"{model['name']}, sha256 {_text(model['sha256'])}"),
-        ("subjects", ", ".join(manifest["subjects"]) or "none"),
+        ("subjects", _subjects_text(manifest["subjects"])),
         ("records", f"{records} in {len(chunks)} chunks, {accepted} accepted"),
         *_common_facts(path, manifest),
         *((f"summary: {name}", _text(value)) for name, value in manifest["summary"].items()),
@@ -222,12 +222,21 @@ def _common_facts(path: Location, manifest: Mapping[str, Any]) -> tuple[tuple[st
 def _camera_table(rig: Rig) -> Table:
     """Distances to the first camera, metres."""
     rows = []
-    for camera in rig:
+    for camera in rig.cameras[:MAX_ROWS]:
         width, height = camera.size_px
         focal = f"{camera.intrinsics[0, 0]:.0f}, {camera.intrinsics[1, 1]:.0f}"
         distance = float(np.linalg.norm(camera.center_world - rig.cameras[0].center_world))
         rows.append((camera.name, f"{width}x{height}", focal, f"{distance:.3f}"))
-    return Table("Cameras", ("camera", "size px", "focal px", "to first, m"), tuple(rows))
+    more = f" (first {MAX_ROWS} of {len(rig)})" if len(rig) > MAX_ROWS else ""
+    return Table("Cameras" + more, ("camera", "size px", "focal px", "to first, m"), tuple(rows))
+
+
+def _subjects_text(subjects: Mapping[str, Mapping[str, Any]]) -> str:
+    """Names; of many, and of shapes of the same people, how many there are."""
+    people = {entry.get("person", name) for name, entry in subjects.items()}
+    if len(subjects) > MAX_ROWS or len(people) < len(subjects):
+        return f"{len(subjects)} shapes of {len(people)} subjects"
+    return ", ".join(subjects) or "none"
 
 
 def _row_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 import handgen
 from handgen import extrinsics
+from handgen.counts import Counts
 from handgen.estimate import Estimate
 from handgen.fit.subject import Subject
 from handgen.hand.assets import load_hand
@@ -80,7 +80,7 @@ def write_report(
     files: of each chunk, as in the manifest.
     """
     subject, check = estimated.subject, estimated.check
-    counts = _Counts()
+    counts = Counts()
     chunks = []
     for index in range(job.chunk_count):
         found = store.read_chunk(job.out, index)
@@ -142,38 +142,7 @@ def _moved(move: extrinsics.CameraMove) -> dict[str, Any]:
     return {"camera": move.name} | {name: round(value, 3) for name, value in values.items()}
 
 
-class _Counts:
-    """Running counts over records."""
-
-    def __init__(self) -> None:
-        self.records: Counter[str] = Counter()
-        self.accepted: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
-        self.views_rejected: Counter[str] = Counter()
-        self.views = 0
-        self.views_detected_again = 0
-        self.bridged = 0
-        self.seen_by_one = 0
-        self.errors_px: list[float] = []
-        self.ious: list[float] = []
-
-    def add(self, records: list[store.HandRecord]) -> None:
-        """Count the records of one chunk."""
-        good = [record for record in records if record.accepted]
-        self.records.update(record.side for record in records)
-        self.accepted.update(record.side for record in good)
-        self.rejected.update(reason for record in records for reason in record.reasons)
-        self.errors_px += [record.reprojection_px for record in good if record.reprojection_px is not None]
-        self.ious += [record.mask_iou for record in good if record.mask_iou is not None]
-        accepted = [view for record in good for view in record.views if view.accepted]
-        self.views += len(accepted)
-        self.views_detected_again += sum(view.detected_again for view in accepted)
-        self.bridged += sum(record.source != store.KEYPOINTS for record in good)
-        self.seen_by_one += sum(record.views_detected == 1 for record in records)
-        self.views_rejected.update(reason for record in good for view in record.views for reason in view.reasons)
-
-
-def _notes(job: Job, subject: Subject, counts: _Counts) -> list[str]:
+def _notes(job: Job, subject: Subject, counts: Counts) -> list[str]:
     notes = list(job.capture.notes)
     if not job.capture.scale_known:
         notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")

@@ -128,7 +128,7 @@ def segment(
     extent_px: the hand's size in the crop. background: "green", "blue", "any" (anything), or "auto" to look at the
     pixels. reach_share: how far from the mesh the hand may be, in its sizes. with_arm: False leaves the arm empty.
     """
-    screen = _screen_around(image, guides, extent_px) if background == "auto" else background
+    screen = screen_around(image, guides, extent_px) if background == "auto" else background
     margin_share = _MARGIN_SHARE + reach_share if screen == "any" else _RING_SHARE + reach_share
     box = _box(guides.hand, margin_share * extent_px)
     part, inside = image[box], guides.within(box)
@@ -155,8 +155,8 @@ def segment(
     return Segmented(mask, overlap, screen, beyond)
 
 
-def _screen_around(image: Image, guides: Guides, extent_px: float) -> str:
-    """The colour of the screen behind the hand: of pixels away from the hand and from other skin."""
+def screen_around(image: Image, guides: Guides, extent_px: float) -> str:
+    """The colour of the screen behind the hand, or "any": of pixels away from the hand and from other skin."""
     step = max(1, max(image.shape[:2]) // _AROUND_SIDE)
     some = np.s_[::step, ::step]
     away = cv2.bitwise_not(np.ascontiguousarray(guides.hand[some]))

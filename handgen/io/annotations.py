@@ -14,7 +14,7 @@ in the tar their cutouts lie, so that one read gets a cutout, from a disk or a s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import BytesIO
@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from handgen.cameras import Camera, Rig
 from handgen.errors import HandgenError
@@ -258,6 +258,20 @@ def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
     return described
 
 
+def finished_chunks(root: Location, count: int, noted: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Which of `count` chunks are complete, and what their files hold: as noted, else as read from those there."""
+    there = storage.sizes(root / CHUNKS)
+    found = {}
+    for index in range(count):
+        sizes = {name: there.get(chunk_path(root, index, suffix).name) for name, suffix in FILES.items()}
+        entry = noted.get(index)
+        if entry is not None and all(entry[name]["bytes"] == size for name, size in sizes.items()):
+            found[index] = entry
+        elif entry is None and None not in sizes.values():
+            found[index] = describe_chunk(root, index)
+    return found
+
+
 def read_chunk(root: Location, index: int) -> list[HandRecord]:
     """The records of one chunk, validated."""
     path = chunk_path(root, index, ".jsonl")
@@ -339,6 +353,25 @@ class Annotations:
         """Shape coefficients per subject."""
         return {name: np.array(subject["betas"]) for name, subject in self.manifest["subjects"].items()}
 
+    def betas_of(self, record: HandRecord) -> Float[np.ndarray, " 10"]:
+        """Of the record's subject. Raises HandgenError where the manifest does not list them."""
+        if record.subject not in self.betas:
+            raise HandgenError(
+                f"{self.root}: frame {record.frame} is of subject {record.subject!r}, "
+                "whom the manifest does not list; run `handgen annotate` again"
+            )
+        return self.betas[record.subject]
+
+    @property
+    def capture(self) -> str:
+        """Name of the capture."""
+        return Path(self.manifest["capture"]["path"]).name or "capture"
+
+    def people(self, capture: str) -> dict[str, str]:
+        """Who each subject is, as samples name them: somebody without a name is nobody else's of another capture."""
+        said = {name: subject.get("person", name) for name, subject in self.manifest["subjects"].items()}
+        return {name: f"{capture}/{person}" if person == UNNAMED_SUBJECT else person for name, person in said.items()}
+
     @cached_property
     def rig(self) -> Rig:
         """The cameras of the capture as they were used: of whole, distorted images, world in metres."""
@@ -379,6 +412,10 @@ class Annotations:
         span: as the record says. See `handgen.io.cutouts.CutoutTar.cutout`.
         """
         return self._tar(chunk).cutout(name, size_px, span, reduced, with_arm)
+
+    def encoded_cutout(self, chunk: int, view: ViewRecord) -> tuple[bytes, UInt8[np.ndarray, "height width"]]:
+        """The picture of one view as a JPEG, and its mask. Raises HandgenError as `cutout` does."""
+        return self._tar(chunk).encoded(view.cutout, view.camera.size_px, view.cutout_span)
 
     def fetch(self, spans: Iterable[tuple[int, Span]]) -> None:
         """Get the cutouts at these places (chunk, span) from a store, all at once, to be read soon.

@@ -6,12 +6,12 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from handgen.errors import HandgenError
 from handgen.io import storage
-from handgen.io.annotations import UNNAMED_SUBJECT, Annotations
+from handgen.io.annotations import Annotations
 from handgen.io.output import MANIFEST
 from handgen.io.storage import Location
 from handgen.synthesize.models import HandModels, load_models
@@ -24,6 +24,7 @@ class Source:
     capture: its name, which no other source of the run has. sha256: of its manifest. subjects: names as its records
     have them; subject_names: those of the same people in the run. cameras: of its rig. model: name of its hand model.
     model_sha256: (side, digest) of the sides that samples may show. flips: whether samples may be mirrored.
+    shapes_vary: whether somebody has several shapes: data sets that were imported may give them frame by frame.
     """
 
     root: Location
@@ -35,14 +36,16 @@ class Source:
     model: str
     model_sha256: tuple[tuple[str, str], ...]
     flips: bool
+    shapes_vary: bool = False
 
     def document(self) -> dict[str, Any]:
         """What is said of it in manifests; where it lies is not of it."""
-        return {
+        document = {
             "sha256": self.sha256,
             "capture": self.capture,
             "hand_model": {"name": self.model, "sha256": dict(self.model_sha256)},
         }
+        return document | ({"shapes_vary": True} if self.shapes_vary else {})
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,11 @@ class OpenSource:
     source: Source
     annotations: Annotations
     models: HandModels
+
+    @cached_property
+    def subject_numbers(self) -> dict[str, int]:
+        """The place of each subject by its name in the records."""
+        return {name: number for number, name in enumerate(self.source.subjects)}
 
 
 def open_sources(roots: Sequence[Location], want_flips: bool) -> list[OpenSource]:
@@ -66,7 +74,7 @@ def open_sources(roots: Sequence[Location], want_flips: bool) -> list[OpenSource
     for root in roots:
         annotations = Annotations(root)
         digest = hashlib.sha256(storage.read(root / MANIFEST)).hexdigest()
-        found.append((_capture_name(annotations), digest, annotations))
+        found.append((annotations.capture, digest, annotations))
     found.sort(key=lambda entry: entry[:2])
     opened: list[OpenSource] = []
     seen: Counter[str] = Counter()
@@ -86,19 +94,17 @@ def open_sources(roots: Sequence[Location], want_flips: bool) -> list[OpenSource
 def _opened(annotations: Annotations, name: str, digest: str, want_flips: bool) -> OpenSource:
     models = load_models(annotations, want_flips)
     subjects = tuple(sorted(annotations.betas))
+    people = annotations.people(name)
     source = Source(
         root=annotations.root,
         capture=name,
         sha256=digest,
         subjects=subjects,
-        subject_names=tuple(f"{name}/{subject}" if subject == UNNAMED_SUBJECT else subject for subject in subjects),
+        subject_names=tuple(people[subject] for subject in subjects),
         cameras=annotations.rig.names,
         model=annotations.manifest["hand_model"]["name"],
         model_sha256=tuple((side, arrays.sha256) for side, arrays in models.arrays.items()),
         flips=models.flips,
+        shapes_vary=len(set(people.values())) < len(people),
     )
     return OpenSource(source, annotations, models)
-
-
-def _capture_name(annotations: Annotations) -> str:
-    return Path(annotations.manifest["capture"]["path"]).name or "capture"

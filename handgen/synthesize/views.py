@@ -231,8 +231,8 @@ def _is_usable(record: HandRecord, view: ViewRecord, include_rejected: bool) -> 
 
 def _row(entry: OpenSource, number: int, chunk: int, record: HandRecord, view: ViewRecord) -> np.ndarray:
     """number: of the source."""
-    annotations, subjects = entry.annotations, entry.source.subjects
-    if view.camera.name not in annotations.rig.names:
+    annotations = entry.annotations
+    if view.camera.name not in annotations.rig.numbers:
         raise HandgenError(
             f"{annotations.root}: {view.cutout} is of camera {view.camera.name!r}, "
             "which the manifest does not list; run `handgen annotate` again"
@@ -249,8 +249,8 @@ def _row(entry: OpenSource, number: int, chunk: int, record: HandRecord, view: V
     row = np.zeros((), ROW)
     row["source"], row["chunk"], row["cutout"], row["frame"] = number, chunk, name, record.frame
     row["span"] = view.cutout_span or (0, 0)
-    row["side"], row["subject"] = SIDES.index(record.side), subjects.index(record.subject)
-    row["camera"], row["size_px"] = annotations.rig.names.index(view.camera.name), view.camera.size_px
+    row["side"], row["subject"] = SIDES.index(record.side), entry.subject_numbers[record.subject]
+    row["camera"], row["size_px"] = annotations.rig.numbers[view.camera.name], view.camera.size_px
     row["intrinsics"] = view.camera.intrinsics
     row["cam_rotation"] = view.camera.cam_from_world.rotation
     row["cam_translation"] = view.camera.cam_from_world.translation
