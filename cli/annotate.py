@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from handgen.cli.options import LocationType, MetresPerUnit, engine_options
+from handgen.cli.options import LocalPath, LocationType, MetresPerUnit, engine_options
 from handgen.config import AnnotateConfig
 
 if TYPE_CHECKING:
@@ -25,10 +25,14 @@ DEFAULTS = AnnotateConfig()
               help="Metres in one unit of the calibration; auto: so that the hand has mean size.")  # fmt: skip
 @click.option("--hands", type=click.Choice(["left", "right", "both"]), help="Which hands are there.  [default: both]")
 @click.option("--subject", metavar="NAME", help="Who it is, for splits by person.  [default: as capture.json says]")
-@click.option("--detector", type=click.Choice(["mediapipe", "keypoints"]), default=DEFAULTS.detector,
-              show_default=True, help="mediapipe, or keypoints made elsewhere.")  # fmt: skip
+@click.option("--detector", type=click.Choice(["mediapipe", "keypoints", "cpm"]), default=DEFAULTS.detector,
+              show_default=True, help="mediapipe; keypoints made elsewhere; or cpm, hand3d's network before a "
+              "green screen, one hand per view.")  # fmt: skip
 @click.option("--keypoints", type=LocationType(exists=True, file=True), metavar="PATH",
-              help="What --detector keypoints reads.")  # fmt: skip
+              help="What --detector keypoints reads: files of handgen, OpenPose, MMPose or DeepLabCut, one file or "
+              "folder per camera; see docs/keypoints.md.")  # fmt: skip
+@click.option("--weights", type=LocalPath(exists=True, dir_okay=False), metavar="FILE",
+              help="Of --detector cpm: posenet3d-rhd-stb-slr-finetuned.pickle.")  # fmt: skip
 @click.option("--hand-model", default=DEFAULTS.hand_model, show_default=True,
               help="open, mano (see `models add`), or an .npz in MANO's format with {side} in its path.")  # fmt: skip
 @click.option("--background", type=click.Choice(["auto", "green", "blue", "any"]), default=DEFAULTS.background,
@@ -78,6 +82,8 @@ def annotate(capture: Location, out: Location | None, overwrite: bool, as_json: 
         raise click.UsageError(str(error)) from None
     if (config.detector == "keypoints") != (config.keypoints is not None):
         raise click.UsageError("--detector keypoints and --keypoints PATH go together; give both or neither")
+    if (config.detector == "cpm") != (config.weights is not None):
+        raise click.UsageError("--detector cpm and --weights FILE go together; give both or neither")
     from handgen import annotate as stage
     from handgen.cli.console import progress_bars
 

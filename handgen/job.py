@@ -83,8 +83,10 @@ class Job:
                 self.config.detector,
                 cameras=self.capture.rig.names,
                 keypoints_path=keypoints,
+                weights_path=Path(self.config.weights) if self.config.weights else None,
                 max_hands=1 if self.hands in SIDES else 2,
                 side=self.hands if self.hands in SIDES else None,
+                device=self.config.device,
             )
 
     def detections_path(self, index: int) -> Location:

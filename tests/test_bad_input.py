@@ -88,6 +88,9 @@ def edit_json(path, change):
         (("--detector", "nonsense"), "mediapipe"),
         (("--detector", "keypoints"), "--keypoints PATH"),
         (("--keypoints", "."), "--detector keypoints"),
+        (("--detector", "cpm"), "--weights FILE"),
+        (("--weights", __file__), "--detector cpm"),
+        (("--detector", "cpm", "--weights", "s3://bucket/weights.pickle"), "is a URL"),
         (("--min-views", "0"), "--min-views"),
     ],
 )

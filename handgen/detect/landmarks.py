@@ -53,10 +53,11 @@ class Region:
         middle = np.full(2, (crop_px - 1) / 2)
         return np.concatenate([rotation, (self.center_px - rotation @ middle)[:, None]], 1)
 
-    def crop(self, image: UInt8[np.ndarray, "height width 3"], crop_px: int = INPUT_PX) -> np.ndarray:
-        """The region as an upright image of `crop_px` by `crop_px` (uint8), black outside the image."""
+    def crop(self, image: UInt8[np.ndarray, "height width 3"], crop_px: int = INPUT_PX, outside: int = 0) -> np.ndarray:
+        """The region as an upright image of `crop_px` by `crop_px` (uint8); outside: grey level beyond the image."""
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(image, self.image_from_crop(crop_px), (crop_px, crop_px), flags=flags)
+        size_px = (crop_px, crop_px)
+        return cv2.warpAffine(image, self.image_from_crop(crop_px), size_px, flags=flags, borderValue=(outside,) * 3)
 
     def to_image(self, points: Float[np.ndarray, "*batch 2"], crop_px: int = INPUT_PX) -> Float[np.ndarray, "*batch 2"]:
         """Pixels of the image, of pixels of the crop."""

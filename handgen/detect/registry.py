@@ -14,14 +14,17 @@ from handgen.errors import HandgenError
 class DetectorOptions:
     """What a detector may need to know.
 
-    cameras: names, in the rig's order. keypoints_path: file or folder of keypoints made elsewhere. max_hands:
-    per view. side: the one hand that there is, if known.
+    cameras: names, in the rig's order. keypoints_path: file or folder of keypoints made elsewhere. weights_path: of
+    hand3d's network. max_hands: per view. side: the one hand that there is, if known. device: cpu or cuda, where the
+    detector has a choice.
     """
 
     cameras: tuple[str, ...]
     keypoints_path: Path | None = None
+    weights_path: Path | None = None
     max_hands: int = 2
     side: str | None = None
+    device: str = "cpu"
 
 
 def _mediapipe(options: DetectorOptions) -> Detector:
@@ -38,9 +41,22 @@ def _keypoints(options: DetectorOptions) -> Detector:
     return KeypointsDetector(options.keypoints_path, options.cameras, side=options.side)
 
 
+def _cpm(options: DetectorOptions) -> Detector:
+    from handgen.detect.cpm import CpmDetector
+
+    if options.weights_path is None:
+        raise HandgenError("detector cpm: no weights given; give the file of hand3d's weights")
+    if options.side is None:
+        raise HandgenError(
+            "detector cpm: finds one hand per view and does not know which; give --hands left or --hands right"
+        )
+    return CpmDetector(options.weights_path, options.side, options.device)
+
+
 DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {
     "mediapipe": _mediapipe,
     "keypoints": _keypoints,
+    "cpm": _cpm,
 }
 
 
@@ -49,10 +65,12 @@ def create(
     *,
     cameras: tuple[str, ...],
     keypoints_path: Path | None = None,
+    weights_path: Path | None = None,
     max_hands: int = 2,
     side: str | None = None,
+    device: str = "cpu",
 ) -> Detector:
     """The detector called `name`; HandgenError for a name that is none. Arguments as in `DetectorOptions`."""
     if name not in DETECTORS:
         raise HandgenError(f"detector {name!r}: there is none of this name; choose one of {', '.join(DETECTORS)}")
-    return DETECTORS[name](DetectorOptions(cameras, keypoints_path, max_hands, side))
+    return DETECTORS[name](DetectorOptions(cameras, keypoints_path, weights_path, max_hands, side, device))

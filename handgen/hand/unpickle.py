@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -25,9 +25,27 @@ from handgen.errors import HandgenError
 from handgen.hand.assets import MAX_FILE_BYTES
 from handgen.hand.pickle_machine import DamagedError, PickleMachine
 
-_MAX_ARRAY_BYTES = 64 * 2**20  # of all arrays together
 _MAX_NESTING = 8  # of chumpy expressions
 _MAX_AXES = 8
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a pickle is said to hold, for its bounds and its messages.
+
+    what: in a word or two. max_bytes: of the file. max_array_bytes: of all its arrays together. source: where the
+    real file comes from, one sentence.
+    """
+
+    what: str
+    max_bytes: int
+    max_array_bytes: int
+    source: str
+
+
+HAND_MODEL = Contents(
+    "hand model", MAX_FILE_BYTES, 64 * 2**20, "Get MANO's files (about 4 MiB) from mano.is.tue.mpg.de"
+)
 
 
 class _Name(Enum):
@@ -71,17 +89,21 @@ _OBJECTS = (_Name.CSC, _Name.CH, _Name.SELECT)
 _DTYPE_CODE = re.compile(r"[fiub][1248]")
 
 
-class _Array:
-    """An array, empty until its state is read."""
+class Array:
+    """An array, empty until its state is read. object: of one that holds a Python object."""
 
     value: np.ndarray | None = None
+    object: Any = None
 
 
-class _Dtype:
+class Dtype:
+    """A type of numbers, and their order of bytes."""
+
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "="
 
     def numpy(self) -> np.dtype:
+        """As numpy has it."""
         return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
 
 
@@ -93,19 +115,18 @@ class _Object:
         self.state: dict[str, Any] = {}
 
 
-def read_pickle(data: bytes, where: str) -> dict[str, np.ndarray | str]:
+def read_pickle(data: bytes, where: str, contents: Contents = HAND_MODEL) -> dict[str, np.ndarray | str]:
     """The arrays and strings of a pickled dictionary; other values are left out.
 
     where: the file, for messages. Raises HandgenError, in one line, if the pickle names anything but arrays, is
     damaged, or is too large.
     """
-    if len(data) > MAX_FILE_BYTES:
-        raise HandgenError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
-    reader = _Reader(data, where)
+    check_size(len(data), where, contents)
+    reader = ArrayReader(data, where, contents)
     try:
         top = reader.read()
         if type(top) is not dict:
-            raise HandgenError(f"{where}: holds no dictionary of arrays; is it a hand model?")
+            raise HandgenError(f"{where}: holds no dictionary of arrays; is it a {contents.what}?")
         plain = {key: reader.plain(value, key) for key, value in top.items()}
     except HandgenError:
         raise
@@ -115,44 +136,57 @@ def read_pickle(data: bytes, where: str) -> dict[str, np.ndarray | str]:
     return {key: value for key, value in plain.items() if value is not None}
 
 
-class _Reader(PickleMachine):
+def check_size(count: int, where: str, contents: Contents) -> None:
+    """Raise a HandgenError if a file of `count` bytes cannot be what it is said to be."""
+    if count > contents.max_bytes:
+        raise HandgenError(
+            f"{where}: larger than {contents.max_bytes >> 20} MiB; is it a {contents.what}? {contents.source}"
+        )
+
+
+class ArrayReader(PickleMachine):
     """Makes arrays, sparse matrices and chumpy objects, and nothing else."""
 
-    def __init__(self, data: bytes, where: str) -> None:
+    def __init__(self, data: bytes, where: str, contents: Contents) -> None:
         super().__init__(data, where)
+        self.contents = contents
         self.array_bytes = 0
 
     # Names and what they make
 
     def name(self, module: Any, name: Any) -> None:
+        """One of `_NAMES`, or refused."""
         known = _NAMES.get((module, name)) if type(module) is str and type(name) is str else None
         if known is None:
             shown = ".".join(_shown(part) for part in (module, name))
             raise HandgenError(
-                f"{self.where}: names {shown}, which no hand model needs; nothing of the file was run. "
-                "Get MANO's files from mano.is.tue.mpg.de"
+                f"{self.where}: names {shown}, which no {self.contents.what} needs; nothing of the file was run. "
+                f"{self.contents.source}"
             )
         self.push(known)
 
     def reduce(self) -> None:
+        """By one of `_MAKERS`."""
         arguments, function = self.pop(), self.pop()
         make = _MAKERS.get(function) if isinstance(function, _Name) else None
         if make is None or type(arguments) is not tuple:
             raise DamagedError("it calls what is no function")
-        self.push(make(self, *arguments))
+        self.push(getattr(self, make)(*arguments))
 
     def new_object(self) -> None:
+        """A sparse matrix or a chumpy object."""
         arguments, kind = self.pop(), self.pop()
         if kind not in _OBJECTS or arguments != ():
             raise DamagedError("it makes an object of what is no class")
         self.push(_Object(kind))
 
     def build(self) -> None:
+        """Of an array, a dtype or an object."""
         state, target = self.pop(), self.pop()
-        if isinstance(target, _Array):
+        if isinstance(target, Array):
             _, shape, dtype, by_columns, content = state
             target.value = self.array(shape, dtype, bool(by_columns), content)
-        elif isinstance(target, _Dtype):
+        elif isinstance(target, Dtype):
             if type(state) is not tuple or len(state) < 4 or state[1] not in ("<", ">", "|", "="):
                 raise DamagedError("a dtype has no byte order")
             target.order = state[1]
@@ -168,7 +202,7 @@ class _Reader(PickleMachine):
             raise HandgenError(f"{self.where}: holds an array of Python objects; only numbers are read")
         if type(content) is str:
             content = content.encode("latin-1")
-        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes):
+        if not isinstance(dtype, Dtype) or not isinstance(content, bytes):
             raise DamagedError("an array has no dtype or no content")
         shape = self.shape(shape)
         claimed = math.prod(shape) * dtype.numpy().itemsize
@@ -181,51 +215,69 @@ class _Reader(PickleMachine):
         return np.ndarray(shape, dtype.numpy(), content, order="F" if by_columns else "C")
 
     def shape(self, shape: Any) -> tuple[int, ...]:
+        """The shape, if it is one."""
         if type(shape) is not tuple or len(shape) > _MAX_AXES or any(type(n) is not int or n < 0 for n in shape):
             raise DamagedError("a shape is no tuple of counts")
         return shape
 
     def charge(self, count: int) -> None:
+        """Count bytes of arrays, and refuse too many."""
         self.array_bytes += count
-        if self.array_bytes > _MAX_ARRAY_BYTES:
-            raise HandgenError(f"{self.where}: its arrays take more than {_MAX_ARRAY_BYTES >> 20} MiB; is it a hand?")
+        if self.array_bytes > self.contents.max_array_bytes:
+            raise HandgenError(
+                f"{self.where}: its arrays take more than {self.contents.max_array_bytes >> 20} MiB; "
+                f"is it a {self.contents.what}?"
+            )
 
-    def scalar(self, dtype: Any, content: Any) -> _Array:
-        made = _Array()
+    def scalar(self, dtype: Any, content: Any) -> Array:
+        """A number of numpy's."""
+        made = Array()
         made.value = self.array((), dtype, False, content)
         return made
 
-    def from_buffer(self, content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-        made = _Array()
+    def from_buffer(self, content: Any, dtype: Any, shape: Any, order: Any) -> Array:
+        """An array with its content."""
+        made = Array()
         made.value = self.array(shape, dtype, order == "F", content)
         return made
 
-    def dtype(self, code: Any, *_: Any) -> _Dtype:
+    def dtype(self, code: Any, *_: Any) -> Dtype:
+        """Of numbers alone."""
         if type(code) is not str or not _DTYPE_CODE.fullmatch(code):
             raise HandgenError(f"{self.where}: holds an array of dtype {_shown(code)}; only numbers are read")
-        return _Dtype(code)
+        return Dtype(code)
 
-    def empty_array(self, kind: Any, *_: Any) -> _Array:
+    def empty_array(self, kind: Any, *_: Any) -> Array:
+        """An array whose state follows."""
         if kind is not _Name.NDARRAY:
             raise DamagedError("an array is of no known type")
-        return _Array()
+        return Array()
 
     def reconstructor(self, kind: Any, base: Any, state: Any) -> _Object:
+        """An object of protocols 0 and 1."""
         if kind not in _OBJECTS or base is not _Name.OBJECT or state is not None:
             raise DamagedError("it makes an object of what is no class")
         return _Object(kind)
 
     def encode(self, text: Any, encoding: Any) -> bytes:
+        """Bytes that are written as text."""
         if type(text) is not str or encoding not in ("latin1", "latin-1"):
             raise DamagedError("bytes are not written as latin-1")
         self.charge(len(text))
         return text.encode("latin-1")
 
+    def nothing(self, items: Any = None) -> None:
+        """Of a set, which is chumpy's bookkeeping."""
+
+    def no_bytes(self) -> bytes:
+        """Python 3's empty bytes."""
+        return b""
+
     # From what was made to plain arrays
 
     def plain(self, value: Any, key: str, nesting: int = 0) -> Shaped[np.ndarray, "..."] | str | None:
         """Numpy's array of an array, a sparse matrix or a chumpy object; a string as it is; None for the rest."""
-        if isinstance(value, _Array):
+        if isinstance(value, Array):
             return value.value
         if not isinstance(value, _Object):
             return value if type(value) is str else None
@@ -246,6 +298,7 @@ class _Reader(PickleMachine):
         return result
 
     def dense(self, state: dict[str, Any]) -> Shaped[np.ndarray, "rows columns"]:
+        """A sparse matrix, filled up."""
         rows, columns = self.shape(state["_shape"] if "_shape" in state else state["shape"])
         values, row_of, starts = (self.plain(state[key], key) for key in ("data", "indices", "indptr"))
         if not (isinstance(values, np.ndarray) and isinstance(row_of, np.ndarray) and isinstance(starts, np.ndarray)):
@@ -267,13 +320,13 @@ def _shown(text: Any) -> str:
     return text if text.isprintable() and len(text) <= 80 else ascii(text[:80])
 
 
-_MAKERS: dict[_Name, Callable[..., Any]] = {
-    _Name.RECONSTRUCT: _Reader.empty_array,
-    _Name.FROM_BUFFER: _Reader.from_buffer,
-    _Name.SCALAR: _Reader.scalar,
-    _Name.DTYPE: _Reader.dtype,
-    _Name.RECONSTRUCTOR: _Reader.reconstructor,
-    _Name.ENCODE: _Reader.encode,
-    _Name.SET: lambda reader, items=None: None,  # chumpy's bookkeeping
-    _Name.BYTES: lambda reader: b"",
+_MAKERS: dict[_Name, str] = {  # methods of `ArrayReader`
+    _Name.RECONSTRUCT: "empty_array",
+    _Name.FROM_BUFFER: "from_buffer",
+    _Name.SCALAR: "scalar",
+    _Name.DTYPE: "dtype",
+    _Name.RECONSTRUCTOR: "reconstructor",
+    _Name.ENCODE: "encode",
+    _Name.SET: "nothing",
+    _Name.BYTES: "no_bytes",
 }

@@ -1,0 +1,80 @@
+"""Arrays: `.npy`, `.npz`, one hand: (views x) frames x 21 x 2, or x 3 with the confidence (0 to 1) last.
+
+Views in the order of the rig's cameras (their axis may be left out where there is one camera), keypoints in the order
+of `handgen.hand.layout`, pixels of the original (distorted) images with (0, 0) in the centre of the first one, NaN
+where a keypoint is missing.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.detect.keypoint_files.hands import CameraHands, pack_scored
+from handgen.errors import HandgenError
+from handgen.hand.layout import KEYPOINT_COUNT
+
+SUFFIXES = (".npy", ".npz")
+_ARRAY_NAME = "keypoints_px"  # in an .npz that holds several arrays
+
+
+def read_all(path: Path, cameras: tuple[str, ...], side: str | None) -> dict[str, CameraHands]:
+    """The hands of all cameras, out of one file."""
+    if len(cameras) == 1:
+        return {cameras[0]: read(path, side)}
+    values = _load(path)
+    if values.ndim != 4 or len(values) != len(cameras):
+        raise HandgenError(
+            f"{path}: shape {values.shape}, expected {len(cameras)} views x frames x "
+            f"{KEYPOINT_COUNT} x 2 or 3, the views in the order of the cameras: {', '.join(cameras)}"
+        )
+    return {camera: _hands(view, path, side) for camera, view in zip(cameras, values, strict=True)}
+
+
+def read(path: Path, side: str | None) -> CameraHands:
+    """The hands of one camera's file."""
+    values = _load(path)
+    if values.ndim == 4 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 3:
+        raise HandgenError(f"{path}: shape {values.shape}, expected frames x {KEYPOINT_COUNT} x 2 or 3")
+    return _hands(values, path, side)
+
+
+def _load(path: Path) -> Float[np.ndarray, "*views frames 21 _"]:
+    """The array of a file, nothing unpickled."""
+    try:
+        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                names = loaded.files
+                if _ARRAY_NAME not in names and len(names) != 1:
+                    raise HandgenError(f"{path}: holds the arrays {names}; call the keypoints {_ARRAY_NAME}")
+                loaded = loaded[_ARRAY_NAME if _ARRAY_NAME in names else names[0]]
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise HandgenError(f"{path}: cannot be read as a numpy array ({error}); is the file truncated?") from None
+    if loaded.dtype.kind not in "fiu" or loaded.shape[-2:] not in ((KEYPOINT_COUNT, 2), (KEYPOINT_COUNT, 3)):
+        raise HandgenError(
+            f"{path}: {loaded.dtype} of shape {loaded.shape}, expected numbers, ... x {KEYPOINT_COUNT} x 2 or 3"
+        )
+    return np.asarray(loaded)
+
+
+def _hands(values: Float[np.ndarray, "frames 21 _"], path: Path, side: str | None) -> CameraHands:
+    """One hand per frame that has a keypoint."""
+    if side is None:
+        raise HandgenError(
+            f"{path}: an array does not say which hand it is of; give the side: --hands left or --hands right"
+        )
+    confidence = np.nan_to_num(values[..., 2]) if values.shape[-1] == 3 else np.ones(values.shape[:2])
+    wrong = np.argwhere((confidence < 0) | (confidence > 1))
+    if len(wrong):
+        frame, keypoint = wrong[0]
+        raise HandgenError(
+            f"{path}: frame {frame}, keypoint {keypoint}: confidence {confidence[frame, keypoint]:g}, expected 0 to 1"
+        )
+    hands = np.concatenate([values[..., :2], confidence[..., None]], -1)
+    return pack_scored(np.arange(len(hands)), hands, np.full(len(hands), float(side == "right")), str(path))

@@ -1,0 +1,116 @@
+"""The hands of one camera, packed: what every reader of keypoint files makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from handgen.detect.base import Detection
+from handgen.errors import HandgenError
+from handgen.hand.layout import KEYPOINT_COUNT
+
+MAX_FRAME = 10**9
+MAX_PX = 100_000  # from the image's corner; what lies farther out is no pixel
+_MAX_HANDS = 20_000_000  # of a camera: 5 GB; 100,000 frames of two hands are 50 MB
+
+
+@dataclass(frozen=True)
+class CameraHands:
+    """The hands of one camera by frame; 100,000 take 27 MB.
+
+    frames: numbers in the camera's own video, from 0, rising; several hands may share one. values: x, y in pixels and
+    the confidence (0 to 1). right: the probability of a right hand.
+    """
+
+    frames: Int[np.ndarray, " n"]
+    values: Float[np.ndarray, "n 21 3"]
+    right: Float[np.ndarray, " n"]
+
+    def __post_init__(self) -> None:
+        n = len(self.frames)
+        if self.values.shape != (n, KEYPOINT_COUNT, 3) or self.right.shape != (n,):
+            raise ValueError(
+                f"CameraHands: {n} frames, but values of shape {self.values.shape} and {self.right.shape} sides"
+            )
+
+    def at(self, frame: int) -> list[Detection]:
+        """The hands of one frame, in the order of the file."""
+        first, last = np.searchsorted(self.frames, (frame, frame + 1))
+        return [
+            Detection(values[:, :2].astype(float), values[:, 2].astype(float), float(right))
+            for values, right in zip(self.values[first:last], self.right[first:last], strict=True)
+        ]
+
+
+class HandList:
+    """Hands of one camera as they are found in a file. where: the file, for messages."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.frames: list[int] = []
+        self.values: list[Float[np.ndarray, "21 3"]] = []
+        self.right: list[float] = []
+
+    def add(self, frame: int, values: Float[np.ndarray, "21 3"], right: float) -> None:
+        """Take one; HandgenError if there are more than memory is meant for."""
+        if len(self.frames) >= _MAX_HANDS:
+            raise HandgenError(f"{self.where}: more than {_MAX_HANDS} hands; divide the capture")
+        self.frames.append(frame)
+        with np.errstate(over="ignore"):  # what 32 bit cannot hold becomes infinite, which is no pixel
+            self.values.append(values.astype(np.float32))
+        self.right.append(right)
+
+    def packed(self) -> CameraHands:
+        """The hands, sorted by frame; those of one frame keep their order."""
+        return _packed(
+            np.array(self.frames, np.int64),
+            np.array(self.values, np.float32).reshape(-1, KEYPOINT_COUNT, 3),
+            np.array(self.right, float),
+        )
+
+    def packed_scored(self) -> CameraHands:
+        """The hands, as `pack_scored` makes them."""
+        values = np.array(self.values, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
+        return pack_scored(np.array(self.frames, np.int64), values, np.array(self.right, float), self.where)
+
+
+def pack_scored(
+    frames: Int[np.ndarray, " n"], values: Float[np.ndarray, "n 21 3"], right: Float[np.ndarray, " n"], where: str
+) -> CameraHands:
+    """Hands out of a network's file, whose third value is a score.
+
+    Scores are peaks of maps that were trained towards 1 and may be a little beyond: they are clipped to 0..1. A
+    keypoint without a score, or that is no number, gets the mean position of the others and confidence 0; a hand
+    without any is left out. where: the file, for messages. Raises HandgenError for a keypoint that can be no pixel.
+    """
+    with np.errstate(over="ignore"):
+        hands = values.astype(np.float32)
+    scores = np.clip(np.nan_to_num(hands[..., 2], posinf=0.0, neginf=0.0), 0, 1)
+    seen = np.isfinite(hands[..., :2]).all(-1) & (scores > 0)
+    far = np.argwhere(seen & (np.abs(np.nan_to_num(hands[..., :2])) > MAX_PX).any(-1))
+    if len(far):
+        hand, keypoint = far[0]
+        x, y = hands[hand, keypoint, :2]
+        raise HandgenError(f"{where}: frame {frames[hand]}, keypoint {keypoint}: ({x:g}, {y:g}) is no place in pixels")
+    kept = seen.any(-1)
+    hands, scores, seen = hands[kept], scores[kept], seen[kept]
+    places = np.where(seen[..., None], hands[..., :2], 0)
+    mean = places.sum(1, keepdims=True) / seen.sum(1)[:, None, None]
+    packed = np.concatenate([np.where(seen[..., None], places, mean), np.where(seen, scores, 0)[..., None]], -1)
+    return _packed(frames[kept], packed.astype(np.float32), right[kept].astype(float))
+
+
+def check_frame(number: int, where: str) -> int:
+    """A frame number; HandgenError if it can be none."""
+    if not 0 <= number <= MAX_FRAME:
+        raise HandgenError(f"{where}: frame {number}, expected 0 to {MAX_FRAME}")
+    return number
+
+
+def _packed(
+    frames: Int[np.ndarray, " n"], values: Float[np.ndarray, "n 21 3"], right: Float[np.ndarray, " n"]
+) -> CameraHands:
+    order = np.argsort(frames, kind="stable")
+    return CameraHands(frames[order], values[order], right[order])
