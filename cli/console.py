@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -51,3 +51,23 @@ def print_summary(
         console.print(Text("Next:"))
         for step in steps:
             console.print(Text(f"  {step}"))
+
+
+def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[[str], str]) -> None:
+    """A table of checks: name, how many things were looked at (None: not counted), how many are wrong, the first one.
+
+    first: where that is, by the check's name.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE)
+    for name, justify in (("check", "left"), ("looked at", "right"), ("wrong", "right"), ("first", "left")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name, looked_at, wrong in checks:
+        style = "bold red" if wrong else ""
+        cells = (name, "" if looked_at is None else str(looked_at), str(wrong), first(name))
+        table.add_row(*(Text(cell, style=style) for cell in cells))
+    Console(highlight=False, soft_wrap=True).print(table)

@@ -13,26 +13,29 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("directory", type=LocationType(), metavar="DIR")
+@click.argument("path", type=LocationType(file=True), metavar="PATH")
 @click.option("--digests", is_flag=True, help="Recompute the SHA-256 of every file and compare it with the manifest's.")
-@click.option("--pixels", is_flag=True, help="Decode every image of shards; without it their headers are read.")
+@click.option("--pixels", is_flag=True, help="Look at every picture and mask; without it at some of each part.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def validate(directory: Location, digests: bool, pixels: bool, workers: int | None, as_json: bool) -> None:
-    """Check a directory of shards or of annotations: is it whole, and what its manifest says?
+def validate(path: Location, digests: bool, pixels: bool, workers: int | None, as_json: bool) -> None:
+    """Check PATH: is it whole, is it what its files say, and do its labels mean what they should?
 
     \b
-    handgen validate shards                 every sample, its labels, picture and mask; every view as often as asked
-    handgen validate shards --digests       and whether every byte is as it was written
-    handgen validate annotations
+    handgen validate capture                a capture: videos, clocks, calibration
+    handgen validate calibration.toml       a calibration, in any format that is read
+    handgen validate annotations            records, cutouts, cameras
+    handgen validate shards --digests       samples, and whether every byte is as it was written
+    handgen validate export --pixels        HaMeR tars, FreiHAND, COCO, InterHand2.6M: handgen's or others'
 
-    Changes nothing. Exit status: 0 all is well, 1 something is wrong (each thing with the next step), 2 wrong usage.
+    All labels are looked at (reprojection, metres, side, joint order, mean pose, rotations, betas), and some pictures.
+    Changes nothing: it says what to change. Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
-    from handgen.cli.console import print_summary, progress_bars
+    from handgen.cli.console import print_checks, print_summary, progress_bars
     from handgen.validate.stage import run
 
     with progress_bars() as progress:
-        report = run(directory, digests, pixels, workers, progress)
+        report = run(path, digests, pixels, workers, progress)
     if as_json:
         from handgen.io.schema import dumps
 
@@ -41,6 +44,7 @@ def validate(directory: Location, digests: bool, pixels: bool, workers: int | No
         facts = [(name.replace("_", " "), str(value)) for name, value in report.facts.items()]
         counted = ", ".join(f"{count} x {kind}" for kind, count in sorted(report.findings.counts.items()))
         facts.append(("found", counted or "nothing wrong"))
+        print_checks(report.checks, lambda name: report.findings.first_of(name).rpartition("/")[2])
         print_summary(f"{report.path}: {report.kind}", facts, report.notes, ())
         for finding in report.findings.kept:
             click.echo(f"{finding.kind}: {finding.where}: {finding.what}; {finding.next}")

@@ -1,12 +1,12 @@
 import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from annotations_fixture import write_annotations
 from click.testing import CliRunner
+from validate_fixture import members_of, rewrite
 
 from handgen.cli.main import main
 from handgen.config import SynthesizeConfig
@@ -30,20 +30,6 @@ def made(annotations, tmp_path_factory) -> Path:
     config = SynthesizeConfig(samples=SAMPLES, size=64, samples_per_shard=SHARD, workers=1, seed=5)
     stage.run(annotations, out, None, config)
     return out
-
-
-def members_of(path: Path) -> list[tuple[str, bytes]]:
-    with tarfile.open(path) as tar:
-        return [(member.name, tar.extractfile(member).read()) for member in tar]
-
-
-def rewrite(path: Path, change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]) -> None:
-    """Change the members of a shard, and its size and digest in the manifest: only its content is wrong then."""
-    written = write_tar(path, change(members_of(path)))
-    manifest = json.loads((path.parent / "manifest.json").read_text())
-    entry = next(entry for entry in manifest["shards"] if entry["name"] == path.name)
-    entry["bytes"], entry["sha256"] = written.bytes, written.sha256
-    (path.parent / "manifest.json").write_text(json.dumps(manifest))
 
 
 def relabel(path: Path, change: Callable[[dict], None]) -> None:
@@ -147,7 +133,6 @@ def test_damage_is_found_and_named(made, tmp_path, kind):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda d: d["keypoints_2d"][3].__setitem__(0, d["keypoints_2d"][3][0] + 0.5), "project 0.50 px"),
         (lambda d: d["box_px"].__setitem__(2, d["box_px"][2] + 1), "the mask's box is"),
         (lambda d: d["camera"]["size_px"].__setitem__(0, 65), "its image is 64x64"),
         (lambda d: d.__setitem__("key", "train_000000099"), "its labels say train_000000099"),
@@ -251,6 +236,8 @@ def test_the_command_exits_with_1_where_something_is_wrong(made, tmp_path):
     document = json.loads(bad.stdout)
     validate(document, "validation", "the report")
     assert not document["valid"] and document["counts"]["digest"] == 1
+    checks = {check["name"]: (check["looked_at"], check["wrong"]) for check in document["checks"]}
+    assert checks["digest"] == (None, 1) and checks["reprojection"][0] > 0 and checks["sample"][0] == SAMPLES
     shown = runner.invoke(main, ["validate", str(root), "--digests", "--workers", "1"])
-    assert "digest: " in shown.output and "train-000001.tar" in shown.output
+    assert "digest: " in shown.output and "train-000001.tar" in shown.output and "mean pose" in shown.output
     assert runner.invoke(main, ["validate", str(tmp_path / "nowhere")]).exit_code == 1

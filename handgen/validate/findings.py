@@ -9,6 +9,8 @@ from typing import Any
 
 from handgen.io.storage import Location
 
+MISSING = "missing picture"  # of data sets whose files name pictures
+PUT_IT_THERE = "put it there, or leave its labels out"
 _KEPT = 20  # findings of one kind that are kept; all are counted
 
 
@@ -35,6 +37,10 @@ class Findings:
         if self.counts[kind] <= _KEPT:
             self.kept.append(Finding(kind, where, what, next_step))
 
+    def first_of(self, kind: str) -> str:
+        """Where the first of a kind is; empty if there is none."""
+        return next((finding.where for finding in self.kept if finding.kind == kind), "")
+
     def extend(self, other: Findings) -> None:
         """Note those of a part."""
         for finding in other.kept:
@@ -44,8 +50,21 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class Checked:
+    """What the check of one kind of thing gives. looked_at: how many things, by check."""
+
+    findings: Findings
+    facts: dict[str, Any]
+    notes: list[str]
+    looked_at: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
 class Report:
-    """What `validate` found. facts: what was looked at, by name. notes: what could not be checked."""
+    """What `validate` found. facts: what was looked at, by name. notes: what could not be checked.
+
+    looked_at: how many things each check looked at; None of what is found on the way.
+    """
 
     path: Location
     kind: str
@@ -53,6 +72,14 @@ class Report:
     facts: dict[str, Any]
     notes: tuple[str, ...]
     seconds: float
+    looked_at: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def checks(self) -> list[tuple[str, int | None, int]]:
+        """Name, how many things were looked at (None: not counted), how many are wrong, of every check."""
+        wrong = self.findings.counts
+        names = [*self.looked_at, *sorted(wrong.keys() - self.looked_at.keys())]
+        return [(name, self.looked_at.get(name), wrong.get(name, 0)) for name in names]
 
     @property
     def valid(self) -> bool:
@@ -66,6 +93,9 @@ class Report:
             "kind": self.kind,
             "path": str(self.path),
             "facts": self.facts,
+            "checks": [
+                {"name": name, "looked_at": looked_at, "wrong": wrong} for name, looked_at, wrong in self.checks
+            ],
             "findings": [
                 {"kind": f.kind, "where": f.where, "what": f.what, "next": f.next} for f in self.findings.kept
             ],

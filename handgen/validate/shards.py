@@ -7,19 +7,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
-import numpy as np
-import simplejpeg
-
 from handgen.engines.base import Engine
 from handgen.errors import HandgenError
 from handgen.hand.layout import SIDES, other_side
-from handgen.io import images, shards, storage
+from handgen.io import shards, storage
 from handgen.io.storage import Location
+from handgen.labelled import LabelledImage
 from handgen.progress import Progress
-from handgen.validate.findings import Findings, check_files, first
+from handgen.validate.findings import Checked, Findings, check_files, first
+from handgen.validate.meaning.checks import Part, conclude, examine
+from handgen.validate.meaning.evidence import Models, Tolerances, model_beside
+from handgen.validate.sample import labelled, picture_is_sound
 
-_TOLERANCE_PX = 0.01  # keypoints are written to four digits
+_BATCH = 500  # samples whose labels are looked at together
+_PLACED = 200_000  # hands that are compared over the whole set, about
 _AGAIN = "delete the shard and run `handgen synthesize` again"
 
 
@@ -32,6 +33,8 @@ class Job:
     subjects: dict[str, frozenset[str]]  # by split, as the manifest says
     digests: bool
     pixels: bool
+    models: dict[str, str]
+    tolerances: Tolerances
 
 
 @dataclass
@@ -46,6 +49,7 @@ class ShardCheck:
     span: tuple[int, int] | None = None
     numbers: set[int] = field(default_factory=set)  # second numbers of the samples' seeds: the shard's own
     uses: Counter[int] = field(default_factory=Counter)
+    parts: list[Part] = field(default_factory=list)
 
 
 def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress):
@@ -57,7 +61,12 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
         split["name"]: frozenset(name for group in split["groups"] for name in group["subjects"])
         for split in manifest["splits"]
     }
-    job = Job(root, manifest["seed"], subjects, digests, pixels)
+    tolerances = Tolerances(
+        pixels_per_part=None if pixels else Tolerances.pixels_per_part,
+        share=min(1.0, _PLACED / max(manifest["samples"], 1)),
+        shapes_vary=frozenset(entry["capture"] for entry in manifest["annotations"] if entry.get("shapes_vary")),
+    )
+    job = Job(root, manifest["seed"], subjects, digests, pixels, _models(manifest), tolerances)
     present = [entry for entry in manifest["shards"] if entry["name"] in there]
     checks: list[ShardCheck] = []
     uses: dict[str, Counter[int]] = {split["name"]: Counter() for split in manifest["splits"]}
@@ -75,6 +84,8 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
         for split in manifest["splits"]:
             _check_uses(findings, root, split, uses[split["name"]], manifest["left_out"]["samples"])
     _check_splits(findings, root, manifest)
+    meant, looked_at, untold = conclude((part for found in checks for part in found.parts), f"{root}, ")
+    findings.extend(meant)
     facts = {
         "samples": sum(found.samples for found in checks),
         "shards": len(checks),
@@ -85,7 +96,18 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
     notes = [] if digests else ["digests were not recomputed; --digests does"]
     if facts["left_out"]:
         notes.append(f"{facts['left_out']} samples were left out when the shards were made: their cutouts are damaged")
-    return findings, facts, notes
+    if not pixels:
+        notes.append(
+            f"pixels of {tolerances.pixels_per_part} pictures of every {_BATCH} were looked at; --pixels: of all"
+        )
+    looked_at.update({"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])})
+    return Checked(findings, facts, notes + untold, looked_at)
+
+
+def _models(manifest: dict[str, Any]) -> dict[str, str]:
+    """Models that lie beside the annotations, by the names in labels."""
+    names = {(entry["hand_model"]["name"], entry["path"]) for entry in manifest["annotations"]}
+    return {name: beside for name, path in names if (beside := model_beside(path, name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -102,10 +124,20 @@ def check_shard(job: Job, entry: dict[str, Any]) -> ShardCheck:
     """One shard. entry: of the manifest."""
     name = entry["name"]
     path, found = job.root / name, ShardCheck(name.rpartition("-")[0], name)
+    batch: list[LabelledImage] = []
+    models = Models(job.models)
+
+    def look() -> None:
+        if batch:
+            found.parts.append(examine(batch, f"{path}, sample ", models, job.tolerances))
+            batch.clear()
+
     try:
         for key, members in shards.read_groups(path):
             try:
-                _check_sample(job, found, path, key, members)
+                batch += _check_sample(job, found, path, key, members)
+                if len(batch) == _BATCH:
+                    look()
             except HandgenError as error:
                 found.findings.add("sample", f"{path}, sample {key}", str(error), _AGAIN)
                 found.samples += 1
@@ -116,6 +148,7 @@ def check_shard(job: Job, entry: dict[str, Any]) -> ShardCheck:
         if (found.samples, sides) != (entry["samples"], entry["sides"]):
             what = f"holds {found.samples} samples {sides}; the manifest says {entry['samples']} {entry['sides']}"
             found.findings.add("count", str(path), what, _AGAIN)
+    look()
     if job.digests:
         try:
             _, sha256 = storage.digest(path)
@@ -128,7 +161,10 @@ def check_shard(job: Job, entry: dict[str, Any]) -> ShardCheck:
     return found
 
 
-def _check_sample(job: Job, found: ShardCheck, path: Location, key: str, members: dict[str, bytes]) -> None:
+def _check_sample(
+    job: Job, found: ShardCheck, path: Location, key: str, members: dict[str, bytes]
+) -> list[LabelledImage]:
+    """What only shards have; the labels, for the checks of meaning, where they can be looked at."""
     where = f"{path}, sample {key}"
     document = shards.read_document(path, key, members)
 
@@ -138,7 +174,7 @@ def _check_sample(job: Job, found: ShardCheck, path: Location, key: str, members
     found.samples += 1
     found.sides[document["side"]] += 1
     index = document["index"]
-    if not key == document["key"] == f"{found.split}_{index:09d}":
+    if document["key"] != key or key != f"{found.split}_{index:09d}":
         wrong(f"its labels say {document['key']}, number {index}")
     if found.span is not None and index <= found.span[1]:
         wrong(f"number {index} does not come after {found.span[1]}")
@@ -151,28 +187,11 @@ def _check_sample(job: Job, found: ShardCheck, path: Location, key: str, members
         wrong(f"is of {source['subject']}, who is not in split {found.split}")
     side = other_side(document["side"]) if document["mirrored"] else document["side"]
     found.uses[_hash(source["capture"], source["frame"], source["camera"], side)] += 1
-    _check_picture(job, document, members, where, wrong)
-    points = np.array(document["keypoints_3d"])
-    pixels = points @ np.array(document["camera"]["intrinsics"]).T
-    off_px = np.abs(pixels[:, :2] / pixels[:, 2:] - np.array(document["keypoints_2d"])).max()
-    if not off_px <= _TOLERANCE_PX:
-        wrong(f"its 3D keypoints project {off_px:.2f} px from its 2D keypoints")
-
-
-def _check_picture(job: Job, document: dict[str, Any], members: dict[str, bytes], where: str, wrong: Any) -> None:
-    size_px = tuple(document["camera"]["size_px"])
-    try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(members[shards.IMAGE])
-    except ValueError as error:
-        wrong(f"its image cannot be read ({error})")
-        return
-    if (width, height) != size_px:
-        wrong(f"its image is {width}x{height}, its labels say {size_px[0]}x{size_px[1]}")
-    elif job.pixels:
-        images.decode_rgb(members[shards.IMAGE], f"{where}.{shards.IMAGE}")
-    mask = images.decode_mask(members[shards.MASK], f"{where}.{shards.MASK}", size_px)
-    if list(cv2.boundingRect(mask)) != document["box_px"]:
-        wrong(f"box_px is {document['box_px']}, the mask's box is {list(cv2.boundingRect(mask))}")
+    sound = picture_is_sound(document, members, where, job.pixels, wrong)
+    image, fault = labelled(key, document, members if sound else {})
+    if fault is not None:
+        found.findings.add("rotation", where, fault.what, fault.next)
+    return [image]
 
 
 def _hash(*parts: Any) -> int:
