@@ -41,7 +41,7 @@ class PickleMachine:
             if action is None:
                 raise DamagedError(f"opcode {code!r} at byte {self.at - 1} has no place in it")
             action(self)
-        raise HandgenError(f"{self.where}: more than {_MAX_OPCODES} steps to read; is it a hand model?")
+        raise HandgenError(f"{self.where}: more than {_MAX_OPCODES} steps to read; is it a file of arrays?")
 
     # The bytes
 

@@ -15,6 +15,7 @@ from handgen.io import storage
 from handgen.io.storage import Location
 
 MAX_JSON_BYTES = 256 * 2**20
+_BOM = b"\xef\xbb\xbf"  # that some editors put before a text
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
 
 
@@ -65,9 +66,13 @@ def _in_utf8(value: Any) -> Any:
 def loads(text: bytes, where: str) -> Any:
     """Parse JSON from a file named `where`."""
     try:
-        return orjson.loads(text)
+        return orjson.loads(text.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
-        hint = "NaN and Infinity are not JSON" if b"NaN" in text or b"Infinity" in text else "is the file truncated?"
+        if b"NaN" in text or b"Infinity" in text:
+            hint = "NaN and Infinity are not JSON"
+        else:
+            ends = any(word in str(error) for word in ("end of", "zero-length"))
+            hint = "is the file truncated?" if ends else "correct it there, or get the file again"
         raise HandgenError(f"{where}: not valid JSON ({error}); {hint}") from None
 
 

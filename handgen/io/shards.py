@@ -102,7 +102,9 @@ def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
                     continue
                 if member.size > _MAX_MEMBER_BYTES:
                     raise HandgenError(f"{path}: {member.name} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
-                stem, dot, suffix = member.name.partition(".")
+                folder, slash, name = member.name.rpartition("/")  # as webdataset: dots of folders are part of the key
+                stem, dot, suffix = name.partition(".")
+                stem = f"{folder}{slash}{stem}"
                 if not dot:
                     raise HandgenError(f"{path}: {member.name} has no suffix; a member is KEY.SUFFIX")
                 if stem != key:
