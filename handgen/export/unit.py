@@ -99,8 +99,9 @@ class _Tally:
             if picture.hands[0].side not in sides:
                 continue
             first, *others = picture.hands
-            seen = [hand for hand in others if in_picture(hand, picture).sum() >= MIN_KEYPOINTS]
-            self.too_few += len(others) - len(seen)
+            counts = [int(in_picture(hand, picture).sum()) for hand in others]
+            seen = [hand for hand, count in zip(others, counts, strict=True) if count >= MIN_KEYPOINTS]
+            self.too_few += sum(0 < count < MIN_KEYPOINTS for count in counts)
             picture = replace(picture, hands=(first, *seen))
             self.pictures += 1
             self.sides[picture.hands[0].side] += 1
