@@ -19,6 +19,7 @@ from handgen.hand.conversions import moved_hand, rest_wrist
 from handgen.io.annotations import HandRecord, ViewRecord
 from handgen.rigid import Rigid
 
+MIN_KEYPOINTS = 5  # in the picture, of a hand that is named there: HaMeR's loader drops those with fewer
 Box = tuple[float, float, float, float]  # left, top, width, height; from edge to edge of pixels, the first one at 0
 
 

@@ -14,7 +14,7 @@ from handgen import extrinsics
 from handgen.counts import Counts
 from handgen.estimate import Estimate
 from handgen.fit.subject import Subject
-from handgen.hand.assets import load_hand
+from handgen.hand.assets import MOST_BETA, load_hand
 from handgen.hand.layout import FINGER_KEYPOINTS, WRIST
 from handgen.hand.model import HandModel
 from handgen.io import annotations as store
@@ -25,7 +25,6 @@ from handgen.io.schema import schema_version
 from handgen.io.storage import Location
 from handgen.job import Job
 
-_MAX_BETA = 3.0  # standard deviations of the model's population
 _VOLATILE = ("out", "seconds", "written_frames", "frames_per_s", "previews")  # differ between runs of the same bytes
 
 
@@ -146,7 +145,7 @@ def _notes(job: Job, subject: Subject, counts: Counts) -> list[str]:
     notes = list(job.capture.notes)
     if not job.capture.scale_known:
         notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")
-    if job.capture.scale_known and np.abs(subject.betas).max() > _MAX_BETA:
+    if job.capture.scale_known and np.abs(subject.betas).max() > MOST_BETA:
         model = HandModel.load(job.config.hand_model, job.sides[0])
         rest = model.rest_keypoints(torch.as_tensor(subject.betas))
         length_mm = float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3

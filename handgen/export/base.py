@@ -20,10 +20,9 @@ from handgen.export.sources import Source
 from handgen.hand.assets import MANO
 from handgen.io import storage
 from handgen.io.storage import Location
-from handgen.labelled import LabelledImage
+from handgen.labelled import MIN_KEYPOINTS, LabelledImage
 
 PARTS = ".parts"
-MIN_KEYPOINTS = 5  # in the picture, of a hand that is named there: HaMeR's loader drops those with fewer
 TOO_FEW = f"fewer than {MIN_KEYPOINTS} keypoints in the picture"
 _BLOCK_BYTES = 2**20
 _BETWEEN = b",\n"

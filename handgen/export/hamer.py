@@ -25,12 +25,12 @@ import yaml
 from jaxtyping import Float
 
 from handgen.errors import HandgenError
-from handgen.export.base import MIN_KEYPOINTS, TOO_FEW, File, Job, Written
+from handgen.export.base import TOO_FEW, File, Job, Written
 from handgen.hand.conversions import sides_mirror
 from handgen.hand.layout import SIDES
 from handgen.io import images, storage
 from handgen.io.tar import write_tar
-from handgen.labelled import LabelledHand, LabelledImage, in_picture
+from handgen.labelled import MIN_KEYPOINTS, LabelledHand, LabelledImage, in_picture
 
 PADDING = (
     2.0  # box over keypoints' extent: its loader of evaluation sets pads by this `rescale_factor`, that of tars not

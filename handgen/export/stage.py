@@ -17,7 +17,8 @@ from handgen.engines.base import Engine, create_engine
 from handgen.errors import HandgenError
 from handgen.export.base import PARTS, File, Job, Writer
 from handgen.export.sources import Source, open_source
-from handgen.export.unit import MOST_BETA, WRITERS, UnitResult, export_unit
+from handgen.export.unit import WRITERS, UnitResult, export_unit
+from handgen.hand.assets import MOST_BETA
 from handgen.hand.layout import SIDES
 from handgen.io import storage
 from handgen.io.journal import Journal

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from handgen.export.base import MIN_KEYPOINTS, PARTS, TOO_FEW, File, Job, Writer, Written
+from handgen.export.base import PARTS, TOO_FEW, File, Job, Writer, Written
+from handgen.hand.assets import MOST_BETA
 from handgen.hand.layout import SIDES
 from handgen.io import storage
-from handgen.labelled import LabelledImage, in_picture
-
-MOST_BETA = 3.0  # what HaMeR's loader and MANO's own range allow
+from handgen.labelled import MIN_KEYPOINTS, LabelledImage, in_picture
 
 
 def _hamer(job: Job) -> Writer:

@@ -19,6 +19,7 @@ from handgen.hand.layout import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
 
 OPEN_HAND, MANO = "open", "mano"  # names of models
 BETA_COUNT = 10
+MOST_BETA = 3.0  # standard deviations; HaMeR's loader drops the labels of shapes beyond
 MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked; a MANO file has 4 MB, SMPL's body 40 MB
 
 _SHAPES: dict[str, tuple[int, ...]] = {

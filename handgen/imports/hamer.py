@@ -38,7 +38,6 @@ FIELDS: dict[str, tuple[int, ...]] = {
     "hand_pose": (48,),
     "betas": (10,),
 }
-FLAGS = ("right", "has_hand_pose", "has_betas")
 _MAX_MASK_BYTES = 512 * 2**20
 
 

@@ -26,7 +26,7 @@ from handgen.counts import Counts
 from handgen.engines.base import create_engine
 from handgen.engines.local import one_thread
 from handgen.errors import HandgenError
-from handgen.hand.assets import MANO, OPEN_HAND, HandArrays, load_hand, mano_path
+from handgen.hand.assets import MANO, MOST_BETA, OPEN_HAND, HandArrays, load_hand, mano_path
 from handgen.imports.base import FORMATS, declared_models
 from handgen.imports.chunk import IMPORTED, Job, import_chunk, imported_path, missing_picture, read_imported
 from handgen.io import annotations as store
@@ -39,7 +39,6 @@ from handgen.progress import Progress
 _PACKAGES = ("numpy", "torch", "opencv", "simplejpeg")  # that make the bytes
 _VOLATILE = ("out", "seconds", "written_frames")  # differ between runs of the same bytes
 _NAMED_PICTURES = 5
-_MAX_BETA = 3.0  # standard deviations; HaMeR's loader drops the labels beyond
 
 
 @dataclass(frozen=True)
@@ -257,8 +256,8 @@ def _notes(job: Job, betas: np.ndarray, missing: list[str], missing_count: int) 
         )
     if missing:
         notes.append(f"{missing_count} pictures are missing, the first: {', '.join(missing)}")
-    if len(betas) and (far := int((np.abs(betas).max(1) > _MAX_BETA).sum())):
-        notes.append(f"{far} of {len(betas)} shapes are more than {_MAX_BETA:g} standard deviations from the mean hand")
+    if len(betas) and (far := int((np.abs(betas).max(1) > MOST_BETA).sum())):
+        notes.append(f"{far} of {len(betas)} shapes are more than {MOST_BETA:g} standard deviations from the mean hand")
     for side in data_set.sides:
         if note := load_hand(job.hand_model, side).note:
             notes.append(f"hand model, {side}: {note}")

@@ -14,7 +14,7 @@ from handgen.errors import HandgenError
 from handgen.imports import hamer
 from handgen.imports.plain_pickle import read_labels
 from handgen.io.shards import read_groups
-from handgen.labelled import LabelledImage
+from handgen.labelled import MIN_KEYPOINTS, LabelledImage
 from handgen.validate.findings import Findings
 from handgen.validate.meaning.checks import Part, examine
 from handgen.validate.meaning.evidence import Fault, Models, Tolerances
@@ -22,7 +22,6 @@ from handgen.validate.meaning.hands import HUGE
 
 LEFT_OUT = ("intrinsics", "reprojection", "box", "visible", "world", "betas per person", "translation")
 _BATCH = 200
-_FEWEST = 5
 _MOST_LOSS = 31000
 _CENTRE = 0.5  # of the keypoints' extent, the box's centre from theirs
 _SIDE = (0.8, 8.0)  # box by the keypoints' extent
@@ -72,10 +71,11 @@ def _numbers(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 def _enough(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     sure = int((entry["keypoints_2d"][:, 2] >= hamer.SURE).sum())
-    if sure >= _FEWEST:
+    if sure >= MIN_KEYPOINTS:
         return None
     return Fault(
-        f"{sure} keypoints have a confidence of {hamer.SURE} and more", f"leave the hand out: {_FEWEST} are asked for"
+        f"{sure} keypoints have a confidence of {hamer.SURE} and more",
+        f"leave the hand out: {MIN_KEYPOINTS} are asked for",
     )
 
 

@@ -26,7 +26,6 @@ from handgen.validate.meaning.order import REORDER, named_order, permutation
 
 _TIPS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
 _THUMB_FIRST = [0, *(joint for finger in FINGERS for joint in FINGER_JOINTS[finger])]
-_TURNED_RAD = 0.02  # less is called a shift
 
 
 @dataclass(frozen=True)

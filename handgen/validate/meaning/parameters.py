@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from handgen.fit.kinematics import KeypointKinematics
+from handgen.hand.assets import MOST_BETA
 from handgen.hand.layout import FINGER_JOINTS, FINGER_KEYPOINTS, WRIST, other_side
 from handgen.validate.meaning.evidence import Check, Evidence, Fault, Outcome
 from handgen.validate.meaning.explanations import Disagreement, explanations, unexplained
@@ -19,7 +20,6 @@ from handgen.validate.meaning.explanations import Disagreement, explanations, un
 _DOUBTED_M = 0.003  # mean distance from which an explanation is looked for, where keypoints are not the model's own
 _BETTER = 0.3  # of the distance, what an explanation may leave there
 _UNEXPLAINED_M = 0.03  # mean distance which is wrong there even without one
-_MAX_BETA = 3.0
 _SAME_MODEL_M = 0.0025  # median difference of bone lengths; of another person's shape it is about as large
 _PROBED = 100  # hands by which the model is chosen where labels do not name it
 
@@ -127,9 +127,9 @@ def _betas(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     look = look & np.isfinite(hands.betas).all(1)
     largest: Float[np.ndarray, " n"] = np.abs(hands.betas).max(1, initial=0)
     outcome = Outcome(int(look.sum()))
-    for i in np.flatnonzero(look & (largest > _MAX_BETA)).tolist():
+    for i in np.flatnonzero(look & (largest > MOST_BETA)).tolist():
         k = int(np.abs(hands.betas[i]).argmax())
-        what = f"beta {k} is {hands.betas[i, k]:.3g}; shapes of people lie within {_MAX_BETA:g}"
+        what = f"beta {k} is {hands.betas[i, k]:.3g}; shapes of people lie within {MOST_BETA:g}"
         outcome.wrong[i] = Fault(
             what, "fit the shape with a prior, once per person; HaMeR drops the pose of such a hand"
         )
@@ -139,7 +139,7 @@ def _betas(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
 _AFTER = ("not finite", "metres", "joint order", "betas")
 _AGREE = "; 1 mm where the keypoints are the model's own, else only what another convention explains much better"
 CHECKS: dict[str, Check] = {
-    "betas": Check(f"shape coefficients lie within {_MAX_BETA:g}", _betas, ("not finite",)),
+    "betas": Check(f"shape coefficients lie within {MOST_BETA:g}", _betas, ("not finite",)),
     "keypoint order": Check(
         "the 3D keypoints are those of the model in its order, by their places", _named("keypoint order"), _AFTER
     ),
