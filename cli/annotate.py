@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocalPath, LocationType, MetresPerUnit, engine_options
-from handgen.config import AnnotateConfig
+from handgen.stages.annotate.config import AnnotateConfig
 
 if TYPE_CHECKING:
-    from handgen.annotate import AnnotateReport
-    from handgen.io.storage import Location
+    from handgen.stages.annotate.stage import AnnotateReport
+    from handgen.storage.filesystem import Location
 
 DEFAULTS = AnnotateConfig()
 
@@ -43,7 +43,7 @@ DEFAULTS = AnnotateConfig()
               show_default=True, help="Smallest overlap of mask and mesh.")  # fmt: skip
 @click.option("--max-uncertainty", "max_uncertainty_mm", type=click.FloatRange(0, min_open=True), show_default=True,
               default=DEFAULTS.max_uncertainty_mm, help="Largest expected error of a keypoint, mm.")  # fmt: skip
-@click.option("--look-again/--no-look-again", default=DEFAULTS.look_again, show_default=True,
+@click.option("--redetect/--no-redetect", default=DEFAULTS.redetect, show_default=True,
               help="Search views that missed a hand where the others say that it is.")  # fmt: skip
 @click.option("--refine", type=click.Choice(["silhouette", "none"]), default=DEFAULTS.refine, show_default=True,
               help="silhouette: fit masks together with keypoints; none: keypoints alone, in less time.")  # fmt: skip
@@ -84,13 +84,13 @@ def annotate(capture: Location, out: Location | None, overwrite: bool, as_json: 
         raise click.UsageError("--detector keypoints and --keypoints PATH go together; give both or neither")
     if (config.detector == "cpm") != (config.weights is not None):
         raise click.UsageError("--detector cpm and --weights FILE go together; give both or neither")
-    from handgen import annotate as stage
     from handgen.cli.console import progress_bars
+    from handgen.stages.annotate import stage
 
     with progress_bars() as progress:
         report = stage.run(capture, out or capture / "annotations", config, progress, overwrite)
     if as_json:
-        from handgen.io.schema import dumps
+        from handgen.storage.documents import dumps
 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:

@@ -26,14 +26,18 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     Needs no cameras and no licensed files; downloads the two keypoint networks if `handgen models fetch` has
     not been run. A demo that was interrupted goes on where it stopped.
     """
-    from handgen import annotate, simulate, view
     from handgen.cli.console import progress_bars
-    from handgen.config import AnnotateConfig, SimulateConfig, SynthesizeConfig
-    from handgen.detect import networks
+    from handgen.detect.mediapipe import networks
     from handgen.errors import HandgenError
-    from handgen.io.images import write_png
-    from handgen.io.schema import dumps
-    from handgen.synthesize import stage as synthesize
+    from handgen.media.images import write_png
+    from handgen.stages.annotate import stage as annotate
+    from handgen.stages.annotate.config import AnnotateConfig
+    from handgen.stages.simulate import stage as simulate
+    from handgen.stages.simulate.config import SimulateConfig
+    from handgen.stages.synthesize import stage as synthesize
+    from handgen.stages.synthesize.config import SynthesizeConfig
+    from handgen.storage.documents import dumps
+    from handgen.visualize import drawing
 
     began = time.perf_counter()
 
@@ -74,7 +78,7 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
         f"   {synthesized.samples} samples in {synthesized.shards} shards "
         f"({synthesized.seconds:.0f} s, {synthesized.samples_per_s:.0f} samples/s)"
     )
-    write_png(sheet, view.contact_sheet(view.read_sheet(shards, 48), columns=8))
+    write_png(sheet, drawing.contact_sheet(drawing.read_sheet(shards, 48), columns=8))
     seconds = time.perf_counter() - began
     if as_json:
         document = {

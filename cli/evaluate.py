@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocationType
-from handgen.config import EvaluateConfig
+from handgen.stages.evaluate.config import EvaluateConfig
 
 if TYPE_CHECKING:
-    from handgen.evaluate import Report
-    from handgen.io.storage import Location
+    from handgen.stages.evaluate.report import Report
+    from handgen.storage.filesystem import Location
 
 DEFAULTS = EvaluateConfig()
 FOLDER = LocationType(exists=True)
@@ -71,13 +71,13 @@ def evaluate(
         config = EvaluateConfig(capture=str(folder) if leave_one_view_out else None, **options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    from handgen import evaluate as stage
     from handgen.cli.console import progress_bars
+    from handgen.stages.evaluate import stage
 
     with progress_bars() as progress:
         report = stage.run(annotations, truth, config, progress, report_dir, overwrite)
     if as_json:
-        from handgen.io.schema import dumps
+        from handgen.storage.documents import dumps
 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:
@@ -86,7 +86,7 @@ def evaluate(
 
 def _print(report: Report, report_dir: Location | None) -> None:
     from handgen.cli.console import print_summary
-    from handgen.evaluate.lines import facts_of
+    from handgen.stages.evaluate.lines import facts_of
 
     steps = [f"open {report_dir / 'report.html'}"] if report_dir else []
     print_summary(report.annotations.path, facts_of(report), report.notes, steps)

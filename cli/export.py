@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocationType, engine_options
-from handgen.config import EXPORT_FORMATS, ExportConfig
+from handgen.stages.export.config import EXPORT_FORMATS, ExportConfig
 
 if TYPE_CHECKING:
-    from handgen.export.stage import Report
-    from handgen.io.storage import Location
+    from handgen.stages.export.stage import Report
+    from handgen.storage.filesystem import Location
 
 DEFAULTS = ExportConfig()
 
@@ -49,12 +49,12 @@ def export(source: Location, out: Location, overwrite: bool, as_json: bool, **op
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     from handgen.cli.console import progress_bars
-    from handgen.export import stage
+    from handgen.stages.export import stage
 
     with progress_bars() as progress:
         report = stage.run(source, out, config, progress, overwrite)
     if as_json:
-        from handgen.io.schema import dumps
+        from handgen.storage.documents import dumps
 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocalPath, LocationType
-from handgen.config import IMPORT_FORMATS, ImportConfig
+from handgen.stages.import_.config import IMPORT_FORMATS, ImportConfig
 
 if TYPE_CHECKING:
-    from handgen.imports.stage import Report
-    from handgen.io.storage import Location
+    from handgen.stages.import_.stage import Report
+    from handgen.storage.filesystem import Location
 
 DEFAULTS = ImportConfig(IMPORT_FORMATS[0])
 
@@ -50,12 +50,12 @@ def import_(directory: Path, out: Location, overwrite: bool, as_json: bool, **op
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     from handgen.cli.console import progress_bars
-    from handgen.imports import stage
+    from handgen.stages.import_ import stage
 
     with progress_bars() as progress:
         report = stage.run(directory, out, config, progress, overwrite)
     if as_json:
-        from handgen.io.schema import dumps
+        from handgen.storage.documents import dumps
 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:

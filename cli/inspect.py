@@ -9,7 +9,7 @@ import click
 from handgen.cli.options import LocationType, MetresPerUnit
 
 if TYPE_CHECKING:
-    from handgen.io.storage import Location
+    from handgen.storage.filesystem import Location
 
 
 @click.command()
@@ -41,8 +41,8 @@ def inspect(
     For a capture check that the baselines are what a tape measure gives: a wrong unit shows there first.
     Every video is decoded once to count its frames.
     """
-    from handgen import inspect as stage
-    from handgen.io.schema import dumps
+    from handgen.stages.inspect import describe as stage
+    from handgen.storage.documents import dumps
 
     description = stage.describe(directory, calibration=calibration, metres_per_unit=metres_per_unit)
     if as_json:

@@ -78,10 +78,10 @@ def main(verbose: int) -> None:
 
     Exit status: 0 success, 1 something to fix in the input, 2 wrong usage.
     """
-    from handgen import numerics
+    from handgen.runtime import reproducibility
 
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network when imported
-    numerics.pin()  # before any numerical library is loaded
+    reproducibility.pin()  # before any numerical library is loaded
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(level=level, format="%(levelname).1s %(name)s: %(message)s")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from handgen.detect.networks import Installed
+    from handgen.detect.mediapipe.networks import Installed
     from handgen.hand.mano import Added
 
 
@@ -29,7 +29,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def fetch(source: Path | None, force: bool, as_json: bool) -> None:
     """Put MediaPipe's palm and landmark networks (Apache-2.0) into the cache."""
-    from handgen.detect import networks
+    from handgen.detect.mediapipe import networks
 
     found = networks.fetch(source, force)
     if as_json:
@@ -67,10 +67,10 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_models(as_json: bool) -> None:
     """Show which networks and hand models are in the cache."""
-    from handgen.detect import networks
+    from handgen.detect.mediapipe import networks
     from handgen.hand import mano
-    from handgen.hand.assets import mano_path
-    from handgen.hand.layout import SIDES
+    from handgen.hand.model_files import mano_path
+    from handgen.hand.skeleton import SIDES
 
     found = {network.name: network for network in networks.installed()}
     hands = {hand.path: hand for hand in mano.installed()}
@@ -127,6 +127,6 @@ def _hand_row(hand: Added) -> dict[str, Any]:
 
 
 def _echo_json(rows: list[dict[str, Any]]) -> None:
-    from handgen.io.schema import dumps
+    from handgen.storage.documents import dumps
 
     click.echo(dumps(rows, indent=True), nl=False)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from handgen.config import ENGINES
+from handgen.runtime.engine import ENGINES
 
 if TYPE_CHECKING:
-    from handgen.io.storage import Location
+    from handgen.storage.filesystem import Location
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -55,10 +55,10 @@ class LocationType(click.ParamType):
         if not isinstance(value, str) or "://" not in value:
             return self._path.convert(value, param, ctx)
         from handgen.errors import HandgenError
-        from handgen.io import storage
+        from handgen.storage import filesystem
 
         try:
-            place = storage.location(value)
+            place = filesystem.location(value)
             if isinstance(place, Path):
                 return self._path.convert(str(place), param, ctx)
             if self.exists and not self._is_there(place):
@@ -70,9 +70,9 @@ class LocationType(click.ParamType):
             self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
 
     def _is_there(self, place: Location) -> bool:
-        from handgen.io import storage
+        from handgen.storage import filesystem
 
-        return (self.folder and storage.is_folder(place)) or (self.file and storage.size_of(place) is not None)
+        return (self.folder and filesystem.is_folder(place)) or (self.file and filesystem.size_of(place) is not None)
 
 
 class LocalPath(click.Path):

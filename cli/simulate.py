@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from handgen.cli.options import LocalPath
-from handgen.config import MOTIONS, RENDERERS, RIGS, SimulateConfig
+from handgen.stages.simulate.config import MOTIONS, RENDERERS, RIGS, SimulateConfig
 
 DEFAULT = SimulateConfig()
 
@@ -83,9 +83,9 @@ def simulate(out: Path, overwrite: bool, as_json: bool, form: str, hands: str | 
     The person is not of the model that annotate fits: their shape is outside its ten betas. The same options give the
     same truth, byte by byte. A run that was interrupted goes on where it stopped.
     """
-    from handgen import simulate as stage
     from handgen.cli.console import print_summary, progress_bars
-    from handgen.io.schema import dumps
+    from handgen.stages.simulate import stage
+    from handgen.storage.documents import dumps
 
     hands = hands or ("both" if options["motion"] == "interact" else DEFAULT.hands)
     try:

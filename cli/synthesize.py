@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocationType, engine_options
-from handgen.config import SynthesizeConfig
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 if TYPE_CHECKING:
     from handgen.io.shards import Sample
-    from handgen.io.storage import Location
-    from handgen.synthesize.stage import Report, SplitReport
+    from handgen.stages.synthesize.stage import Report, SplitReport
+    from handgen.storage.filesystem import Location
 
 DEFAULTS = SynthesizeConfig()
 DEFAULT_ANNOTATIONS, DEFAULT_OUT = "annotations", "shards"
@@ -84,7 +84,7 @@ def synthesize(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     from handgen.cli.console import progress_bars
-    from handgen.synthesize import stage
+    from handgen.stages.synthesize import stage
 
     annotations = annotations or (Path(DEFAULT_ANNOTATIONS),)
     with progress_bars() as progress:
@@ -95,7 +95,7 @@ def synthesize(
                 return
         report = stage.run(annotations, out or Path(DEFAULT_OUT), backgrounds, config, progress, overwrite)
     if as_json:
-        from handgen.io.schema import dumps
+        from handgen.storage.documents import dumps
 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:
@@ -103,15 +103,15 @@ def synthesize(
 
 
 def _write_preview(path: Path, samples: list[Sample]) -> None:
-    from handgen.io.images import write_png
-    from handgen.view import contact_sheet, sheet_samples
+    from handgen.media.images import write_png
+    from handgen.visualize.drawing import contact_sheet, sheet_samples
 
     write_png(path, contact_sheet(sheet_samples(samples), columns=4, twice=True))
 
 
 def _print_preview(path: Path, as_json: bool) -> None:
     if as_json:
-        from handgen.io.schema import dumps
+        from handgen.storage.documents import dumps
 
         click.echo(dumps({"preview": str(path)}, indent=True), nl=False)
     else:

@@ -9,7 +9,7 @@ import click
 from handgen.cli.options import LocationType
 
 if TYPE_CHECKING:
-    from handgen.io.storage import Location
+    from handgen.storage.filesystem import Location
 
 
 @click.command()
@@ -32,12 +32,12 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     Changes nothing: it says what to change. Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
     from handgen.cli.console import print_checks, print_summary, progress_bars
-    from handgen.validate.stage import run
+    from handgen.stages.validate.stage import run
 
     with progress_bars() as progress:
         report = run(path, digests, pixels, workers, progress)
     if as_json:
-        from handgen.io.schema import dumps
+        from handgen.storage.documents import dumps
 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:

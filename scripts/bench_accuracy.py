@@ -25,13 +25,16 @@ from typing import Any
 
 import numpy as np
 
-from handgen import annotate, simulate
-from handgen.config import AnnotateConfig, EvaluateConfig, SimulateConfig
-from handgen.evaluate import Report
-from handgen.evaluate import run as evaluate
 from handgen.io.annotations import Annotations
-from handgen.io.calibration import save_calibration
-from handgen.simulate.rig import disturbed
+from handgen.io.calibration_files.registry import save_calibration
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.stage import run as evaluate
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.rig import perturbed_rig
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_SEED = 9001  # of the people; nothing was tuned on them
@@ -119,7 +122,7 @@ def miscalibrated(capture: Path, error_px: float, seed: int) -> Path:
         (other / "calibration.json").unlink()
     save_calibration(
         other / "calibration.json",
-        disturbed(Annotations(capture / "truth").rig, error_px, np.random.default_rng((seed, 1))),
+        perturbed_rig(Annotations(capture / "truth").rig, error_px, np.random.default_rng((seed, 1))),
     )
     return other
 

@@ -24,11 +24,13 @@ from typing import Any
 import psutil
 from bench_table import report
 
-from handgen import simulate
-from handgen.config import EXPORT_FORMATS, SimulateConfig, SynthesizeConfig
 from handgen.io import shards
-from handgen.io.schema import read_json
-from handgen.synthesize import stage
+from handgen.stages.export.config import EXPORT_FORMATS
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage.documents import read_json
 
 PER_SHARD = 1000
 READ_EVERY_S = 0.2

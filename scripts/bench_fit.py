@@ -30,21 +30,21 @@ from bench_table import print_figures
 from jaxtyping import Float
 from torch import Tensor
 
-from handgen.cameras import Camera, Rig
-from handgen.fit.edges import MaskView
+from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
-from handgen.fit.solve import Problem, solve_shared
-from handgen.fit.start import betas_from_lengths, rigid_lengths, start
+from handgen.fit.silhouette.mask_edges import MaskView
+from handgen.fit.silhouette.term import SilhouetteTerm, refine
+from handgen.fit.solver import Problem, solve_shared
 from handgen.fit.surface import SurfaceKinematics
 from handgen.fit.tracker import Tracker
-from handgen.hand.layout import FINGERS, KEYPOINTS_FROM_JOINTS_AND_TIPS, MCP_KEYPOINTS, TIP_VERTICES, WRIST
+from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.raster import mesh_mask
+from handgen.geometry.rigid import Rigid
+from handgen.geometry.rotations import axis_angle_from_rotation, procrustes_rotation, rotation_from_axis_angle
+from handgen.geometry.triangulation import triangulate
 from handgen.hand.model import HandModel
-from handgen.raster import mesh_mask
-from handgen.rigid import Rigid
-from handgen.silhouette import SilhouetteTerm, refine
-from handgen.so3 import axis_angle_from_rotation, procrustes_rotation, rotation_from_axis_angle
-from handgen.triangulate import triangulate
+from handgen.hand.skeleton import FINGERS, KEYPOINTS_FROM_JOINTS_AND_TIPS, MCP_KEYPOINTS, TIP_VERTICES, WRIST
 
 FRAMES = 256
 STEPS = 4

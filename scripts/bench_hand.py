@@ -19,10 +19,10 @@ import torch
 from smplx.utils import Struct
 
 from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.hand.assets import load_hand
-from handgen.hand.layout import JOINT_COUNT, JOINT_PARENTS
+from handgen.geometry.rotations import rotation_from_axis_angle
 from handgen.hand.model import HandModel, HandPose
-from handgen.so3 import rotation_from_axis_angle
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
 
 ROUNDS = 30
 # name -> (what, target, whether more is better)

@@ -21,15 +21,18 @@ import cv2
 import numpy as np
 from bench_table import report
 
-from handgen import annotate, simulate
-from handgen.config import AnnotateConfig, EvaluateConfig, SimulateConfig
-from handgen.evaluate import run as evaluate
-from handgen.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
 from handgen.hand.model import HandModel, single_pose
-from handgen.hand_view import HandInView, hand_in_view
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
-from handgen.segment import Guides, segment
+from handgen.io.capture.capture import load_capture
+from handgen.reconstruct.hand_view import HandInView, hand_in_view
+from handgen.segmentation.segment import MeshGuides, segment
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
+from handgen.stages.evaluate.stage import run as evaluate
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
 
 SEEDS = (9201, 9202)  # used for nothing else
 BASE = SimulateConfig(views=8, frames=24, fps=15)
@@ -90,7 +93,7 @@ def background_of(capture: Path) -> str:
     return str(json.loads((capture / "run.json").read_bytes())["depends_on"]["background"])
 
 
-def milliseconds(image: np.ndarray, guides: Guides, extent_px: float) -> float:
+def milliseconds(image: np.ndarray, guides: MeshGuides, extent_px: float) -> float:
     """The shortest time that `segment` takes."""
     times = []
     for _ in range(REPEATS):
@@ -104,9 +107,9 @@ def times_ms(found: HandInView) -> tuple[float, float]:
     """Of a view as it is, and of the same view with a longer side of `SIDE_PX`."""
     scale = SIDE_PX / max(found.crop.shape[:2])
     image = cv2.resize(found.crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    masks = (getattr(found.guides, field.name) for field in fields(Guides))
+    masks = (getattr(found.guides, field.name) for field in fields(MeshGuides))
     size = image.shape[1::-1]
-    guides = Guides(*(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) for mask in masks))
+    guides = MeshGuides(*(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST) for mask in masks))
     as_is = milliseconds(found.crop, found.guides, found.extent_px)
     return as_is, milliseconds(image, guides, found.extent_px * scale)
 

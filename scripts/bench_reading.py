@@ -22,11 +22,12 @@ import webdataset
 from bench_table import report
 from torch.utils.data import DataLoader
 
-from handgen import simulate
-from handgen.config import SimulateConfig, SynthesizeConfig
 from handgen.data import load_shards
 from handgen.data.decode import collate, decode_sample
-from handgen.synthesize import stage
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 BATCH, BUFFER = 64, 500
 # name -> (what, target, whether more is better)

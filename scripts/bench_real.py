@@ -22,17 +22,18 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from handgen.associate import Cluster
-from handgen.config import AnnotateConfig
-from handgen.detect.mediapipe import load_offsets_m, load_view_bias
-from handgen.evaluate.leave_one_out import leave_one_out
-from handgen.fit.evidence import in_metres, kinematics_of
-from handgen.fit.hands import fit_poses
+from handgen.detect.mediapipe.detector import load_offsets_m, load_view_bias
+from handgen.fit.observations import in_metres, kinematics_of
+from handgen.fit.pose_fit import fit_poses
 from handgen.fit.subject import fit_subject
-from handgen.hand.layout import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
-from handgen.io.annotations import Annotations, HandRecord
-from handgen.io.capture import load_capture
-from handgen.job import Job, hands_of_frames
+from handgen.hand.skeleton import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
+from handgen.io.annotations import Annotations
+from handgen.io.capture.capture import load_capture
+from handgen.multiview.association import MultiviewHand
+from handgen.records.annotation import HandRecord
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.annotate.job import Job, hands_of_frames
+from handgen.stages.evaluate.leave_one_out import leave_one_out
 
 DESK, ROOM = "desk_two_views", "room_four_views"
 SAMPLE_S = 0.1
@@ -117,7 +118,7 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
     """Median reprojection with the detector's offsets as measured on renders, none of them learnt on this capture."""
     capture = load_capture(capture_path, metres_per_unit=None if hands == "both" else "auto")
     job = Job(capture, out, AnnotateConfig(hands=hands), hands)
-    found: dict[str, list[Cluster]] = {}
+    found: dict[str, list[MultiviewHand]] = {}
     for index in range(job.chunk_count):
         for hand in hands_of_frames(job, job.frames(index)):
             found.setdefault(hand.side, []).extend(hand.clusters.values())

@@ -38,16 +38,16 @@ import orjson
 from bench_synthesize import FULL, Material, bench_scaling, prepare
 from bench_table import report
 
-from handgen.config import SynthesizeConfig
-from handgen.engines import local
-from handgen.engines.ray import RayEngine
 from handgen.io import shards
-from handgen.io.journal import Journal
-from handgen.synthesize import stage
-from handgen.synthesize.backgrounds import scan_folder
-from handgen.synthesize.sample import ShardUnit
-from handgen.synthesize.sources import open_sources
-from handgen.synthesize.views import ROW, ViewTable, order_views, spread, usable_views
+from handgen.runtime import local
+from handgen.runtime.ray import RayEngine
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.backgrounds import scan_folder
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.synthesize.sample import ShardUnit
+from handgen.stages.synthesize.sources import open_sources
+from handgen.stages.synthesize.views import ROW, ViewTable, order_views, spread, usable_views
+from handgen.storage.journal import Journal
 
 PARTS = ("core", "ray", "units", "manifest", "scaling")
 SAMPLES = 1000  # of a shard
@@ -104,7 +104,7 @@ class OneProcess:
     """The local engine, with a process of its own even for one."""
 
     def map_units(self, function: Callable[[Any], Any], items: Iterable[Any], count: int) -> Iterator[Any]:
-        """As `handgen.engines.base.Engine`."""
+        """As `handgen.runtime.engine.Engine`."""
         return local._in_pool(function, local._Work(items), 1)
 
 

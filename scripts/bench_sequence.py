@@ -21,15 +21,18 @@ from pathlib import Path
 import numpy as np
 from bench_table import report
 
-from handgen import annotate, simulate
-from handgen.cameras import Rig
-from handgen.config import AnnotateConfig, EvaluateConfig, SimulateConfig
-from handgen.evaluate import Report
-from handgen.evaluate import run as evaluate
+from handgen.geometry.camera import Rig
+from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations
-from handgen.io.calibration import save_calibration
+from handgen.io.calibration_files.registry import save_calibration
 from handgen.io.detections import read_detections, write_detections
-from handgen.rigid import Rigid
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.stage import run as evaluate
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
 
 BASE = SimulateConfig(views=8, frames=60, fps=30, background="green")
 SCENES = {
@@ -116,7 +119,7 @@ def bench_scene(bench: Bench, scene: str) -> dict[str, float]:
     figures[f"{scene}_within_one_sigma"] = report.uncertainty.within_one_sigma
     figures[f"{scene}_found_again"] = done.views_detected_again
     if scene == "fast":
-        without, _ = bench.annotated("fast_one_look", capture, AnnotateConfig(look_again=False))
+        without, _ = bench.annotated("fast_one_look", capture, AnnotateConfig(redetect=False))
         figures["look_again_views"] = without.views
     return figures
 

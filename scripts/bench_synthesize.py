@@ -33,10 +33,11 @@ import simplejpeg
 from bench_table import report
 from peer_paste import TRUTH, Floor, Straightforward, floor_rate, write_inputs
 
-from handgen import simulate
-from handgen.config import SimulateConfig, SynthesizeConfig
-from handgen.synthesize import stage
-from handgen.synthesize.patterns import draw_pattern
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.synthesize.patterns import draw_pattern
 
 SIZES = (224, 512)
 BACKGROUNDS, BACKGROUND_QUALITY = 400, 90

@@ -44,9 +44,9 @@ from training_sets import (
     train_captures,
 )
 
-from handgen.engines.local import default_workers, map_units
-from handgen.io import images
 from handgen.io.annotations import Annotations
+from handgen.media import images
+from handgen.runtime.local import default_workers, map_units
 
 RAW, TEST = "raw", "test"
 KINDS = (RAW, *RECIPES)

@@ -38,7 +38,7 @@ from hand_model.storage import mirror_hand, save_npz
 from hand_model.texture import nail_mask
 from hand_model.weights import reweight
 
-from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_PARENTS, TIP_VERTICES, VERTEX_COUNT
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_PARENTS, TIP_VERTICES, VERTEX_COUNT
 
 SHAPE_SEED, POSE_SEED, CORRECTIVE_SEED = 2017, 2018, 2019
 ROOT_PARENT = 4294967295  # MANO stores -1 as an unsigned 32-bit number

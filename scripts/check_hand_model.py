@@ -34,7 +34,7 @@ from hand_model.mesh_checks import border_loop, capped, crossing_pairs, depths_i
 from hand_model.proportions import BONE_DEVIATIONS_MM, BONES_MM, CARPUS_MM
 from hand_model.shape_space import hand_breadth
 
-from handgen.hand.layout import FINGER_JOINTS, FINGERS, SIDES, TIP_VERTICES
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, SIDES, TIP_VERTICES
 
 FRESH_SEED, FRESH_COUNT = 77, 200
 RIGHT_ANGLE_DEG = 90.0

@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from handgen import numerics, simulate
-from handgen.config import EXPORT_FORMATS, ExportConfig, SimulateConfig, SynthesizeConfig
-from handgen.export import stage as export
-from handgen.synthesize import stage as synthesize
+from handgen.runtime import reproducibility
+from handgen.stages.export import stage as export
+from handgen.stages.export.config import EXPORT_FORMATS, ExportConfig
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 TIP, FIRST_JOINT = 8, slice(3, 6)  # of the index finger: keypoint, numbers of the pose
 INTERHAND_TIP = 4
@@ -103,5 +106,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    numerics.pin()
+    reproducibility.pin()
     print(table())

@@ -1,10 +1,10 @@
 """Measure a detector's habits on simulated captures with known truth: where it puts each keypoint, and how surely.
 
-    python scripts/measure_detector_offsets.py [--out handgen/detect/mediapipe_offsets.json] [--captures 16]
+    python scripts/measure_detector_offsets.py [--out handgen/detect/mediapipe/mediapipe_offsets.json] [--captures 16]
 
 Every capture has its own subject, motion, room and rig. A detection says where a keypoint is across the line of sight;
 the difference from the true one, in the rest axes of the joint that carries it, is explained by a constant and by the
-side that it is seen from (`handgen.detect.bias`), fitted robustly. What is left, by the flesh in front of the
+side that it is seen from (`handgen.detect.view_bias`), fitted robustly. What is left, by the flesh in front of the
 keypoint, is the noise. Left hands are mirrored. Printed is what is left on captures that were not fitted to.
 """
 
@@ -19,19 +19,20 @@ from pathlib import Path
 
 import numpy as np
 
-from handgen.associate import extent_px, support_of_side
-from handgen.config import SimulateConfig
 from handgen.detect import registry
-from handgen.detect.base import Detection
-from handgen.detect.bias import FEATURES, ViewBias, features_of
-from handgen.engines.local import default_workers, map_units
+from handgen.detect.view_bias import FEATURES, ViewBias, features_of
 from handgen.fit.corrections import flesh_before
-from handgen.hand.layout import KEYPOINT_CARRIERS, KEYPOINT_COUNT, KEYPOINT_NAMES, MIRROR_X
 from handgen.hand.model import HandModel, single_pose
-from handgen.io.annotations import Annotations, HandRecord
-from handgen.io.capture import Capture, load_capture
-from handgen.io.schema import write_json
-from handgen.simulate import run as simulate
+from handgen.hand.skeleton import KEYPOINT_CARRIERS, KEYPOINT_COUNT, KEYPOINT_NAMES, MIRROR_X
+from handgen.io.annotations import Annotations
+from handgen.io.capture.capture import Capture, load_capture
+from handgen.multiview.association import keypoint_extent, support_of_side
+from handgen.records.annotation import HandRecord
+from handgen.records.detection import Detection
+from handgen.runtime.local import default_workers, map_units
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.stage import run as simulate
+from handgen.storage.documents import write_json
 
 FIRST_SEED = 1000
 SAME_HAND = 0.25  # of its extent: a detection further off than this, by the median, is of something else
@@ -110,7 +111,7 @@ def seen_of(capture: Capture, truth: Annotations, record: HandRecord, found: lis
         true_px, _ = camera.project(keypoints)
         for detection in detections:
             apart = np.median(np.linalg.norm(detection.keypoints_px - true_px, axis=1))
-            size_px = extent_px(detection.keypoints_px)
+            size_px = keypoint_extent(detection.keypoints_px)
             if apart > SAME_HAND * size_px or support_of_side(detection, record.side) < LABEL_SUPPORT:
                 continue
             ideal_px, _ = camera.undistort(detection.keypoints_px)
@@ -176,7 +177,7 @@ def main() -> None:
     """Simulate, detect, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", default="mediapipe")
-    parser.add_argument("--out", type=Path, default=Path("handgen/detect/mediapipe_offsets.json"))
+    parser.add_argument("--out", type=Path, default=Path("handgen/detect/mediapipe/mediapipe_offsets.json"))
     parser.add_argument("--captures", type=int, default=16)
     parser.add_argument("--frames", type=int, default=36)
     parser.add_argument("--views", type=int, default=8)

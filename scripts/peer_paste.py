@@ -23,9 +23,9 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Float, UInt8
 
-from handgen.cameras import resampling_maps
+from handgen.geometry.camera import resampling_maps
 from handgen.io.annotations import Annotations
-from handgen.simulate.stage import TRUTH
+from handgen.stages.simulate.stage import TRUTH
 
 FRAME_QUALITY, SAMPLE_QUALITY = 95, 95
 SUBSAMPLING = "420"  # as cameras write it

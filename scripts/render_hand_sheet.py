@@ -18,7 +18,7 @@ from hand_model.kinematics import skin, skinning_transforms, unit
 from PIL import Image, ImageDraw
 from scipy.optimize import minimize
 
-from handgen.hand.layout import FINGER_JOINTS, TIP_VERTICES
+from handgen.hand.skeleton import FINGER_JOINTS, TIP_VERTICES
 
 DATA = Path(__file__).resolve().parent.parent / "handgen" / "hand" / "data"
 FIELD_M = 0.26  # width of one picture

@@ -40,9 +40,9 @@ from soak_runs import (
 )
 from soak_tables import DOCUMENT, TARGETS, WHOM, Soaked, figures, tables, write_tables
 
-from handgen.io.journal import JOURNAL
-from handgen.io.lock import LOCK
-from handgen.io.output import MANIFEST, RUN
+from handgen.storage.journal import JOURNAL
+from handgen.storage.lock import LOCK
+from handgen.storage.output import MANIFEST, RUN
 
 NAMESPACE = "HANDGEN_SOAK_NAMESPACE"
 MOST_WORKERS = 3
@@ -103,8 +103,8 @@ class Soak:
         result.launches += 1
         self._sessions.add(run.pid)
         # What is complete is killed once more now and then: it has nothing left to do, and stays complete.
-        spared = (self._folder / MANIFEST).exists() and self._rng.random() < SPARED
-        while not spared and result.kills < kills and self._reaches_its_moment(run):
+        applicable = (self._folder / MANIFEST).exists() and self._rng.random() < SPARED
+        while not applicable and result.kills < kills and self._reaches_its_moment(run):
             self._strike(run)
         status = run.wait()
         if status is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from soak_runs import Run, Stage, differences, digests, partials
 
-from handgen.io.lock import LOCK
+from handgen.storage.lock import LOCK
 
 PAGE = 4096  # bytes
 ROOM = 64 * 2**20  # bytes: enough for everything

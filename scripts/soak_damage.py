@@ -10,8 +10,9 @@ from soak_bench import Bench
 from soak_runs import Run
 
 from handgen.io import shards
-from handgen.io.annotations import Annotations, ViewRecord, chunk_path
-from handgen.io.output import MANIFEST
+from handgen.io.annotations import Annotations, chunk_path
+from handgen.records.annotation import ViewRecord
+from handgen.storage.output import MANIFEST
 
 View = tuple[int, str]  # frame, camera: there is one hand
 _HEADER = 40  # bytes of a JPEG to be overwritten, after its first member's header of 512

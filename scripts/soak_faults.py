@@ -19,9 +19,9 @@ from soak_bench import PAGE, ROOM, Bench, CannotTry, Outcome, small_disk
 from soak_damage import damaged_cutouts, damaged_picture
 from soak_runs import Run, Stage, end, stamps
 
-from handgen.io.journal import JOURNAL
-from handgen.io.lock import LOCK
-from handgen.io.output import MANIFEST, RUN
+from handgen.storage.journal import JOURNAL
+from handgen.storage.lock import LOCK
+from handgen.storage.output import MANIFEST, RUN
 
 Fault = Callable[[Bench], str]
 

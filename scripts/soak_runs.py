@@ -19,12 +19,13 @@ import numpy as np
 import psutil
 
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
-from handgen.io.detections import DetectionRecord, write_detections
-from handgen.io.journal import JOURNAL
-from handgen.io.lock import LOCK
-from handgen.io.output import MANIFEST, RUN
-from handgen.io.storage import PARTIAL
+from handgen.io.capture.capture import load_capture
+from handgen.io.detections import write_detections
+from handgen.records.detection import DetectionRecord
+from handgen.storage.filesystem import PARTIAL
+from handgen.storage.journal import JOURNAL
+from handgen.storage.lock import LOCK
+from handgen.storage.output import MANIFEST, RUN
 
 LONGEST_S = 300  # a run that takes longer hangs
 _PICTURES, _DAMAGED_PICTURES = 48, 12  # of the backgrounds

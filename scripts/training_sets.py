@@ -15,18 +15,22 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from training_network import Samples
 
-from handgen import annotate, simulate
-from handgen.cameras import Camera, resampling_maps
-from handgen.config import AnnotateConfig, SimulateConfig, SynthesizeConfig
 from handgen.data import load_shards
-from handgen.io import images, shards
+from handgen.geometry.camera import Camera, resampling_maps
+from handgen.geometry.rigid import Rigid
+from handgen.io import shards
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
-from handgen.rigid import Rigid
-from handgen.simulate.scene import make_scene
-from handgen.synthesize import stage
-from handgen.synthesize.patterns import draw_pattern
-from handgen.synthesize.virtual_camera import draw_view, in_mirror
+from handgen.io.capture.capture import load_capture
+from handgen.media import images
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.scene import make_scene
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.synthesize.patterns import draw_pattern
+from handgen.stages.synthesize.virtual_camera import draw_view, in_mirror
 
 SIDE_PX = 64  # of what the network sees
 SAMPLE_PX = 3 * SIDE_PX  # of the samples, as shards are larger than what a network sees

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from handgen.associate import extent_px
-from handgen.io import images
-from handgen.io.annotations import Annotations, HandRecord, ViewRecord
-from handgen.view import SheetSample, contact_sheet
+from handgen.io.annotations import Annotations
+from handgen.media import images
+from handgen.multiview.association import keypoint_extent
+from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.visualize.drawing import SheetSample, contact_sheet
 
 COUNT = 50
 USUAL_SHARE, USUAL_IOU = 0.08, 0.7  # the limits of acceptance: a hand at both scores 2
@@ -22,7 +23,7 @@ USUAL_SHARE, USUAL_IOU = 0.08, 0.7  # the limits of acceptance: a hand at both s
 
 def badness(record: HandRecord, view: ViewRecord) -> float:
     """How near an accepted view is to being rejected."""
-    extent = extent_px(view.camera.project(record.keypoints_world_m)[0])
+    extent = keypoint_extent(view.camera.project(record.keypoints_world_m)[0])
     off = 0.0 if view.reprojection_px is None else view.reprojection_px / extent / USUAL_SHARE
     return off + (1 - (view.mask_iou or 0.0)) / (1 - USUAL_IOU)
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from handgen import simulate
-from handgen.config import AnnotateConfig, SimulateConfig
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
-from handgen.io.detections import DetectionRecord, write_detections
+from handgen.io.capture.capture import load_capture
+from handgen.io.detections import write_detections
+from handgen.records.detection import DetectionRecord
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
 
 
 def rendered(path):

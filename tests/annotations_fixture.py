@@ -9,18 +9,13 @@ import cv2
 import numpy as np
 import torch
 
-from handgen.cameras import Camera
-from handgen.hand.layout import JOINT_COUNT
+from handgen.geometry.camera import Camera
+from handgen.geometry.rigid import Rigid
 from handgen.hand.model import HandModel, HandPose, PosedHand
-from handgen.io.annotations import (
-    Cutout,
-    HandRecord,
-    ViewRecord,
-    write_chunk,
-    write_manifest,
-)
-from handgen.io.cameras import camera_document
-from handgen.rigid import Rigid
+from handgen.hand.skeleton import JOINT_COUNT
+from handgen.io.annotations import Cutout, write_chunk, write_manifest
+from handgen.io.camera_json import camera_document
+from handgen.records.annotation import HandRecord, ViewRecord
 
 SKIN = (205, 150, 125)
 GREEN = (40, 190, 60)  # of the capture's background: a halo of it is easy to see

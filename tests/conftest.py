@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from handgen.cameras import Camera, Rig
-from handgen.hand.assets import HandArrays, load_hand
-from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_PARENTS, TIP_VERTICES
+from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.rigid import Rigid
 from handgen.hand.model import HandModel
-from handgen.rigid import Rigid
+from handgen.hand.model_files import HandArrays, load_hand
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_PARENTS, TIP_VERTICES
 
 torch.set_num_threads(1)
 cv2.setNumThreads(1)

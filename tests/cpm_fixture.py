@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from handgen.detect.cpm_network import LAYERS
+from handgen.detect.cpm.network import LAYERS
 
 
 def random_arrays(rng, gain=1.0):

@@ -56,7 +56,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-class Cluster:
+class MultiviewHand:
     """A head and nodes of one CPU each. Used in a `with` block, which ends all of them."""
 
     def __init__(self, nodes: int = 1, **variables: str) -> None:
@@ -76,7 +76,7 @@ class Cluster:
         self.first_nodes = nodes
         self.address = ""
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> MultiviewHand:
         try:
             port = free_port()
             self.address = f"127.0.0.1:{port}"

@@ -11,7 +11,8 @@ import numpy as np
 import orjson
 from annotations_fixture import write_annotations
 
-from handgen.io.annotations import Annotations, HandRecord, chunk_path, write_chunk
+from handgen.io.annotations import Annotations, chunk_path, write_chunk
+from handgen.records.annotation import HandRecord
 
 FRAMES, CHUNK_FRAMES = 6, 4
 

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from annotations_fixture import open_hand, write_annotations
 
-from handgen.config import ExportConfig, SynthesizeConfig
-from handgen.export import stage
 from handgen.hand.model import HandPose, PosedHand
-from handgen.synthesize import stage as synthesize
+from handgen.stages.export import stage
+from handgen.stages.export.config import ExportConfig
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 SAMPLES = 40
 

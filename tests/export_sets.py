@@ -12,11 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handgen.hand.layout import KEYPOINT_NAMES
-from handgen.io import images, shards
-from handgen.io.schema import loads
-from handgen.io.tar import write_tar
-from handgen.labelled import LabelledHand, LabelledImage, of_sample
+from handgen.hand.skeleton import KEYPOINT_NAMES
+from handgen.io import shards
+from handgen.io.labelled import label_sample
+from handgen.media import images
+from handgen.records.labelled_image import LabelledHand, LabelledImage
+from handgen.storage.documents import loads
+from handgen.storage.tar import write_tar
 
 Entry = dict[str, Any]
 PICTURES_PER_TAR = 9
@@ -25,7 +27,7 @@ PICTURES_PER_TAR = 9
 def pictures_of(root: Path) -> list[LabelledImage]:
     """The samples of shards."""
     return [
-        of_sample(key, loads(group["json"], key), group)
+        label_sample(key, loads(group["json"], key), group)
         for tar in sorted(root.glob("*.tar"))
         for key, group in shards.read_groups(tar)
     ]

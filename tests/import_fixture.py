@@ -14,12 +14,12 @@ import numpy as np
 from annotations_fixture import draw_hand, looking_at, open_hand, random_pose
 from make_mano_pickle import mano_pickle
 
-from handgen.cameras import Camera
+from handgen.geometry.camera import Camera
 from handgen.hand import mano
 from handgen.hand.conversions import relative_from_full, reordered_keypoints
-from handgen.hand.layout import FINGER_KEYPOINTS, FINGERS, SIDES
 from handgen.hand.model import HandPose, PosedHand
-from handgen.io.images import encode_jpeg
+from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, SIDES
+from handgen.media.images import encode_jpeg
 
 SIZE = (224, 224)
 

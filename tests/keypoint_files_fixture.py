@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 
-from handgen.detect.keypoints import KeypointsDetector
-from handgen.hand.layout import KEYPOINT_NAMES
+from handgen.detect.keypoint_files.detector import KeypointsDetector
+from handgen.hand.skeleton import KEYPOINT_NAMES
 
 CAMERAS = ("cam0", "cam1")
 # Kept in 32 bit; MMPose and DeepLabCut write all digits, OpenPose six: 1000 px to within 0.005.

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 
-from handgen.io.journal import JOURNAL
+from handgen.storage.journal import JOURNAL
 
 _CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 

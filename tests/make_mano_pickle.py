@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from handgen.hand.assets import HandArrays, load_hand  # noqa: E402
+from handgen.hand.model_files import HandArrays, load_hand  # noqa: E402
 
 PARENTS = [4294967295, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14]  # -1 as uint32, as in MANO's files
 

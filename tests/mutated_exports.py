@@ -14,11 +14,11 @@ from import_fixture import write_freihand, write_interhand
 from mutated_sets import manifest
 from validate_fixture import members_of
 
-from handgen.hand.assets import load_hand
 from handgen.hand.conversions import mirrored_points, mirrored_pose, relative_from_full
-from handgen.hand.layout import FINGER_KEYPOINTS, KEYPOINT_ORDERS
-from handgen.io.tar import write_tar
-from handgen.labelled import LabelledImage
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_ORDERS
+from handgen.records.labelled_image import LabelledImage
+from handgen.storage.tar import write_tar
 
 
 def hamer(change: Callable[[Entry], Any]) -> Callable[[Path, list[LabelledImage]], Path]:

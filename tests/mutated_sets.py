@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from validate_fixture import Mutation, members_of
 
-from handgen.hand.assets import load_hand
 from handgen.hand.conversions import relative_from_full
-from handgen.hand.layout import other_side
-from handgen.io import images
-from handgen.io.tar import write_tar
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import other_side
+from handgen.media import images
+from handgen.storage.tar import write_tar
 
 # Annotations
 

@@ -19,10 +19,10 @@ from validate_fixture import (
     vertices_of,
 )
 
-from handgen.hand.assets import load_hand
 from handgen.hand.conversions import fingertips, pca_from_pose, relative_from_full
-from handgen.hand.layout import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, KEYPOINT_ORDERS, other_side
-from handgen.io import images
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, KEYPOINT_ORDERS, other_side
+from handgen.media import images
 
 _TIPS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
 _SOME = 7  # the sample that is changed where only one is

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from handgen.config import SynthesizeConfig
-from handgen.synthesize.augment import Augmentation
-from handgen.synthesize.backgrounds import Background
-from handgen.synthesize.sample import Job, SampleMaker, ShardUnit
-from handgen.synthesize.sources import open_sources
-from handgen.synthesize.views import usable_views
+from handgen.stages.synthesize.augment import Augmentation
+from handgen.stages.synthesize.backgrounds import Background
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.synthesize.sample import Job, SampleMaker, ShardUnit
+from handgen.stages.synthesize.sources import open_sources
+from handgen.stages.synthesize.views import usable_views
 
 GREY = 128
 PLAIN = SynthesizeConfig(

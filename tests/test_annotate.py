@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from annotate_fixture import config, errors_mm, rendered, true_keypoints
 
-from handgen import annotate, simulate
-from handgen.config import AnnotateConfig, SimulateConfig
-from handgen.detect import networks
+from handgen.detect.mediapipe import networks
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
+from handgen.io.capture.capture import load_capture
 from handgen.io.detections import write_detections
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +181,7 @@ def test_a_lost_tar_is_made_again(capture, annotated, tmp_path):
 
 def test_a_hand_at_the_edge_has_no_mask_outside_the_picture(capture, tmp_path):
     """Crop every picture through the hand: nothing outside of it is called hand."""
-    from handgen.io.images import read_rgb, write_png
+    from handgen.media.images import read_rgb, write_png
 
     keypoints = true_keypoints(capture, tmp_path / "truth.jsonl")
     cut = tmp_path / "cut"

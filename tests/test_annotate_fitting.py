@@ -8,14 +8,17 @@ import pytest
 from annotate_fixture import config, errors_mm, rendered, true_keypoints
 from scipy.spatial.transform import Rotation
 
-from handgen import annotate, quality, simulate
-from handgen.config import AnnotateConfig, SimulateConfig
 from handgen.detect import registry
-from handgen.detect.base import Detection
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
-from handgen.io.detections import DetectionRecord, write_detections
+from handgen.io.capture.capture import load_capture
+from handgen.io.detections import write_detections
+from handgen.reconstruct import quality
+from handgen.records.detection import Detection, DetectionRecord
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +104,7 @@ def test_a_view_that_missed_the_hand_is_looked_at_again(capture, tmp_path, monke
     for _, record in Annotations(tmp_path / "twice"):
         assert record.views_detected == 3
         assert [view.camera.name for view in record.views if view.detected_again] == ["cam_1"]
-    once = annotate.run(capture, tmp_path / "once", replace(settings, look_again=False))
+    once = annotate.run(capture, tmp_path / "once", replace(settings, redetect=False))
     assert once.views_detected_again == 0
     assert all(record.views_detected == 2 for _, record in Annotations(tmp_path / "once"))
 

@@ -7,10 +7,11 @@ from conftest import look_at
 
 from handgen.errors import HandgenError
 from handgen.io import annotations as store
-from handgen.io.annotations import Annotations, HandRecord, ViewRecord
-from handgen.io.cameras import camera_document
+from handgen.io.annotations import Annotations
+from handgen.io.camera_json import camera_document
 from handgen.io.cutouts import Cutout
-from handgen.io.output import claim_output, kind_of
+from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.storage.output import kind_of, prepare_output
 
 
 def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
@@ -185,14 +186,14 @@ RUN = {"size": 224, "seed": 1}
 
 def test_an_output_directory_is_claimed_once(tmp_path):
     out = tmp_path / "out"
-    claim_output(out, "annotations", RUN, ("chunks",), False)
+    prepare_output(out, "annotations", RUN, ("chunks",), False)
     assert kind_of(out) == "annotations"
     (out / "chunks").mkdir()
-    claim_output(out, "annotations", RUN, ("chunks",), False)  # the same run goes on
+    prepare_output(out, "annotations", RUN, ("chunks",), False)  # the same run goes on
     assert (out / "chunks").exists()
     with pytest.raises(HandgenError, match=r"size: 224 there, 256 now.*--overwrite"):
-        claim_output(out, "annotations", RUN | {"size": 256}, ("chunks",), False)
-    claim_output(out, "annotations", RUN | {"size": 256}, ("chunks",), True)
+        prepare_output(out, "annotations", RUN | {"size": 256}, ("chunks",), False)
+    prepare_output(out, "annotations", RUN | {"size": 256}, ("chunks",), True)
     assert not (out / "chunks").exists()
 
 
@@ -200,10 +201,10 @@ def test_an_output_directory_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for overwrite in (False, True):
         with pytest.raises(HandgenError, match="holds something other than annotations"):
-            claim_output(tmp_path, "annotations", RUN, ("*",), overwrite)
+            prepare_output(tmp_path, "annotations", RUN, ("*",), overwrite)
     assert (tmp_path / "thesis.tex").exists()
     with pytest.raises(HandgenError, match="is a file"):
-        claim_output(tmp_path / "thesis.tex", "annotations", RUN, (), False)
+        prepare_output(tmp_path / "thesis.tex", "annotations", RUN, (), False)
 
 
 def test_a_chunk_needs_both_of_its_files(written):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_segment import SIZE, guides, painted, scene, textured  # noqa: F401
 
-from handgen.segment import OtherHand, guides_of, iou, segment
+from handgen.segmentation.segment import OtherHand, guides_of, iou, segment
 
 GREEN = np.broadcast_to(np.array([40, 200, 60]), (*SIZE, 3))
 

@@ -3,8 +3,8 @@ import pytest
 from conftest import ring
 from two_hands_fixture import detections, two_hands  # noqa: F401
 
-from handgen.associate import clusters_of_frame, reclustered
-from handgen.detect.base import Detection
+from handgen.multiview.association import clusters_of_frame, reclustered
+from handgen.records.detection import Detection
 
 
 def test_two_hands_give_two_clusters_in_all_views(rig, two_hands, rng):  # noqa: F811
@@ -79,7 +79,7 @@ def test_the_other_hand_in_front_is_no_dissent(rig, two_hands, rng):  # noqa: F8
         found[camera] = [d for d in found[camera] if d.right < 0.5]
     clusters = clusters_of_frame(rig, 0, found)
     assert sorted(c.view_count for c in clusters) == [2, 4]
-    assert all(c.dissenting == 0 for c in clusters)
+    assert all(c.conflicting_views == 0 for c in clusters)
 
 
 def test_a_view_that_sees_something_else_in_the_place_dissents(rig, two_hands, rng):  # noqa: F811
@@ -88,4 +88,4 @@ def test_a_view_that_sees_something_else_in_the_place_dissents(rig, two_hands, r
     mirrored = 2 * np.median(mirrored, 0) - mirrored
     found[3] = [Detection(mirrored, np.ones(21), 0.9)]
     (cluster,) = clusters_of_frame(rig, 0, found)
-    assert cluster.view_count == 3 and cluster.dissenting == 1
+    assert cluster.view_count == 3 and cluster.conflicting_views == 1

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.errors import HandgenError
-from handgen.synthesize import augment_trial
-from handgen.synthesize.augment import DEFAULT_FILE, Augmentation
-from handgen.synthesize.augment_trial import displacement_px
-from handgen.synthesize.patterns import draw_pattern
+from handgen.stages.synthesize import augment_trial
+from handgen.stages.synthesize.augment import DEFAULT_FILE, Augmentation
+from handgen.stages.synthesize.augment_trial import displacement_px
+from handgen.stages.synthesize.patterns import draw_pattern
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +276,8 @@ def test_the_documentation_shows_files_that_load(load):
 def test_samples_are_made_without_torch():
     """Every worker would carry 200 MB of it; albumentations brings it along where it can."""
     code = (
-        "import sys; import handgen.synthesize.shard; from handgen.synthesize.augment import Augmentation; "
+        "import sys; import handgen.stages.synthesize.shard; "
+        "from handgen.stages.synthesize.augment import Augmentation; "
         "import numpy as np; pipeline = Augmentation.load('default').pipeline(); "
         "pipeline(np.zeros((32, 32, 3), np.uint8), np.random.default_rng(0)); "
         "assert 'albumentations' in sys.modules and 'torch' not in sys.modules"

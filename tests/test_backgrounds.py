@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from handgen.errors import HandgenError
-from handgen.io import images
-from handgen.synthesize import backgrounds
-from handgen.synthesize.backgrounds import REUSES, FolderBackgrounds, SynthesizedBackgrounds, scan_folder
-from handgen.synthesize.patterns import draw_pattern
+from handgen.media import images
+from handgen.stages.synthesize import backgrounds
+from handgen.stages.synthesize.backgrounds import REUSES, FolderBackgrounds, SynthesizedBackgrounds, scan_folder
+from handgen.stages.synthesize.patterns import draw_pattern
 
 
 def write_pictures(root: Path, count: int, rng: np.random.Generator) -> None:

@@ -18,16 +18,16 @@ from click.testing import CliRunner
 from PIL import Image
 from test_annotate import true_keypoints
 
-from handgen import simulate
 from handgen.cli.main import main
-from handgen.config import SimulateConfig
-from handgen.engines.local import map_units
 from handgen.errors import HandgenError
-from handgen.io import tar
 from handgen.io.annotations import Annotations
-from handgen.io.images import encode_jpeg, read_rgb
-from handgen.io.schema import dumps, loads
 from handgen.io.shards import read_manifest
+from handgen.media.images import encode_jpeg, read_rgb
+from handgen.runtime.local import map_units
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.storage import tar
+from handgen.storage.documents import dumps, loads
 
 FRAMES = 3
 
@@ -205,7 +205,7 @@ def test_a_folder_that_may_not_be_read(made, capture, tmp_path, monkeypatch):
 
 
 def test_a_network_that_is_no_network_says_how_to_get_it(tmp_path):
-    from handgen.detect.litert import Network
+    from handgen.detect.mediapipe.litert import Network
 
     path = tmp_path / "palm_detection_full.tflite"
     path.write_bytes(b"no network")
@@ -265,7 +265,7 @@ def test_a_pipe_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["annotate", "synthesize", "simulate"])
-@pytest.mark.parametrize("what", ["os.fsync", "handgen.io.tar._header"])
+@pytest.mark.parametrize("what", ["os.fsync", "handgen.storage.tar._header"])
 def test_a_disk_that_refuses(made, annotations, tmp_path, monkeypatch, command, what):
     def refuse(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -318,7 +318,7 @@ def test_bare_commands_again_and_again(made, capture, monkeypatch):
 _SLOW = """
 import sys, time
 from pathlib import Path
-from handgen.engines.local import map_units
+from handgen.runtime.local import map_units
 
 def unit(path):
     Path(path).write_text("begun")

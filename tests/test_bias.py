@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_fit import natural_poses
 
-from handgen.associate import Cluster, View
-from handgen.detect.base import Detection
-from handgen.detect.bias import FEATURES, ViewBias, features_of
-from handgen.detect.mediapipe import load_view_bias
+from handgen.detect.mediapipe.detector import load_view_bias
+from handgen.detect.view_bias import FEATURES, ViewBias, features_of
 from handgen.fit.corrections import corrections_of, flesh_before
-from handgen.fit.evidence import kinematics_of
-from handgen.fit.hands import fit_poses
-from handgen.hand.layout import KEYPOINT_CARRIERS, MIRROR_X
+from handgen.fit.observations import kinematics_of
+from handgen.fit.pose_fit import fit_poses
+from handgen.geometry.triangulation import triangulate
 from handgen.hand.model import HandModel
-from handgen.triangulate import triangulate
+from handgen.hand.skeleton import KEYPOINT_CARRIERS, MIRROR_X
+from handgen.multiview.association import MultiviewHand, ViewObservation
+from handgen.records.detection import Detection
 
 UNITS = arrays(float, (21, 3), elements=st.floats(-1, 1)).map(
     lambda v: (v + [0, 0, 1e-3]) / np.linalg.norm(v + [0, 0, 1e-3], axis=1, keepdims=True).clip(1e-6)
@@ -102,11 +102,11 @@ def test_the_fit_undoes_the_bias(side, rng):
         views, pixels = [], []
         for v, camera in enumerate(rig):
             px = camera.project(posed.keypoints[i].numpy())[0] + moved.shift_px[i, v]
-            views.append(View(Detection(px, np.ones(21), 0.5), px, np.ones(21), 1.5))
+            views.append(ViewObservation(Detection(px, np.ones(21), 0.5), px, np.ones(21), 1.5))
             pixels.append(px)
         projections = np.stack([camera.ideal_px_from_world for camera in rig])
         found = triangulate(projections, np.stack(pixels), np.ones((len(rig), 21)), 20.0)
-        clusters.append(Cluster(i, tuple(views), found.points_world, np.ones(21, bool), 0.01))
+        clusters.append(MultiviewHand(i, tuple(views), found.points_world, np.ones(21, bool), 0.01))
     kinematics = kinematics_of("open", side, np.zeros((21, 3)))
     betas = pose.betas[0].numpy()
     assert torch.equal(pose.betas, pose.betas[:1].expand(len(pose), 10))

@@ -10,9 +10,9 @@ from conftest import look_at, ring
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from handgen.cameras import Camera, Rig
 from handgen.errors import HandgenError
-from handgen.io.calibration import FORMATS, load_calibration, save_calibration
+from handgen.geometry.camera import Camera, Rig
+from handgen.io.calibration_files.registry import FORMATS, load_calibration, save_calibration
 
 DISTORTION = (-0.05, 0.02, 0.001, -0.002, 0.003)
 

@@ -4,8 +4,8 @@ from conftest import look_at, ring
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handgen.cameras import Camera, resampling_maps
-from handgen.rigid import Rigid
+from handgen.geometry.camera import Camera, resampling_maps
+from handgen.geometry.rigid import Rigid
 
 LENSES = {
     "pinhole": ("pinhole", ()),

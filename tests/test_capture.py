@@ -13,13 +13,13 @@ from conftest import look_at
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handgen.cameras import Rig
 from handgen.errors import HandgenError
-from handgen.io import sync
-from handgen.io import video as video_module
-from handgen.io.calibration import save_calibration
-from handgen.io.capture import Capture, load_capture
-from handgen.io.video import open_video
+from handgen.geometry.camera import Rig
+from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.capture import synchronization
+from handgen.io.capture.capture import Capture, load_capture
+from handgen.media import video as video_module
+from handgen.media.video import open_video
 
 SIZE_PX = (128, 96)
 _BITS = 10
@@ -142,7 +142,7 @@ def test_frame_offsets(offsets, tmp_path):
 )
 def test_schedule_by_index_stays_inside_every_video(counts, data):
     offsets = data.draw(st.lists(st.integers(-60, 60), min_size=len(counts), max_size=len(counts)))
-    frames = sync.schedule_by_index(counts, offsets)
+    frames = synchronization.schedule_by_index(counts, offsets)
     assert (frames >= 0).all() and (frames < counts).all()
     if len(frames):
         assert (np.diff(frames, axis=0) == 1).all()
@@ -155,7 +155,7 @@ def test_schedule_by_index_stays_inside_every_video(counts, data):
 def test_schedule_by_time_finds_the_nearest_within_the_tolerance(data, tolerance):
     steps = st.lists(st.floats(0.01, 0.3), min_size=1, max_size=20)
     times = [np.cumsum(data.draw(steps)) for _ in range(3)]
-    frames = sync.schedule_by_time(times, tolerance)
+    frames = synchronization.schedule_by_time(times, tolerance)
     assert (frames[:, 0] == np.arange(len(times[0]))).all()
     for view in (1, 2):
         gaps = np.abs(times[0][:, None] - times[view][None])

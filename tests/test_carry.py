@@ -5,14 +5,14 @@ import pytest
 from conftest import ring
 from test_sequence import swing
 
-from handgen.associate import clusters_of_frame
-from handgen.carry import Carried, _overlap, carry
-from handgen.detect.base import Detection
-from handgen.fit.edges import MaskView
-from handgen.fit.evidence import kinematics_of
-from handgen.fit.hands import MotionPrior, fit_poses
+from handgen.fit.observations import kinematics_of
+from handgen.fit.pose_fit import MotionPrior, fit_poses
+from handgen.fit.silhouette.mask_edges import MaskView
 from handgen.fit.subject import Subject
-from handgen.raster import mesh_mask
+from handgen.geometry.raster import mesh_mask
+from handgen.multiview.association import clusters_of_frame
+from handgen.reconstruct.mask_tracking import MaskTrack, _overlap, track_by_masks
+from handgen.records.detection import Detection
 
 BLANK = np.zeros((480, 640, 3), np.uint8)
 
@@ -29,7 +29,7 @@ def scene(hand, rng):
     kinematics = kinematics_of("open", "right", np.zeros((21, 3)))
     fit = fit_poses(kinematics, rig, clusters, betas, motion=MotionPrior.of(30.0, 5000.0))
     subject = Subject(betas, 1.0, np.zeros((21, 3)), 3)
-    return rig, truth, seen, Carried(fit, "right", subject)
+    return rig, truth, seen, MaskTrack(fit, "right", subject)
 
 
 def blank_pictures(frames):
@@ -40,14 +40,14 @@ def test_without_masks_the_detector_is_asked_where_the_hand_must_be(scene):
     rig, truth, seen, hand = scene
     asked = []
 
-    def look_again(camera, image, guess_px, right):
+    def redetect(camera, image, guess_px, right):
         frame = 3 + len(asked) // 4
         assert right == 1.0
         assert np.linalg.norm(guess_px - seen[frame][camera][0].keypoints_px, axis=1).mean() < 15  # px: its motion
         asked.append(camera)
         return seen[frame][camera][0]
 
-    carry([hand], range(6), blank_pictures(range(6)), rig, "any", look_again)
+    track_by_masks([hand], range(6), blank_pictures(range(6)), rig, "any", redetect)
     assert sorted(hand.states) == sorted(hand.clusters) == [3, 4, 5]
     assert all(cluster.view_count == 4 for cluster in hand.clusters.values())
     assert all(view.detection.again for view in hand.clusters[3].views)
@@ -57,10 +57,10 @@ def test_without_masks_the_detector_is_asked_where_the_hand_must_be(scene):
         assert np.linalg.norm(points - truth[frame], axis=1).mean() * 1e3 < 1.0
 
 
-@pytest.mark.parametrize("look_again", [None, lambda *_: None])
-def test_without_masks_and_detector_the_hand_is_lost(scene, look_again):
+@pytest.mark.parametrize("redetect", [None, lambda *_: None])
+def test_without_masks_and_detector_the_hand_is_lost(scene, redetect):
     rig, _, _, hand = scene
-    carry([hand], range(6), blank_pictures(range(6)), rig, "any", look_again)
+    track_by_masks([hand], range(6), blank_pictures(range(6)), rig, "any", redetect)
     assert not hand.states and not hand.clusters
 
 

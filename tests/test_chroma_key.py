@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from handgen.chroma_key import Key, excess, screen_color
-from handgen.segment import iou
+from handgen.segmentation.chroma_key import Key, excess, screen_color
+from handgen.segmentation.segment import iou
 
 GREEN, BLUE, SKIN = (40, 190, 60), (40, 60, 190), (205, 150, 125)
 

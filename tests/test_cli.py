@@ -34,7 +34,8 @@ def test_help_imports_nothing_heavy():
 
 def test_the_open_hands_path_never_imports_smplx():
     code = (
-        "import sys; import handgen.annotate, handgen.synthesize.stage, handgen.simulate, handgen.data; "
+        "import sys; import handgen.stages.annotate.stage, handgen.stages.synthesize.stage, "
+        "handgen.stages.simulate.stage, handgen.data; "
         "print('smplx' in sys.modules)"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -93,7 +94,7 @@ def test_a_capture_goes_all_the_way(tmp_path, monkeypatch):
         assert expected in result.output
     pictures = tmp_path / "pictures"
     pictures.mkdir()
-    from handgen.io.images import write_png
+    from handgen.media.images import write_png
 
     write_png(pictures / "a.png", np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8))
     (pictures / "broken.jpg").write_bytes(b"no picture")

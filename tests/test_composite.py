@@ -10,13 +10,13 @@ from synthesize_fixture import GREY, PLAIN
 
 from handgen.errors import HandgenError
 from handgen.io.cutouts import Cutout
-from handgen.matte import Edge
-from handgen.synthesize.composite import composite
-from handgen.synthesize.light import light_table
-from handgen.synthesize.occluders import draw_occluder, hidden_share
-from handgen.synthesize.placing import Pixels, PlacedHand, place_hand
-from handgen.synthesize.shadow import throw_shadow
-from handgen.synthesize.virtual_camera import draw_view
+from handgen.segmentation.matting import Edge
+from handgen.stages.synthesize.composite import composite
+from handgen.stages.synthesize.light import light_table
+from handgen.stages.synthesize.occluders import draw_occluder, hidden_share
+from handgen.stages.synthesize.shadow import throw_shadow
+from handgen.stages.synthesize.virtual_camera import draw_view
+from handgen.stages.synthesize.warping import Pixels, PlacedHand, place_hand
 
 SHIRT_RED = (200, 25, 30)
 SIZE = (160, 160)

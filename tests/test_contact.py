@@ -8,20 +8,20 @@ import torch
 from conftest import ring
 from test_fit import observe, state_of, triangulated
 
-from handgen.fit.contact import SIGMA_M, ContactTerm
+from handgen.fit.contact.spheres import SphereHand
+from handgen.fit.contact.term import SIGMA_M, ContactTerm
+from handgen.fit.initialization import start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
-from handgen.fit.solve import Problem, Sum, solve_poses
-from handgen.fit.spheres import SphereHand
-from handgen.fit.start import start
-from handgen.hand.layout import MIRROR_X, MIRROR_X_ROTATION, SIDES
+from handgen.fit.solver import Problem, Sum, solve_poses
+from handgen.geometry.ray_casting import Mesh
+from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_axis_angle
 from handgen.hand.model import HandModel, HandPose
-from handgen.raytrace import Mesh
-from handgen.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
-from handgen.simulate.motion import placed, raised_hand
-from handgen.simulate.penetration import contact_depth_mm, distance_m
-from handgen.simulate.poses import POSES, pose_angles_deg
-from handgen.so3 import axis_angle_from_rotation, rotation_from_axis_angle
+from handgen.hand.skeleton import MIRROR_X, MIRROR_X_ROTATION, SIDES
+from handgen.stages.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
+from handgen.stages.simulate.motion import placed, raised_hand
+from handgen.stages.simulate.penetration import contact_depth_mm, distance_m
+from handgen.stages.simulate.poses import POSES, pose_angles_deg
 
 
 def contact_terms(hands, states, both=None, sigma_m=SIGMA_M):

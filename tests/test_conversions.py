@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from test_hand_model import as_smplx
 
 from handgen.hand import conversions as convert
-from handgen.hand.assets import load_hand
-from handgen.hand.layout import KEYPOINT_ORDERS, SIDES, TIP_VERTEX_SETS, TIP_VERTICES, other_side
 from handgen.hand.model import HandModel, HandPose
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import KEYPOINT_ORDERS, SIDES, TIP_VERTEX_SETS, TIP_VERTICES, other_side
 
 seeds = st.integers(0, 2**32 - 1)
 sides = st.sampled_from(SIDES)

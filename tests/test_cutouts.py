@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.errors import HandgenError
-from handgen.io import images
 from handgen.io.cutouts import Cutout, CutoutTar, block_means, members_of
-from handgen.io.tar import write_tar
+from handgen.media import images
+from handgen.storage.tar import write_tar
 
 
 def written(tmp_path, height: int, width: int) -> tuple[CutoutTar, Cutout]:

@@ -13,11 +13,12 @@ from annotations_fixture import write_annotations
 from reading_fixture import keys_by_reader, stored_keys
 from torch.utils.data import DataLoader
 
-from handgen.config import SynthesizeConfig
 from handgen.data import load_shards
 from handgen.errors import HandgenError
-from handgen.io import images, shards
-from handgen.synthesize import stage
+from handgen.io import shards
+from handgen.media import images
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 SAMPLES = 25
 

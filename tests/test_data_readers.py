@@ -10,9 +10,9 @@ from annotations_fixture import write_annotations
 from reading_fixture import stored_keys
 from torch.utils.data import DataLoader
 
-from handgen.config import SynthesizeConfig
 from handgen.data import load_shards
-from handgen.synthesize import stage
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 
 @pytest.fixture(scope="module")

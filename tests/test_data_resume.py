@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from reading_fixture import as_loader
 from torch.utils.data import DataLoader
 
-from handgen.config import SynthesizeConfig
 from handgen.data import load_shards
 from handgen.data.dealing import taken_of_workers
 from handgen.io import shards
-from handgen.synthesize import stage
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 SAMPLES = 37
 

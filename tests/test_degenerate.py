@@ -8,18 +8,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_fit import natural_poses
 
-from handgen import quality
-from handgen.cameras import Rig
-from handgen.config import AnnotateConfig
-from handgen.detect.base import Detection
-from handgen.fit.hands import MotionPrior
+from handgen.fit.pose_fit import MotionPrior
 from handgen.fit.subject import Subject
-from handgen.fitting import HowToFit, fit_hands
-from handgen.hand.assets import load_hand
-from handgen.hand.layout import FINGER_KEYPOINTS
+from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel
-from handgen.one_view import OneView
-from handgen.tracks import hands_of_detections
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import FINGER_KEYPOINTS
+from handgen.multiview.tracking import hands_of_detections
+from handgen.reconstruct import quality
+from handgen.reconstruct.fit_hands import HowToFit, fit_hands
+from handgen.reconstruct.single_view import OneView
+from handgen.records.detection import Detection
+from handgen.stages.annotate.config import AnnotateConfig
 
 FRAMES = 4
 RIGS = {
@@ -81,7 +81,7 @@ def assert_sane(rig, hands, least_views):
                 for v, (c, view) in enumerate(zip(rig, cluster.views, strict=True))
                 if view is not None
             ]
-            reasons = quality.record_reasons(errors, cluster.dissenting, 0.0, 5.0, config)
+            reasons = quality.record_reasons(errors, cluster.conflicting_views, 0.0, 5.0, config)
             assert len(errors) >= least_views or quality.TOO_FEW_VIEWS in reasons
 
 
@@ -138,7 +138,7 @@ def test_solver_keeps_its_state_where_the_numbers_end():
 
     from handgen.fit.kinematics import KeypointKinematics
     from handgen.fit.residuals import Observations, PosePrior
-    from handgen.fit.solve import Problem, solve_poses
+    from handgen.fit.solver import Problem, solve_poses
 
     rng = np.random.default_rng(0)
     truth = state_of(natural_poses(MODEL, 2, rng))

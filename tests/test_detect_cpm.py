@@ -16,19 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_mano_pickle import Python2Pickler
 
-from handgen import annotate, simulate
-from handgen.config import AnnotateConfig, SimulateConfig
-from handgen.detect import cpm, cpm_network, registry
+from handgen.detect import registry
 from handgen.detect.base import Detector
-from handgen.detect.cpm import CpmView, peaks_of, region_around, region_before_screen
-from handgen.detect.cpm_network import LAYERS, PoseNetwork, load_network
-from handgen.detect.landmarks import Region
+from handgen.detect.cpm import detector as cpm
+from handgen.detect.cpm import network
+from handgen.detect.cpm.detector import CpmView, peaks_of, region_around, region_before_screen
+from handgen.detect.cpm.network import LAYERS, PoseNetwork, load_network
+from handgen.detect.mediapipe.landmarks import Region
 from handgen.errors import HandgenError
-from handgen.hand.layout import KEYPOINT_ORDERS
+from handgen.hand.skeleton import KEYPOINT_ORDERS
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
+from handgen.io.capture.capture import load_capture
 from handgen.io.detections import read_detections
-from handgen.io.images import read_rgb
+from handgen.media.images import read_rgb
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
 
 GREEN, SKIN = (40, 200, 60), (200, 150, 120)
 SIGMA_PX = 25.0  # of hand3d's target maps: exp(-d^2 / 25^2)
@@ -180,7 +184,7 @@ def test_files_that_cannot_be_it(tmp_path, monkeypatch):
         stream.truncate(385 * 2**20)
     with pytest.raises(HandgenError, match="larger than 384 MiB; is it a file of hand3d's weights"):
         load_network(path)
-    monkeypatch.setattr(cpm_network, "WEIGHTS", replace(cpm_network.WEIGHTS, max_array_bytes=2**20))
+    monkeypatch.setattr(network, "WEIGHTS", replace(network.WEIGHTS, max_array_bytes=2**20))
     path.write_bytes(pickle.dumps({f"a{k}": np.zeros((256, 256), np.float32) for k in range(5)}, 2))
     with pytest.raises(HandgenError, match="take more than 1 MiB; is it a file of hand3d's weights"):
         load_network(path)

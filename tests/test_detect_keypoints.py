@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from handgen.detect import keypoints, registry
+from handgen.detect import registry
 from handgen.detect.base import Detector
-from handgen.detect.keypoints import KeypointsDetector
+from handgen.detect.keypoint_files import detector as keypoints
+from handgen.detect.keypoint_files.detector import KeypointsDetector
 from handgen.errors import HandgenError
-from handgen.io.detections import DetectionRecord, read_detections, write_detections
+from handgen.io.detections import read_detections, write_detections
+from handgen.records.detection import DetectionRecord
 
 CAMERAS = ("left", "right")
 

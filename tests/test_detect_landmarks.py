@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handgen.detect.landmarks import Region, region_from_keypoints, region_from_palm
+from handgen.detect.mediapipe.landmarks import Region, region_from_keypoints, region_from_palm
 
 POSITIONS = st.floats(-2000, 5000)
 REGIONS = st.builds(

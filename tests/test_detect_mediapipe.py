@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from test_detect_landmarks import open_hand, to_crop
 
-from handgen.detect import networks
-from handgen.detect.landmarks import Landmarks, region_from_keypoints
-from handgen.detect.mediapipe import (
+from handgen.detect.mediapipe import networks
+from handgen.detect.mediapipe.detector import (
     OUTSIDE_CONFIDENCE,
     SEARCH_INTERVAL,
     MediaPipeDetector,
@@ -16,7 +15,8 @@ from handgen.detect.mediapipe import (
     load_offsets_m,
     search_levels,
 )
-from handgen.detect.palm import Palms
+from handgen.detect.mediapipe.landmarks import Landmarks, region_from_keypoints
+from handgen.detect.mediapipe.palm import Palms
 
 IMAGE = np.zeros((720, 1280, 3), np.uint8)
 

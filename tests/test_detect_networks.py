@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from handgen.cli.models import models
-from handgen.detect import networks
-from handgen.detect.litert import Network
+from handgen.detect.mediapipe import networks
+from handgen.detect.mediapipe.litert import Network
 from handgen.errors import HandgenError
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handgen.detect.palm import INPUT_PX, Palms, anchors, concatenate, decode, merge, overlap
+from handgen.detect.mediapipe.palm import INPUT_PX, Palms, anchors, concatenate, decode, merge, overlap
 
 
 def encode(boxes, keypoints, indices):

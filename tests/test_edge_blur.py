@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from handgen.edge_blur import measured_blur_px
+from handgen.segmentation.edge_blur import measured_blur_px
 
 GREEN, ROOM = (60, 170, 70), (120, 90, 80)
 SKIN = (200, 150, 130)

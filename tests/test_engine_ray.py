@@ -12,13 +12,13 @@ import pytest
 from annotate_fixture import rendered, true_keypoints
 from annotations_fixture import write_annotations
 from click.testing import CliRunner
-from engines_fixture import Cluster, begun, free_port, wait_for
+from engines_fixture import MultiviewHand, begun, free_port, wait_for
 
 from handgen.cli.main import main
-from handgen.config import SynthesizeConfig
-from handgen.engines.ray import RayEngine
 from handgen.errors import HandgenError
-from handgen.synthesize import stage
+from handgen.runtime.ray import RayEngine
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 HANDGEN = [sys.executable, "-m", "handgen.cli.main"]
 
@@ -26,7 +26,7 @@ HANDGEN = [sys.executable, "-m", "handgen.cli.main"]
 @pytest.fixture(scope="module")
 def cluster():
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'handgen[ray]'")
-    with Cluster(nodes=1) as started:
+    with MultiviewHand(nodes=1) as started:
         yield started
 
 
@@ -72,8 +72,8 @@ def contents(root, *patterns):
 _SYNTHESIZE = """
 import json, logging, sys
 from pathlib import Path
-from handgen.config import SynthesizeConfig
-from handgen.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.synthesize import stage
 
 logging.basicConfig(level=logging.WARNING)
 steps = []
@@ -132,8 +132,8 @@ import json, os, sys, time
 from functools import partial
 import ray
 from engines_fixture import begun, marked_unit, raises_one_way
-from handgen.engines import ray as engine
-from handgen.engines.ray import RayEngine
+from handgen.runtime import ray as engine
+from handgen.runtime.ray import RayEngine
 from handgen.errors import HandgenError
 
 engine._MOST_TRIES, engine._FIRST_WAIT_S = 3, 0.05
@@ -217,7 +217,7 @@ _SLOW = """
 import sys
 from functools import partial
 from engines_fixture import marked_unit
-from handgen.engines.ray import RayEngine
+from handgen.runtime.ray import RayEngine
 
 list(RayEngine(address=sys.argv[1]).map_units(partial(marked_unit, sys.argv[2], {}, seconds=0.5), range(1000), 1000))
 """
@@ -246,7 +246,7 @@ _SHORT_OF_MEMORY = """
 import sys
 from functools import partial
 from engines_fixture import marked_unit
-from handgen.engines import ray as engine
+from handgen.runtime import ray as engine
 from handgen.errors import HandgenError
 
 engine._MOST_TRIES, engine._FIRST_WAIT_S = 2, 0.05
@@ -260,7 +260,7 @@ except HandgenError as error:
 @pytest.mark.slow
 def test_a_unit_that_ray_kills_again_and_again_for_want_of_memory_is_an_error(tmp_path):
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'handgen[ray]'")
-    with Cluster(0, RAY_memory_usage_threshold="0.001", RAY_memory_monitor_refresh_ms="100") as small:
+    with MultiviewHand(0, RAY_memory_usage_threshold="0.001", RAY_memory_monitor_refresh_ms="100") as small:
         output, _ = finish(start(small, [sys.executable, "-c", _SHORT_OF_MEMORY, small.address, str(tmp_path)]))
     assert "lost 2 times" in output and "low on memory" in output
 

@@ -11,10 +11,11 @@ import psutil
 import pytest
 from engines_fixture import REPOSITORY, begun, marked_unit, raises_one_way, wait_for
 
-from handgen.config import AnnotateConfig, SynthesizeConfig
-from handgen.engines.base import create_engine
-from handgen.engines.local import LocalEngine, map_units
 from handgen.errors import HandgenError
+from handgen.runtime.engines import create_engine
+from handgen.runtime.local import LocalEngine, map_units
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 
 class OfManyBytes:
@@ -103,7 +104,7 @@ _RUN = """
 import sys
 from functools import partial
 from engines_fixture import marked_unit
-from handgen.engines.local import map_units
+from handgen.runtime.local import map_units
 
 if __name__ == "__main__":
     list(map_units(partial(marked_unit, sys.argv[1], {}, seconds=60), range(9), 2))

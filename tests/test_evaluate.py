@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.transform import Rotation
 
-from handgen.cameras import Camera, resampling_maps
-from handgen.config import EvaluateConfig
-from handgen.evaluate import run
-from handgen.evaluate.alignment import errors_mm, similarity_between
-from handgen.evaluate.masks import boundary_f, brought_onto, iou
-from handgen.evaluate.measures import (
+from handgen.geometry.camera import Camera, resampling_maps
+from handgen.hand.skeleton import other_side
+from handgen.io.annotations import Annotations
+from handgen.stages.evaluate.alignment import errors_mm, similarity_between
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.masks import boundary_f, brought_onto, iou
+from handgen.stages.evaluate.measures import (
     PCK_THRESHOLDS_MM,
     Hands,
     area_under,
@@ -27,9 +28,8 @@ from handgen.evaluate.measures import (
     keypoint_errors,
     uncertainty,
 )
-from handgen.evaluate.surfaces import Mesh, distance_to_surface, f_scores, surface_errors
-from handgen.hand.layout import other_side
-from handgen.io.annotations import Annotations
+from handgen.stages.evaluate.stage import run
+from handgen.stages.evaluate.surfaces import Mesh, distance_to_surface, f_scores, surface_errors
 
 ONE = EvaluateConfig(workers=1)
 ROUNDING_MM = 2e-3  # records keep a micrometre

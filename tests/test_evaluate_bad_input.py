@@ -6,10 +6,10 @@ import pytest
 from evaluate_fixture import changed, moved, with_manifest, with_points, write_truth
 from test_cli import invoke
 
-from handgen.config import EvaluateConfig
 from handgen.errors import HandgenError
-from handgen.evaluate import run
 from handgen.hand.conversions import reordered_keypoints
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.stage import run
 
 ONE = EvaluateConfig(workers=1)
 

@@ -5,18 +5,18 @@ from annotations_fixture import BETAS, open_hand, random_pose
 from conftest import ring
 from test_cli import invoke
 
-from handgen.cameras import Rig
-from handgen.detect.base import Detection
 from handgen.errors import HandgenError
-from handgen.evaluate.leave_one_out import _without_view, leave_one_out, nearest, open_setting
+from handgen.geometry.camera import Rig
 from handgen.hand.model import HandPose
 from handgen.io import annotations as store
-from handgen.io import images
-from handgen.io.calibration import save_calibration
-from handgen.io.cameras import camera_document
-from handgen.io.capture import load_capture
-from handgen.io.detections import DetectionRecord, write_detections
-from handgen.io.schema import write_json
+from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.camera_json import camera_document
+from handgen.io.capture.capture import load_capture
+from handgen.io.detections import write_detections
+from handgen.media import images
+from handgen.records.detection import Detection, DetectionRecord
+from handgen.stages.evaluate.leave_one_out import _without_view, leave_one_out, nearest, open_setting
+from handgen.storage.documents import write_json
 
 FRAMES, CHUNK_FRAMES = 8, 4
 OFFSET_PX = np.array([4.0, 3.0])  # 5 px

@@ -7,10 +7,10 @@ from evaluate_fixture import changed, moved, write_truth
 from PIL import Image
 from test_cli import invoke
 
-from handgen.config import EvaluateConfig
 from handgen.errors import HandgenError
-from handgen.evaluate import run
-from handgen.io.schema import validate
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.stage import run
+from handgen.storage.documents import validate
 
 
 @pytest.fixture(scope="module")

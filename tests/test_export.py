@@ -10,12 +10,13 @@ from export_fixture import export
 from killed_fixture import content, killed_before_change
 
 from handgen.cli.main import main
-from handgen.config import EXPORT_FORMATS, ExportConfig, SynthesizeConfig
+from handgen.datasets.writer import PARTS
 from handgen.errors import HandgenError
-from handgen.export import stage, unit
-from handgen.export.base import PARTS
-from handgen.io import schema, storage
-from handgen.synthesize import stage as synthesize
+from handgen.stages.export import stage, unit
+from handgen.stages.export.config import EXPORT_FORMATS, ExportConfig
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage import documents, filesystem
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_lost_pictures_are_written_again(annotations, tmp_path, format):
 
 def test_the_manifest_fits_its_schema_and_says_what_was_made_of(annotations, tmp_path):
     export(annotations, tmp_path / "out", "coco")
-    manifest = schema.read_json(tmp_path / "out" / "manifest.json", "export_manifest")
+    manifest = documents.read_json(tmp_path / "out" / "manifest.json", "export_manifest")
     assert manifest["pictures"] == 11 and manifest["sides"] == {"left": 5, "right": 6}
     assert manifest["source"]["path"] == str(annotations)
     assert [file["name"] for file in manifest["files"]] == ["annotations/train.json"]
@@ -180,14 +181,14 @@ def test_the_command_says_what_it_did(annotations, tmp_path):
 
 @pytest.mark.parametrize("format", EXPORT_FORMATS)
 def test_an_export_to_a_store_is_the_one_on_a_disk(annotations, tmp_path, format):
-    place = storage.location(f"memory://exports/{tmp_path.name}")
+    place = filesystem.location(f"memory://exports/{tmp_path.name}")
     here = export(annotations, tmp_path / "out", format)
     there = export(annotations, place, format)
     assert (there.pictures, there.files) == (here.pictures, here.files)
     names = [name for name in content(tmp_path / "out") if name not in ("manifest.json", "dataset.yaml", ".lock")]
     assert len(names) > 3
     for name in names:
-        assert storage.read(place / name) == (tmp_path / "out" / name).read_bytes(), name
+        assert filesystem.read(place / name) == (tmp_path / "out" / name).read_bytes(), name
     if format == "hamer":
-        assert f"memory://exports/{tmp_path.name}/" in storage.read(place / "dataset.yaml").decode()
+        assert f"memory://exports/{tmp_path.name}/" in filesystem.read(place / "dataset.yaml").decode()
     assert export(annotations, place, format).written_pictures == 0

@@ -1,4 +1,4 @@
-"""COCO files, read by pycocotools, xtcocotools and datasets (format: `handgen.export.coco`)."""
+"""COCO files, read by pycocotools, xtcocotools and datasets (format: `handgen.datasets.coco.writer`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from handgen.export.coco import outlines, run_lengths
+from handgen.datasets.coco.writer import outlines, run_lengths
 
 
 @pytest.fixture(scope="module")

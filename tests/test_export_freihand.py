@@ -1,4 +1,4 @@
-"""FreiHAND's files, read as its own code reads them (format: `handgen.export.freihand`)."""
+"""FreiHAND's files, read as its own code reads them (format: `handgen.datasets.freihand.writer`)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from annotations_fixture import write_annotations
 from export_fixture import decoded, export, keypoint_9, mean_pose, projected, true_vertices, vertices
 
+from handgen.datasets.square_crops import fitted, mirrored_intrinsics
 from handgen.errors import HandgenError
-from handgen.export.square import fitted, mirrored_intrinsics
 
 MM = 1000
 
@@ -134,7 +134,7 @@ def test_mirrored_intrinsics_project_mirrored_points_onto_mirrored_pixels():
 
 
 def test_parameters_are_not_mirrored_where_the_models_are_not(shards_to_export, tmp_path, monkeypatch):
-    monkeypatch.setattr("handgen.export.freihand.sides_mirror", lambda right, left: False)
+    monkeypatch.setattr("handgen.datasets.freihand.writer.sides_mirror", lambda right, left: False)
     with pytest.raises(HandgenError, match="not the mirror image of its right.*leave --mirror-left out"):
         export(shards_to_export, tmp_path / "out", "freihand", mirror_left=True)
 

@@ -1,4 +1,4 @@
-"""HaMeR's tars, read by webdataset as HaMeR's loader does it (formats: `handgen.export.hamer`)."""
+"""HaMeR's tars, read by webdataset as HaMeR's loader does it (formats: `handgen.datasets.hamer.writer`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from annotations_fixture import write_annotations
 from export_fixture import decoded, export, npz, true_vertices, vertices
 
-from handgen.export.hamer import pickled, spreads
+from handgen.datasets.hamer.writer import pickled, spreads
 from handgen.hand.conversions import mirrored_pose
 
 FILTER_NUM_KP = 4  # its default: more than four keypoints of a confidence above the threshold
@@ -130,7 +130,7 @@ def test_betas_beyond_three_are_written_and_named(tmp_path):
 
 
 def test_left_parameters_are_trusted_only_where_the_sides_mirror(shards_to_export, tmp_path, monkeypatch):
-    monkeypatch.setattr("handgen.export.hamer.sides_mirror", lambda right, left: False)
+    monkeypatch.setattr("handgen.datasets.hamer.writer.sides_mirror", lambda right, left: False)
     report = export(shards_to_export, tmp_path / "out", "hamer", model_is_mano=True)
     assert any("left hand of the model is not the mirror image" in note for note in report.notes)
     trusted = {(bool(hand["right"]), bool(hand["has_hand_pose"])) for *_, hand in as_the_loader_reads(tmp_path / "out")}

@@ -1,4 +1,4 @@
-"""InterHand2.6M's files, read as its loader reads them (format: `handgen.export.interhand`)."""
+"""InterHand2.6M's files, read as its loader reads them (format: `handgen.datasets.interhand.writer`)."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 from test_fit import natural_poses
 
-from handgen.associate import NOISE_SHARE, clusters_of_frame, extent_px
-from handgen.bundle import CameraPrior, Sightings, adjust, step_between, stepped
-from handgen.cameras import Rig
-from handgen.detect.base import Detection
-from handgen.extrinsics import MIN_HANDS, check_extrinsics, matched, notes
-from handgen.rigid import Rigid
-from handgen.simulate.rig import disturbed
+from handgen.geometry.bundle_adjustment import CameraPrior, Sightings, adjust, step_between, stepped
+from handgen.geometry.camera import Rig
+from handgen.geometry.rigid import Rigid
+from handgen.multiview.association import NOISE_SHARE, clusters_of_frame, keypoint_extent
+from handgen.reconstruct.camera_check import MIN_HANDS, check_extrinsics, matched, notes
+from handgen.records.detection import Detection
+from handgen.stages.simulate.rig import perturbed_rig
 
 BUMP = np.array([0.0, np.radians(1.0), 0.0, 0.0, 0.010, 0.0])  # 1 degree sideways and 10 mm up or down: 18 px
 BIAS_M = 0.003
@@ -42,7 +42,7 @@ def detections_of(rig, points, rng, noise=NOISE_SHARE, right=0.95):
     for v, camera in enumerate(rig):
         pixels, inside = camera.project(points + np.einsum("nab,kb->nka", axes, bias))
         for i in np.flatnonzero(inside.mean(1) > 0.5):
-            off = rng.normal(0, 1, (21, 2)) * noise * extent_px(pixels[i])
+            off = rng.normal(0, 1, (21, 2)) * noise * keypoint_extent(pixels[i])
             found[i][v].append(Detection(pixels[i] + off, inside[i] * 0.9, right))
     return found
 
@@ -84,7 +84,7 @@ def test_the_cameras_that_moved_are_named_and_mended(hand, rng, views, moved):
 @pytest.mark.parametrize("calibration_px", [0.0, 1.0])
 def test_cameras_in_place_are_left_alone(hand, rng, views, calibration_px):
     truth = ring(views)
-    given = disturbed(truth, calibration_px, rng)
+    given = perturbed_rig(truth, calibration_px, rng)
     result = check(given, detections_of(truth, hands_in_front(hand, 32, rng), rng))
     assert result.moved == () and not result.disagree and notes(result) == []
     assert result.rig.cameras == given.cameras

@@ -13,15 +13,16 @@ import pytest
 from annotations_fixture import write_annotations
 from fsspec.implementations.memory import MemoryFileSystem
 
-from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
-from handgen.io import images, insisting, storage
 from handgen.io.annotations import Annotations
 from handgen.io.cutouts import DamagedCutout
-from handgen.io.images import DamagedPicture
-from handgen.io.storage import location
-from handgen.synthesize import stage
-from handgen.synthesize.backgrounds import scan_folder
+from handgen.media import images
+from handgen.media.images import DamagedPicture
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.backgrounds import scan_folder
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage import filesystem, retry
+from handgen.storage.filesystem import location
 
 PASSING = [errno.EIO, errno.EMFILE, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM]
 
@@ -48,7 +49,7 @@ def store():
 def sent(folder, place):
     for file in sorted(folder.rglob("*")):
         if file.is_file():
-            storage.put(place / file.relative_to(folder).as_posix(), file.read_bytes())
+            filesystem.put(place / file.relative_to(folder).as_posix(), file.read_bytes())
     return place
 
 
@@ -110,7 +111,7 @@ def test_want_of_memory_is_no_damage(pictures, monkeypatch):
 
 def test_backgrounds_in_a_store_are_those_on_a_disk(pictures, store):
     sent(pictures, store / "pictures")
-    storage.put(store / "pictures" / ".hidden" / "x.png", b"x")
+    filesystem.put(store / "pictures" / ".hidden" / "x.png", b"x")
     for wanted in (3, 100):
         here, there = scan_folder(pictures, wanted, 0), scan_folder(store / "pictures", wanted, 0)
         assert there.backgrounds.names == here.backgrounds.names
@@ -123,7 +124,7 @@ def test_backgrounds_in_a_store_are_those_on_a_disk(pictures, store):
 
 def test_a_store_that_fails_ends_the_scan(pictures, store, monkeypatch):
     sent(pictures, store / "pictures")
-    monkeypatch.setattr(insisting, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(retry, "RETRY_DEADLINE_S", 0.01)
     cat_file = store.fs.cat_file
 
     def fails(path, *args, **options):
@@ -140,7 +141,7 @@ def test_headers_are_read_without_the_rest(store, rng, monkeypatch):
     """Of large pictures in a store only the beginning is fetched, once enough were decoded."""
     large = images.encode_jpeg(rng.integers(0, 255, (900, 900, 3), dtype=np.uint8), 95)
     for i in range(50):
-        storage.put(store / f"{i:02d}.jpg", large)
+        filesystem.put(store / f"{i:02d}.jpg", large)
     fetched, cat_file = [], store.fs.cat_file
 
     def counted(path, start=None, end=None):
@@ -155,7 +156,7 @@ def test_headers_are_read_without_the_rest(store, rng, monkeypatch):
 
 @pytest.mark.parametrize(("name", "content"), [("a.jpg", b""), ("a.jpg", b"no picture"), ("a.png", b"\x89PNG\r\n")])
 def test_a_damaged_picture_in_a_store_is_damaged(store, name, content):
-    storage.put(store / name, content)
+    filesystem.put(store / name, content)
     for read in (images.read_rgb, images.picture_size):
         with pytest.raises(DamagedPicture, match=f"memory://bucket/in/{name}: not a readable image"):
             read(store / name)
@@ -192,7 +193,7 @@ def test_cutouts_in_a_store_are_those_on_a_disk(annotations, store):
 @pytest.mark.parametrize("number", PASSING)
 def test_a_cutout_is_not_left_out_for_a_fault_that_may_pass(annotations, store, monkeypatch, number):
     sent(annotations, store / "annotations")
-    monkeypatch.setattr(insisting, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(retry, "RETRY_DEADLINE_S", 0.01)
     here, there = Annotations(annotations), Annotations(store / "annotations")
     view = first_view(here)
     failing_open(monkeypatch, "000000.tar", number)
@@ -241,14 +242,14 @@ def test_a_run_in_a_store_that_fails_ends_as_an_error_and_goes_on(annotations, p
         return put_file(local, path, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(insisting, "PATIENCE_S", 0.01)
+        patch.setattr(retry, "RETRY_DEADLINE_S", 0.01)
         patch.setattr(store.fs, "put_file", fails)
         with pytest.raises(
             HandgenError, match="train-000001.tar: Connection reset .* run again when the store answers"
         ):
             stage.run(store / "annotations", store / "shards", store / "pictures", config)
-    assert "manifest.json" not in storage.sizes(store / "shards") and len(storage.sizes(store / "shards")) == 2
+    assert "manifest.json" not in filesystem.sizes(store / "shards") and len(filesystem.sizes(store / "shards")) == 2
     report = stage.run(store / "annotations", store / "shards", store / "pictures", config)
     assert report.written_samples == 8
     for file in (tmp_path / "shards").glob("*.tar"):
-        assert storage.read(store / "shards" / file.name) == file.read_bytes()
+        assert filesystem.read(store / "shards" / file.name) == file.read_bytes()

@@ -14,18 +14,18 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from handgen.cli.main import main
 from handgen.errors import HandgenError
-from handgen.io import fetched, storage
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
-from handgen.io.capture_files import without_outputs
-from handgen.io.fetched import fetch, local
-from handgen.io.storage import location
+from handgen.io.capture.camera_files import without_outputs
+from handgen.io.capture.capture import load_capture
+from handgen.storage import filesystem, local_copies
+from handgen.storage.filesystem import location
+from handgen.storage.local_copies import fetch, local
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(fetched, "_known", {})  # as in another process
+    monkeypatch.setattr(local_copies, "_known", {})  # as in another process
     return tmp_path / "cache"
 
 
@@ -44,7 +44,7 @@ def capture(tmp_path_factory):
 def sent(folder, place):
     for file in sorted(folder.rglob("*")):
         if file.is_file():
-            storage.put(place / file.relative_to(folder).as_posix(), file.read_bytes())
+            filesystem.put(place / file.relative_to(folder).as_posix(), file.read_bytes())
     return place
 
 
@@ -67,63 +67,63 @@ def calls(store, monkeypatch):
 
 def test_a_folder_is_copied_once(store, cache, calls):
     for name in ("a.txt", "deep/b.txt"):
-        storage.put(store / name, name.encode() * 1000)
+        filesystem.put(store / name, name.encode() * 1000)
     seen = []
     copy = fetch(store).path(lambda done, total: seen.append((done, total)))
     assert files_of(copy) == {name: name.encode() * 1000 for name in ("a.txt", "deep/b.txt")}
     assert sorted(calls) == ["a.txt", "b.txt"] and seen[-1] == (1, 1)
-    fetched._known.clear()
+    local_copies._known.clear()
     assert fetch(store).path() == copy and len(calls) == 2
-    assert not list(cache.rglob(f"*{storage.PARTIAL}"))
+    assert not list(cache.rglob(f"*{filesystem.PARTIAL}"))
 
 
 def test_only_what_changed_is_copied_again(store, calls):
-    storage.put(store / "a", b"a")
-    storage.put(store / "b", b"b")
+    filesystem.put(store / "a", b"a")
+    filesystem.put(store / "b", b"b")
     before = fetch(store)
     first = before.path()
-    storage.put(store / "b", b"c")
+    filesystem.put(store / "b", b"c")
     second = fetch(store).path()
     assert (first / "b").read_bytes() == b"b" and files_of(second) == {"a": b"a", "b": b"c"}
     assert sorted(calls) == ["a", "b", "b"]
 
 
 def test_a_file_that_changes_meanwhile_is_said(store):
-    storage.put(store / "a", b"a")
+    filesystem.put(store / "a", b"a")
     listed = fetch(store)
-    storage.put(store / "a", b"b")
+    filesystem.put(store / "a", b"b")
     with pytest.raises(HandgenError, match="memory://bucket/in/a: was changed while it was read"):
         listed.path()
     assert fetch(store).path().joinpath("a").read_bytes() == b"b"
 
 
 def test_copies_that_somebody_removed_are_made_again(store, cache):
-    storage.put(store / "a", b"a")
+    filesystem.put(store / "a", b"a")
     listed = fetch(store)
     listed.path()
     shutil.rmtree(cache / "files")
-    fetched._known.clear()
+    local_copies._known.clear()
     assert (listed.path() / "a").read_bytes() == b"a"
 
 
 def test_many_may_copy_at_once(store, cache):
     for i in range(20):
-        storage.put(store / f"{i}", bytes([i]) * 1000)
+        filesystem.put(store / f"{i}", bytes([i]) * 1000)
     listed, gate = fetch(store), threading.Barrier(4)
 
     def copied(_):
         gate.wait()
-        return fetched._folder(listed, cache, None)
+        return local_copies._folder(listed, cache, None)
 
     with ThreadPoolExecutor(4) as pool:
         (folder,) = set(pool.map(copied, range(4)))
     assert files_of(folder) == {f"{i}": bytes([i]) * 1000 for i in range(20)}
-    assert not list(cache.rglob(f"*{storage.PARTIAL}"))
+    assert not list(cache.rglob(f"*{filesystem.PARTIAL}"))
 
 
 def test_a_file_may_bring_those_beside_it(store):
     for name in ("intri.yml", "extri.yml", "film.mp4"):
-        storage.put(store / name, b"x")
+        filesystem.put(store / name, b"x")
     path = local(store / "intri.yml", beside=(".yml",))
     assert path.name == "intri.yml" and sorted(files_of(path.parent)) == ["extri.yml", "intri.yml"]
     assert sorted(files_of(local(store / "intri.yml").parent)) == ["intri.yml"]
@@ -135,20 +135,20 @@ def test_nothing_there_is_said(store):
 
 
 def test_a_full_cache_is_said(store, cache, monkeypatch):
-    storage.put(store / "a", b"a")
+    filesystem.put(store / "a", b"a")
 
     def full(**_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fetched.tempfile, "mkstemp", full)
+    monkeypatch.setattr(local_copies.tempfile, "mkstemp", full)
     with pytest.raises(HandgenError, match=f"{cache}: No space left .* set HANDGEN_CACHE"):
         fetch(store).path()
 
 
 @pytest.mark.parametrize("name", ["../escape", "a/../../escape", "a//b"])
 def test_a_name_that_leads_out_is_refused(store, tmp_path, name):
-    storage.put(store / "a", b"a")
-    bad = replace(fetch(store), files=(fetched.StoredFile(name, 1, ""),))
+    filesystem.put(store / "a", b"a")
+    bad = replace(fetch(store), files=(local_copies.StoredFile(name, 1, ""),))
     with pytest.raises(HandgenError, match="cannot be the name of a file"):
         bad.path()
 
@@ -181,20 +181,20 @@ def test_a_capture_in_a_store_is_that_on_a_disk(capture, store, monkeypatch, cac
 
 def test_errors_of_a_copy_name_the_url(capture, store):
     sent(capture, store / "capture")
-    storage.put(store / "capture" / "calibration.json", b"{")
+    filesystem.put(store / "capture" / "calibration.json", b"{")
     with pytest.raises(HandgenError) as caught:
         load_capture(store / "capture")
     assert "memory://bucket/in/capture/calibration.json" in str(caught.value) and "cache" not in str(caught.value)
-    storage.remove(store / "capture" / "calibration.json")
+    filesystem.remove(store / "capture" / "calibration.json")
     broken = sorted((capture / "cam_0").iterdir())[1].name
-    storage.put(store / "capture" / "calibration.json", (capture / "calibration.json").read_bytes())
-    storage.put(store / "capture" / "cam_0" / broken, b"no picture")
+    filesystem.put(store / "capture" / "calibration.json", (capture / "calibration.json").read_bytes())
+    filesystem.put(store / "capture" / "cam_0" / broken, b"no picture")
     with pytest.raises(HandgenError, match=f"memory://bucket/in/capture/cam_0/{broken}: not a readable image"):
         list(load_capture(store / "capture").read())
 
 
 def test_a_folder_without_pictures_is_not_copied(store, cache):
-    storage.put(store / "x" / "a.bin", b"a")
+    filesystem.put(store / "x" / "a.bin", b"a")
     with pytest.raises(HandgenError, match=r"memory://bucket/in/x: no videos"):
         load_capture(store / "x")
     assert not cache.exists()
@@ -203,7 +203,7 @@ def test_a_folder_without_pictures_is_not_copied(store, cache):
 def test_a_hand_model_in_annotations_in_a_store(capture, store):
     sent(capture / "truth", store / "truth")
     here, there = Annotations(capture / "truth"), Annotations(store / "truth")
-    from handgen.hand.assets import load_hand
+    from handgen.hand.model_files import load_hand
 
     assert here.hand_model.endswith(".npz"), "a simulated subject has its own hand"
     assert load_hand(there.hand_model, "right").sha256 == load_hand(here.hand_model, "right").sha256
@@ -218,7 +218,7 @@ def invoke(*arguments):
 
 @pytest.mark.parametrize("command", ["annotate", "inspect", "evaluate"])
 def test_what_is_not_in_a_store_is_wrong_usage(store, command):
-    storage.put(store / "a", b"a")
+    filesystem.put(store / "a", b"a")
     more = ("--truth", store) if command == "evaluate" else ()
     result = invoke(command, store / "none", *more)
     assert result.exit_code == 2

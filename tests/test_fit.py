@@ -3,13 +3,13 @@ import pytest
 import torch
 from conftest import ring
 
+from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
-from handgen.fit.solve import Problem, solve_poses, solve_shared
-from handgen.fit.start import betas_from_lengths, rigid_lengths, start
+from handgen.fit.solver import Problem, solve_poses, solve_shared
+from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_axis_angle
+from handgen.geometry.triangulation import triangulate
 from handgen.hand.model import HandPose
-from handgen.so3 import axis_angle_from_rotation, rotation_from_axis_angle
-from handgen.triangulate import triangulate
 
 
 def natural_poses(model, n, rng, betas=None):
@@ -155,10 +155,10 @@ def test_log_inverts_exp_up_to_pi(rng):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_gives_what_the_cpu_gives(hand, rig, rng):
-    from handgen.associate import clusters_of_frame
-    from handgen.detect.base import Detection
-    from handgen.fit.evidence import kinematics_of
-    from handgen.fit.hands import fit_poses
+    from handgen.fit.observations import kinematics_of
+    from handgen.fit.pose_fit import fit_poses
+    from handgen.multiview.association import clusters_of_frame
+    from handgen.records.detection import Detection
 
     keypoints = hand(natural_poses(hand, 4, rng)).keypoints.numpy()
     clusters = [

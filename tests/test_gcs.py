@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from annotations_fixture import write_annotations
 
-from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
-from handgen.io import images, storage, tar
-from handgen.io.lock import LEASE, holding
-from handgen.io.storage import location
-from handgen.synthesize import stage
+from handgen.media import images
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage import filesystem, tar
+from handgen.storage.filesystem import location
+from handgen.storage.lock import LEASE, holding
 
 pytest.importorskip("gcsfs")
 pytest.importorskip("gcp_storage_emulator")
@@ -67,30 +68,30 @@ def bucket(server, monkeypatch):
 
 def test_files_and_folders(bucket):
     root = bucket / "files"
-    storage.put(root / "a", b"hello")
+    filesystem.put(root / "a", b"hello")
     written = tar.write_tar(root / "sub" / "t.tar", [("a", bytes(10**6))])
-    assert storage.read(root / "a") == b"hello"
-    assert storage.read_range(root / "a", 3, 10) == b"lo" and storage.read_range(root / "a", 50, 1) == b""
-    assert storage.digest(root / "sub" / "t.tar") == (written.bytes, written.sha256)
-    assert storage.sizes(root) == {"a": 5} and sorted(storage.names(root)) == ["a", "sub"]
-    assert storage.files_below(root).keys() == {"a", "sub/t.tar"}
-    assert storage.size_of(root / "none") is None and not storage.is_folder(root / "none")
-    found = storage.read_ranges([(root / "a", (1, 2)), (root / "none", (0, 1))])
+    assert filesystem.read(root / "a") == b"hello"
+    assert filesystem.read_range(root / "a", 3, 10) == b"lo" and filesystem.read_range(root / "a", 50, 1) == b""
+    assert filesystem.digest(root / "sub" / "t.tar") == (written.bytes, written.sha256)
+    assert filesystem.sizes(root) == {"a": 5} and sorted(filesystem.names(root)) == ["a", "sub"]
+    assert filesystem.files_below(root).keys() == {"a", "sub/t.tar"}
+    assert filesystem.size_of(root / "none") is None and not filesystem.is_folder(root / "none")
+    found = filesystem.read_ranges([(root / "a", (1, 2)), (root / "none", (0, 1))])
     assert list(found.values()) == [b"el"]
     for again in range(2):
-        storage.remove_file(root / "a")
-        storage.remove(root / "sub") if not again else None
-    assert storage.sizes(root) == {}
+        filesystem.remove_file(root / "a")
+        filesystem.remove(root / "sub") if not again else None
+    assert filesystem.sizes(root) == {}
     with pytest.raises(FileNotFoundError, match="gs://no-such-bucket/a"):
-        storage.put(location("gs://no-such-bucket/a"), b"x")
+        filesystem.put(location("gs://no-such-bucket/a"), b"x")
 
 
 def test_one_writer(bucket):
     with holding(bucket / "held"):
         with pytest.raises(HandgenError, match="is writing there"), holding(bucket / "held"):
             pass
-        assert list(storage.names(bucket / "held")) == [LEASE]
-    assert list(storage.names(bucket / "held")) == []
+        assert list(filesystem.names(bucket / "held")) == [LEASE]
+    assert list(filesystem.names(bucket / "held")) == []
 
 
 def test_synthesizing_gives_what_it_gives_on_a_disk(bucket, tmp_path, rng):
@@ -100,11 +101,11 @@ def test_synthesizing_gives_what_it_gives_on_a_disk(bucket, tmp_path, rng):
         images.write_png(tmp_path / "pictures" / f"{i}.png", rng.integers(0, 255, (80, 90, 3), dtype=np.uint8))
     for file in tmp_path.rglob("*"):
         if file.is_file():
-            storage.put(bucket / file.relative_to(tmp_path).as_posix(), file.read_bytes())
+            filesystem.put(bucket / file.relative_to(tmp_path).as_posix(), file.read_bytes())
     stage.run(tmp_path / "annotations", tmp_path / "shards", tmp_path / "pictures", config)
     stage.run(bucket / "annotations", bucket / "shards", bucket / "pictures", config)
-    storage.remove_file(bucket / "shards" / "train-000001.tar")
+    filesystem.remove_file(bucket / "shards" / "train-000001.tar")
     again = stage.run(bucket / "annotations", bucket / "shards", bucket / "pictures", config)
     assert again.written_samples == 4
     for file in (tmp_path / "shards").glob("*.tar"):
-        assert storage.read(bucket / "shards" / file.name) == file.read_bytes()
+        assert filesystem.read(bucket / "shards" / file.name) == file.read_bytes()

@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handgen.synthesize import grain
-from handgen.synthesize.grain import add_noise, draw_jpeg_history, jpeg_history, match_grain, noise_level
+from handgen.stages.synthesize import noise_matching
+from handgen.stages.synthesize.noise_matching import (
+    add_noise,
+    draw_jpeg_history,
+    jpeg_history,
+    match_grain,
+    noise_level,
+)
 
 
 def flat(height: int, width: int, value: int = 120) -> np.ndarray:
@@ -153,7 +159,7 @@ def test_texture_that_reads_as_noise_adds_no_more_than_the_bound():
     rng = np.random.default_rng(0)
     hand, core = smooth(150, 130), np.full((150, 130), 255, np.uint8)
     match_grain(hand, core, grey_noise((224, 224), 60, rng), rng)
-    assert noise_level(hand, core) < 1.25 * grain.MAX_ADDED
+    assert noise_level(hand, core) < 1.25 * noise_matching.MAX_ADDED
 
 
 def test_a_hand_too_small_to_tell_is_left_alone():
@@ -167,7 +173,7 @@ def test_a_hand_too_small_to_tell_is_left_alone():
 @given(
     height=st.integers(16, 200),
     width=st.integers(16, 200),
-    quality=st.integers(*grain.JPEG_QUALITY),
+    quality=st.integers(*noise_matching.JPEG_QUALITY),
     x=st.integers(0, 7),
     y=st.integers(0, 7),
 )
@@ -199,6 +205,6 @@ def test_blocks_lie_where_the_offset_says(offset):
 def test_history_is_drawn_as_often_as_said():
     picture = smooth(64, 64)
     changed = [(draw_jpeg_history(picture.copy(), np.random.default_rng(i)) != picture).any() for i in range(600)]
-    assert abs(np.mean(changed) - grain.JPEG_PROBABILITY) < 0.07  # four sigma
+    assert abs(np.mean(changed) - noise_matching.JPEG_PROBABILITY) < 0.07  # four sigma
     a, b = (draw_jpeg_history(picture.copy(), np.random.default_rng(1)) for _ in range(2))
     assert (a == b).all()

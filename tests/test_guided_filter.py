@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from handgen.guided_filter import guided
+from handgen.segmentation.guided_filter import guided
 
 
 def test_what_is_even_stays(rng):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from smplx.utils import Struct
 
 from handgen.errors import HandgenError
-from handgen.hand import assets
-from handgen.hand.layout import KEYPOINT_COUNT, KEYPOINTS_FROM_JOINTS_AND_TIPS, TIP_VERTICES
+from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_axis_angle
+from handgen.hand import model_files
 from handgen.hand.model import HandModel, HandPose, single_pose
-from handgen.so3 import axis_angle_from_rotation, rotation_from_axis_angle
+from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINTS_FROM_JOINTS_AND_TIPS, TIP_VERTICES
 
 
 def random_pose(rng, n=4):
@@ -24,7 +24,7 @@ def random_pose(rng, n=4):
     )
 
 
-def as_smplx(arrays: assets.HandArrays, **options) -> smplx.MANO:
+def as_smplx(arrays: model_files.HandArrays, **options) -> smplx.MANO:
     parents = np.array([4294967295, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])
     data = Struct(
         v_template=arrays.template,
@@ -48,7 +48,7 @@ def as_smplx(arrays: assets.HandArrays, **options) -> smplx.MANO:
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_kinematics_and_skinning_agree_with_smplx(side, rng):
-    arrays = assets.load_hand("open", side)
+    arrays = model_files.load_hand("open", side)
     pose = random_pose(rng)
     ours = HandModel(arrays)(pose)
     theirs = as_smplx(arrays)(
@@ -110,7 +110,7 @@ def model_file(tmp_path):
     """The open hand as somebody else's npz in MANO's format, to be damaged."""
 
     def write(**changes):
-        arrays = assets.load_hand("open", "right")
+        arrays = model_files.load_hand("open", "right")
         data = {
             "v_template": arrays.template,
             "f": arrays.faces,
@@ -131,9 +131,9 @@ def model_file(tmp_path):
 
 def test_a_mano_format_file_loads_with_the_open_hands_anatomy(model_file):
     path = model_file()
-    arrays = assets.load_hand(str(path).replace("right", "{side}"), "right")
+    arrays = model_files.load_hand(str(path).replace("right", "{side}"), "right")
     assert arrays.template.shape == (778, 3)
-    np.testing.assert_array_equal(arrays.joint_limits_rad, assets.load_hand("open", "right").joint_limits_rad)
+    np.testing.assert_array_equal(arrays.joint_limits_rad, model_files.load_hand("open", "right").joint_limits_rad)
 
 
 @pytest.mark.parametrize(
@@ -149,13 +149,13 @@ def test_a_mano_format_file_loads_with_the_open_hands_anatomy(model_file):
 def test_damaged_model_files_are_named(model_file, changes, message):
     path = model_file(**changes)
     with pytest.raises(HandgenError, match=message) as error:
-        assets.load_hand(str(path), "right")
+        model_files.load_hand(str(path), "right")
     assert str(path) in str(error.value)
 
 
 def test_a_missing_model_file_says_what_to_give(tmp_path):
     with pytest.raises(HandgenError, match="no such hand model; use `open`"):
-        assets.load_hand(str(tmp_path / "MANO_{side}.npz"), "right")
+        model_files.load_hand(str(tmp_path / "MANO_{side}.npz"), "right")
 
 
 FACES = np.tile([0, 1, 2], (10, 1))
@@ -187,7 +187,7 @@ FACES = np.tile([0, 1, 2], (10, 1))
 def test_every_array_of_a_model_file_is_checked(model_file, changes, message):
     path = model_file(**changes)
     with pytest.raises(HandgenError, match=message) as error:
-        assets.load_hand(str(path), "right")
+        model_files.load_hand(str(path), "right")
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
 
 
@@ -201,7 +201,7 @@ def test_files_that_are_no_npz_are_named(model_file, tmp_path):
     flipped.write_bytes(whole[:40] + bytes(100) + whole[140:])
     for path in (plain, cut, flipped):
         with pytest.raises(HandgenError, match="not a readable npz hand model") as error:
-            assets.load_hand(str(path), "right")
+            model_files.load_hand(str(path), "right")
         assert str(path) in str(error.value)
 
 
@@ -210,9 +210,9 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_and_foreign_members_a
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, **large)
     with pytest.raises(HandgenError, match="unpacks to more than 64 MiB"):
-        assets.load_hand(str(path), "right")
+        model_files.load_hand(str(path), "right")
     path = model_file(notes=np.array([{}], dtype=object))
-    assert assets.load_hand(str(path), "right").faces.shape[1] == 3
+    assert model_files.load_hand(str(path), "right").faces.shape[1] == 3
 
 
 @settings(max_examples=60, deadline=None)
@@ -227,14 +227,14 @@ def test_damaged_bytes_never_give_anything_but_a_handgen_error(tmp_path_factory,
         content[int(rng.integers(len(content)))] = int(rng.integers(256))
     path.write_bytes(content)
     with pytest.raises(HandgenError):
-        assets.load_hand(str(path), "right")
+        model_files.load_hand(str(path), "right")
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["right", "left"]), st.floats(0, 4), st.floats(0, 5))
 def test_any_pose_and_shape_is_finite_and_smplxs(seed, side, bend, spread):
     rng = np.random.default_rng(seed)
-    arrays = assets.load_hand("open", side)
+    arrays = model_files.load_hand("open", side)
     pose = HandPose(
         torch.as_tensor(rng.normal(0, 1, (3, 16, 3)) * bend),
         torch.as_tensor(rng.normal(0, 1, (3, 3))),
@@ -276,7 +276,7 @@ def test_rotations_derivative_at_zero_is_the_generators():
 
 def test_importing_the_hand_package_does_no_torch_work():
     code = (
-        "import sys, handgen.hand, handgen.hand.layout, handgen.hand.assets, handgen.hand.conversions, "
+        "import sys, handgen.hand, handgen.hand.skeleton, handgen.hand.model_files, handgen.hand.conversions, "
         "handgen.hand.mano; print(*({'torch', 'scipy', 'smplx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

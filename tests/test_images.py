@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from handgen.errors import HandgenError
-from handgen.io import images
+from handgen.media import images
 
 COLOR = (200, 40, 90)
 READ = ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "MPO", "GIF", "PPM"]

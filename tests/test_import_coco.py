@@ -7,11 +7,11 @@ from export_sets import pictures_of, write_coco
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handgen.config import SynthesizeConfig
+from handgen.datasets.coco.reader import CocoReader, hands_of, mask_of
 from handgen.errors import HandgenError
-from handgen.imports.coco import CocoReader, hands_of, mask_of
-from handgen.io import images
-from handgen.synthesize import stage
+from handgen.media import images
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 
 @pytest.fixture(scope="module")

@@ -14,20 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from import_fixture import SIZE, install_mano, picture, write_freihand, write_jpeg, write_json
 
-from handgen.cameras import Camera
 from handgen.cli.main import main
-from handgen.config import ImportConfig, SynthesizeConfig
+from handgen.datasets.freihand.reader import FreihandReader
+from handgen.datasets.reader import inside, numbers
 from handgen.errors import HandgenError
-from handgen.hand.assets import load_hand
+from handgen.geometry.camera import Camera
 from handgen.hand.model import HandModel, single_pose
-from handgen.imports import stage
-from handgen.imports.base import inside, numbers
-from handgen.imports.freihand import FreihandReader
-from handgen.imports.posing import subject_name
+from handgen.hand.model_files import load_hand
 from handgen.io.annotations import Annotations
-from handgen.io.schema import write_json as write_json_file
-from handgen.segment import forearm_mask
-from handgen.synthesize import stage as synthesize
+from handgen.segmentation.segment import forearm_mask
+from handgen.stages.import_ import stage
+from handgen.stages.import_.config import ImportConfig
+from handgen.stages.import_.posing import subject_name
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage.documents import write_json as write_json_file
 
 CONFIG = ImportConfig("freihand", workers=1)
 
@@ -354,7 +355,7 @@ def test_a_chunk_that_is_made_again_is_not_complete_before_it_is_whole(data_set,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("handgen.imports.chunk.write_json", killed)
+        patch.setattr("handgen.stages.import_.chunk.write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             stage.run(root, out, CONFIG)
     shutil.rmtree(out / ".journal")

@@ -6,12 +6,12 @@ import pytest
 from annotations_fixture import write_annotations
 from export_sets import entry_of, pictures_of, write_hamer
 
-from handgen.config import SynthesizeConfig
+from handgen.datasets.hamer.reader import HamerReader, masks_of
 from handgen.errors import HandgenError
-from handgen.imports.hamer import HamerReader, masks_of
-from handgen.io import images
-from handgen.io.tar import write_tar
-from handgen.synthesize import stage
+from handgen.media import images
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage.tar import write_tar
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ import orjson
 import pytest
 from import_fixture import install_mano, ring, write_hanco, write_json
 
-from handgen.config import ImportConfig, SynthesizeConfig
+from handgen.datasets.hanco.reader import HancoReader
 from handgen.errors import HandgenError
-from handgen.hand.assets import load_hand
 from handgen.hand.model import HandModel, single_pose
-from handgen.imports import stage
-from handgen.imports.hanco import HancoReader
+from handgen.hand.model_files import load_hand
 from handgen.io.annotations import Annotations
-from handgen.synthesize import stage as synthesize
+from handgen.stages.import_ import stage
+from handgen.stages.import_.config import ImportConfig
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 CONFIG = ImportConfig("hanco", workers=1, chunk_frames=2)
 

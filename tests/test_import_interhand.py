@@ -9,18 +9,19 @@ import torch
 from import_fixture import install_mano, write_interhand, write_jpeg, write_json
 from test_hand_model import as_smplx
 
-from handgen.config import ImportConfig, SynthesizeConfig
+from handgen.datasets.interhand.reader import InterhandReader
 from handgen.errors import HandgenError
-from handgen.hand.assets import load_hand
-from handgen.hand.layout import SIDES
 from handgen.hand.model import HandModel, single_pose
-from handgen.imports import stage
-from handgen.imports.interhand import InterhandReader
-from handgen.io import json_stream
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
 from handgen.io.shards import read_document, read_groups
-from handgen.synthesize import stage as synthesize
-from handgen.validate import stage as validate
+from handgen.stages.import_ import stage
+from handgen.stages.import_.config import ImportConfig
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.validate import stage as validate
+from handgen.storage import json_stream
 
 CONFIG = ImportConfig("interhand", workers=1, chunk_frames=2)
 

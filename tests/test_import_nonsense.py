@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from import_fixture import write_freihand, write_hanco, write_interhand
 
+from handgen.datasets.reader import FORMATS
 from handgen.errors import HandgenError
-from handgen.hand.assets import load_hand
-from handgen.hand.layout import SIDES
-from handgen.imports.base import FORMATS
+from handgen.hand.model_files import load_hand
+from handgen.hand.skeleton import SIDES
 
 NONSENSE = [None, "x", [[1, 2], [3]], {}, [], [{}], [None], 10**400, 2**70, 1e300, -1, True]
 WRITERS = {"freihand": write_freihand, "hanco": write_hanco, "interhand": write_interhand}

@@ -5,13 +5,14 @@ import pytest
 from annotations_fixture import write_annotations
 from export_fixture import decoded, export, true_vertices, vertices
 
-from handgen.config import ImportConfig, SynthesizeConfig
-from handgen.hand.assets import load_hand
-from handgen.imports import stage as imports
-from handgen.imports.freihand import FreihandReader
-from handgen.imports.interhand import InterhandReader
+from handgen.datasets.freihand.reader import FreihandReader
+from handgen.datasets.interhand.reader import InterhandReader
+from handgen.hand.model_files import load_hand
 from handgen.io.annotations import Annotations
-from handgen.synthesize import stage as synthesize
+from handgen.stages.import_ import stage as imports
+from handgen.stages.import_.config import ImportConfig
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 MM = 1000
 

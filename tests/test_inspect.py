@@ -13,11 +13,11 @@ from click.testing import CliRunner
 from test_capture import make_capture, small_rig
 
 from handgen.cli.main import main
-from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
-from handgen.inspect import describe
-from handgen.io.calibration import save_calibration
-from handgen.synthesize import stage
+from handgen.io.calibration_files.registry import save_calibration
+from handgen.stages.inspect.describe import describe
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
 
 
 def run(*arguments: str | Path):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.errors import HandgenError
-from handgen.io import json_stream
-from handgen.io.json_stream import list_entries, list_items, nested_entries, read_value
+from handgen.storage import json_stream
+from handgen.storage.json_stream import list_entries, list_items, nested_entries, read_value
 
 VALUES = st.recursive(
     st.none()

@@ -23,12 +23,13 @@ from keypoint_files_fixture import (
     whole_body,
 )
 
-from handgen import annotate
 from handgen.errors import HandgenError
-from handgen.io import storage
 from handgen.io.annotations import Annotations
-from handgen.io.detections import DetectionRecord, read_detections, write_detections
-from handgen.io.fetched import local
+from handgen.io.detections import read_detections, write_detections
+from handgen.records.detection import DetectionRecord
+from handgen.stages.annotate import stage as annotate
+from handgen.storage import filesystem
+from handgen.storage.local_copies import local
 
 
 def test_formats_may_be_mixed_and_the_fingerprint_covers_all(tmp_path, rng):
@@ -59,9 +60,9 @@ def test_a_folder_of_folders_in_a_store(tmp_path, rng, monkeypatch):
     values = hand(rng)
     openpose_file(tmp_path / "hands" / "cam0", 2, openpose_person(right=values))
     (tmp_path / "hands" / "cam1.json").write_text(json.dumps(mmpose_video([[mmpose_instance(values)]], 1)))
-    place = storage.location("memory://bucket/keypoint_files")
+    place = filesystem.location("memory://bucket/keypoint_files")
     for file in (tmp_path / "hands").rglob("*.json"):
-        storage.put(place / file.relative_to(tmp_path / "hands").as_posix(), file.read_bytes())
+        filesystem.put(place / file.relative_to(tmp_path / "hands").as_posix(), file.read_bytes())
     found, here = detector(local(place), "right"), detector(tmp_path / "hands", "right")
     assert_hand(found.start("cam0").detect(None, 2)[0], values, 1, OPENPOSE_PX)
     assert found.fingerprint() == here.fingerprint()

@@ -6,7 +6,7 @@ from keypoint_files_fixture import assert_hand, detector, dlc_csv, hand
 
 from handgen.detect.keypoint_files.names import keypoint_of, places_of, side_of
 from handgen.errors import HandgenError
-from handgen.hand.layout import KEYPOINT_NAMES
+from handgen.hand.skeleton import KEYPOINT_NAMES
 
 
 def test_deeplabcut_of_one_hand(tmp_path, rng):

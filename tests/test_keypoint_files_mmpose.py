@@ -18,7 +18,7 @@ from keypoint_files_fixture import (
 )
 
 from handgen.errors import HandgenError
-from handgen.hand.layout import KEYPOINT_ORDERS
+from handgen.hand.skeleton import KEYPOINT_ORDERS
 
 
 @pytest.mark.parametrize("first", [0, 1])

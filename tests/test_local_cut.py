@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from handgen.local_cut import local_cut
-from handgen.segment import iou
+from handgen.segmentation.colour_model import local_cut
+from handgen.segmentation.segment import iou
 
 SIDE, EXTENT, REACH = 200, 150.0, 6.0
 
@@ -19,8 +19,8 @@ def picture(mask, hand, background, rng, noise=4.0):
     return (image + rng.normal(0, noise, image.shape)).clip(0, 255).astype(np.uint8)
 
 
-def cut(image, signed, barred=None, extent=EXTENT, reach=REACH):
-    return local_cut(image, signed, np.zeros_like(image[..., 0]) if barred is None else barred, extent, reach)
+def cut(image, signed, ignore_mask=None, extent=EXTENT, reach=REACH):
+    return local_cut(image, signed, np.zeros_like(image[..., 0]) if ignore_mask is None else ignore_mask, extent, reach)
 
 
 def test_no_contrast_gives_the_mesh(rng):
@@ -62,11 +62,11 @@ def test_nothing_is_learnt_where_it_is_barred(rng):
     """A patch of the hand's colour next to it, as a forearm is, does not teach the background that colour."""
     truth, signed = disc()
     image = picture(truth, (200, 150, 120), (120, 100, 80), rng)
-    barred = np.zeros_like(truth)
-    barred[150:] = 255
-    painted = np.where((barred > 0)[..., None], np.uint8([200, 150, 120]), image)
-    found = cut(painted, signed, barred)
-    rest = barred == 0
+    ignore_mask = np.zeros_like(truth)
+    ignore_mask[150:] = 255
+    painted = np.where((ignore_mask > 0)[..., None], np.uint8([200, 150, 120]), image)
+    found = cut(painted, signed, ignore_mask)
+    rest = ignore_mask == 0
     assert iou(found.mask[rest], truth[rest]) > 0.98
 
 

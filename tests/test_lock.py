@@ -13,14 +13,14 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from handgen.errors import HandgenError
-from handgen.io import lock, output, storage
-from handgen.io.lock import LEASE, LOCK, holding
-from handgen.io.storage import location
+from handgen.storage import filesystem, lock, output
+from handgen.storage.filesystem import location
+from handgen.storage.lock import LEASE, LOCK, holding
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from handgen.io.lock import holding
+from handgen.storage.lock import holding
 with holding(Path(sys.argv[1])):
     print("holding", flush=True)
     sys.stdin.readline()
@@ -53,7 +53,7 @@ def no_waiting(monkeypatch):
 
 def write_lease(root, **changed):
     mine = lock._holder() | {"alive_at": time.time()} | changed
-    storage.put(root / LEASE, orjson.dumps(mine))
+    filesystem.put(root / LEASE, orjson.dumps(mine))
     return mine
 
 
@@ -99,7 +99,7 @@ def test_an_error_inside_lets_go(tmp_path, store):
     for root in (tmp_path, store):
         with pytest.raises(ZeroDivisionError), holding(root):
             raise ZeroDivisionError
-        assert list(storage.names(root)) == []
+        assert list(filesystem.names(root)) == []
 
 
 def test_a_lock_that_was_removed_in_between_is_made_anew(tmp_path, monkeypatch):
@@ -148,20 +148,20 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 def test_a_lease_is_refused_while_its_holder_lives(store):
     with holding(store):
-        found = orjson.loads(storage.read(store / LEASE))
+        found = orjson.loads(filesystem.read(store / LEASE))
         assert found["process"] == os.getpid()
         with pytest.raises(HandgenError, match=r"if that run was killed, this ends in (90|89) s"), holding(store):
             pass
-        assert orjson.loads(storage.read(store / LEASE)) == found
-    assert list(storage.names(store)) == []
+        assert orjson.loads(filesystem.read(store / LEASE)) == found
+    assert list(filesystem.names(store)) == []
 
 
 def test_a_lease_is_touched(store, monkeypatch):
     monkeypatch.setattr(lock, "BEAT_S", 0.01)
     with holding(store):
-        first = orjson.loads(storage.read(store / LEASE))
+        first = orjson.loads(filesystem.read(store / LEASE))
         end = time.monotonic() + 20
-        while (now := orjson.loads(storage.read(store / LEASE))) == first:
+        while (now := orjson.loads(filesystem.read(store / LEASE))) == first:
             assert time.monotonic() < end
             time.sleep(0.01)
     assert now.pop("alive_at") > first.pop("alive_at") and now == first
@@ -172,7 +172,7 @@ def test_one_of_a_process_of_this_machine_that_is_no_more_is_taken_at_once(store
     ended.wait()
     write_lease(store, process=ended.pid)
     with holding(store):
-        assert orjson.loads(storage.read(store / LEASE))["process"] == os.getpid()
+        assert orjson.loads(filesystem.read(store / LEASE))["process"] == os.getpid()
     assert no_waiting == [lock._SETTLED_S]
 
 
@@ -188,7 +188,7 @@ def test_the_same_number_on_another_machine_is_another_process(store, machine):
 def test_a_silent_one_is_watched_and_then_taken_over(store, no_waiting, caplog, silent_s):
     write_lease(store, machine="elsewhere", host="elsewhere", process=77, alive_at=time.time() - silent_s)
     with holding(store):
-        assert orjson.loads(storage.read(store / LEASE))["process"] == os.getpid()
+        assert orjson.loads(filesystem.read(store / LEASE))["process"] == os.getpid()
     assert no_waiting == [2 * lock.BEAT_S, lock._SETTLED_S]
     assert "taking over from process 77 on elsewhere" in caplog.text
 
@@ -197,10 +197,10 @@ def test_one_that_stirs_while_it_is_watched_is_left_alone(store, monkeypatch):
     """Its clock is far behind ours."""
     old = write_lease(store, machine="elsewhere", host="elsewhere", process=77, alive_at=time.time() - 9999)
     beat = old | {"alive_at": time.time() - 9979}
-    monkeypatch.setattr(lock.time, "sleep", lambda _: storage.put(store / LEASE, orjson.dumps(beat)))
+    monkeypatch.setattr(lock.time, "sleep", lambda _: filesystem.put(store / LEASE, orjson.dumps(beat)))
     with pytest.raises(HandgenError, match="process 77 on elsewhere"), holding(store):
         pass
-    assert orjson.loads(storage.read(store / LEASE)) == beat
+    assert orjson.loads(filesystem.read(store / LEASE)) == beat
 
 
 def test_of_two_that_take_over_at_once_one_wins(store, monkeypatch):
@@ -209,12 +209,12 @@ def test_of_two_that_take_over_at_once_one_wins(store, monkeypatch):
 
     def meanwhile(seconds):
         if seconds == lock._SETTLED_S:  # the other, which saw the same silent lease, puts its own over ours
-            storage.put(store / LEASE, orjson.dumps(other | {"alive_at": time.time()}))
+            filesystem.put(store / LEASE, orjson.dumps(other | {"alive_at": time.time()}))
 
     monkeypatch.setattr(lock.time, "sleep", meanwhile)
     with pytest.raises(HandgenError, match="process 78"), holding(store):
         pass
-    assert orjson.loads(storage.read(store / LEASE))["process"] == 78
+    assert orjson.loads(filesystem.read(store / LEASE))["process"] == 78
 
 
 def test_an_answer_that_was_lost_is_no_other_holder(store, monkeypatch):
@@ -227,7 +227,7 @@ def test_an_answer_that_was_lost_is_no_other_holder(store, monkeypatch):
 
     monkeypatch.setattr(store.fs, "pipe_file", lost)
     with holding(store):
-        assert orjson.loads(storage.read(store / LEASE))["process"] == os.getpid()
+        assert orjson.loads(filesystem.read(store / LEASE))["process"] == os.getpid()
 
 
 def test_who_lost_the_lease_stops(store, monkeypatch):
@@ -235,19 +235,19 @@ def test_who_lost_the_lease_stops(store, monkeypatch):
     monkeypatch.setattr(lock, "BEAT_S", 0.01)
     kind, run = "shards", {"a": 1}
     ousted = pytest.raises(HandgenError, match="process 79 on .* is writing there")
-    with ousted, output.claimed(store, kind, run, (), False) as journal:
+    with ousted, output.claim_output(store, kind, run, (), False) as journal:
         journal.add(0, {})
         write_lease(store, process=79, machine="elsewhere")
         end = time.monotonic() + 20
         while time.monotonic() < end:
             journal.add(1, {})
             time.sleep(0.01)
-    assert orjson.loads(storage.read(store / LEASE))["process"] == 79  # which is not ours to remove
+    assert orjson.loads(filesystem.read(store / LEASE))["process"] == 79  # which is not ours to remove
 
 
 def test_a_beat_that_fails_is_no_end(store, monkeypatch, caplog):
     monkeypatch.setattr(lock, "BEAT_S", 0.01)
-    put, failed = storage.put, []
+    put, failed = filesystem.put, []
 
     def failing(place, data):
         if place.name == LEASE and len(failed) < 2:
@@ -255,17 +255,17 @@ def test_a_beat_that_fails_is_no_end(store, monkeypatch, caplog):
             raise OSError(errno.EIO, "no answer", str(place))
         put(place, data)
 
-    monkeypatch.setattr(storage, "put", failing)
+    monkeypatch.setattr(filesystem, "put", failing)
     with holding(store) as hold:
         end = time.monotonic() + 20
         while len(failed) < 2 and time.monotonic() < end:
             time.sleep(0.01)
         hold.check()
-    assert "cannot be touched (no answer)" in caplog.text and list(storage.names(store)) == []
+    assert "cannot be touched (no answer)" in caplog.text and list(filesystem.names(store)) == []
 
 
 def test_a_lease_that_is_garbage_ends_too(store, no_waiting):
-    storage.put(store / LEASE, b"not json")
+    filesystem.put(store / LEASE, b"not json")
     with holding(store):
         pass
     assert no_waiting == [2 * lock.BEAT_S, lock._SETTLED_S]
@@ -275,26 +275,26 @@ def test_a_lease_that_is_garbage_ends_too(store, no_waiting):
 
 
 def test_a_run_in_a_store_goes_on_and_starts_anew(store):
-    with output.claimed(store, "shards", {"a": 1}, ("*.tar", "sub"), False) as journal:
-        storage.put(store / "x.tar", b"x")
-        storage.put(store / "sub" / "y", b"y")
-        storage.put(store / "foreign.txt", b"z")
+    with output.claim_output(store, "shards", {"a": 1}, ("*.tar", "sub"), False) as journal:
+        filesystem.put(store / "x.tar", b"x")
+        filesystem.put(store / "sub" / "y", b"y")
+        filesystem.put(store / "foreign.txt", b"z")
         journal.add(3, {"n": 1})
-    with output.claimed(store, "shards", {"a": 1}, ("*.tar", "sub"), False) as journal:
+    with output.claim_output(store, "shards", {"a": 1}, ("*.tar", "sub"), False) as journal:
         assert journal.entries == {3: {"n": 1}}
     different = pytest.raises(HandgenError, match="a: 1 there, 2 now")
-    with different, output.claimed(store, "shards", {"a": 2}, ("*.tar", "sub"), False):
+    with different, output.claim_output(store, "shards", {"a": 2}, ("*.tar", "sub"), False):
         pass
-    with output.claimed(store, "shards", {"a": 2}, ("*.tar", "sub"), True) as journal:
-        assert journal.entries == {} and sorted(storage.names(store)) == [LEASE, "foreign.txt", "run.json"]
+    with output.claim_output(store, "shards", {"a": 2}, ("*.tar", "sub"), True) as journal:
+        assert journal.entries == {} and sorted(filesystem.names(store)) == [LEASE, "foreign.txt", "run.json"]
     another = pytest.raises(HandgenError, match="holds something other than annotations")
-    with another, output.claimed(store, "annotations", {}, (), True):
+    with another, output.claim_output(store, "annotations", {}, (), True):
         pass
 
 
 def test_a_lock_left_behind_makes_no_output(tmp_path, store):
     for root in (tmp_path, store):
         for name in (LOCK, LEASE):
-            storage.put(root / name, b"")
+            filesystem.put(root / name, b"")
         assert output.kind_of(root) is None
-        output.claim_output(root, "shards", {}, (), False)
+        output.prepare_output(root, "shards", {}, (), False)

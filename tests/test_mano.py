@@ -15,8 +15,8 @@ from make_mano_pickle import Call, Ch, Csc, clean_state, mano_pickle
 from handgen.cli.main import main
 from handgen.errors import HandgenError
 from handgen.hand import mano
-from handgen.hand.assets import load_hand, mano_path
-from handgen.hand.layout import MIRROR_X, SIDES
+from handgen.hand.model_files import load_hand, mano_path
+from handgen.hand.skeleton import MIRROR_X, SIDES
 
 ARRAYS = ("template", "shapedirs", "posedirs", "joint_regressor", "weights", "mean_pose", "pose_components", "faces")
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from handgen.cameras import Camera
-from handgen.matte import Edge, matte_and_colors
+from handgen.geometry.camera import Camera
+from handgen.segmentation.matting import Edge, matte_and_colors
 
 GREY = 120
 SCALE = 4  # at which truth is drawn

@@ -10,7 +10,7 @@ from handgen.fit.kinematics import KeypointKinematics
 from handgen.fit.monocular import start_from_one_view
 from handgen.fit.residuals import Observations
 from handgen.hand.model import HandModel, HandPose
-from handgen.simulate.poses import POSES, hand_pose, pose_angles_deg, varied
+from handgen.stages.simulate.poses import POSES, hand_pose, pose_angles_deg, varied
 
 
 def named_poses(model, n, rng):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from annotations_fixture import write_annotations
 
-from handgen import numerics
+from handgen.runtime import reproducibility
 
 OTHER_PROCESSOR = {  # as a processor with AVX-512 and one without anything would choose
     "OPENBLAS_CORETYPE": "SkylakeX",
@@ -26,24 +26,25 @@ def python(code: str, **environment: str) -> str:
 
 def test_the_level_is_fixed_before_the_libraries_are_loaded_and_inherited():
     code = (
-        "import os, subprocess, sys; from handgen import numerics; print(numerics.pin()); "
-        "found = numerics.environment(); print(found == {k: os.environ[k] for k in found}, bool(found)); "
-        "print(subprocess.run([sys.executable, '-c', 'from handgen import numerics; print(numerics.level())'], "
-        "capture_output=True, text=True).stdout.strip() == numerics.level())"
+        "import os, subprocess, sys; from handgen.runtime import reproducibility; print(reproducibility.pin()); "
+        "found = reproducibility.environment(); print(found == {k: os.environ[k] for k in found}, bool(found)); "
+        "code = 'from handgen.runtime import reproducibility; print(reproducibility.level())'; "
+        "print(subprocess.run([sys.executable, '-c', code], "
+        "capture_output=True, text=True).stdout.strip() == reproducibility.level())"
     )
     assert python(code).split() == ["True", "True", "True", "True"]
 
 
 def test_it_is_not_claimed_when_it_comes_too_late():
     code = (
-        "import numpy; from handgen import numerics; "
-        "print(numerics.pin(), numerics.level(), numerics.environment(), sep='|')"
+        "import numpy; from handgen.runtime import reproducibility; "
+        "print(reproducibility.pin(), reproducibility.level(), reproducibility.environment(), sep='|')"
     )
-    assert python(code) == f"False|{numerics.AS_THE_HOST}|{{}}"
+    assert python(code) == f"False|{reproducibility.AS_THE_HOST}|{{}}"
 
 
 def test_versions_of_packages_are_part_of_what_decides_the_bytes():
-    found = numerics.fingerprint(("numpy", "opencv", "no-such-package"))
+    found = reproducibility.fingerprint(("numpy", "opencv", "no-such-package"))
     assert found["packages"]["numpy"] and found["packages"]["opencv"] and found["packages"]["zlib"]
     assert found["packages"]["no-such-package"] is None
 

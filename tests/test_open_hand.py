@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handgen.hand.layout import FINGER_JOINTS, JOINT_PARENTS, SIDES, TIP_VERTICES, VERTEX_COUNT
+from handgen.hand.skeleton import FINGER_JOINTS, JOINT_PARENTS, SIDES, TIP_VERTICES, VERTEX_COUNT
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "handgen" / "hand" / "data"

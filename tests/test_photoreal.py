@@ -5,13 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from handgen import simulate
-from handgen.config import SimulateConfig
 from handgen.errors import HandgenError
-from handgen.raytrace import Tracer
-from handgen.simulate.denoise import Layer, denoised
-from handgen.simulate.photoreal import PathTracer
-from handgen.simulate.scene import make_scene
+from handgen.geometry.ray_casting import Tracer
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.denoise import Layer, denoised
+from handgen.stages.simulate.photoreal import PathTracer
+from handgen.stages.simulate.scene import make_scene
 
 CONFIG = SimulateConfig(views=2, frames=1, size=(160, 120), seed=5, background="green", video=False, workers=1)
 

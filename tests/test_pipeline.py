@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from handgen.cli.main import main
 from handgen.data import load_shards
-from handgen.detect import networks
+from handgen.detect.mediapipe import networks
 from handgen.hand.model import HandModel, HandPose
 
 

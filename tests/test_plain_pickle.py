@@ -8,7 +8,7 @@ import pytest
 from test_unpickle import PROTOCOLS, attacks
 
 from handgen.errors import HandgenError
-from handgen.imports.plain_pickle import MAX_BYTES, read_labels
+from handgen.storage.plain_pickle import MAX_BYTES, read_labels
 
 LABELS = [
     {

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from handgen.refine import without_contrast
+from handgen.reconstruct.mask_refinement import without_contrast
 
 
 def test_an_edge_that_the_picture_does_not_have_says_nothing():

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handgen.cameras import Rig
-from handgen.simulate.rig import disturbed, make_rig
+from handgen.geometry.camera import Rig
+from handgen.stages.simulate.rig import make_rig, perturbed_rig
 
 CORNERS = np.array([[x, y, z] for x in (-0.1, 0.1) for y in (-0.1, 0.1) for z in (-0.1, 0.1)])
 
@@ -40,7 +40,7 @@ def test_a_disturbed_rig_is_off_by_as_much_as_asked(seed, error_px):
     rng = np.random.default_rng(seed)
     rig = make_rig("ring", 2, (640, 480), rng)
     grid = np.stack(np.meshgrid(*[(-0.15, 0.0, 0.15)] * 3), -1).reshape(-1, 3)
-    for exact, off in zip(rig, disturbed(rig, error_px, rng), strict=True):
+    for exact, off in zip(rig, perturbed_rig(rig, error_px, rng), strict=True):
         apart = exact.ideal().project(grid)[0] - off.ideal().project(grid)[0]
         # The error is nearly linear in its size; at 5 px the rest is below 2 %.
         assert np.sqrt((apart**2).sum(-1).mean()) == pytest.approx(error_px, rel=0.02)
@@ -49,4 +49,4 @@ def test_a_disturbed_rig_is_off_by_as_much_as_asked(seed, error_px):
 
 def test_no_error_leaves_the_rig_as_it_is():
     rig = make_rig("ring", 3, (640, 480), np.random.default_rng(0))
-    assert disturbed(rig, 0.0, np.random.default_rng(1)) is rig
+    assert perturbed_rig(rig, 0.0, np.random.default_rng(1)) is rig

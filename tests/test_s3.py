@@ -15,13 +15,14 @@ from annotate_fixture import config as annotate_config
 from annotate_fixture import rendered, true_keypoints
 from click.testing import CliRunner
 
-from handgen import annotate
 from handgen.cli.main import main
-from handgen.config import SynthesizeConfig
-from handgen.io import images, insisting, storage
-from handgen.io.lock import LEASE, STALE_S, holding
-from handgen.io.storage import location
-from handgen.synthesize import stage
+from handgen.media import images
+from handgen.stages.annotate import stage as annotate
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage import filesystem, retry
+from handgen.storage.filesystem import location
+from handgen.storage.lock import LEASE, STALE_S, holding
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
@@ -47,11 +48,11 @@ def bucket(server, monkeypatch, tmp_path):
     monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "cache"))
     use(monkeypatch, server.url)
     place = location(f"s3://{BUCKET}")
-    if not storage.is_folder(place):
+    if not filesystem.is_folder(place):
         place.fs.mkdir(BUCKET)
-    for name in list(storage.names(place)):
+    for name in list(filesystem.names(place)):
         if name != "in":
-            storage.remove(place / name)
+            filesystem.remove(place / name)
     server.requests()
     return place
 
@@ -83,19 +84,19 @@ def made(tmp_path_factory):
 def inputs(bucket, made, server):
     """All of it in the bucket's `in/`, but for the shards."""
     place = bucket / "in"
-    if not storage.is_folder(place):
+    if not filesystem.is_folder(place):
         for folder in ("capture", "pictures", "annotations", "keypoints.jsonl"):
             for file in [made / folder, *(made / folder).rglob("*")]:
                 if file.is_file():
-                    storage.put(place / file.relative_to(made).as_posix(), file.read_bytes())
+                    filesystem.put(place / file.relative_to(made).as_posix(), file.read_bytes())
     server.requests()
     return place
 
 
 def shards_are_equal(here: Path, there) -> bool:
     names = {path.name for path in here.glob("*.tar")}
-    assert names == {name for name in storage.sizes(there) if name.endswith(".tar")}
-    return all((here / name).read_bytes() == storage.read(there / name) for name in names)
+    assert names == {name for name in filesystem.sizes(there) if name.endswith(".tar")}
+    return all((here / name).read_bytes() == filesystem.read(there / name) for name in names)
 
 
 def invoke(*arguments):
@@ -108,18 +109,18 @@ def invoke(*arguments):
 def test_annotating_in_a_store_gives_what_it_gives_on_a_disk(inputs, bucket, made):
     config = annotate_config(str(inputs / "keypoints.jsonl"), chunk_frames=4, preview=1)
     report = annotate.run(inputs / "capture", bucket / "annotations", config)
-    assert report.frames == 8 and storage.size_of(report.previews[0]) > 1000
+    assert report.frames == 8 and filesystem.size_of(report.previews[0]) > 1000
     for path in [made / "annotations" / "manifest.json", *(made / "annotations").glob("[cd]*/*")]:
         name = path.relative_to(made / "annotations").as_posix()
-        assert storage.read(bucket / "annotations" / name) == path.read_bytes(), name
-    assert LEASE not in storage.sizes(bucket / "annotations")
+        assert filesystem.read(bucket / "annotations" / name) == path.read_bytes(), name
+    assert LEASE not in filesystem.sizes(bucket / "annotations")
 
     # Again: nothing is missing. With a chunk that is gone: it alone is made.
     assert annotate.run(inputs / "capture", bucket / "annotations", config).written_frames == 0
-    storage.remove_file(bucket / "annotations" / "chunks" / "000001.tar")
+    filesystem.remove_file(bucket / "annotations" / "chunks" / "000001.tar")
     assert annotate.run(inputs / "capture", bucket / "annotations", config).written_frames == 4
     tar = made / "annotations" / "chunks" / "000001.tar"
-    assert storage.read(bucket / "annotations" / "chunks" / "000001.tar") == tar.read_bytes()
+    assert filesystem.read(bucket / "annotations" / "chunks" / "000001.tar") == tar.read_bytes()
 
 
 def test_synthesizing_in_a_store_gives_what_it_gives_on_a_disk(inputs, bucket, made, server):
@@ -131,15 +132,15 @@ def test_synthesizing_in_a_store_gives_what_it_gives_on_a_disk(inputs, bucket, m
     assert result.exit_code == 0, result.output
     assert orjson.loads(result.stdout)["written_samples"] == 32
     assert shards_are_equal(made / "shards", bucket / "shards")
-    manifest = orjson.loads(storage.read(bucket / "shards" / "manifest.json"))
+    manifest = orjson.loads(filesystem.read(bucket / "shards" / "manifest.json"))
     assert manifest["shards"] == orjson.loads((made / "shards" / "manifest.json").read_bytes())["shards"]
     assert [source["path"] for source in manifest["annotations"]] == [f"{url}/in/annotations"]
-    assert sorted(storage.sizes(bucket / "shards")) == ["manifest.json", "run.json"] + [
+    assert sorted(filesystem.sizes(bucket / "shards")) == ["manifest.json", "run.json"] + [
         f"train-{i:06d}.tar" for i in range(4)
     ]
 
     # A shard that is gone is written anew, and nothing else is touched.
-    storage.remove_file(bucket / "shards" / "train-000002.tar")
+    filesystem.remove_file(bucket / "shards" / "train-000002.tar")
     server.requests()
     result = invoke(*command, *options, "--workers", 1)
     assert orjson.loads(result.stdout)["written_samples"] == 8, result.output
@@ -163,9 +164,9 @@ def test_synthesizing_in_a_store_gives_what_it_gives_on_a_disk(inputs, bucket, m
 
 RUN = """
 import sys
-from handgen.config import SynthesizeConfig
-from handgen.io.storage import location
-from handgen.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage.filesystem import location
+from handgen.stages.synthesize import stage
 stage.run(*map(location, sys.argv[1:]), SynthesizeConfig(samples=32, size=64, samples_per_shard=8, workers=1))
 """
 
@@ -174,15 +175,15 @@ def test_a_run_that_was_killed_is_taken_over_at_once(inputs, bucket, made):
     roots = (inputs / "annotations", bucket / "shards", inputs / "pictures")
     with subprocess.Popen([sys.executable, "-c", RUN, *map(str, roots)]) as run:
         end = time.monotonic() + 120
-        while not any(name.endswith(".tar") for name in storage.sizes(bucket / "shards")):
+        while not any(name.endswith(".tar") for name in filesystem.sizes(bucket / "shards")):
             assert run.poll() is None and time.monotonic() < end
             time.sleep(0.02)
         run.kill()
-    assert LEASE in storage.sizes(bucket / "shards")
+    assert LEASE in filesystem.sizes(bucket / "shards")
     began = time.monotonic()
     stage.run(*roots, SHARDS)
     assert time.monotonic() - began < STALE_S  # it was not waited for
-    assert shards_are_equal(made / "shards", bucket / "shards") and LEASE not in storage.sizes(bucket / "shards")
+    assert shards_are_equal(made / "shards", bucket / "shards") and LEASE not in filesystem.sizes(bucket / "shards")
 
 
 def test_evaluating_in_a_store(inputs, bucket, made):
@@ -191,26 +192,26 @@ def test_evaluating_in_a_store(inputs, bucket, made):
         *("--workers", 1, "--worst", 1, "--fingertip-frames", 2),
     )
     assert result.exit_code == 0, result.output
-    there = storage.files_below(bucket / "report")
+    there = filesystem.files_below(bucket / "report")
     assert {"evaluation.json", "report.html", "run.json", "plots/pck.png"} < there.keys()
     assert any(name.startswith("worst/01_") for name in there)
 
 
 def test_a_second_run_is_told_who_holds_the_output(inputs, bucket):
     with holding(bucket / "shards"):
-        before = storage.read(bucket / "shards" / LEASE)
+        before = filesystem.read(bucket / "shards" / LEASE)
         result = invoke("synthesize", inputs / "annotations", "--out", bucket / "shards", "--size", 32, "--samples", 2)
         assert result.exit_code == 1 and "is writing there; wait until it ends" in result.output
         assert result.output.splitlines()[-1].startswith(f"Error: s3://{BUCKET}/shards: process ")
-        assert storage.read(bucket / "shards" / LEASE) == before
-    assert list(storage.names(bucket / "shards")) == []
+        assert filesystem.read(bucket / "shards" / LEASE) == before
+    assert list(filesystem.names(bucket / "shards")) == []
 
 
 def test_shards_are_read_from_a_store(inputs, bucket, made):
     from handgen.data import load_shards
 
     for file in (made / "shards").glob("*[nr]"):  # .json and .tar
-        storage.put(bucket / "shards" / file.name, file.read_bytes())
+        filesystem.put(bucket / "shards" / file.name, file.read_bytes())
     there, here = (list(load_shards(str(root))) for root in (bucket / "shards", made / "shards"))
     assert len(there) == 32 and [s["key"] for s in there] == [s["key"] for s in here]
     assert all((a["image"] == b["image"]).all() for a, b in zip(there, here, strict=True))
@@ -234,19 +235,19 @@ def test_requests_are_as_many_as_the_docs_say(inputs, bucket, server):
 
 
 def test_only_the_first_puts_what_must_be_new(bucket):
-    assert storage.put_new(bucket / "x" / "a", b"first") and not storage.put_new(bucket / "x" / "a", b"second")
-    assert storage.read(bucket / "x" / "a") == b"first"
+    assert filesystem.put_new(bucket / "x" / "a", b"first") and not filesystem.put_new(bucket / "x" / "a", b"second")
+    assert filesystem.read(bucket / "x" / "a") == b"first"
 
 
 def test_large_files_are_sent_in_parts_and_small_ones_whole(bucket, server, monkeypatch):
-    monkeypatch.setattr(storage, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(filesystem, "PART_BYTES", 5 * 2**20)
     data = np.random.default_rng(0).bytes(11 * 2**20)
     for size, requests in ((len(data), {"POST": 2, "PUT": 3}), (9 * 2**20, {"PUT": 1})):
         server.requests()
-        with storage.whole_file(bucket / "x" / "large") as file:
+        with filesystem.whole_file(bucket / "x" / "large") as file:
             file.write(data[:size])
         assert server.counted("large") == requests
-        assert storage.digest(bucket / "x" / "large") == (size, hashlib.sha256(data[:size]).hexdigest())
+        assert filesystem.digest(bucket / "x" / "large") == (size, hashlib.sha256(data[:size]).hexdigest())
 
 
 def unfinished(bucket):
@@ -255,17 +256,20 @@ def unfinished(bucket):
 
 
 def test_an_upload_that_ends_in_the_middle_leaves_nothing(bucket, server, proxy, monkeypatch):
-    monkeypatch.setattr(storage, "PART_BYTES", 5 * 2**20)
-    monkeypatch.setattr(insisting, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(filesystem, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(retry, "RETRY_DEADLINE_S", 0.1)
     use(monkeypatch, proxy.url)
     proxy.drops, proxy.after = 10**6, 2**20
-    with pytest.raises(OSError, match="asked [0-9]+ times"), storage.whole_file(location(f"s3://{BUCKET}/x/a")) as file:
+    with (
+        pytest.raises(OSError, match="asked [0-9]+ times"),
+        filesystem.whole_file(location(f"s3://{BUCKET}/x/a")) as file,
+    ):
         file.write(bytes(11 * 2**20))
     assert proxy.dropped > 5
-    assert storage.size_of(bucket / "x" / "a") is None and unfinished(bucket) == []
-    with pytest.raises(ZeroDivisionError), storage.whole_file(bucket / "x" / "a"):
+    assert filesystem.size_of(bucket / "x" / "a") is None and unfinished(bucket) == []
+    with pytest.raises(ZeroDivisionError), filesystem.whole_file(bucket / "x" / "a"):
         raise ZeroDivisionError
-    assert storage.size_of(bucket / "x" / "a") is None
+    assert filesystem.size_of(bucket / "x" / "a") is None
 
 
 # --- a network that fails
@@ -273,7 +277,7 @@ def test_an_upload_that_ends_in_the_middle_leaves_nothing(bucket, server, proxy,
 
 def test_connections_that_drop_change_nothing(inputs, bucket, made, proxy, monkeypatch):
     use(monkeypatch, proxy.url)
-    monkeypatch.setattr(insisting, "_FIRST_WAIT_S", 0.02)
+    monkeypatch.setattr(retry, "_FIRST_WAIT_S", 0.02)
     proxy.drops, proxy.after = 25, 12_000
     url = f"s3://{BUCKET}"
     roots = (location(f"{url}/{name}") for name in ("in/annotations", "shards", "in/pictures"))
@@ -284,38 +288,38 @@ def test_connections_that_drop_change_nothing(inputs, bucket, made, proxy, monke
 
 @pytest.mark.parametrize("drops", [1, 4])
 def test_a_part_that_is_dropped_is_sent_again(bucket, proxy, monkeypatch, drops):
-    monkeypatch.setattr(storage, "PART_BYTES", 5 * 2**20)
+    monkeypatch.setattr(filesystem, "PART_BYTES", 5 * 2**20)
     use(monkeypatch, proxy.url)
     data = np.random.default_rng(0).bytes(11 * 2**20)
     proxy.drops, proxy.after = drops, 3 * 2**20
     place = location(f"s3://{BUCKET}/x/parts")
-    with storage.whole_file(place) as file:
+    with filesystem.whole_file(place) as file:
         file.write(data)
     assert proxy.dropped == drops
-    assert storage.read(bucket / "x" / "parts") == data and unfinished(bucket) == []
+    assert filesystem.read(bucket / "x" / "parts") == data and unfinished(bucket) == []
     proxy.drops, proxy.after = drops, 2**20
-    assert storage.read(place) == data and proxy.dropped == 2 * drops
+    assert filesystem.read(place) == data and proxy.dropped == 2 * drops
 
 
 def test_answers_that_are_slow_are_waited_for_as_long_as_is_set(bucket, proxy, monkeypatch):
-    storage.put(bucket / "x" / "a", b"hello")
+    filesystem.put(bucket / "x" / "a", b"hello")
     proxy.delay_s = 1.0
     use(monkeypatch, proxy.url, read_timeout=10)
-    assert storage.read(location(f"s3://{BUCKET}/x/a")) == b"hello"
+    assert filesystem.read(location(f"s3://{BUCKET}/x/a")) == b"hello"
     use(monkeypatch, proxy.url, read_timeout=0.2)
     monkeypatch.setattr(type(location(f"s3://{BUCKET}").fs), "retries", 2)  # the driver's own
-    monkeypatch.setattr(insisting, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(retry, "RETRY_DEADLINE_S", 0.1)
     began = time.monotonic()
     with pytest.raises(OSError, match="(?i)time") as caught:
-        storage.read(location(f"s3://{BUCKET}/x/a"))
+        filesystem.read(location(f"s3://{BUCKET}/x/a"))
     assert caught.value.filename == f"s3://{BUCKET}/x/a" and time.monotonic() - began < 60
     proxy.delay_s = 0.0
-    assert storage.read(location(f"s3://{BUCKET}/x/a")) == b"hello"
+    assert filesystem.read(location(f"s3://{BUCKET}/x/a")) == b"hello"
 
 
 def test_a_store_that_is_not_there_is_said(made, monkeypatch):
     use(monkeypatch, "http://127.0.0.1:9")
-    monkeypatch.setattr(insisting, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(retry, "RETRY_DEADLINE_S", 0.1)
     result = invoke("synthesize", made / "annotations", "--out", f"s3://{BUCKET}/x", "--samples", 1)
     assert result.exit_code == 1 and result.output.splitlines()[-1].startswith(f"Error: s3://{BUCKET}/x: ")
     assert "Could not connect" in result.output and "run again when the store answers" in result.output

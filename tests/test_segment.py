@@ -4,9 +4,9 @@ import pytest
 from conftest import look_at
 from test_fit import natural_poses
 
-from handgen.hand.layout import MCP_KEYPOINTS
-from handgen.raster import mesh_mask
-from handgen.segment import Guides, OtherHand, forearm_mask, guides_of, iou, segment
+from handgen.geometry.raster import mesh_mask
+from handgen.hand.skeleton import MCP_KEYPOINTS
+from handgen.segmentation.segment import MeshGuides, OtherHand, forearm_mask, guides_of, iou, segment
 
 SIZE = (240, 240)
 
@@ -132,5 +132,5 @@ def test_what_is_behind_the_hand_is_said(scene, hand, rng):
 def test_no_background_at_all_falls_back_to_the_mesh():
     full = np.full((20, 20), 255, np.uint8)
     none = np.zeros((20, 20), np.uint8)
-    found = segment(np.full((20, 20, 3), 90, np.uint8), Guides(full, none, none, none, full), 20, background="any")
+    found = segment(np.full((20, 20, 3), 90, np.uint8), MeshGuides(full, none, none, none, full), 20, background="any")
     assert found.iou == 1.0

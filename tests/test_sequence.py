@@ -3,11 +3,11 @@ import torch
 from conftest import ring
 from test_fit import natural_poses, observe, state_of, triangulated
 
+from handgen.fit.initialization import start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
 from handgen.fit.sequence import Motion, solve_sequence
-from handgen.fit.solve import Problem, solve_poses
-from handgen.fit.start import start
+from handgen.fit.solver import Problem, solve_poses
 from handgen.hand.model import HandPose
 
 FPS = 30.0

@@ -10,12 +10,13 @@ from click.testing import CliRunner
 
 from handgen.cli.main import main
 from handgen.cli.synthesize import synthesize
-from handgen.config import SynthesizeConfig
-from handgen.engines.local import map_units
 from handgen.errors import HandgenError
-from handgen.io import images, shards
-from handgen.io.tar import write_tar
-from handgen.synthesize import stage
+from handgen.io import shards
+from handgen.media import images
+from handgen.runtime.local import map_units
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage.tar import write_tar
 
 CONFIG = SynthesizeConfig(samples=24, size=96, samples_per_shard=7, workers=1, seed=5)
 

@@ -7,18 +7,18 @@ import torch
 from conftest import ring
 from test_fit import natural_poses, observe, state_of, triangulated
 
-from handgen.cutout import Cutter
-from handgen.fit.contour import MeshContour
-from handgen.fit.edges import MaskEdges, MaskView
+from handgen.fit.initialization import start
 from handgen.fit.kinematics import KeypointKinematics
-from handgen.fit.matches import match
 from handgen.fit.residuals import PosePrior
-from handgen.fit.solve import Problem, solve_poses
-from handgen.fit.start import start
+from handgen.fit.silhouette.contour import MeshContour
+from handgen.fit.silhouette.mask_edges import MaskEdges, MaskView
+from handgen.fit.silhouette.matching import match
+from handgen.fit.silhouette.term import SilhouetteTerm, refine
+from handgen.fit.solver import Problem, solve_poses
 from handgen.fit.surface import SurfaceKinematics
-from handgen.raster import mesh_mask
-from handgen.segment import forearm_mask
-from handgen.silhouette import SilhouetteTerm, refine
+from handgen.geometry.raster import mesh_mask
+from handgen.segmentation.crops import Cutter
+from handgen.segmentation.segment import forearm_mask
 
 SIDE_PX = 160
 
@@ -35,7 +35,7 @@ def views_of(hand, state, rig, side_px=SIDE_PX):
     return views
 
 
-def disturbed(state, rng, degrees, millimetres):
+def perturbed_rig(state, rng, degrees, millimetres):
     """Every joint turned and the hand moved by about this much."""
     n = len(state)
     step = torch.zeros(n, 51, dtype=torch.float64)
@@ -107,7 +107,7 @@ def test_arms_give_the_slope_of_the_vertices(random_model, rng):
 
 
 def test_derivatives_by_betas_are_the_slope_of_the_cost(hand, truth, rig, rng):
-    state = disturbed(truth, rng, 3, 3)
+    state = perturbed_rig(truth, rng, 3, 3)
     term = SilhouetteTerm(hand, views_of(hand, truth, rig), len(truth)).refreshed(state)
     matrix, gradient, _ = term.normal_equations(state, by_betas=True)
     alone = term.normal_equations(state)
@@ -158,7 +158,7 @@ def test_contour_of_a_mask_is_where_its_edge_is():
 
 
 def test_gradient_is_the_slope_of_the_cost(hand, truth, rng):
-    state = disturbed(truth, rng, 3, 3)
+    state = perturbed_rig(truth, rng, 3, 3)
     term = SilhouetteTerm(hand, views_of(hand, truth, ring(5)), len(truth)).refreshed(state)
     _, gradient, cost = term.normal_equations(state)
     torch.testing.assert_close(cost, term.cost(state))
@@ -177,7 +177,7 @@ def test_gradient_is_the_slope_of_the_cost(hand, truth, rng):
 
 
 def test_masks_alone_bring_a_disturbed_hand_back(hand, truth, rng):
-    first = disturbed(truth, rng, 6.5, 10)
+    first = perturbed_rig(truth, rng, 6.5, 10)
     views = views_of(hand, truth, ring(8))
     before = error_mm(hand, first, truth).mean()
     assert before > 10 and mean_iou(hand, first, views) < 0.8
@@ -263,14 +263,14 @@ def test_what_is_unknown_does_not_pull(hand, truth):
 
 
 def test_large_masks_are_shrunk(hand, truth, rng):
-    first = disturbed(truth, rng, 4, 5)
+    first = perturbed_rig(truth, rng, 4, 5)
     views = views_of(hand, truth, ring(8), side_px=400)
     found = refine(SilhouetteTerm(hand, views, len(truth)), [Prior(hand)], first)
     assert error_mm(hand, found, truth).mean() < 1.5
 
 
 def test_frames_may_have_any_views_in_any_order(hand, truth, rng):
-    state = disturbed(truth, rng, 3, 3)
+    state = perturbed_rig(truth, rng, 3, 3)
     views = views_of(hand, truth, ring(4))
     kept = [v for i, v in enumerate(views) if v.frame != 2 and i % 7]
     matrix, gradient, cost = SilhouetteTerm(hand, kept, 6).refreshed(state).normal_equations(state)

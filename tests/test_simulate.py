@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from handgen import simulate
 from handgen.cli.main import main
-from handgen.config import SimulateConfig
 from handgen.errors import HandgenError
+from handgen.geometry.raster import mesh_mask
 from handgen.hand.model import HandModel, single_pose
-from handgen.inspect import describe
 from handgen.io.annotations import Annotations
-from handgen.io.capture import load_capture
-from handgen.io.output import claim_output, kind_of
-from handgen.raster import mesh_mask
-from handgen.simulate.rig import make_rig
-from handgen.simulate.surface import subdivision
-from handgen.simulate.tracing import PixelRays
+from handgen.io.capture.capture import load_capture
+from handgen.stages.inspect.describe import describe
+from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.rig import make_rig
+from handgen.stages.simulate.surface import subdivision
+from handgen.stages.simulate.tracing import PixelRays
+from handgen.storage.output import kind_of, prepare_output
 
 CONFIG = SimulateConfig(views=3, frames=2, size=(240, 180), seed=5, fps=8, workers=1)
 
@@ -137,7 +137,7 @@ def test_a_simulated_capture_is_no_output_of_annotate_nor_the_reverse(capture, t
     assert kind_of(capture) == "capture" and describe(capture).kind == "capture"
     assert describe(capture / "truth").kind == "annotations"
     with pytest.raises(HandgenError, match="holds something other than annotations"):
-        claim_output(capture, "annotations", {}, (), True)
+        prepare_output(capture, "annotations", {}, (), True)
     unfinished = tmp_path / "unfinished"
     shutil.copytree(capture, unfinished)
     (unfinished / "capture.json").unlink()

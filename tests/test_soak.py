@@ -16,13 +16,13 @@ import pytest
 from annotations_fixture import write_annotations
 from killed_fixture import content, killed_before_change
 
-from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
-from handgen.io import storage
-from handgen.io.journal import JOURNAL
-from handgen.io.output import claimed, writing
-from handgen.synthesize import stage
-from handgen.synthesize.backgrounds import scan_folder
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.backgrounds import scan_folder
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.storage import filesystem
+from handgen.storage.journal import JOURNAL
+from handgen.storage.output import claim_output, writing
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 CONFIG = SynthesizeConfig(samples=6, samples_per_shard=2, size=48, augment="none", workers=1)
@@ -153,26 +153,26 @@ def test_a_shard_that_has_grown_is_written_anew(annotations, tmp_path):
 def test_half_of_a_first_file_does_not_spoil_the_directory(tmp_path):
     (tmp_path / ".lock").write_bytes(b"")
     (tmp_path / "run.json.12ab.partial").write_bytes(b'{"kind"')
-    with claimed(tmp_path, "shards", {"seed": 1}, (), False):
+    with claim_output(tmp_path, "shards", {"seed": 1}, (), False):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.json"]
 
 
 def test_a_file_of_the_same_content_is_left_alone(tmp_path):
     path = tmp_path / "file"
-    storage.put(path, b"one" * 100_000)
+    filesystem.put(path, b"one" * 100_000)
     before = path.stat()
-    storage.put(path, b"one" * 100_000)
+    filesystem.put(path, b"one" * 100_000)
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     for data in (b"one" * 99_999 + b"two", b"one"):
-        storage.put(path, data)
+        filesystem.put(path, data)
         assert path.read_bytes() == data
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path):
     def fail():
-        with writing(tmp_path), storage.whole_file(tmp_path / "shard.tar"):
+        with writing(tmp_path), filesystem.whole_file(tmp_path / "shard.tar"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as a write does: it names no file
 
     with pytest.raises(HandgenError, match=r"shard\.tar: No space left on device; .* run again"):

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handgen.cli.main import main
-from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
 from handgen.io import shards
-from handgen.synthesize import stage
-from handgen.synthesize.splits import Group, assign, divided, groups_of
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.synthesize.splits import Group, assign, divided, groups_of
 
 CONFIG = SynthesizeConfig(size=48, workers=1, seed=3, augment="none", split="train=0.75,val=0.25")
 NAMES = ("train", "val", "test")
@@ -172,7 +172,7 @@ def test_other_shares_are_another_run(captures, tmp_path):
 
 
 def test_splits_share_no_picture(captures, tmp_path, rng):
-    from handgen.io import images
+    from handgen.media import images
 
     for number in range(8):
         images.write_png(tmp_path / f"pictures/{number}.png", rng.integers(0, 255, (64, 64, 3), dtype="uint8"))

@@ -11,14 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthesize_fixture import GREY, PLAIN, maker_of
 
-from handgen.cameras import Camera
-from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
+from handgen.geometry.camera import Camera
 from handgen.hand.model import HandModel, single_pose
-from handgen.io import images, shards
-from handgen.io.tar import write_tar
-from handgen.synthesize import models, stage
-from handgen.synthesize.virtual_camera import draw_view
+from handgen.io import shards
+from handgen.media import images
+from handgen.stages.synthesize import models, stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.synthesize.virtual_camera import draw_view
+from handgen.storage.tar import write_tar
 
 MAGENTA, CYAN = (230, 20, 210), (20, 210, 230)  # of right and of left hands
 
@@ -224,7 +225,7 @@ def test_without_the_other_hand_a_sample_has_one(flat_annotations):
 
 def test_no_flips_when_the_left_model_is_not_the_mirror_of_the_right(tmp_path, monkeypatch):
     root = write_annotations(tmp_path / "annotations", frames=1)
-    monkeypatch.setattr("handgen.synthesize.models.sides_mirror", lambda right, left: False)
+    monkeypatch.setattr("handgen.stages.synthesize.models.sides_mirror", lambda right, left: False)
     report = stage.run(root, tmp_path / "shards", None, replace(PLAIN, flip_probability=1.0, samples=4, workers=1))
     assert any("mirror" in note for note in report.notes)
     assert shards.read_manifest(tmp_path / "shards")["flips"] is False

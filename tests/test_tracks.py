@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from two_hands_fixture import detections, two_hands  # noqa: F401
 
-from handgen.associate import clusters_of_frame
-from handgen.detect.base import Detection
-from handgen.tracks import hands_of_detections, hands_of_frames
+from handgen.multiview.association import clusters_of_frame
+from handgen.multiview.tracking import hands_of_detections, hands_of_frames
+from handgen.records.detection import Detection
 
 
 def test_a_wrong_label_in_one_view_makes_no_third_hand(rig, two_hands, rng):  # noqa: F811
@@ -75,7 +75,11 @@ def test_views_that_saw_the_hand_mirrored_are_left_out(rig, two_hands, rng, hand
     (hand,) = hands_of_detections(rig, range(len(frames)), frames, hands)
     assert hand.side == "right" and len(hand.clusters) == len(frames)
     for frame, cluster in hand.clusters.items():
-        assert cluster.views[2] is None and cluster.view_count == 3 and not (hands == "right" and cluster.dissenting)
+        assert (
+            cluster.views[2] is None
+            and cluster.view_count == 3
+            and not (hands == "right" and cluster.conflicting_views)
+        )
         # Millimetres: half a pixel of noise from three views; mirrored, keypoints are centimetres off.
         assert np.linalg.norm(cluster.points_world - two_hands[frame, 0], axis=1).max() < 0.004
 

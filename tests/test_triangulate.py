@@ -1,7 +1,7 @@
 import numpy as np
 from conftest import ring
 
-from handgen.triangulate import triangulate
+from handgen.geometry.triangulation import triangulate
 
 
 def scene(rng, views=8, points=400, noise_px=0.5, outliers=0.0):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from make_mano_pickle import Ch, Python2Pickler, Select, clean_state, mano_pickle
 
 from handgen.errors import HandgenError
-from handgen.hand.unpickle import read_pickle
+from handgen.storage.array_pickle import read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

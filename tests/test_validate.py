@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from validate_fixture import members_of, rewrite
 
 from handgen.cli.main import main
-from handgen.config import SynthesizeConfig
 from handgen.errors import HandgenError
-from handgen.io.schema import validate
-from handgen.io.tar import write_tar
-from handgen.synthesize import stage
-from handgen.validate.stage import run
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.validate.stage import run
+from handgen.storage.documents import validate
+from handgen.storage.tar import write_tar
 
 SAMPLES, SHARD = 22, 6  # 11 views, each used twice
 

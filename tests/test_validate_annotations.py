@@ -4,9 +4,9 @@ import pytest
 from annotations_fixture import write_annotations
 
 from handgen.io.annotations import Annotations
-from handgen.validate import annotations
-from handgen.validate.meaning.evidence import Tolerances
-from handgen.validate.stage import run
+from handgen.label_checks.evidence import Tolerances
+from handgen.stages.validate import annotations
+from handgen.stages.validate.stage import run
 
 
 @pytest.fixture(scope="module")

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from test_calibration import WRITERS
 from test_capture import make_capture, write_video
 
-from handgen.cameras import Rig
 from handgen.errors import HandgenError
-from handgen.rigid import Rigid
-from handgen.validate.cameras import check_rig, doubt
-from handgen.validate.findings import Findings
-from handgen.validate.stage import run
+from handgen.geometry.camera import Rig
+from handgen.geometry.rigid import Rigid
+from handgen.label_checks.findings import Findings
+from handgen.stages.validate.cameras import check_rig, doubt
+from handgen.stages.validate.stage import run
 
 
 def found(path) -> dict[str, str]:

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from import_fixture import write_freihand, write_interhand
 
-from handgen import config
 from handgen.errors import HandgenError
-from handgen.export import stage as export
-from handgen.io import schema
-from handgen.synthesize import stage as synthesize
-from handgen.validate.stage import run
+from handgen.stages.export import stage as export
+from handgen.stages.export.config import ExportConfig
+from handgen.stages.synthesize import stage as synthesize
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.validate.stage import run
+from handgen.storage import documents
 
 FUZZED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = "annotations/val/InterHand2.6M_val_data.json"
@@ -26,7 +27,7 @@ DATA = "annotations/val/InterHand2.6M_val_data.json"
 def shards(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("exports")
     annotations = write_annotations(root / "annotations", frames=2, accept_all=True)
-    synthesize.run(annotations, root / "shards", None, config.SynthesizeConfig(samples=8, size=64, workers=1, seed=5))
+    synthesize.run(annotations, root / "shards", None, SynthesizeConfig(samples=8, size=64, workers=1, seed=5))
     return root / "shards"
 
 
@@ -34,7 +35,7 @@ def shards(tmp_path_factory) -> Path:
 def exported(shards, tmp_path_factory) -> Path:
     """With the handgen manifest that lists its tars."""
     out = tmp_path_factory.mktemp("made") / "hamer"
-    export.run(shards, out, config.ExportConfig(format="hamer", workers=1))
+    export.run(shards, out, ExportConfig(format="hamer", workers=1))
     return out
 
 
@@ -96,7 +97,7 @@ def test_digests_that_nobody_wrote_are_a_note(shards, tmp_path):
 
 def test_a_coco_file_that_is_too_large_is_an_error_that_says_so(shards, tmp_path, monkeypatch):
     root = write_coco(tmp_path / "coco", pictures_of(shards))
-    monkeypatch.setattr(schema, "MAX_JSON_BYTES", 1000)
+    monkeypatch.setattr(documents, "MAX_JSON_BYTES", 1000)
     with pytest.raises(HandgenError, match=r"train\.json: has 0 MiB and is too large to check .* several files"):
         run(root, workers=1)
 
@@ -160,7 +161,7 @@ def test_boxes_of_interhand_by_their_corners_are_named(tmp_path):
 @pytest.mark.parametrize("form", ["hamer", "freihand", "coco", "interhand"])
 def test_an_export_that_was_not_finished_is_told(form, tmp_path):
     annotations = write_annotations(tmp_path / "a", frames=1, cameras=1, accept_all=True)
-    export.run(annotations, tmp_path / "out", config.ExportConfig(format=form, workers=1))
+    export.run(annotations, tmp_path / "out", ExportConfig(format=form, workers=1))
     (tmp_path / "out" / "manifest.json").unlink()
     for name in ("training_xyz.json", "annotations", "000000.tar"):  # what comes late
         path = tmp_path / "out" / name

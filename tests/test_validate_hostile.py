@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from validate_fixture import each_sample
 
-from handgen.config import SynthesizeConfig
-from handgen.synthesize import stage
-from handgen.validate.meaning.evidence import model_beside
-from handgen.validate.stage import run
+from handgen.label_checks.evidence import model_beside
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.validate.stage import run
 
 FUZZED = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = st.sampled_from([0.0, -1.0, 1e-300, 1e308, -1e308, 1e9, 3.5])

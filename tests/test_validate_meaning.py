@@ -10,22 +10,22 @@ from conftest import random_hand_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handgen.cameras import MIN_DEPTH_M, Camera
+from handgen.datasets.reader import in_front, seen_hand
 from handgen.fit.kinematics import KeypointKinematics
+from handgen.geometry.camera import MIN_DEPTH_M, Camera
+from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import origin_translation_from_transl, rotations_from_pose
-from handgen.hand.layout import KEYPOINT_ORDERS, other_side
 from handgen.hand.model import HandModel, HandPose
-from handgen.imports.base import in_front, seen_hand
-from handgen.labelled import HandParameters, LabelledHand, LabelledImage
-from handgen.rigid import Rigid
-from handgen.validate.meaning import order
-from handgen.validate.meaning.checks import conclude, examine
-from handgen.validate.meaning.evidence import Models, Tolerances
-from handgen.validate.meaning.explanations import Disagreement, explanations, unexplained
-from handgen.validate.meaning.geometry import intrinsics_fault
-from handgen.validate.meaning.hands import Hands
-from handgen.validate.meaning.misplaced import misplaced
-from handgen.validate.meaning.rotations import rotation_fault, transform_fault
+from handgen.hand.skeleton import KEYPOINT_ORDERS, other_side
+from handgen.label_checks import order
+from handgen.label_checks.checks import conclude, examine
+from handgen.label_checks.convention_hypotheses import Disagreement, explanations, unexplained
+from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.geometry import intrinsics_fault
+from handgen.label_checks.hands import Hands
+from handgen.label_checks.reprojection import misplaced
+from handgen.label_checks.rotations import rotation_fault, transform_fault
+from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
 
 K = np.array([[600.0, 0, 319.5], [0, 600.0, 239.5], [0, 0, 1]])
 MODELS = Models()

@@ -17,16 +17,19 @@ from mutated_exports import EXPORTS
 from mutated_sets import ANNOTATIONS, CALIBRATIONS
 from mutated_shards import SHARDS
 
-from handgen.cameras import Rig
-from handgen.config import SynthesizeConfig
+from handgen.datasets.coco import checks as coco
+from handgen.datasets.freihand import checks as freihand
+from handgen.datasets.hamer import checks as hamer
+from handgen.datasets.interhand import checks as interhand
+from handgen.geometry.camera import Rig
+from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations
-from handgen.io.calibration import save_calibration
-from handgen.rigid import Rigid
-from handgen.synthesize import stage
-from handgen.validate import coco, freihand, hamer, interhand
-from handgen.validate.cameras import ABOUT
-from handgen.validate.meaning.checks import CHECKS, SET_CHECKS
-from handgen.validate.stage import run
+from handgen.io.calibration_files.registry import save_calibration
+from handgen.label_checks.checks import CHECKS, SET_CHECKS
+from handgen.stages.synthesize import stage
+from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.validate.cameras import ABOUT
+from handgen.stages.validate.stage import run
 
 DOCUMENTED = Path(__file__).parent.parent / "docs" / "validation.md"
 

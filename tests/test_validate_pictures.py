@@ -7,13 +7,13 @@ import pytest
 from annotations_fixture import open_hand
 from test_validate_meaning import MODELS, K, found, hand_in_front
 
+from handgen.geometry.raster import mesh_mask
 from handgen.hand.model import single_pose
-from handgen.io import images
-from handgen.labelled import LabelledImage
-from handgen.raster import mesh_mask
-from handgen.validate.meaning.checks import conclude, examine
-from handgen.validate.meaning.evidence import Tolerances
-from handgen.validate.meaning.pixels import look_at
+from handgen.label_checks.checks import conclude, examine
+from handgen.label_checks.evidence import Tolerances
+from handgen.label_checks.pixels import look_at
+from handgen.media import images
+from handgen.records.labelled_image import LabelledImage
 
 
 def a_picture(image: LabelledImage, color: tuple[int, int, int], shift: int = 0) -> LabelledImage:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from handgen.errors import HandgenError
-from handgen.io.video import open_video
-from handgen.io.video_writer import join_pieces, piece_writer
+from handgen.media.video import open_video
+from handgen.media.video_writer import join_pieces, piece_writer
 
 
 def pictures(count: int) -> list[np.ndarray]:
@@ -53,7 +53,7 @@ def test_a_piece_that_was_not_finished_is_not_there(tmp_path):
 
 
 def test_without_the_encoder_it_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("handgen.io.video_writer._ENCODER", "no_such_encoder")
+    monkeypatch.setattr("handgen.media.video_writer._ENCODER", "no_such_encoder")
     with (
         pytest.raises(HandgenError, match=f"PyAV {av.__version__} has no no_such_encoder"),
         piece_writer(tmp_path / "0.h264", (128, 96), 30, 20),

@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from synthesize_fixture import PLAIN, maker_of
 
 from handgen.errors import HandgenError
-from handgen.synthesize.sample import ShardUnit
-from handgen.synthesize.sources import open_sources
-from handgen.synthesize.views import NO_ROW, REUSES, ROW, ViewTable, order_views, source_view, spread, usable_views
+from handgen.stages.synthesize.sample import ShardUnit
+from handgen.stages.synthesize.sources import open_sources
+from handgen.stages.synthesize.views import (
+    NO_ROW,
+    REUSES,
+    ROW,
+    ViewTable,
+    order_views,
+    source_view,
+    spread,
+    usable_views,
+)
 
 
 def table_of(root, include_rejected=False):

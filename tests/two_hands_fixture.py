@@ -5,8 +5,8 @@ import pytest
 import torch
 from test_fit import natural_poses
 
-from handgen.detect.base import Detection
 from handgen.hand.model import HandPose
+from handgen.records.detection import Detection
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from annotations_fixture import open_hand
 
-from handgen.hand.layout import SIDES
 from handgen.hand.model import single_pose
-from handgen.io.tar import write_tar
+from handgen.hand.skeleton import SIDES
+from handgen.storage.tar import write_tar
 
 Document = dict[str, Any]
 Members = dict[str, bytes]

@@ -14,15 +14,16 @@ import torch
 import webdataset
 from torch.utils.data import IterableDataset, get_worker_info
 
-from handgen.data.dealing import Piece, Shard, deal, taken_of_workers
+from handgen.data.dealing import Shard, ShardSlice, assign_shards, taken_of_workers
 from handgen.data.decode import HandSample, collate, decode_sample
 from handgen.data.stream import stream
 from handgen.errors import HandgenError
-from handgen.io import shards, storage
-from handgen.io.output import MANIFEST
-from handgen.io.schema import read_json
+from handgen.io import shards
 from handgen.io.shards import read_groups
-from handgen.io.storage import Location, location
+from handgen.storage import filesystem
+from handgen.storage.documents import read_json
+from handgen.storage.filesystem import Location, location
+from handgen.storage.output import MANIFEST
 
 _BUFFER = 1000
 Urls = str | Location | Sequence[str | Location]
@@ -166,7 +167,7 @@ class ShardDataset(IterableDataset):
             self._given += 1 if self._how.batch_size is None else self._how.batch_size
             yield item
 
-    def _pieces(self, epoch: int, worker: int, workers: int) -> Iterator[Piece] | list[Piece]:
+    def _pieces(self, epoch: int, worker: int, workers: int) -> Iterator[ShardSlice] | list[ShardSlice]:
         how = self._how
         if how.resampled:
             return self._drawn(random.Random(f"{how.seed} {epoch} {how.rank} {worker} of {workers}"))
@@ -180,12 +181,12 @@ class ShardDataset(IterableDataset):
                 "(--samples-per-shard), or use fewer DataLoader workers",
                 stacklevel=2,
             )
-        return deal(order, how.rank * workers + worker, readers, how.even)
+        return assign_shards(order, how.rank * workers + worker, readers, how.even)
 
-    def _drawn(self, rng: random.Random) -> Iterator[Piece]:
+    def _drawn(self, rng: random.Random) -> Iterator[ShardSlice]:
         """Shards with replacement, all as likely, so that all samples are."""
         while True:
-            yield Piece(rng.choice(self.shards))
+            yield ShardSlice(rng.choice(self.shards))
 
     def _known(self) -> Sequence[Shard]:
         """The shards with their numbers of samples, which are counted where no manifest says them."""
@@ -268,9 +269,9 @@ def _single(path: Location, noted: dict[Location, dict[str, int]]) -> Shard:
     folder = path.parent
     if folder not in noted:
         manifest = folder / MANIFEST
-        entries = [] if storage.size_of(manifest) is None else read_json(manifest, shards.MANIFEST_SCHEMA)["shards"]
+        entries = [] if filesystem.size_of(manifest) is None else read_json(manifest, shards.MANIFEST_SCHEMA)["shards"]
         noted[folder] = {entry["name"]: entry["samples"] for entry in entries}
-    if not storage.is_remote(path) and storage.size_of(path) is None:
+    if not filesystem.is_remote(path) and filesystem.size_of(path) is None:
         raise HandgenError(f"{path}: no such shard; give a directory of shards, or tars that are there")
     return Shard(path, noted[folder].get(path.name))
 

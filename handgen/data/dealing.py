@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from handgen.errors import HandgenError
-from handgen.io.storage import Location
+from handgen.storage.filesystem import Location
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ShardSlice:
     """What one reader reads of one shard: samples from `start` up to `stop` (None: the end)."""
 
     shard: Shard
@@ -38,7 +38,7 @@ class Piece:
         return None if stop is None else stop - self.start
 
 
-def deal(shards: Sequence[Shard], reader: int, readers: int, even: bool = False) -> list[Piece]:
+def assign_shards(shards: Sequence[Shard], reader: int, readers: int, even: bool = False) -> list[ShardSlice]:
     """What reader number `reader` of `readers` reads of shards in this order.
 
     even: every reader gets the same number of samples, and the remainder (fewer than `readers`) is left out. With it,
@@ -47,7 +47,7 @@ def deal(shards: Sequence[Shard], reader: int, readers: int, even: bool = False)
     Raises HandgenError when a reader would have nothing.
     """
     if readers <= len(shards) and not even:
-        return [Piece(shard) for shard in shards[reader::readers]]
+        return [ShardSlice(shard) for shard in shards[reader::readers]]
     counts = np.array([shard.samples for shard in shards], dtype=int)
     total = int(counts.sum())
     if total < readers:
@@ -59,7 +59,7 @@ def deal(shards: Sequence[Shard], reader: int, readers: int, even: bool = False)
     first, last = (each * n if even else total * n // readers for n in (reader, reader + 1))
     ends = np.cumsum(counts)
     return [
-        Piece(shard, max(0, first - int(begin)), min(int(end - begin), last - int(begin)))
+        ShardSlice(shard, max(0, first - int(begin)), min(int(end - begin), last - int(begin)))
         for shard, begin, end in zip(shards, ends - counts, ends, strict=True)
         if end > first and begin < last
     ]

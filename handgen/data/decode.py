@@ -11,9 +11,10 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from handgen.errors import HandgenError
-from handgen.hand.layout import SIDES
-from handgen.io import images, shards
-from handgen.io.storage import Location
+from handgen.hand.skeleton import SIDES
+from handgen.io import shards
+from handgen.media import images
+from handgen.storage.filesystem import Location
 
 Group = tuple[Location, str, dict[str, bytes]]  # of a shard: where, key, members by suffix
 

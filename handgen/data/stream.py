@@ -13,13 +13,13 @@ from itertools import count, islice
 
 import webdataset
 
-from handgen.data.dealing import Piece
+from handgen.data.dealing import ShardSlice
 from handgen.data.decode import Group
 from handgen.errors import HandgenError
 from handgen.io import shards
 
 
-def stream(pieces: Iterable[Piece], buffer: int, seed: str, skip: int = 0) -> Iterator[Group]:
+def stream(pieces: Iterable[ShardSlice], buffer: int, seed: str, skip: int = 0) -> Iterator[Group]:
     """The samples of `pieces`, without the first `skip`.
 
     buffer: samples that are mixed; 0 keeps their order. The same arguments give the same order.
@@ -74,7 +74,7 @@ def _unread(numbers: Iterable[int], buffer: int, seed: str, skip: int) -> _Unrea
     return _Unread(taken, set(range(taken)) - passed)
 
 
-def _groups(pieces: Iterable[Piece], unread: _Unread | None) -> Iterator[Group | None]:
+def _groups(pieces: Iterable[ShardSlice], unread: _Unread | None) -> Iterator[Group | None]:
     """The samples of the pieces; None for each that is not read."""
     number = 0
     for piece in pieces:

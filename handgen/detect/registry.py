@@ -28,13 +28,13 @@ class DetectorOptions:
 
 
 def _mediapipe(options: DetectorOptions) -> Detector:
-    from handgen.detect.mediapipe import MediaPipeDetector
+    from handgen.detect.mediapipe.detector import MediaPipeDetector
 
     return MediaPipeDetector(max_hands=options.max_hands)
 
 
 def _keypoints(options: DetectorOptions) -> Detector:
-    from handgen.detect.keypoints import KeypointsDetector
+    from handgen.detect.keypoint_files.detector import KeypointsDetector
 
     if options.keypoints_path is None:
         raise HandgenError("detector keypoints: no file given; give the file or folder that holds the keypoints")
@@ -42,7 +42,7 @@ def _keypoints(options: DetectorOptions) -> Detector:
 
 
 def _cpm(options: DetectorOptions) -> Detector:
-    from handgen.detect.cpm import CpmDetector
+    from handgen.detect.cpm.detector import CpmDetector
 
     if options.weights_path is None:
         raise HandgenError("detector cpm: no weights given; give the file of hand3d's weights")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from handgen.cameras import Rig
-from handgen.detect.bias import ViewBias
-from handgen.hand.layout import KEYPOINT_CARRIERS
+from handgen.detect.view_bias import ViewBias
+from handgen.geometry.camera import Rig
+from handgen.geometry.ray_casting import Mesh, Tracer
 from handgen.hand.model import HandModel, PosedHand
-from handgen.raytrace import Mesh, Tracer
+from handgen.hand.skeleton import KEYPOINT_CARRIERS
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Joint positions are linear in the betas once the joint regressor is folded in (`J = J0 + Jd beta`); only the five
 fingertip vertices are skinned. A detector's keypoints are not the model's joints: each is offset from it by a
-constant in the frame of the joint that carries it (`handgen.hand.layout.KEYPOINT_CARRIERS`).
+constant in the frame of the joint that carries it (`handgen.hand.skeleton.KEYPOINT_CARRIERS`).
 
 Parameters per pose, in this order: 16 x 3 rotations, 3 translation, 10 betas. A rotation step `w` acts from the left,
 in the frame of the joint's parent: `R <- exp(w) R`.
@@ -16,7 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handgen.hand.layout import (
+from handgen.geometry.rotations import rotation_from_axis_angle, skew
+from handgen.hand.model import HandModel, forward_kinematics
+from handgen.hand.skeleton import (
     FINGERS,
     JOINT_COUNT,
     JOINT_LEVELS,
@@ -25,8 +27,6 @@ from handgen.hand.layout import (
     KEYPOINTS_FROM_JOINTS_AND_TIPS,
     TIP_VERTICES,
 )
-from handgen.hand.model import HandModel, forward_kinematics
-from handgen.so3 import rotation_from_axis_angle, skew
 
 ROTATIONS, TRANSLATION, BETAS = slice(0, 48), slice(48, 51), slice(51, 61)
 POSE_PARAMETERS, PARAMETERS = 51, 61

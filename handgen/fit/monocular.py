@@ -14,9 +14,9 @@ from torch import Tensor
 
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
-from handgen.fit.solve import Problem, solve_poses
-from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_COUNT
-from handgen.so3 import rotation_from_axis_angle
+from handgen.fit.solver import Problem, solve_poses
+from handgen.geometry.rotations import rotation_from_axis_angle
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_COUNT
 
 # Flexion of each finger's joints from the palm, thumb to pinky, degrees; whatever a model's limits allow of it. Four
 # more templates found nothing that these do not.

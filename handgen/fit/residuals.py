@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handgen.cameras import Rig
 from handgen.fit.kinematics import HandState, KeypointKinematics
+from handgen.geometry.camera import Rig
+from handgen.geometry.rotations import axis_angle_from_rotation, skew
 from handgen.hand.model import HandModel
-from handgen.so3 import axis_angle_from_rotation, skew
 
 ROBUST_SIGMAS = 3.0  # residuals beyond this many standard deviations lose their say (Geman-McClure)
 LIMIT_SIGMA_RAD = 0.05  # how soft a joint's limit is
@@ -64,7 +64,7 @@ class Observations:
     def _tables(self) -> tuple[Tensor, Tensor]:
         """Of the cameras, whose rows are a, b, c: what the gradient (3 views, 3) and the information are sums of.
 
-        information: (4 views, 9), as the module `handgen.triangulate` explains.
+        information: (4 views, 9), as the module `handgen.geometry.triangulation` explains.
         """
         a, b, c = self.ideal_px_from_world[:, :, :3].unbind(1)
 
@@ -136,7 +136,7 @@ class Expected:
     def normal_equations(
         self, state: HandState, by_betas: bool = False
     ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """As of a `handgen.fit.solve.Term`."""
+        """As of a `handgen.fit.solver.Term`."""
         points, jacobian = self.kinematics.keypoints_and_jacobian(state, by_betas)
         off = ((points - self.points) / self.sigma_m).flatten(1)
         slopes = (jacobian / self.sigma_m).flatten(1, 2)

@@ -17,7 +17,7 @@ from torch import Tensor
 from handgen.fit.block_tridiagonal import Factor, factorise
 from handgen.fit.kinematics import POSE_PARAMETERS, HandState
 from handgen.fit.residuals import ROBUST_SIGMAS
-from handgen.fit.solve import SETTLED, Linearised, Problem, damp
+from handgen.fit.solver import SETTLED, Linearised, Problem, damp
 
 _FIRST_DAMPING, _MIN_DAMPING, _MAX_DAMPING = 1e-4, 1e-9, 1e6
 _PAIR = 2 * POSE_PARAMETERS

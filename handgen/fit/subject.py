@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handgen.associate import Cluster
-from handgen.cameras import Rig
-from handgen.detect.bias import ViewBias
+from handgen.detect.view_bias import ViewBias
 from handgen.fit.corrections import Corrections
-from handgen.fit.evidence import kinematics_of, observations_of, second_look, triangulated, valid_of
+from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
+from handgen.fit.observations import apply_view_bias, kinematics_of, observations_of, triangulated, valid_of
 from handgen.fit.residuals import PosePrior
-from handgen.fit.solve import Problem, solve_poses, solve_shared
-from handgen.fit.start import betas_from_lengths, rigid_lengths, start
-from handgen.hand.layout import KEYPOINT_CARRIERS, MIRROR_X
+from handgen.fit.solver import Problem, solve_poses, solve_shared
+from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel, forward_kinematics
+from handgen.hand.skeleton import KEYPOINT_CARRIERS, MIRROR_X
+from handgen.multiview.association import MultiviewHand
 
 # Detection errors repeat from frame to frame: this many frames count as one against the priors of betas and offsets.
 _FRAMES_PER_INDEPENDENT_ONE = 10
@@ -47,7 +47,7 @@ def fit_subject(
     hand_model: str,
     offsets_m: Float[np.ndarray, "21 3"],
     rig: Rig,
-    clusters: Mapping[str, Sequence[Cluster]],
+    clusters: Mapping[str, Sequence[MultiviewHand]],
     estimate_scale: bool,
     device: str = "cpu",
     offset_sigma_m: float = OFFSET_SIGMA_M,
@@ -78,7 +78,7 @@ def fit_subject(
         betas = states[0].betas[0].cpu()
         offsets = likeliest_offsets(problems, states, offsets, offsets_m, offset_sigma_m)
         fitted = zip(kinematics.values(), states, strict=True)
-        corrections = [second_look(view_bias, world, kin, state) for kin, state in fitted]
+        corrections = [apply_view_bias(view_bias, world, kin, state) for kin, state in fitted]
         if estimate_scale:
             scale *= mean_size / _size(model, betas)
     return Subject(betas.numpy(), scale, offsets, frames, view_bias)
@@ -91,7 +91,7 @@ def _size(model: HandModel, betas: Float[Tensor, " 10"]) -> float:
 def _shared_fit(
     kinematics: Mapping[str, KeypointKinematics],
     rig: Rig,
-    clusters: Mapping[str, Sequence[Cluster]],
+    clusters: Mapping[str, Sequence[MultiviewHand]],
     corrections: Sequence[Corrections | None],
     scale: float,
     lengths: Float[Tensor, " pairs"],
@@ -139,7 +139,7 @@ def likeliest_offsets(
     return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]
 
 
-def _median_lengths(clusters: Sequence[Cluster]) -> Float[Tensor, " pairs"]:
+def _median_lengths(clusters: Sequence[MultiviewHand]) -> Float[Tensor, " pairs"]:
     """Medians over frames of the lengths that no pose changes."""
     points = triangulated(clusters)
     points[~valid_of(clusters, points.device)] = torch.nan

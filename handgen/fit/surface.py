@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handgen.fit.kinematics import HandState
-from handgen.hand.layout import JOINT_COUNT, JOINT_PARENTS
 from handgen.hand.model import HandModel, forward_kinematics
+from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
 
 
 @dataclass(frozen=True)

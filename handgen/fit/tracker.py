@@ -17,14 +17,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from handgen.associate import MIN_KEYPOINTS, MIN_NOISE_PX, NOISE_SHARE
-from handgen.cameras import Rig
+from handgen.fit.initialization import start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
-from handgen.fit.solve import Problem, solve_poses
-from handgen.fit.start import start
-from handgen.so3 import axis_angle_from_rotation, rotation_from_axis_angle
-from handgen.triangulate import triangulate
+from handgen.fit.solver import Problem, solve_poses
+from handgen.geometry.camera import Rig
+from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_axis_angle
+from handgen.geometry.triangulation import triangulate
+from handgen.multiview.association import MIN_KEYPOINTS, MIN_NOISE_PX, NOISE_SHARE
 
 _INLIER_SIGMAS = 3.0
 _START_STEPS = 12

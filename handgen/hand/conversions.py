@@ -3,7 +3,7 @@
 handgen's own, used everywhere else: poses are axis-angle in radians, 3 numbers per joint in MANO's joint order, joint
 0 being the orientation of the whole hand, **full**: the mean pose is already added (smplx: `flat_hand_mean=True,
 use_pca=False`). Keypoints are 21, wrist first, each finger from palm to tip. Translations are smplx's `transl`,
-metres. Tables of indices and their sources are in `handgen.hand.layout`.
+metres. Tables of indices and their sources are in `handgen.hand.skeleton`.
 
 What others do (found in their code):
 
@@ -21,8 +21,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from handgen.hand.assets import HandArrays
-from handgen.hand.layout import (
+from handgen.geometry.rigid import Rigid
+from handgen.hand.model_files import HandArrays
+from handgen.hand.skeleton import (
     FINGER_KEYPOINTS,
     FINGERS,
     JOINT_COUNT,
@@ -32,7 +33,6 @@ from handgen.hand.layout import (
     MIRROR_X_ROTATION,
     TIP_VERTEX_SETS,
 )
-from handgen.rigid import Rigid
 
 _FINGER_NUMBERS = 3 * (JOINT_COUNT - 1)
 _MIRROR_TOLERANCE = 1e-5  # metres, and as sharp for weights
@@ -92,7 +92,7 @@ def rotations_from_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray
     """Rotation matrices per joint from axis-angle: 16 (48 numbers) or 15 (45)."""
     import torch
 
-    from handgen.so3 import rotation_from_axis_angle
+    from handgen.geometry.rotations import rotation_from_axis_angle
 
     vectors = np.array(pose, np.float64).reshape(*pose.shape[:-1], -1, 3)
     return rotation_from_axis_angle(torch.from_numpy(vectors)).numpy()
@@ -102,7 +102,7 @@ def pose_from_rotations(rotations: Float[np.ndarray, "*batch joints 3 3"]) -> Fl
     """Axis-angle (angles of 0 to pi) from rotation matrices per joint."""
     import torch
 
-    from handgen.so3 import axis_angle_from_rotation
+    from handgen.geometry.rotations import axis_angle_from_rotation
 
     vectors = axis_angle_from_rotation(torch.from_numpy(np.array(rotations, np.float64))).numpy()
     return vectors.reshape(*rotations.shape[:-3], -1)

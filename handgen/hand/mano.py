@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handgen.cache import write_cached
 from handgen.errors import HandgenError
-from handgen.hand.assets import MAX_FILE_BYTES, checked, mano_path, npz_bytes, read_npz
-from handgen.hand.layout import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
-from handgen.hand.unpickle import read_pickle
+from handgen.hand.model_files import MAX_FILE_BYTES, checked, mano_path, npz_bytes, read_npz
+from handgen.hand.skeleton import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
+from handgen.storage.array_pickle import read_pickle
+from handgen.storage.cache import write_cached
 
 WHERE_TO_GET = "get MANO_RIGHT.pkl and MANO_LEFT.pkl from mano.is.tue.mpg.de (registration; non-commercial licence)"
 SAVED_KEYS = (

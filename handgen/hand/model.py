@@ -17,15 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from handgen.hand.assets import HandArrays, load_hand
-from handgen.hand.layout import (
-    FINGERS,
-    JOINT_COUNT,
-    JOINT_LEVELS,
-    KEYPOINTS_FROM_JOINTS_AND_TIPS,
-    TIP_VERTICES,
-)
-from handgen.so3 import rotation_from_axis_angle
+from handgen.geometry.rotations import rotation_from_axis_angle
+from handgen.hand.model_files import HandArrays, load_hand
+from handgen.hand.skeleton import FINGERS, JOINT_COUNT, JOINT_LEVELS, KEYPOINTS_FROM_JOINTS_AND_TIPS, TIP_VERTICES
 
 
 @dataclass(frozen=True)
@@ -94,7 +88,7 @@ class HandModel:
 
     @classmethod
     def load(cls, model: str, side: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> HandModel:
-        """The named model for one side; see `handgen.hand.assets.load_hand`."""
+        """The named model for one side; see `handgen.hand.model_files.load_hand`."""
         return cls(load_hand(model, side), dtype, device)
 
     @cached_property

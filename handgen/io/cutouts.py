@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
-from handgen.io import images, storage
-from handgen.io.storage import Location
-from handgen.io.tar import Span, members_in
+from handgen.media import images
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+from handgen.storage.tar import Span, members_in
 
 JPEG_QUALITY = 95  # with colours at half resolution, as video has them: they take half of the time to read
 _IMAGE, _MASK, _ARM = "jpg", "mask.png", "arm.png"
@@ -135,13 +136,13 @@ class CutoutTar:
     def _read(self, span: Span) -> bytes:
         if (self.path, span) in self._fetched:
             return self._fetched[self.path, span]
-        return storage.read_range(self.path, *span)
+        return filesystem.read_range(self.path, *span)
 
     @cached_property
     def _spans(self) -> dict[str, Span]:
         """Where the cutouts lie, read off the headers: records of earlier versions do not say it."""
         spans: dict[str, Span] = {}
-        with storage.open_read(self.path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with filesystem.open_read(self.path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 stem = member.name.partition(".")[0]
                 first = spans.setdefault(stem, (member.offset, 0))[0]

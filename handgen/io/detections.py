@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from handgen.errors import HandgenError
-from handgen.io import storage
-from handgen.io.schema import dumps, loads, validate
-from handgen.io.storage import Location, whole_file
+from handgen.records.detection import DetectionRecord
+from handgen.storage import filesystem
+from handgen.storage.documents import dumps, loads, validate
+from handgen.storage.filesystem import Location, whole_file
 
 SCHEMA = "detection"
 MAX_LINE_BYTES = 2**16  # a line has about 1 KB
 _PX_DECIMALS, _CONFIDENCE_DECIMALS = 3, 4
-
-
-@dataclass(frozen=True)
-class DetectionRecord:
-    """One line of a file of detections.
-
-    keypoints_px: (21, 2). confidence: (21,), 0 to 1. right: probability of a right hand. As
-    `detect.base.Detection`.
-    """
-
-    camera: str
-    frame: int
-    keypoints_px: Float[np.ndarray, "21 2"]
-    confidence: Float[np.ndarray, " 21"]
-    right: float
-    again: bool = False
 
 
 def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
@@ -62,7 +45,7 @@ def read_detections(path: Location, cameras: Collection[str] | None = None) -> I
     cameras: the names that may occur; any if None.
     """
     try:
-        with storage.open_read(path) as stream:
+        with filesystem.open_read(path) as stream:
             number = 0
             while line := stream.readline(MAX_LINE_BYTES + 1):
                 number += 1

@@ -1,6 +1,6 @@
 """The shards directory: what `synthesize` writes and training, `inspect` and exporters read.
 
-    run.json                  what decides the bytes (`handgen.io.output`); written first, so that a rerun knows
+    run.json                  what decides the bytes (`handgen.storage.output`); written first, so that a rerun knows
                               whether what it finds is its own
     {split}-000000.tar        per sample KEY.jpg, KEY.json (`sample.schema.json`) and KEY.mask.png, adjacent
     manifest.json             counts and a digest per shard (`shard_manifest.schema.json`); written last
@@ -18,12 +18,12 @@ from typing import Any
 import orjson
 
 from handgen.errors import HandgenError
-from handgen.hand.layout import SIDES
-from handgen.io import storage
-from handgen.io.output import MANIFEST, RUN, kind_of
-from handgen.io.schema import dumps, loads, read_json, validate, write_json
-from handgen.io.storage import Location
-from handgen.io.tar import write_tar
+from handgen.hand.skeleton import SIDES
+from handgen.storage import filesystem
+from handgen.storage.documents import dumps, loads, read_json, validate, write_json
+from handgen.storage.filesystem import Location
+from handgen.storage.output import MANIFEST, RUN, kind_of
+from handgen.storage.tar import write_tar
 
 SAMPLE_SCHEMA, MANIFEST_SCHEMA = "sample", "shard_manifest"
 IMAGE, LABELS, MASK = "jpg", "json", "mask.png"
@@ -96,7 +96,7 @@ def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
     key, group = "", dict[str, bytes]()
     seen: set[str] = set()
     try:
-        with storage.open_read(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with filesystem.open_read(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 if not member.isfile():
                     continue
@@ -134,15 +134,15 @@ def read_manifest(root: Location) -> dict[str, Any]:
 
     Raises HandgenError otherwise.
     """
-    if storage.size_of(root / MANIFEST) is None:
-        unfinished = f"no {MANIFEST}" if storage.size_of(root / RUN) is None else "an unfinished run"
+    if filesystem.size_of(root / MANIFEST) is None:
+        unfinished = f"no {MANIFEST}" if filesystem.size_of(root / RUN) is None else "an unfinished run"
         raise HandgenError(
             f"{root}: {unfinished}, so no finished shards; run `handgen synthesize ANNOTATIONS --out {root}`"
         )
     if (kind := kind_of(root)) not in (KIND, None):
         raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen synthesize` wrote")
     manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
-    there = storage.sizes(root)
+    there = filesystem.sizes(root)
     for shard in manifest["shards"]:
         if there.get(shard["name"]) != shard["bytes"]:
             fact = "is not of the size in the manifest" if shard["name"] in there else "is missing"

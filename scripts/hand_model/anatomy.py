@@ -5,7 +5,8 @@ curls towards the palm; positive abduction moves a finger to the thumb's side an
 plane; twist turns about the bone. A rotation is `R(flexion) @ R(abduction) @ R(twist)` about these fixed
 axes: flexion about an axis of the proximal bone, twist about the distal one, abduction floating, as in Wu et
 al., "ISB recommendation on definitions of joint coordinate systems, part II", J. Biomech. 38(5), 2005. That is how
-the poses of this script are made; how handgen reads angles out of a pose is said by `handgen.hand.assets.HandArrays`.
+the poses of this script are made; how handgen reads angles out of a pose is said by
+`handgen.hand.model_files.HandArrays`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from hand_model.kinematics import rotation_about, rotation_between, unit
 from scipy.spatial.transform import Rotation
 
-from handgen.hand.layout import FINGER_JOINTS, FINGERS
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS
 
 PALM_NORMAL = np.array([0.0, -1.0, 0.0])
 

@@ -13,7 +13,7 @@ import numpy as np
 from hand_model.anatomy import rotations_from_angles
 from scipy.spatial.transform import Rotation
 
-from handgen.hand.layout import FINGER_JOINTS, JOINT_COUNT, JOINT_PARENTS
+from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT, JOINT_PARENTS
 
 SAMPLES_PER_JOINT = 60
 STRENGTH = 0.9  # whole dual-quaternion skinning bulges at sharp bends

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from handgen.hand.layout import JOINT_COUNT, JOINT_PARENTS
+from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
 
 
 def unit(vector: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 from hand_model.anatomy import rotations_from_angles
 from scipy.spatial.transform import Rotation
 
-from handgen.hand.layout import FINGER_JOINTS
+from handgen.hand.skeleton import FINGER_JOINTS
 
 SAMPLE_COUNT = 6000
 # Fingers flex together, the outer joints in proportion: Santello, Flanders, Soechting, "Postural hand

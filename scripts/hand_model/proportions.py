@@ -10,7 +10,7 @@ import numpy as np
 from hand_model.kinematics import unit
 from hand_model.rest_pose import Hand
 
-from handgen.hand.layout import FINGER_JOINTS, FINGERS
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS
 
 # Metacarpal, proximal, middle and distal phalanx, pulp; millimetres. The thumb has no middle phalanx.
 BONES_MM = {

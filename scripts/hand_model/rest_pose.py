@@ -22,7 +22,7 @@ from hand_model.kinematics import (
 )
 from hand_model.makehuman import FINGER_NUMBERS, METRES_PER_UNIT, MakeHumanData
 
-from handgen.hand.layout import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS
 
 WRIST_BONES = ("wrist.R", "lowerarm01.R", "lowerarm02.R", *(f"metacarpal{k}.R" for k in range(1, 5)))
 FOREARM_END_M = 0.20  # the surface mesh keeps this much forearm

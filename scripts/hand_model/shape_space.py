@@ -16,7 +16,7 @@ from hand_model.makehuman import MakeHumanData
 from hand_model.proportions import knots, segment_factors, stretch_segments
 from hand_model.rest_pose import Hand, HandRegion, extract, pose_hand, unpose_like
 
-from handgen.hand.layout import FINGER_JOINTS, FINGERS
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS
 
 BETA_COUNT = 10
 EXTRA_COUNT = 10  # further principal components

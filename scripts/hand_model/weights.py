@@ -14,7 +14,7 @@ from hand_model.rest_pose import Hand, flexion_axes
 from scipy.sparse import coo_matrix, csc_matrix, diags
 from scipy.sparse.linalg import splu
 
-from handgen.hand.layout import FINGER_JOINTS, FINGERS
+from handgen.hand.skeleton import FINGER_JOINTS, FINGERS
 
 HEAT = 1.0  # heat exchanged with the nearest bone, relative to that along the skin
 # Half lengths around a joint: on the back, on the back of the thumb's thicker knuckle, and how they grow.

@@ -1,7 +1,7 @@
 """Arrays: `.npy`, `.npz`, one hand: (views x) frames x 21 x 2, or x 3 with the confidence (0 to 1) last.
 
 Views in the order of the rig's cameras (their axis may be left out where there is one camera), keypoints in the order
-of `handgen.hand.layout`, pixels of the original (distorted) images with (0, 0) in the centre of the first one, NaN
+of `handgen.hand.skeleton`, pixels of the original (distorted) images with (0, 0) in the centre of the first one, NaN
 where a keypoint is missing.
 """
 
@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from handgen.detect.keypoint_files.hands import CameraHands, pack_scored
 from handgen.errors import HandgenError
-from handgen.hand.layout import KEYPOINT_COUNT
+from handgen.hand.skeleton import KEYPOINT_COUNT
 
 SUFFIXES = (".npy", ".npz")
 _ARRAY_NAME = "keypoints_px"  # in an .npz that holds several arrays

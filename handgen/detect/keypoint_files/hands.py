@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from handgen.detect.base import Detection
 from handgen.errors import HandgenError
-from handgen.hand.layout import KEYPOINT_COUNT
+from handgen.hand.skeleton import KEYPOINT_COUNT
+from handgen.records.detection import Detection
 
 MAX_FRAME = 10**9
 MAX_PX = 100_000  # from the image's corner; what lies farther out is no pixel

@@ -27,8 +27,8 @@ from handgen.detect.keypoint_files.frames import MAX_FILE_BYTES, SMALLER, check_
 from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_frame
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError
-from handgen.hand.layout import KEYPOINT_COUNT, KEYPOINT_ORDERS
-from handgen.io.json_stream import list_items
+from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
+from handgen.storage.json_stream import list_items
 
 PREFIX = "results_"  # of the demos' files
 SUFFIX = ".json"

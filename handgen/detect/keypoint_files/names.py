@@ -1,8 +1,8 @@
 """What others call the 21 keypoints.
 
-A name is ours (`handgen.hand.layout.KEYPOINT_NAMES`) in any spelling: capital letters, `_`, `-`, dots and spaces do not
-matter, `finger` may be in it. Fingers have synonyms, joints are named or numbered from the palm: `thumb_1` is the CMC
-joint, `Index-Finger-4` the tip. The hand may be said before or after: `left_thumb_tip`, `ring 2 R`.
+A name is ours (`handgen.hand.skeleton.KEYPOINT_NAMES`) in any spelling: capital letters, `_`, `-`, dots and spaces do
+not matter, `finger` may be in it. Fingers have synonyms, joints are named or numbered from the palm: `thumb_1` is the
+CMC joint, `Index-Finger-4` the tip. The hand may be said before or after: `left_thumb_tip`, `ring 2 R`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from handgen.errors import HandgenError
-from handgen.hand.layout import FINGERS, KEYPOINT_NAMES, SIDES
+from handgen.hand.skeleton import FINGERS, KEYPOINT_NAMES, SIDES
 
 _WRIST = ("wrist", "root", "handroot", "handwrist")
 _SYNONYMS = {

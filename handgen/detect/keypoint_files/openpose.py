@@ -2,7 +2,7 @@
 
 `NAME_000000000012_keypoints.json` is frame 12: the last number before `_keypoints`, from 0; frames may be missing. Each
 holds `people`, each person `hand_left_keypoints_2d` and `hand_right_keypoints_2d`: x, y, score of 21 keypoints, in the
-order of `handgen.hand.layout`; an empty list or zeros where nothing was seen. Format:
+order of `handgen.hand.skeleton`; an empty list or zeros where nothing was seen. Format:
 https://github.com/CMU-Perceptual-Computing-Lab/openpose/blob/master/doc/02_output.md
 """
 
@@ -17,8 +17,8 @@ from jaxtyping import Float
 from handgen.detect.keypoint_files.frames import check_file, file_frames
 from handgen.detect.keypoint_files.hands import CameraHands, HandList
 from handgen.errors import HandgenError
-from handgen.hand.layout import KEYPOINT_COUNT, SIDES
-from handgen.io.schema import loads
+from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.storage.documents import loads
 
 SUFFIX = "_keypoints.json"
 _MAX_FILE_BYTES = 4 * 2**20  # a person with body, face, hands in two and three dimensions has 15 KB

@@ -1,0 +1,1 @@
+"""COCO keypoints of hands, as in OneHand10K and COCO-WholeBody."""

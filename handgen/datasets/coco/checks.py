@@ -1,0 +1,122 @@
+"""The layout of COCO keypoints: numbers that belong together, and files that are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from handgen.datasets.coco.reader import NUMBERS, CocoReader
+from handgen.errors import HandgenError
+from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_NAMES
+from handgen.label_checks.checks import Part, conclude, examine
+from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.findings import MISSING, PUT_IT_THERE, Checked, Findings
+from handgen.label_checks.order import REORDER
+from handgen.records.labelled_image import LabelledImage
+
+_BATCH = 500
+_AGAIN = "correct the JSON file"
+LAYOUT = {
+    "coco ids": "ids are unique; every annotation belongs to a picture and a category",
+    "coco keypoints": "63 numbers, visibility 0, 1 or 2, num_keypoints the number of those above 0",
+    "coco mask": "segmentations are polygons of three points or more, or run lengths of the picture's size",
+    "coco names": "the category's names, where they are handgen's, come in handgen's order",
+    "coco file": "names of pictures lead to places inside the data set",
+}
+
+
+def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
+    """One JSON file of a data set and its pictures."""
+    findings, looked_at = Findings(), Counter[str]()
+    try:
+        reader = CocoReader(root, file)
+    except HandgenError as error:
+        findings.add("coco ids", str(file), str(error), _AGAIN)
+        return Checked(findings, {"pictures": 0, "hands": 0}, [])
+    document = reader.document
+    _check_ids(findings, looked_at, file, document)
+    _check_keypoints(findings, looked_at, file, document)
+    _check_names(findings, looked_at, file, document)
+    parts, hands = list[Part](), 0
+    models, batch = Models(), list[LabelledImage]()
+    stride = _stride(reader.count, tolerances.pixels_per_part)
+    for place, entry in enumerate(document["images"]):
+        looked_at["coco file"] += 1
+        looked_at[MISSING] += 1
+        try:
+            image = reader.picture(entry, place % stride == 0)
+            if not reader.path_of(image.name, f"{file}").is_file():
+                findings.add(MISSING, f"{file}, {image.name}", "the picture is not there", PUT_IT_THERE)
+        except HandgenError as error:
+            told = "coco file" if "file_name" in str(error) else "coco mask" if "segmentation" in str(error) else None
+            findings.add(told or "coco keypoints", f"{file}", str(error), _AGAIN)
+            continue
+        looked_at["coco mask"] += image.mask is not None
+        hands += len(image.hands)
+        batch.append(image)
+        if len(batch) == _BATCH:
+            parts.append(examine(batch, f"{file}, ", models, tolerances))
+            batch = []
+    if batch:
+        parts.append(examine(batch, f"{file}, ", models, tolerances))
+    meant, counted, notes = conclude(parts, f"{file}, ")
+    findings.extend(meant)
+    looked_at.update({name: count for name, count in counted.items() if count})
+    return Checked(findings, {"pictures": reader.count, "hands": hands}, notes, looked_at)
+
+
+def _stride(count: int, wanted: int | None) -> int:
+    """Every how many pictures one is read: `wanted` of each batch, and as many of all at least."""
+    return 1 if wanted is None else max(1, min(_BATCH, count) // wanted)
+
+
+def _check_ids(findings: Findings, looked_at: Counter[str], file: Path, document: dict[str, Any]) -> None:
+    known: dict[str, set[Any]] = {}
+    for member in ("images", "annotations", "categories"):
+        ids = [entry.get("id") if isinstance(entry, dict) else None for entry in document[member]]
+        looked_at["coco ids"] += len(ids)
+        known[member] = {one for one in ids if isinstance(one, int | str)}
+        if len(known[member]) < len(ids):
+            what = f"{len(ids) - len(known[member])} {member} have an id that another has, or none"
+            findings.add("coco ids", str(file), what, "number them anew")
+    for entry in document["annotations"]:
+        if not isinstance(entry, dict):
+            continue
+        for member, key in (("images", "image_id"), ("categories", "category_id")):
+            value = entry.get(key)
+            if not isinstance(value, int | str) or value not in known[member]:
+                what = f"annotation {entry.get('id')} has {key} {value!r}, which is none of the {member}"
+                findings.add("coco ids", str(file), what, _AGAIN)
+
+
+def _check_keypoints(findings: Findings, looked_at: Counter[str], file: Path, document: dict[str, Any]) -> None:
+    for entry in document["annotations"]:
+        if not isinstance(entry, dict):
+            continue
+        keys = [key for key in ("lefthand_kpts", "righthand_kpts") if key in entry] or ["keypoints"]
+        for key in keys:
+            looked_at["coco keypoints"] += 1
+            where, points = f"{file}, annotation {entry.get('id')}", entry.get(key)
+            if not isinstance(points, list) or len(points) != NUMBERS:
+                got = len(points) if isinstance(points, list) else type(points).__name__
+                findings.add("coco keypoints", where, f"{key} has {got} numbers", f"write {NUMBERS}: x, y, v of each")
+                continue
+            flags = points[2::3]
+            if any(flag not in (0, 1, 2) for flag in flags):
+                what = f"{key} has a visibility of {next(flag for flag in flags if flag not in (0, 1, 2))}"
+                findings.add("coco keypoints", where, what, "write 0 (not labelled), 1 (hidden) or 2 (seen)")
+            elif key == "keypoints" and entry.get("num_keypoints", None) != sum(flag > 0 for flag in flags):
+                what = f"num_keypoints is {entry.get('num_keypoints')}, {sum(flag > 0 for flag in flags)} are labelled"
+                findings.add("coco keypoints", where, what, "write how many have a visibility above 0")
+
+
+def _check_names(findings: Findings, looked_at: Counter[str], file: Path, document: dict[str, Any]) -> None:
+    for category in document["categories"]:
+        names = category.get("keypoints") if isinstance(category, dict) else None
+        if not isinstance(names, list) or len(names) != KEYPOINT_COUNT:
+            continue
+        looked_at["coco names"] += 1
+        if names != list(KEYPOINT_NAMES) and set(map(str, names)) == set(KEYPOINT_NAMES):
+            place = next(i for i in range(KEYPOINT_COUNT) if names[i] != KEYPOINT_NAMES[i])
+            findings.add("coco names", str(file), f"keypoint {place} is called {names[place]}", REORDER)

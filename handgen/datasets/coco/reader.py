@@ -1,0 +1,221 @@
+"""COCO keypoints of hands: as OneHand10K (mmpose) and as COCO-WholeBody.
+
+    annotations/NAME.json    images, annotations, categories
+    images/...               `file_name` is the path below `images`, or below the data set
+
+Sources of the format: cocodataset.org/#format-data; github.com/open-mmlab/mmpose, `OneHand10KDataset`;
+github.com/jin-s13/COCO-WholeBody, `data_format.md`. Nothing in three dimensions, no camera. Keypoints: x, y and 0 (not
+labelled), 1 (hidden) or 2 (seen). Boxes and outlines go along the edges of pixels, the first pixel's at 0.
+
+A JSON file is held as a whole, and so bounded (`handgen.storage.documents.MAX_JSON_BYTES`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from handgen.datasets import reader as base
+from handgen.errors import HandgenError
+from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.media import images
+from handgen.records.labelled_image import Box, LabelledHand, LabelledImage
+from handgen.storage.documents import read_json
+
+MEMBERS = ("images", "annotations", "categories")
+NUMBERS = 3 * KEYPOINT_COUNT
+_SHIFT = 4  # bits of fraction for OpenCV's polygons
+_FEWEST_NUMBERS = 6  # of a polygon; pycocotools takes no fewer
+# Overlap (intersection by union) of a person's outline and a hand's box from which on the outline is that hand's, and
+# how much better it must be than the other hand's. Keypoints' boxes of a fist have 0.6 of its outline's.
+_OVERLAP, _CLEARLY = 0.4, 0.1
+
+
+def annotation_files(root: Path) -> list[Path]:
+    """The JSON files of a data set in its `annotations` folder, else in itself."""
+    folder = root / "annotations" if (root / "annotations").is_dir() else root
+    return sorted(path for path in folder.glob("*.json") if path.name not in ("manifest.json", "run.json"))
+
+
+class CocoReader:
+    """The pictures of one JSON file, or of the only one of a folder, that have annotations of hands.
+
+    Raises HandgenError when there is no such file, and for labels that are not what they must be.
+    """
+
+    def __init__(self, root: Path, file: Path | None = None) -> None:
+        self.root = root
+        files = annotation_files(root) if file is None else [file]
+        if not files:
+            raise HandgenError(f"{root}: no annotations/*.json; give the folder of a COCO data set")
+        self.file = files[0]
+        self.document = read_json(self.file)
+        if not isinstance(self.document, dict) or not all(isinstance(self.document.get(m), list) for m in MEMBERS):
+            raise HandgenError(f"{self.file}: has no lists {', '.join(MEMBERS)}; is it COCO?")
+
+    @cached_property
+    def of_image(self) -> dict[Any, list[dict[str, Any]]]:
+        """Annotations by the number of their picture."""
+        found: dict[Any, list[dict[str, Any]]] = {}
+        for entry in self.document["annotations"]:
+            if isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str):
+                found.setdefault(entry["image_id"], []).append(entry)
+        return found
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        return len(self.document["images"])
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return self.pictures(lambda _: True)
+
+    def pictures(self, is_read: Callable[[int], bool]) -> Iterator[LabelledImage]:
+        """All pictures; is_read: of which (by place) the file is read, and the first hand's mask drawn."""
+        for place, entry in enumerate(self.document["images"]):
+            yield self.picture(entry, is_read(place))
+
+    def picture(self, entry: Any, read: bool) -> LabelledImage:
+        """One picture of the document."""
+        where = f"{self.file}, image {entry.get('id') if isinstance(entry, dict) else entry!r}"
+        try:
+            name, size_px = entry["file_name"], (int(entry["width"]), int(entry["height"]))
+            found = self.of_image.get(entry["id"], [])
+        except (KeyError, TypeError, ValueError):
+            raise HandgenError(f"{where}: has no id, file_name, width or height") from None
+        if min(size_px) < 1 or size_px[0] * size_px[1] > images.MAX_PIXELS:
+            raise HandgenError(f"{where}: {size_px[0]}x{size_px[1]} is no size of a picture")
+        several = [hands_of(one, f"{where}, annotation {one.get('id')}") for one in found]
+        path = self.path_of(name, where)
+        mask = None
+        if read and found and several[0]:
+            mask = mask_of(found[0].get("segmentation"), size_px, where)
+            if mask is not None and is_person(found[0]):
+                several[0], mask = _outlined(several[0], mask)
+        hands = [hand for some in several for hand in some]
+        return LabelledImage(
+            name=name,
+            size_px=size_px,
+            hands=tuple(hands),
+            image=base.read_bytes(path) if read else None,
+            suffix=path.suffix[1:].lower(),
+            mask=None if mask is None else images.encode_mask_png(mask),
+        )
+
+    def path_of(self, name: Any, where: str) -> Path:
+        """The file of a picture.
+
+        Raises HandgenError for a name that leads out of the data set.
+        """
+        folder = self.root / "images"
+        return base.inside(folder if folder.is_dir() else self.root, name, f"{where}: file_name")
+
+
+def is_person(annotation: dict[str, Any]) -> bool:
+    """Whether an annotation is of a whole body."""
+    return "lefthand_kpts" in annotation or "righthand_kpts" in annotation
+
+
+def hands_of(annotation: dict[str, Any], where: str) -> list[LabelledHand]:
+    """The hands of an annotation: one, or of a whole body those that are valid. A side that is not told is "".
+
+    Raises HandgenError when there are not 63 numbers, or the box is none.
+    """
+    if is_person(annotation):
+        return [
+            _hand(annotation.get(f"{side}hand_kpts"), annotation.get(f"{side}hand_box"), side, where)
+            for side in SIDES
+            if annotation.get(f"{side}hand_valid")
+        ]
+    side = annotation.get("hand_type", "")
+    return [_hand(annotation.get("keypoints"), annotation.get("bbox"), side if side in SIDES else "", where)]
+
+
+def _hand(keypoints: Any, box: Any, side: str, where: str) -> LabelledHand:
+    points = base.numbers(keypoints, (NUMBERS,), f"{where}: keypoints").reshape(KEYPOINT_COUNT, 3)
+    left, top, width, height = base.numbers(box, (4,), f"{where}: box").tolist()
+    found: Box = (left, top, width, height)
+    return LabelledHand(
+        side=side, keypoints_px=points[:, :2], visible=points[:, 2] >= 2, labelled=points[:, 2] > 0, box_px=found
+    )
+
+
+def _outlined(
+    hands: list[LabelledHand], mask: UInt8[np.ndarray, "height width"]
+) -> tuple[list[LabelledHand], UInt8[np.ndarray, "height width"] | None]:
+    """A person's hands, the one that the mask is of first, and the mask; None where it is of neither: of the person."""
+    overlaps = [_overlap(cv2.boundingRect(mask), hand.box_px) for hand in hands]
+    best = int(np.argmax(overlaps))
+    others = max((overlap for i, overlap in enumerate(overlaps) if i != best), default=-1.0)
+    if overlaps[best] < _OVERLAP or overlaps[best] < others + _CLEARLY:
+        return hands, None
+    return [hands[best], *hands[:best], *hands[best + 1 :]], mask
+
+
+def _overlap(one: Sequence[float], two: Sequence[float] | None) -> float:
+    """Intersection by union of two boxes (left, top, width, height)."""
+    if two is None:
+        return 0.0
+    shared = 1.0
+    for axis in (0, 1):
+        end = min(one[axis] + one[axis + 2], two[axis] + two[axis + 2])
+        shared *= max(0.0, end - max(one[axis], two[axis]))
+    union = one[2] * one[3] + two[2] * two[3] - shared
+    return shared / union if union > 0 else 0.0
+
+
+def mask_of(segmentation: Any, size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"] | None:
+    """The mask (0 and 255) of a segmentation: polygons, or run lengths, compressed or not; None where there is none.
+
+    Raises HandgenError when it is none of these.
+    """
+    width, height = size_px
+    if not segmentation:
+        return None
+    if isinstance(segmentation, dict):
+        return _from_runs(segmentation, size_px, where)
+    mask = np.zeros((height, width), np.uint8)
+    try:
+        outlines = [np.asarray(outline, np.float64).reshape(-1, 2) - 0.5 for outline in segmentation]
+    except (TypeError, ValueError, OverflowError):
+        raise HandgenError(f"{where}: segmentation must be lists of x and y in turn") from None
+    if fewest := [outline.size for outline in outlines if outline.size < _FEWEST_NUMBERS]:
+        what = f"segmentation has a polygon of {fewest[0]} numbers"
+        raise HandgenError(f"{where}: {what}; write {_FEWEST_NUMBERS} or more, or [] for none")
+    if np.isfinite(np.concatenate(outlines)).all() and np.abs(np.concatenate(outlines)).max() < 1e6:
+        fixed = [np.round(outline * (1 << _SHIFT)).astype(np.int32) for outline in outlines]
+        cv2.fillPoly(mask, fixed, 255, cv2.LINE_8, _SHIFT)
+    return mask
+
+
+def _from_runs(runs: dict[str, Any], size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"]:
+    width, height = size_px
+    told = runs.get("counts")
+    counts: list[int] = _unpacked(told) if isinstance(told, str) else told if isinstance(told, list) else []
+    whole = all(isinstance(n, int) and n >= 0 for n in counts)
+    if not whole or runs.get("size") != [height, width] or sum(counts) != width * height:
+        raise HandgenError(f"{where}: the run lengths of segmentation do not make a mask of {width}x{height}")
+    values = np.arange(len(counts)) % 2 * 255
+    return np.ascontiguousarray(np.repeat(values.astype(np.uint8), counts).reshape(width, height).T)
+
+
+def _unpacked(text: str) -> list[int]:
+    """Run lengths out of pycocotools' text: five bits and a flag per character, differences from the last but one."""
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            if bits & 0x10:
+                value -= 1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return counts

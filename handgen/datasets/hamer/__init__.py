@@ -1,0 +1,1 @@
+"""HaMeR's training tars."""

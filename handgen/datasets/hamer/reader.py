@@ -1,0 +1,205 @@
+"""HaMeR's training tars.
+
+    000000.tar    KEY.jpg (jpeg, png), KEY.data.pyd, and where there are masks KEY.detection.npz; adjacent
+
+Source of the format: github.com/geopavlakos/hamer, `hamer/datasets/image_dataset.py`. `data.pyd` is a pickled list of
+dictionaries, one per hand; it is read by `handgen.storage.plain_pickle`, which runs nothing of it. A left hand comes as
+it is in the picture, with the left model's pose.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from handgen.errors import HandgenError
+from handgen.io.shards import read_groups
+from handgen.media import images
+from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
+from handgen.storage.plain_pickle import read_labels
+
+PICTURES = ("jpg", "jpeg", "png")
+LABELS, MASKS = "data.pyd", "detection.npz"
+SURE = 0.3  # confidence below which HaMeR's loader drops a keypoint
+# what a hand's dictionary must hold, and its shape
+FIELDS: dict[str, tuple[int, ...]] = {
+    "keypoints_2d": (21, 3),
+    "keypoints_3d": (21, 4),
+    "center": (2,),
+    "scale": (2,),
+    "hand_pose": (48,),
+    "betas": (10,),
+}
+_MAX_MASK_BYTES = 512 * 2**20
+
+
+class HamerReader:
+    """The pictures of a folder of tars, in the order of the tars. model: of the parameters, where it is known.
+
+    Raises HandgenError where a tar, or the labels of a picture, are not what they must be.
+    """
+
+    def __init__(self, root: Path, model: str | None = None) -> None:
+        self.root, self.model = root, model
+        self.tars = sorted(root.glob("*.tar"))
+        if not self.tars:
+            raise HandgenError(f"{root}: no tars; give the folder that holds 000000.tar")
+
+    @cached_property
+    def count(self) -> int:
+        """How many pictures there are, by the tars' headers."""
+        found = 0
+        for path in self.tars:
+            try:
+                with tarfile.open(path, "r:") as tar:
+                    found += sum(name.endswith(f".{LABELS}") for name in tar.getnames())
+            except (OSError, tarfile.TarError) as error:
+                raise HandgenError(f"{path}: not a readable tar ({error}); get it again") from None
+        return found
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        for path in self.tars:
+            for key, members in read_groups(path):
+                if LABELS in members:
+                    where = f"{path}, {key}"
+                    yield labelled(key, members, entries_of(members, where), where, self.model)
+
+
+def entries_of(members: Mapping[str, bytes], where: str) -> list[dict[str, Any]]:
+    """The dictionaries of a picture's hands.
+
+    Raises HandgenError when they are no list of dictionaries.
+    """
+    entries = read_labels(members[LABELS], f"{where}.{LABELS}")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise HandgenError(f"{where}.{LABELS}: holds no list of dictionaries, one per hand; write a list")
+    return entries
+
+
+def labelled(
+    key: str,
+    members: Mapping[str, bytes],
+    entries: list[dict[str, Any]],
+    where: str,
+    model: str | None = None,
+    with_mask: bool = True,
+) -> LabelledImage:
+    """A picture with its hands. with_mask: whether the first hand's mask is unpacked.
+
+    Raises HandgenError when there is no picture, or an array is missing or of another shape.
+    """
+    suffix, size_px = picture_in(members, where)
+    return LabelledImage(
+        name=key,
+        size_px=size_px,
+        hands=tuple(_hand(entry, where, model) for entry in entries),
+        image=members[suffix],
+        suffix=suffix,
+        mask=_mask(members, entries[0], where) if with_mask and entries else None,
+    )
+
+
+def picture_in(members: Mapping[str, bytes], where: str) -> tuple[str, tuple[int, int]]:
+    """Suffix and size of the picture.
+
+    Raises HandgenError when there is none, or it is damaged.
+    """
+    suffix = next((name for name in PICTURES if name in members), None)
+    if suffix is None:
+        raise HandgenError(f"{where}: has no picture ({', '.join(PICTURES)})")
+    return suffix, images.encoded_size(members[suffix], f"{where}.{suffix}")
+
+
+def _hand(entry: dict[str, Any], where: str, model: str | None) -> LabelledHand:
+    arrays = {name: array_of(entry, name, where) for name in FIELDS}
+    pixels, points = arrays["keypoints_2d"], arrays["keypoints_3d"]
+    in_3d = points[:, 3] > 0
+    parameters = None
+    if np.abs(arrays["hand_pose"]).any() and (number_of(entry.get("has_hand_pose")) or model is not None):
+        parameters = HandParameters(arrays["hand_pose"], arrays["betas"], None, model)
+    return LabelledHand(
+        side="left" if number_of(entry.get("right")) == 0 else "right",
+        keypoints_px=pixels[:, :2],
+        visible=pixels[:, 2] >= SURE,
+        labelled=in_3d if in_3d.any() else pixels[:, 2] >= SURE,
+        keypoints_cam_m=points[:, :3] if in_3d.any() else None,
+        parameters=parameters,
+    )
+
+
+def number_of(value: Any) -> float | None:
+    """A number, numpy's or Python's, or an array of one; None for anything else."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    return float(value) if isinstance(value, int | float | np.number | np.bool_) else None
+
+
+def array_of(entry: dict[str, Any], name: str, where: str) -> np.ndarray:
+    """An array of a hand's dictionary, in double precision.
+
+    Raises HandgenError when it is missing or of another shape.
+    """
+    value = entry.get(name)
+    if not isinstance(value, np.ndarray) or value.shape != FIELDS[name]:
+        got = f"shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise HandgenError(f"{where}: {name} must be an array of shape {FIELDS[name]}, got {got}")
+    return value.astype(np.float64)
+
+
+def _mask(members: Mapping[str, bytes], entry: dict[str, Any], where: str) -> bytes | None:
+    info = entry.get("extra_info")
+    number = info.get("detection_npz_idx") if isinstance(info, dict) else None
+    if MASKS not in members or not isinstance(number, int | np.integer):
+        return None
+    masks = masks_of(members[MASKS], f"{where}.{MASKS}")
+    if not 0 <= number < len(masks):
+        raise HandgenError(f"{where}: detection_npz_idx is {number}, but there are {len(masks)} masks")
+    return images.encode_mask_png(np.where(masks[number], 255, 0).astype(np.uint8))
+
+
+def mask_shape(data: bytes, where: str) -> tuple[int, ...]:
+    """Number, height and width of the masks of an npz, by its header alone.
+
+    Raises HandgenError when there are none, or the header is damaged.
+    """
+    return _from_npz(data, where, _shape_in)
+
+
+def masks_of(data: bytes, where: str) -> Bool[np.ndarray, "n height width"]:
+    """The masks of an npz, never unpickled.
+
+    Raises HandgenError when there are none, or the file is damaged or too large.
+    """
+    masks = _from_npz(data, where, lambda stream: np.lib.format.read_array(stream, allow_pickle=False))
+    if masks.ndim != 3:
+        raise HandgenError(f"{where}: masks must be n x height x width, got {masks.shape}")
+    return masks.astype(bool)
+
+
+def _shape_in(stream: IO[bytes]) -> tuple[int, ...]:
+    is_first = np.lib.format.read_magic(stream) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    return read(stream)[0]
+
+
+def _from_npz(data: bytes, where: str, read: Callable[[IO[bytes]], Any]) -> Any:
+    """What `read` gives of the array `masks`."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            info = archive.getinfo("masks.npy")
+            if info.file_size > _MAX_MASK_BYTES:
+                raise HandgenError(f"{where}: unpacks to more than {_MAX_MASK_BYTES >> 20} MiB")
+            with archive.open(info) as stream:  # gives no more bytes than `file_size`
+                return read(stream)
+    except HandgenError:
+        raise
+    except Exception as error:  # zip, its compressors and numpy raise a dozen kinds for damaged bytes
+        raise HandgenError(f"{where}: holds no masks that can be read ({error})") from None

@@ -1,0 +1,1 @@
+"""HanCo, the videos that FreiHAND was taken from."""

@@ -1,0 +1,248 @@
+"""The files of InterHand2.6M.
+
+    annotations/skeleton.txt
+    annotations/train/InterHand2.6M_train_data.json              images and annotations, as in COCO
+    annotations/train/InterHand2.6M_train_camera.json            by capture: campos, camrot, focal, princpt by camera
+    annotations/train/InterHand2.6M_train_joint_3d.json          by capture and frame: world_coord (mm), joint_valid
+    annotations/train/InterHand2.6M_train_MANO_NeuralAnnot.json  by capture, frame and side: pose, shape, trans (m)
+    images/train/000000/00000000.jpg                             `file_name` is the path below `images/train`
+
+Source of the format: github.com/facebookresearch/InterHand2.6M, its README and `data/InterHand2.6M/dataset.py`. Joints:
+right 0 to 20, left 21 to 41, each finger from the tip to the palm, the wrist last. x_cam = camrot (x_world - campos),
+millimetres. MANO's pose is relative to the mean pose, in the world's frame; `trans` is smplx's `transl`, metres.
+
+What handgen's pictures have that a capture's have not: each its own camera (a crop, or a virtual camera), so there is a
+camera per picture, named by its number. Samples of shards each are a frame of their own, since each has its own
+background; views of annotations share the frame of their capture. All are of capture 0; `seq_name` says which it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.datasets.coco.writer import box_of, union_of
+from handgen.datasets.writer import File, Job, Written, encoded, joined, write_joined, write_part
+from handgen.errors import HandgenError
+from handgen.geometry.rigid import Rigid
+from handgen.hand.conversions import moved_hand, relative_from_full, reordered_keypoints, rest_wrist
+from handgen.hand.skeleton import FINGERS, KEYPOINT_COUNT, SIDES
+from handgen.io import shards
+from handgen.records.labelled_image import LabelledHand, LabelledImage
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+
+CAPTURE = "0"
+SIDE_ORDER = ("right", "left")  # of the 42 joints
+CAMERA_FIELDS = ("campos", "camrot", "focal", "princpt")
+_MM = 1000.0
+_SKEW_PX = 1e-6
+
+
+@dataclass
+class _Unit:
+    """What is written of one unit, by the file that it belongs to."""
+
+    images: list[bytes] = field(default_factory=list)
+    annotations: list[bytes] = field(default_factory=list)
+    cameras: dict[str, list[bytes]] = field(default_factory=lambda: {name: [] for name in CAMERA_FIELDS})
+    frames: dict[int, dict[str, tuple[LabelledHand, Rigid]]] = field(default_factory=dict)
+
+
+class InterhandWriter:
+    """See the module."""
+
+    sides: tuple[str, ...] = SIDES
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._subjects = {name: i for i, name in enumerate(job.source.subjects)}
+
+    def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
+        """See `handgen.datasets.writer.Writer`."""
+        written, found = Written(), _Unit()
+        filesystem.make_folder(self._job.out / self._images / f"{unit:06d}")
+        filesystem.put_many(self._pictures(unit, first, pictures, written, found))
+        write_part(self._job, unit, "images", found.images, written)
+        write_part(self._job, unit, "annotations", found.annotations, written)
+        for name, entries in found.cameras.items():
+            write_part(self._job, unit, name, entries, written)
+        frames = sorted(found.frames.items())
+        write_part(self._job, unit, "joints", (_member(str(n), _joints(hands)) for n, hands in frames), written)
+        write_part(self._job, unit, "mano", (_member(str(n), self._mano(hands)) for n, hands in frames), written)
+        return written
+
+    @property
+    def _images(self) -> str:
+        return f"images/{self._job.source.split}"
+
+    def _pictures(
+        self, unit: int, first: int, pictures: Iterable[LabelledImage], written: Written, found: _Unit
+    ) -> Iterator[tuple[Location, bytes]]:
+        own_frames = self._job.source.kind == shards.KIND
+        for number, picture in enumerate(pictures, first):
+            world = picture.cam_from_world
+            if picture.image is None or picture.intrinsics is None or world is None:
+                raise HandgenError(f"{picture.name}: has no camera; choose the format coco")
+            frame = number if own_frames else picture.frame
+            name = f"{unit:06d}/{number:08d}.{picture.suffix}"
+            found.images.append(encoded(self._image(number, frame, name, picture)))
+            found.annotations.append(encoded(_annotation(number, picture)))
+            for key, value in _camera(picture, world).items():
+                found.cameras[key].append(_member(str(number), value))
+            for hand in picture.hands:
+                found.frames.setdefault(frame, {}).setdefault(hand.side, (hand, world.inverse()))
+            written.hands += len(picture.hands)
+            yield self._job.out / self._images / name, picture.image
+        written.pictures[f"{self._images}/{unit:06d}"] = len(found.images)
+
+    def _image(self, number: int, frame: int, name: str, picture: LabelledImage) -> dict[str, Any]:
+        return {
+            "id": number,
+            "file_name": name,
+            "width": picture.size_px[0],
+            "height": picture.size_px[1],
+            "capture": int(CAPTURE),
+            "subject": self._subjects[picture.subject],
+            "seq_name": picture.capture,
+            "camera": str(number),
+            "frame_idx": frame,
+        }
+
+    def _mano(self, hands: dict[str, tuple[LabelledHand, Rigid]]) -> dict[str, Any]:
+        return {side: self._parameters(*hands[side]) if side in hands else None for side in SIDE_ORDER}
+
+    def _parameters(self, hand: LabelledHand, world_from_cam: Rigid) -> dict[str, Any]:
+        given = hand.parameters
+        if given is None or given.translation_m is None or given.model_sha256 is None:
+            raise HandgenError(f"{self._job.source.root}: a hand has no parameters; choose the format coco")
+        arrays = self._job.source.arrays(given.model_sha256, hand.side)
+        wrist = rest_wrist(given.betas, arrays)
+        pose, translation = moved_hand(given.pose, given.translation_m, wrist, world_from_cam)
+        return {
+            "pose": np.round(relative_from_full(pose, arrays), 7),
+            "shape": given.betas,
+            "trans": np.round(translation, 7),
+        }
+
+    def finish(self, units: Sequence[Written]) -> list[File]:
+        """See `handgen.datasets.writer.Writer`."""
+        split = self._job.source.split
+        folder, stem = f"annotations/{split}", f"InterHand2.6M_{split}"
+        files = {
+            f"{folder}/{stem}_data.json": self._data(units),
+            f"{folder}/{stem}_camera.json": self._of_capture(self._cameras(units)),
+            f"{folder}/{stem}_joint_3d.json": self._of_capture(joined(self._job, "joints", units)),
+            f"{folder}/{stem}_MANO_NeuralAnnot.json": self._of_capture(joined(self._job, "mano", units)),
+            "annotations/skeleton.txt": iter([skeleton().encode()]),
+        }
+        return [write_joined(self._job, name, blocks) for name, blocks in files.items()]
+
+    def _data(self, units: Sequence[Written]) -> Iterator[bytes]:
+        yield b'{"images":['
+        yield from joined(self._job, "images", units)
+        yield b'],\n"annotations":['
+        yield from joined(self._job, "annotations", units)
+        yield b"]}\n"
+
+    def _of_capture(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        yield b'{"' + CAPTURE.encode() + b'":{'
+        yield from blocks
+        yield b"}}\n"
+
+    def _cameras(self, units: Sequence[Written]) -> Iterator[bytes]:
+        for i, name in enumerate(CAMERA_FIELDS):
+            yield (b"," if i else b"") + b'"' + name.encode() + b'":{'
+            yield from joined(self._job, name, units)
+            yield b"}"
+
+    def place(self, manifest: dict[str, Any]) -> None:
+        """See `handgen.datasets.writer.Writer`: paths are relative."""
+
+    def notes(self) -> list[str]:
+        """See `handgen.datasets.writer.Writer`."""
+        notes = ["every picture has a camera of its own, and all are of capture 0; seq_name is the capture's name"]
+        if not self._job.all_mano:
+            notes.append(
+                "MANO_NeuralAnnot is of a hand model other than MANO: a loader that puts it into MANO gets another "
+                "hand; joint_3d holds for every model"
+            )
+        return notes
+
+
+def _member(key: str, value: Any) -> bytes:
+    return encoded(key) + b":" + encoded(value)
+
+
+def _hand_type(sides: Iterable[str]) -> str:
+    there = set(sides)
+    return "interacting" if len(there) == 2 else there.pop()
+
+
+def _annotation(number: int, picture: LabelledImage) -> dict[str, Any]:
+    by_side = {hand.side: hand for hand in picture.hands}
+    return {
+        "id": number,
+        "image_id": number,
+        "bbox": list(union_of(box_of(hand, picture) for hand in picture.hands)),
+        "joint_valid": _valid(by_side),
+        "hand_type": _hand_type(by_side),
+        "hand_type_valid": 1,
+    }
+
+
+def _valid(hands: dict[str, LabelledHand]) -> list[list[int]]:
+    """42 x 1."""
+    flags = []
+    for side in SIDE_ORDER:
+        labelled = hands[side].labelled if side in hands else np.zeros(KEYPOINT_COUNT, bool)
+        flags.append(reordered_keypoints(labelled[:, None].astype(float), "handgen", "interhand"))
+    return np.concatenate(flags).astype(int).tolist()
+
+
+def _joints(hands: dict[str, tuple[LabelledHand, Rigid]]) -> dict[str, Any]:
+    """A frame of `joint_3d`."""
+    world = []
+    for side in SIDE_ORDER:
+        points: Float[np.ndarray, "21 3"] = np.zeros((KEYPOINT_COUNT, 3))
+        if side in hands:
+            hand, world_from_cam = hands[side]
+            assert hand.keypoints_cam_m is not None
+            points = world_from_cam.apply(hand.keypoints_cam_m)
+        world.append(reordered_keypoints(points, "handgen", "interhand"))
+    return {
+        "world_coord": np.round(np.concatenate(world) * _MM, 4),
+        "joint_valid": _valid({side: hand for side, (hand, _) in hands.items()}),
+        "hand_type": _hand_type(hands),
+        "hand_type_valid": 1,
+    }
+
+
+def _camera(picture: LabelledImage, cam_from_world: Rigid) -> dict[str, Any]:
+    assert picture.intrinsics is not None
+    k = picture.intrinsics
+    if abs(k[0, 1]) > _SKEW_PX * k[0, 0]:
+        raise HandgenError(f"{picture.name}: its camera has skew, which this format cannot say; choose another")
+    return {
+        "campos": np.round(cam_from_world.inverse().translation * _MM, 6),
+        "camrot": np.round(cam_from_world.rotation, 9),
+        "focal": np.round([k[0, 0], k[1, 1]], 6),
+        "princpt": np.round([k[0, 2], k[1, 2]], 6),
+    }
+
+
+def skeleton() -> str:
+    """`skeleton.txt`: name, number and parent of each joint."""
+    lines = ["# joint_name joint_id joint_parent_id"]
+    for base, letter in ((0, "r"), (KEYPOINT_COUNT, "l")):
+        wrist = base + KEYPOINT_COUNT - 1
+        for i, finger in enumerate(FINGERS):
+            for k in range(4):
+                number = base + 4 * i + k
+                lines.append(f"{letter}_{finger}{4 - k} {number} {number + 1 if k < 3 else wrist}")
+        lines.append(f"{letter}_wrist {wrist} -1")
+    return "\n".join(lines) + "\n"

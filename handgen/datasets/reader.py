@@ -1,0 +1,269 @@
+"""What a reader of a data set gives: labelled pictures in a fixed order, those of one moment together.
+
+A reader holds an index and small arrays; pictures, masks and whatever a format keeps in a file of its own are read when
+they are asked for. Readers can be sent to other processes. They read files of this machine: the formats want random
+access to files of gigabytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from handgen.errors import HandgenError
+from handgen.geometry.camera import MIN_DEPTH_M, Camera
+from handgen.geometry.rigid import Rigid, nearest_rotation
+from handgen.hand.conversions import moved_hand, rest_wrist
+from handgen.hand.model_files import HandArrays
+from handgen.media.images import MAX_FILE_BYTES
+from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
+from handgen.storage.documents import read_json
+from handgen.storage.output import MANIFEST
+
+Models = Mapping[str, HandArrays]  # by side; none: the data set's hand parameters are left out
+_FINGERPRINT_BYTES = 2**20  # of either end of a file
+_LARGEST = 1e9  # of any number, in metres, millimetres, pixels or radians; squares of far larger ones overflow
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The pictures of one moment: the hands are in the same place in all their worlds. name: for people."""
+
+    name: str
+    images: tuple[LabelledImage, ...]
+
+
+class Reader(Protocol):
+    """A data set in one format. Made by `READERS[format](root, split, models)`.
+
+    root: its folder. split: the one that is read.
+    """
+
+    format: str
+    root: Path
+    split: str
+    models: Models
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        ...
+
+    @property
+    def moment_count(self) -> int:
+        """How many moments there are."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of what is read and what is not."""
+        ...
+
+    def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
+        """Moments `first` to `last` - 1. pictures: whether the bytes of pictures and masks are read, too.
+
+        A picture that is not there is None. Raises HandgenError where a file is damaged, or not what it should be.
+        """
+        ...
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        """All pictures."""
+        ...
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this data set from another."""
+        ...
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that can be read. sides: of the hands in it. licence: what its authors say of its use."""
+
+    title: str
+    sides: tuple[str, ...]
+    open: Callable[[Path, str | None, Models], Reader]
+    licence: str
+
+
+def _freihand(root: Path, split: str | None, models: Models) -> Reader:
+    from handgen.datasets.freihand.reader import FreihandReader
+
+    return FreihandReader(root, split, models)
+
+
+def _hanco(root: Path, split: str | None, models: Models) -> Reader:
+    from handgen.datasets.hanco.reader import HancoReader
+
+    return HancoReader(root, split, models)
+
+
+def _interhand(root: Path, split: str | None, models: Models) -> Reader:
+    from handgen.datasets.interhand.reader import InterhandReader
+
+    return InterhandReader(root, split, models)
+
+
+FORMATS: dict[str, Format] = {
+    "freihand": Format("FreiHAND", ("right",), _freihand, "research only, no commercial use, its paper to be cited"),
+    "hanco": Format("HanCo", ("right",), _hanco, "research only, no commercial use, its paper to be cited"),
+    "interhand": Format("InterHand2.6M", ("left", "right"), _interhand, "CC BY-NC 4.0"),
+}
+
+
+def images_of(reader: Reader) -> Iterator[LabelledImage]:
+    """All pictures of a reader, one moment in memory at a time."""
+    for number in range(reader.moment_count):
+        for moment in reader.moments(number, number + 1):
+            yield from moment.images
+
+
+def numbers(value: Any, shape: tuple[int, ...], where: str) -> Float[np.ndarray, "..."]:
+    """Numbers of a JSON document as an array of `shape` (-1: any length).
+
+    Raises HandgenError naming `where` when they are of another shape, no numbers, not finite, or beyond all bounds.
+    """
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise HandgenError(f"{where}: must be numbers of shape {_text(shape)}") from None
+    if array.ndim != len(shape) or any(m >= 0 and n != m for n, m in zip(array.shape, shape, strict=True)):
+        raise HandgenError(f"{where}: must have shape {_text(shape)}, got {_text(array.shape)}")
+    if not np.isfinite(array).all():
+        place = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
+        raise HandgenError(f"{where}: entry {place} is not a finite number")
+    if (np.abs(array) > _LARGEST).any():
+        place = [int(i) for i in np.argwhere(np.abs(array) > _LARGEST)[0]]
+        raise HandgenError(f"{where}: entry {place} is {array[tuple(place)]:g}, which nothing here can be")
+    return array
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "(" + ", ".join("n" if n < 0 else str(n) for n in shape) + ")"
+
+
+def inside(folder: Path, name: Any, where: str) -> Path:
+    """The file that a document calls `name`, below `folder`.
+
+    Raises HandgenError for a name that leads out of the folder, or is no name at all. (Links are the user's own.)
+    """
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
+        raise HandgenError(f"{where}: {str(name)[:80]!r} is no path inside {folder}")
+    return folder / name
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """A picture's file, or None where there is none."""
+    try:
+        if not path.is_file():
+            return None
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
+        return path.read_bytes()
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def camera_of(
+    name: str,
+    size_px: tuple[int, int],
+    intrinsics: Float[np.ndarray, "3 3"],
+    rotation: Float[np.ndarray, "3 3"],
+    translation_m: Float[np.ndarray, " 3"],
+    where: str,
+) -> Camera:
+    """A camera without distortion. rotation, translation_m: of `cam_from_world`.
+
+    Files print rotations with few digits; the nearest rotation is taken, so that there and back is the same place.
+    Raises HandgenError naming `where` if the numbers are no camera's.
+    """
+    try:
+        as_told = Rigid(rotation, translation_m)
+        return Camera(name, size_px, intrinsics, cam_from_world=replace(as_told, rotation=nearest_rotation(rotation)))
+    except ValueError as error:
+        raise HandgenError(f"{where}: {error}") from None
+
+
+def seen_hand(
+    side: str,
+    points_cam_m: Float[np.ndarray, "21 3"],
+    camera: Camera,
+    valid: Bool[np.ndarray, " 21"] | None = None,
+    parameters: HandParameters | None = None,
+) -> LabelledHand:
+    """A hand whose keypoints are known in a camera's frame. valid: which of them are; default: all.
+
+    Those behind the camera are known, too, so that it can be said of them; their pixels mean nothing (`in_front`).
+    """
+    pixels, in_picture = camera.project_cam(points_cam_m)
+    known = np.ones(len(points_cam_m), bool) if valid is None else valid
+    return LabelledHand(
+        side=side,
+        keypoints_px=pixels,
+        visible=in_picture & known,
+        labelled=known,
+        keypoints_cam_m=points_cam_m,
+        parameters=parameters,
+    )
+
+
+def in_front(hand: LabelledHand) -> Bool[np.ndarray, " 21"]:
+    """Which keypoints of a hand of `seen_hand` are known, and in front of its camera."""
+    assert hand.keypoints_cam_m is not None
+    return hand.labelled & (hand.keypoints_cam_m[:, 2] > MIN_DEPTH_M)
+
+
+def in_camera(parameters: HandParameters, cam_from_world: Rigid, models: Models, side: str) -> HandParameters:
+    """Parameters that are given in the world, in a camera's frame."""
+    assert parameters.translation_m is not None
+    wrist = rest_wrist(parameters.betas, models[side])
+    pose, translation = moved_hand(parameters.pose, parameters.translation_m, wrist, cam_from_world)
+    return replace(parameters, pose=pose, translation_m=translation)
+
+
+def the_split(root: Path, split: str | None, there: Sequence[str], known: Sequence[str], looked_for: str) -> str:
+    """The split to read: the one that is asked for, else the first of those there.
+
+    Raises HandgenError when it is not there. looked_for: the files that a split is known by.
+    """
+    if split is not None and split not in known:
+        raise HandgenError(f"--split {split}: this format has {', '.join(known)}")
+    if split in there or (split is None and there):
+        return split or there[0]
+    found = sorted(path.name for path in root.iterdir())[:8] if root.is_dir() else []
+    also = f"; there is the split {', '.join(there)}" if there else ""
+    raise HandgenError(
+        f"{root}: no {looked_for}{also}; the folder holds {', '.join(found) or 'nothing'}: give the folder that the "
+        "data set was unpacked into"
+    )
+
+
+def declared_models(root: Path) -> dict[str, str]:
+    """Of an export of handgen's own: names of the hand models of its parameters, by the SHA-256 of their files.
+
+    Empty for anything else, whose parameters are MANO's.
+    """
+    if not (root / MANIFEST).is_file():
+        return {}
+    document = read_json(root / MANIFEST)
+    models = document.get("hand_models") if isinstance(document, dict) and document.get("kind") == "export" else None
+    if not isinstance(models, dict):
+        return {}
+    return {str(sha256): str(name) for sha256, name in models.items()}
+
+
+def file_fingerprint(path: Path) -> dict[str, Any]:
+    """Size of a file, and a digest of its two ends: the whole of one with gigabytes would take minutes."""
+    digest = hashlib.sha256()
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        digest.update(file.read(_FINGERPRINT_BYTES))
+        file.seek(max(size - _FINGERPRINT_BYTES, 0))
+        digest.update(file.read(_FINGERPRINT_BYTES))
+    return {"bytes": size, "ends_sha256": digest.hexdigest()}

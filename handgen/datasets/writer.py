@@ -1,0 +1,148 @@
+"""What every format gives and takes, and the large JSON files of some, which are laid together from pieces.
+
+A unit (a shard or a chunk) is written at once: pictures, or a tar, and a *piece* of each JSON file in `.parts`. When
+all are there, the pieces are laid together in the order of the units. So memory depends on the size of a unit alone, a
+killed run loses the units that it was at, and the bytes do not depend on how many processes there were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from handgen.hand.model_files import MANO
+from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage
+from handgen.stages.export.config import ExportConfig
+from handgen.stages.export.sources import Source
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+
+PARTS = ".parts"
+TOO_FEW = f"fewer than {MIN_KEYPOINTS} keypoints in the picture"
+_BLOCK_BYTES = 2**20
+_BETWEEN = b",\n"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to write any unit."""
+
+    source: Source
+    out: Location
+    config: ExportConfig
+
+    def is_mano(self, model: str | None) -> bool:
+        """Whether a hand model of this name is MANO, whose parameters other projects' loaders put into MANO."""
+        return model == MANO or self.config.model_is_mano
+
+    @property
+    def all_mano(self) -> bool:
+        """Whether all hand models of the source are."""
+        return all(map(self.is_mano, self.source.models.values()))
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the export. name: below its directory."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `export_manifest.schema.json`."""
+        return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
+
+
+@dataclass
+class Written:
+    """What a format made of a unit. left_out: hands that it cannot hold, by reason. parts: bytes by name in `.parts`.
+
+    files: those that stay as they are, pictures left out. pictures: how many, by the folder below `out` they are in.
+    """
+
+    hands: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, int] = field(default_factory=dict)
+    files: list[File] = field(default_factory=list)
+    pictures: dict[str, int] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, count: int) -> None:
+        """Count hands that are left out, if there are any."""
+        if count:
+            self.left_out[reason] = self.left_out.get(reason, 0) + count
+
+
+class Writer(Protocol):
+    """One format."""
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Of the pictures' first hands that it takes; the others are counted as left out."""
+        ...
+
+    def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
+        """Write a unit. first: number of its first picture in the whole export."""
+        ...
+
+    def finish(self, units: Sequence[Written]) -> list[File]:
+        """Write what comes last; all files of the export but pictures. units: in their order."""
+        ...
+
+    def place(self, manifest: dict[str, Any]) -> None:
+        """Write what depends on where the export lies; in every run, since it may have been moved."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What somebody who loads the export should know."""
+        ...
+
+
+def part_name(unit: int, kind: str) -> str:
+    """`000017.images` of unit 17."""
+    return f"{unit:06d}.{kind}"
+
+
+def write_part(job: Job, unit: int, kind: str, entries: Iterable[bytes], written: Written) -> None:
+    """Write a unit's piece of a JSON file: members of a list or of an object, encoded."""
+    data = _BETWEEN.join(entries)
+    filesystem.put(job.out / PARTS / part_name(unit, kind), data)
+    written.parts[part_name(unit, kind)] = len(data)
+
+
+def joined(job: Job, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
+    """The pieces of one kind, in the order of the units, with commas between."""
+    begun = False
+    for number, written in enumerate(units):
+        name = part_name(number, kind)
+        if not written.parts.get(name):
+            continue
+        if begun:
+            yield _BETWEEN
+        begun = True
+        with filesystem.open_read(job.out / PARTS / name) as file:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
+
+
+def write_joined(job: Job, name: str, blocks: Iterable[bytes]) -> File:
+    """Write a file from pieces; it appears when it is whole."""
+    path = job.out / name
+    filesystem.make_folder(path.parent)
+    digest, size = hashlib.sha256(), 0
+    with filesystem.whole_file(path) as file:
+        for block in blocks:
+            file.write(block)
+            digest.update(block)
+            size += len(block)
+    return File(name, size, digest.hexdigest())
+
+
+def encoded(value: Any) -> bytes:
+    """JSON of one entry, on one line."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)  # views of others

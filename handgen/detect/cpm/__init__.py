@@ -1,0 +1,1 @@
+"""hand3d's PoseNet, the detector of the original system."""

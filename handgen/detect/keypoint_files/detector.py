@@ -1,0 +1,129 @@
+"""Keypoints that others have made: a detector that reads files and looks at no image.
+
+The formats are in `handgen.detect.keypoint_files.formats`. Frames are those of each camera's own video (or images),
+from 0, whatever offsets or timestamps the capture has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from handgen.detect.keypoint_files import formats as keypoint_files
+from handgen.detect.keypoint_files.formats import CameraHands, Source
+from handgen.detect.view_bias import ViewBias
+from handgen.errors import HandgenError
+from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.records.detection import Detection
+
+
+class KeypointsDetector:
+    """Keypoints read from files, for all cameras of a rig."""
+
+    name = "keypoints"
+    needs_images = False
+
+    def __init__(self, path: Path, cameras: tuple[str, ...], side: str | None = None) -> None:
+        """Read `path`, a file or folder.
+
+        cameras: names, in the rig's order. side: "left" or "right", the hand that files are of which do not say it
+        themselves. Raises HandgenError for what does not fit.
+        """
+        if side is not None and side not in SIDES:
+            raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
+        self.view_bias: ViewBias | None = None
+        self.offsets_m: Float[np.ndarray, "21 3"] = np.zeros((KEYPOINT_COUNT, 3))
+        self._asked = (path, cameras, side)
+        self._by_camera = _read(*self._asked)
+
+    def fingerprint(self) -> str:
+        """A digest of the keypoints read; first it is looked whether any file has changed."""
+        self._by_camera = _read(*self._asked, look_closely=True)
+        digest = hashlib.sha256()
+        for camera, hands in sorted(self._by_camera.items()):
+            digest.update(f"{camera} {len(hands.frames)}\n".encode())
+            for array, kind in ((hands.frames, "<i8"), (hands.values, "<f4"), (hands.right, "<f8")):
+                digest.update(np.ascontiguousarray(array, kind).tobytes())
+        return digest.hexdigest()
+
+    def start(self, camera: str) -> KeypointsView:
+        """The detections of one camera."""
+        if camera not in self._by_camera:
+            raise ValueError(f"camera: {camera!r} is none of {list(self._by_camera)}")
+        return KeypointsView(self._by_camera[camera])
+
+
+class KeypointsView:
+    """The detections of one camera."""
+
+    def __init__(self, hands: CameraHands) -> None:
+        self._hands = hands
+
+    def detect(self, image: UInt8[np.ndarray, "height width 3"] | None, frame: int) -> list[Detection]:
+        """What the file has for frame number `frame`; the image is not looked at."""
+        return self._hands.at(frame)
+
+    def detect_near(
+        self, image: UInt8[np.ndarray, "height width 3"], keypoints_px: Float[np.ndarray, "21 2"], right: float
+    ) -> Detection | None:
+        """Nothing: a file holds no more on a second look."""
+        return None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What was read, and the stamps of the files that it is of: at a glance, and of each file in a folder."""
+
+    stamps: tuple[tuple[int, ...], ...]
+    close_stamps: tuple[tuple[int, ...], ...]
+    by_camera: dict[str, CameraHands]
+
+
+_known: dict[tuple[tuple[Source, ...], tuple[str, ...], str | None], _Known] = {}  # by what was asked for
+_MAX_KNOWN = 2
+
+
+def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: bool = False) -> dict[str, CameraHands]:
+    """The hands of all cameras; parsed once per process as long as the files' stamps stay the same.
+
+    look_closely: also at every file in a folder with one per frame. That takes seconds for 100,000 frames, so only
+    `fingerprint` does it, which a run asks for once; a file added or removed is noticed in any case.
+    """
+    try:
+        sources = keypoint_files.sources(path, cameras)
+        stamps = tuple(_stamp(source) for _, source in sources)
+        known = _known.get((sources, cameras, side))
+        if known is not None and known.stamps == stamps and not look_closely:
+            return known.by_camera
+        close_stamps = tuple(_close_stamp(source) for _, source in sources)
+        if known is not None and known.stamps == stamps and known.close_stamps == close_stamps:
+            return known.by_camera
+    except FileNotFoundError:
+        raise HandgenError(f"{path}: not found") from None
+    except OSError as error:
+        raise HandgenError(f"{error.filename or path}: cannot be read ({error.strerror})") from None
+    by_camera = keypoint_files.read(sources, cameras, side)
+    while len(_known) >= _MAX_KNOWN:
+        del _known[next(iter(_known))]
+    _known[sources, cameras, side] = _Known(stamps, close_stamps, by_camera)
+    return by_camera
+
+
+def _stamp(source: Path) -> tuple[int, ...]:
+    """Size and time of change of a file, or of a folder."""
+    status = source.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _close_stamp(source: Path) -> tuple[int, ...]:
+    """The same of a file; of a folder that of all its files."""
+    if not source.is_dir():
+        return _stamp(source)
+    with os.scandir(source) as entries:
+        files = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
+    return len(files), hash(tuple(files))

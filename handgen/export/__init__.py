@@ -1,1 +1,0 @@
-"""Shards or annotations in the files that other projects' training code reads; one module per format."""

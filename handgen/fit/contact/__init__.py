@@ -1,0 +1,1 @@
+"""Keep two hands out of each other."""

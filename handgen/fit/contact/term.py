@@ -1,0 +1,144 @@
+"""Two hands do not pass into each other: a term of the fit between the spheres of both (`handgen.fit.contact.spheres`).
+
+Every pair of spheres that overlap costs its depth over a deviation in metres, squared. The hands are solved one by one
+with the other one held, yet each is to give way by half: seen from one hand, the other is expected to give way by as
+much as this one does. A depth that was `h` when the term was made and is `d` after this hand has moved is then
+`2 d - h` once both have, and costs half of `(2 d - h)^2 / sigma^2`. Where rounds of this end, `h = d`, the gradient is
+that of the cost of both hands together; the order of the hands has no say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from handgen.fit.contact.spheres import SphereHand, Spheres
+from handgen.fit.kinematics import HandState
+from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
+
+SIGMA_M = 0.002  # of a depth that is none
+NEAR_PAIRS = 64  # per frame, the deepest or nearest; hands that touch have 15 that overlap, ones 7 mm deep have more
+_FRAMES = 32  # whose pairs are compared at once
+_SAME_PLACE_M = 1e-6  # centres nearer than this do not say which way to part
+
+
+@dataclass(frozen=True)
+class ContactTerm:
+    """One hand's share of the contact with the other hand, which is held, in `n` frames. Metres.
+
+    mine: of each near pair, which of this hand's spheres. theirs: the centre of the other's. reach: the sum of both
+    radii. held_depth: how deep the pair was when the term was made, at least 0. weight: 0 in frames without the other
+    hand. Parameters as in `handgen.fit.kinematics`, without betas.
+    """
+
+    hand: SphereHand
+    mine: Int[Tensor, "n pairs"]
+    theirs: Float[Tensor, "n pairs 3"]
+    reach: Float[Tensor, "n pairs"]
+    held_depth: Float[Tensor, "n pairs"]
+    weight: Float[Tensor, " n"]
+    sigma_m: float = SIGMA_M
+
+    @classmethod
+    def between(
+        cls,
+        hand: SphereHand,
+        state: HandState,
+        other: Spheres,
+        sigma_m: float = SIGMA_M,
+        pairs: int = NEAR_PAIRS,
+    ) -> ContactTerm:
+        """The term of a hand that is about in this state: the pairs that are nearest in it are the ones that count.
+
+        hand: made with the state's betas. other: the other hand's spheres in the same frames.
+        """
+        own = hand.at(state)
+        found = [  # some frames at a time: all pairs of all frames would fill the memory
+            _nearest(own.radii, other.radii, mine, theirs, pairs)
+            for mine, theirs in zip(own.centers.split(_FRAMES), other.centers.split(_FRAMES), strict=True)
+        ]
+        depth, flat = (torch.cat(parts) for parts in zip(*found, strict=True))
+        mine, theirs = flat // len(other.radii), flat % len(other.radii)
+        return cls(
+            hand,
+            mine,
+            torch.take_along_dim(other.centers, theirs[..., None], 1),
+            own.radii[mine] + other.radii[theirs],
+            depth.clamp(min=0),
+            own.weight * other.weight,
+            sigma_m,
+        )
+
+    def cost(self, state: HandState) -> Float[Tensor, " n"]:
+        """Squared residuals in variances, summed per frame."""
+        _, offset = self._offsets(self.hand.frames(state))
+        return self._residuals(offset.norm(dim=-1)).square().sum(1)
+
+    def normal_equations(
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
+        """Gauss-Newton matrix, gradient of half the squared residuals, and the cost, by the pose.
+
+        Raises ValueError if asked for betas: the spheres are those of one shape.
+        """
+        if by_betas:
+            raise ValueError("ContactTerm: the betas are held; fit them without contact")
+        n = len(state)
+        frames = rotations, joints, _ = self.hand.frames(state)
+        skinned, offset = self._offsets(frames)
+        distance = offset.norm(dim=-1)
+        residuals = self._residuals(distance)
+        away = offset / distance.clamp(min=_SAME_PLACE_M)[..., None]
+        # Turning joint a by w (in its parent's frame) moves what it carries of a centre x by (G_parent w) x (x - p_a).
+        moves = _moves(joints)
+        share = self.hand.skinning[self.mine] @ moves.T  # (n, pairs, 16): how much of each centre a joint moves
+        carried = (moves @ skinned) - share[..., None] * joints[:, None]
+        parents = torch.cat([_identity(joints).expand(n, 1, 3, 3), rotations[:, list(JOINT_PARENTS[1:])]], 1)
+        turning = torch.linalg.cross(carried, away[:, :, None].expand_as(carried))
+        turning = torch.einsum("naij,npai->npaj", parents, turning)
+        slopes = torch.cat([turning.flatten(2), away], 2) * (-(2**0.5) / self.sigma_m)  # of 2 d / (sqrt(2) sigma)
+        slopes = torch.where((residuals > 0)[..., None], slopes, torch.zeros_like(slopes))
+        gradient = (slopes.transpose(1, 2) @ residuals[..., None])[..., 0]
+        return slopes.transpose(1, 2) @ slopes, gradient, residuals.square().sum(1)
+
+    def _offsets(self, frames: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """What each joint carries of each pair's own centre (n, pairs, 16, 3), and that centre from the other's."""
+        rotations, _, offsets = frames
+        rest, skinning = self.hand.rest[self.mine], self.hand.skinning[self.mine]
+        rigid = torch.einsum("nbij,npj->npbi", rotations, rest) + offsets[:, None]
+        skinned = skinning[..., None] * rigid
+        return skinned, skinned.sum(2) - self.theirs
+
+    def _residuals(self, distance: Float[Tensor, "n pairs"]) -> Float[Tensor, "n pairs"]:
+        """Depths that both hands leave, in deviations; 0 without overlap, without the other hand, and if not finite."""
+        left = 2 * (self.reach - distance) - self.held_depth
+        overlap = (left > 0) & (self.weight > 0)[:, None] & distance.isfinite()
+        return torch.where(overlap, left, torch.zeros_like(left)) / (2**0.5 * self.sigma_m)
+
+
+def _nearest(
+    radii: Float[Tensor, " mine"],
+    other_radii: Float[Tensor, " theirs"],
+    centers: Float[Tensor, "n mine 3"],
+    other_centers: Float[Tensor, "n theirs 3"],
+    pairs: int,
+) -> tuple[Float[Tensor, "n pairs"], Int[Tensor, "n pairs"]]:
+    """Depth of the deepest pairs, and which they are: the index of mine times the number of theirs, plus theirs."""
+    depth = radii[:, None] + other_radii - torch.cdist(centers, other_centers)
+    return depth.flatten(1).topk(min(pairs, len(radii) * len(other_radii)), 1)
+
+
+def _moves(like: Tensor) -> Float[Tensor, "16 16"]:
+    """[a, b]: 1 if turning joint a moves joint b's frame."""
+    moves = _identity(like, JOINT_COUNT).clone()
+    for joint, parent in enumerate(JOINT_PARENTS):
+        if parent >= 0:  # parents come before their children
+            moves[:, joint] += moves[:, parent]
+    return moves
+
+
+def _identity(like: Tensor, size: int = 3) -> Tensor:
+    return torch.eye(size, dtype=like.dtype, device=like.device)

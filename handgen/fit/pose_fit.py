@@ -1,0 +1,222 @@
+"""Observed hands -> fitted hands: from a sequence of clusters of detections to model poses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from handgen.detect.view_bias import ViewBias
+from handgen.fit.corrections import Corrections
+from handgen.fit.initialization import start
+from handgen.fit.kinematics import HandState, KeypointKinematics
+from handgen.fit.observations import apply_view_bias, observations_of, pose_of, triangulated, valid_of
+from handgen.fit.residuals import PosePrior
+from handgen.fit.sequence import Motion, SequenceFit, solve_sequence
+from handgen.fit.solver import Problem, Term, solve_poses
+from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.rotations import interpolated_rotation
+from handgen.multiview.association import MultiviewHand
+
+# By how much the normal matrix' deviations are too small, and the part in metres that no number of views and frames
+# reduces; measured on simulated captures (`evaluate` prints the share of errors within one sigma).
+_WITHOUT_MASKS, _WITH_MASKS = (1.7, 0.0008), (1.4, 0.0005)
+_SIZE_SIGMA = 0.06  # of a hand's length, as a share: 182 +- 11 mm is what the open hand's unit betas give
+_USUAL_FPS = 30.0  # of captures that do not know theirs
+_BIAS_ITERATIONS = 2  # a third moves keypoints by another 0.02 mm on average, against 0.13 mm of the second
+
+
+@dataclass(frozen=True)
+class MotionPrior:
+    """How hands move. interval_s: between frames. sigma_m_s2: accelerations of a keypoint that are usual."""
+
+    interval_s: float
+    sigma_m_s2: float
+
+    def __post_init__(self) -> None:
+        if not (self.interval_s > 0 and self.sigma_m_s2 > 0):
+            raise ValueError(f"MotionPrior: both must be positive, got {self.interval_s} s, {self.sigma_m_s2} m/s^2")
+
+    @classmethod
+    def of(cls, fps: float | None, acceleration_mm_s2: float) -> MotionPrior | None:
+        """At so many frames per second; None for an acceleration of 0: frames are on their own."""
+        return cls(1 / (fps or _USUAL_FPS), acceleration_mm_s2 / 1e3) if acceleration_mm_s2 else None
+
+
+@dataclass(frozen=True)
+class FittedHands:
+    """`n` frames of one hand in the world, metres.
+
+    poses, translations: as a record holds them (`handgen.hand.model.HandPose`). keypoints: of the model.
+    observed_keypoints: where the detector would put them, by its constant offsets. shift_px: what the side that they
+    are seen from adds to that, in the rig's ideal images. covariance_m2: of the keypoints, in the world. terms: what
+    each term of the fit costs, in variances.
+    """
+
+    poses: Float[np.ndarray, "n 48"]
+    translations: Float[np.ndarray, "n 3"]
+    keypoints: Float[np.ndarray, "n 21 3"]
+    observed_keypoints: Float[np.ndarray, "n 21 3"]
+    shift_px: Float[np.ndarray, "n views 21 2"]
+    vertices: Float[np.ndarray, "n 778 3"]
+    covariance_m2: Float[np.ndarray, "n 21 3 3"]
+    terms: dict[str, Float[np.ndarray, " n"]]
+
+    def __getitem__(self, frames: Int[np.ndarray, " kept"]) -> FittedHands:
+        """Some of the frames."""
+        arrays = {f.name: getattr(self, f.name)[frames] for f in fields(self) if f.name != "terms"}
+        return FittedHands(**arrays, terms={name: cost[frames] for name, cost in self.terms.items()})
+
+    def expected_px(self, view: int, camera: Camera) -> Float[np.ndarray, "n 21 2"]:
+        """Where the detector should have seen the keypoints in a camera, the rig's number `view`; its own pixels.
+
+        The shift is that of the ideal image: a few pixels, which a lens distorts by a few per cent.
+        """
+        return camera.project(self.observed_keypoints)[0] + self.shift_px[:, view]
+
+    @property
+    def finite(self) -> Bool[np.ndarray, " n"]:
+        """Frames whose fit is made of finite numbers."""
+        return (
+            np.isfinite(self.vertices).all((1, 2))
+            & np.isfinite(self.poses).all(1)
+            & np.isfinite(self.covariance_m2).all((1, 2, 3))
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A solved sequence of one hand, which further terms can be added to.
+
+    frames: of each pose. corrections: of the detections, which the problem's observations contain.
+    """
+
+    problem: Problem
+    motion: Motion
+    solved: SequenceFit
+    views: int
+    corrections: Corrections | None
+
+    @property
+    def frames(self) -> Int[Tensor, " n"]:
+        """The number of each pose's frame."""
+        return self.motion.frames
+
+    def with_terms(self, terms: Mapping[str, Term], steps: int = 8) -> Fit:
+        """Solved again with these terms besides those that it has, or in the place of those of the same name."""
+        problem = replace(self.problem, terms={**self.problem.terms, **terms})
+        return replace(self, problem=problem, solved=solve_sequence(problem, self.solved.state, self.motion, steps))
+
+    def hands(self) -> FittedHands:
+        """The poses with what belongs to them, as arrays."""
+        pose = pose_of(self.solved.state)
+        posed = self.problem.kinematics.model(pose)
+        points = self.solved.linearised.points
+        terms = self.problem.costs(self.solved.state) | {"acceleration": self.motion.cost(points)}
+        shifts = self.corrections.shift_px if self.corrections else np.zeros((len(pose), self.views, 21, 2))
+        return FittedHands(
+            poses=pose.rotations.reshape(len(pose), 48).cpu().numpy(),
+            translations=pose.translation.cpu().numpy(),
+            keypoints=posed.keypoints.cpu().numpy(),
+            observed_keypoints=points.cpu().numpy(),
+            shift_px=shifts,
+            vertices=posed.vertices.cpu().numpy(),
+            covariance_m2=self._covariance(points).cpu().numpy(),
+            terms={name: cost.cpu().numpy() for name, cost in terms.items()},
+        )
+
+    def _covariance(self, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, "n 21 3 3"]:
+        """What repeats from view to view and frame to frame, and so does not average out, put back (metres squared).
+
+        The normal matrix takes the errors of all detections for independent. And of a hand that one view alone sees,
+        the distance hangs on its size.
+        """
+        identity = torch.eye(3).to(points)
+        repeats, common = (torch.full_like(points[:, 0, 0], each) for each in _WITHOUT_MASKS)
+        if masks := self.problem.terms.get("silhouette"):
+            masked = masks.cost(self.solved.state) > 0
+            repeats = torch.where(masked, _WITH_MASKS[0], repeats)
+            common = torch.where(masked, _WITH_MASKS[1], common)
+        covariance = (repeats**2)[:, None, None, None] * self.solved.covariance()
+        covariance = covariance + (common**2)[:, None, None, None] * identity
+        weight = self.problem.observations.weight
+        seen = (weight > 0).any(2)
+        alone = (seen.sum(1) == 1)[:, None, None, None]
+        projection = self.problem.observations.ideal_px_from_world[seen.double().argmax(1)]
+        center = -torch.linalg.solve(projection[:, :, :3], projection[:, :, 3:])[..., 0]
+        ray = _SIZE_SIGMA * (points - center[:, None])
+        return covariance + alone * ray[..., None] * ray[..., None, :]
+
+
+def fit_poses(
+    kinematics: KeypointKinematics,
+    rig: Rig,
+    clusters: Sequence[MultiviewHand],
+    betas: Float[np.ndarray, " 10"],
+    view_bias: ViewBias | None = None,
+    motion: MotionPrior | None = None,
+) -> Fit:
+    """Fit the poses of clusters with the subject's betas. `rig` and the clusters are in metres.
+
+    clusters: in the order of their frames; some, but not the first or the last one, may be of frames in which the hand
+    was not seen (`MultiviewHand.unseen`). view_bias: of the detector; a first fit then tells from which side each
+    keypoint was seen, and through what. motion: makes one solve of consecutive frames; None: every frame is on its own.
+    """
+    device = str(kinematics.offsets.device)
+    shape = torch.as_tensor(betas).to(kinematics.offsets)
+    prior = PosePrior.of(kinematics.model)
+    watched = [cluster for cluster in clusters if cluster.view_count]
+    seen = np.flatnonzero([cluster.view_count > 0 for cluster in clusters])
+    points, valid = triangulated(watched).to(shape), valid_of(watched, shape.device)
+    state = start(kinematics, points, shape, valid)
+    state, _ = solve_poses(Problem(kinematics, observations_of(rig, watched, device), prior), state)
+    return fit_from(kinematics, rig, clusters, _between(state, seen, len(clusters)), view_bias, motion)
+
+
+def fit_from(
+    kinematics: KeypointKinematics,
+    rig: Rig,
+    clusters: Sequence[MultiviewHand],
+    state: HandState,
+    view_bias: ViewBias | None = None,
+    motion: MotionPrior | None = None,
+    terms: Mapping[str, Term] | None = None,
+) -> Fit:
+    """As `fit_poses`, from poses that are known about. terms: what the poses should agree with besides, by name."""
+    device = str(kinematics.offsets.device)
+    prior = PosePrior.of(kinematics.model)
+    moves = _motion(clusters, motion, kinematics.offsets.device)
+    problem = Problem(kinematics, observations_of(rig, clusters, device), prior, terms or {})
+    solved = solve_sequence(problem, state, moves)
+    corrections = None
+    for _ in range(_BIAS_ITERATIONS if view_bias is not None else 0):
+        corrections = apply_view_bias(view_bias, rig, kinematics, solved.state)
+        problem = replace(problem, observations=observations_of(rig, clusters, device, corrections))
+        solved = solve_sequence(problem, solved.state, moves)
+    return Fit(problem, moves, solved, len(rig), corrections)
+
+
+def _motion(clusters: Sequence[MultiviewHand], motion: MotionPrior | None, device: torch.device) -> Motion:
+    frames = [cluster.frame for cluster in clusters]
+    if motion is None:  # no two frames are neighbours
+        return Motion(torch.tensor(frames, device=device), 1.0, np.inf)
+    return Motion(torch.tensor(frames, device=device), motion.interval_s, motion.sigma_m_s2)
+
+
+def _between(state: HandState, seen: Int[np.ndarray, " seen"], n: int) -> HandState:
+    """A state of `n` frames from that of some of them: the others turn evenly from the one before to the one after."""
+    if len(seen) == n:
+        return state
+    after = np.searchsorted(seen, np.arange(n)).clip(1, len(seen) - 1)
+    before = after - 1
+    share = torch.as_tensor((np.arange(n) - seen[before]) / (seen[after] - seen[before])).to(state.translation)
+    first, second = torch.as_tensor(before), torch.as_tensor(after)
+    return HandState(
+        interpolated_rotation(state.rotations[first], state.rotations[second], share[:, None]),
+        torch.lerp(state.translation[first], state.translation[second], share[:, None]),
+        state.betas[first],
+    )

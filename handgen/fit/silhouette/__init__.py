@@ -1,0 +1,1 @@
+"""Hand masks as a term of the fit."""

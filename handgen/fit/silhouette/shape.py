@@ -1,0 +1,62 @@
+"""A person's shape from masks: betas and detector offsets solved again, with silhouettes beside the keypoints.
+
+Keypoints say how long a hand's bones are, as far as a detector's idea of a knuckle goes; how wide and how long the hand
+itself is, only its outline says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.fit.observations import kinematics_of
+from handgen.fit.pose_fit import Fit
+from handgen.fit.silhouette.mask_edges import MaskView
+from handgen.fit.silhouette.term import SilhouetteTerm
+from handgen.fit.solver import solve_shared
+from handgen.fit.subject import Subject, likeliest_offsets, repeats
+
+_ROUNDS = 4
+_STEPS = 3
+_OFFSET_SIGMA_M = 0.006  # twice what keypoints alone may say: masks know where the skin is
+
+
+@dataclass(frozen=True)
+class SeenHand:
+    """Frames of one side: fitted one by one with the subject so far, and their masks (frame: index into the fit)."""
+
+    fit: Fit
+    masks: Sequence[MaskView]
+
+
+def shape_from_masks(
+    subject: Subject, hand_model: str, hands: Sequence[SeenHand], offsets_m: Float[np.ndarray, "21 3"], device: str
+) -> Subject:
+    """The subject with betas and offsets that explain masks as well. World: in metres, its scale is held.
+
+    offsets_m: (21, 3), the detector's own, which a person's are expected near.
+    """
+    hands = [hand for hand in hands if hand.masks]
+    if not hands:
+        return subject
+    problems = [hand.fit.problem for hand in hands]
+    states = [hand.fit.solved.state for hand in hands]
+    terms = [
+        SilhouetteTerm(p.kinematics.model, h.masks, len(h.fit.frames)) for p, h in zip(problems, hands, strict=True)
+    ]
+    offsets = subject.offsets_m
+    for _ in range(_ROUNDS):
+        seen = [
+            replace(
+                problem,
+                kinematics=kinematics_of(hand_model, problem.kinematics.model.side, offsets, device),
+                terms={"silhouette": term.refreshed(state)},
+            )
+            for problem, term, state in zip(problems, terms, states, strict=True)
+        ]
+        states = solve_shared(seen, states, betas_weight=repeats(states), steps=_STEPS)
+        offsets = likeliest_offsets(seen, states, offsets, offsets_m, _OFFSET_SIGMA_M)
+    return replace(subject, betas=states[0].betas[0].cpu().numpy(), offsets_m=offsets)

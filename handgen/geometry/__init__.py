@@ -1,0 +1,1 @@
+"""Cameras, rigid transforms, triangulation and rays; nothing here knows of hands."""

@@ -1,0 +1,207 @@
+"""Model files -> arrays: the bundled open hand, MANO out of the cache, or an `.npz` in MANO's format."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from handgen.errors import HandgenError
+from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
+from handgen.storage.cache import cache_folder
+
+OPEN_HAND, MANO = "open", "mano"  # names of models
+BETA_COUNT = 10
+MOST_BETA = 3.0  # standard deviations; HaMeR's loader drops the labels of shapes beyond
+MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked; a MANO file has 4 MB, SMPL's body 40 MB
+
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "v_template": (VERTEX_COUNT, 3),
+    "shapedirs": (VERTEX_COUNT, 3, BETA_COUNT),
+    "posedirs": (VERTEX_COUNT, 3, 9 * (JOINT_COUNT - 1)),
+    "J_regressor": (JOINT_COUNT, VERTEX_COUNT),
+    "weights": (VERTEX_COUNT, JOINT_COUNT),
+    "hands_mean": (3 * (JOINT_COUNT - 1),),
+    "hands_components": (3 * (JOINT_COUNT - 1), 3 * (JOINT_COUNT - 1)),
+}
+_ANATOMY_SHAPES: dict[str, tuple[int, ...]] = {  # handgen's own, in a file together or not at all
+    "joint_axes": (JOINT_COUNT - 1, 3, 3),
+    "joint_limits_rad": (JOINT_COUNT - 1, 3, 2),
+}
+_KINTREE, _FACES = "kintree_table", ("f", "faces")
+_NOTE = "note"  # handgen's own: what was changed in the user's file
+_MAX_NOTE_LENGTH = 500
+_KEYS = (*_SHAPES, *_ANATOMY_SHAPES, _KINTREE, *_FACES, _NOTE)  # nothing else in a file is read
+
+
+@dataclass(frozen=True)
+class HandArrays:
+    """A hand model in MANO's format. Metres; joints in MANO's order (`handgen.hand.skeleton`).
+
+    `joint_axes[j]` holds, for joint j + 1, the rows flexion, abduction, twist axis in rest-pose model axes. A joint's
+    angles are its axis-angle vector times these rows: (flexion, abduction, twist) in radians, positive flexion towards
+    the palm. So the angles add up in one rotation vector; turned about one axis alone they are exactly that axis's
+    angle, and no order of turns is implied. `joint_limits_rad[j]` holds their smallest and largest values.
+    `note` tells what was changed in the file that the model came from; empty: nothing.
+    """
+
+    name: str
+    side: str
+    sha256: str
+    template: Float[np.ndarray, "778 3"]
+    faces: Int[np.ndarray, "faces 3"]
+    shapedirs: Float[np.ndarray, "778 3 10"]
+    posedirs: Float[np.ndarray, "778 3 135"]
+    joint_regressor: Float[np.ndarray, "16 778"]
+    weights: Float[np.ndarray, "778 16"]
+    mean_pose: Float[np.ndarray, " 45"]
+    pose_components: Float[np.ndarray, "45 45"]
+    joint_axes: Float[np.ndarray, "15 3 3"]
+    joint_limits_rad: Float[np.ndarray, "15 3 2"]
+    note: str = ""
+
+
+def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz that a hand model has, never unpickled."""
+    member = ""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            found = {key: members[key] for key in _KEYS if key in members}
+            if sum(info.file_size for info in found.values()) > MAX_FILE_BYTES:
+                raise HandgenError(f"{where}: unpacks to more than {MAX_FILE_BYTES >> 20} MiB; is it a hand model?")
+            arrays = {}
+            for key, info in found.items():
+                member = f"{key}: "
+                with archive.open(info) as stream:  # gives no more bytes than the `file_size` that was added up
+                    arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
+            return arrays
+    except HandgenError:
+        raise
+    except Exception as error:  # zip, its compressors and numpy raise a dozen kinds for damaged bytes
+        raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    """An uncompressed npz whose bytes depend on the values alone: double precision, fixed times and order."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for key, array in arrays.items():
+            kind = {"f": np.dtype("<f8"), "i": np.dtype("<i8"), "u": np.dtype("<i8")}.get(array.dtype.kind, array.dtype)
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.array(array, kind, order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{key}.npy", (1980, 1, 1, 0, 0, 0)), member.getvalue())
+    return packed.getvalue()
+
+
+def checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+    """The arrays, faces as `faces`; HandgenError naming the first that does not fit."""
+    anatomy = {key: shape for key, shape in _ANATOMY_SHAPES.items() if _ANATOMY_SHAPES.keys() & arrays.keys()}
+    for key, shape in (_SHAPES | anatomy).items():
+        _check_array(arrays, key, shape, "fiu", where)
+    faces = next((key for key in _FACES if key in arrays), _FACES[0])
+    _check_array(arrays, faces, (-1, 3), "iu", where)
+    if arrays[faces].min() < 0 or arrays[faces].max() >= VERTEX_COUNT:
+        wrong = arrays[faces][(arrays[faces] < 0) | (arrays[faces] >= VERTEX_COUNT)][0]
+        raise HandgenError(f"{where}: {faces} names vertex {wrong}, but there are {VERTEX_COUNT}")
+    _check_array(arrays, _KINTREE, (2, JOINT_COUNT), "fiu", where)
+    parents = arrays[_KINTREE][0, 1:]
+    if tuple(parents) != JOINT_PARENTS[1:]:
+        raise HandgenError(f"{where}: the joints' parents are {parents.tolist()}, not MANO's {list(JOINT_PARENTS[1:])}")
+    note = arrays.get(_NOTE, np.array(""))
+    if note.dtype.kind != "U" or note.ndim or len(str(note)) > _MAX_NOTE_LENGTH or not str(note).isprintable():
+        raise HandgenError(f"{where}: {_NOTE} must be one line of text")
+    return arrays | {"faces": arrays[faces]}
+
+
+def _check_array(arrays: dict[str, np.ndarray], key: str, shape: tuple[int, ...], kinds: str, where: str) -> None:
+    """Raise a HandgenError unless there are numbers of `shape` (-1: one or more); kinds: of numpy's dtypes."""
+    if key not in arrays:
+        raise HandgenError(f"{where}: has no {key!r}; a hand model must be in MANO's format")
+    array = arrays[key]
+    if array.dtype.kind not in kinds:
+        wanted = "numbers" if "f" in kinds else "whole numbers"
+        raise HandgenError(f"{where}: {key} must hold {wanted}, got {array.dtype}")
+    if array.ndim != len(shape) or any(n != m if m >= 0 else n < 1 for n, m in zip(array.shape, shape, strict=True)):
+        wanted = "(" + ", ".join("n" if n < 0 else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+        raise HandgenError(f"{where}: {key} must have shape {wanted}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise HandgenError(f"{where}: {key} holds a value that is not finite")
+
+
+def _bundled(name: str) -> bytes:
+    return resources.files("handgen.hand.data").joinpath(name).read_bytes()
+
+
+def surface_bytes(side: str) -> bytes:
+    """The npz of the open hand's full-resolution mesh with forearm and nails, for rendering."""
+    return _bundled(f"open_hand_surface_{side}.npz")
+
+
+def mano_path(side: str) -> Path:
+    """Where `handgen models add` puts MANO's hand of one side."""
+    return cache_folder() / "models" / f"mano_{side}.npz"
+
+
+def load_hand(model: str, side: str) -> HandArrays:
+    """The hand model `model` for one side: "open", "mano", or the path of an `.npz` with `{side}` in its name.
+
+    Raises HandgenError when the file is missing or not in MANO's format. Read once, as long as the file stays the same.
+    """
+    if side not in SIDES:
+        raise ValueError(f"side must be one of {SIDES}, got {side!r}")
+    if model == OPEN_HAND:
+        return _load(model, side, None, 0)
+    path = mano_path(side) if model == MANO else Path(model.replace("{side}", side))
+    if not path.is_file():
+        if model == MANO:
+            raise HandgenError(
+                f"{path}: MANO's {side} hand is not there; run `handgen models add MANO_{side.upper()}.pkl` "
+                "with the file from mano.is.tue.mpg.de"
+            )
+        raise HandgenError(
+            f"{path}: no such hand model; use `open`, `mano`, or the path of an .npz in MANO's format, "
+            "with {side} where `left` or `right` goes"
+        )
+    status = path.stat()
+    if status.st_size > MAX_FILE_BYTES:
+        raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
+    return _load(model, side, path, status.st_mtime_ns)
+
+
+@cache
+def _load(model: str, side: str, path: Path | None, stamp: int) -> HandArrays:
+    """The bundled open hand, or the model in a file; stamp: of the file, so that a new one is read."""
+    if path is None:
+        where, data = f"bundled open hand ({side})", _bundled(f"open_hand_{side}.npz")
+    else:
+        where, data = str(path), path.read_bytes()
+    arrays = checked(read_npz(data, where), where)
+    if "joint_axes" in arrays:
+        axes, limits = arrays["joint_axes"], arrays["joint_limits_rad"]
+    else:  # MANO's files say nothing of anatomy; its joints and frame are the open hand's
+        anatomy = load_hand(OPEN_HAND, side)
+        axes, limits = anatomy.joint_axes, anatomy.joint_limits_rad
+    return HandArrays(
+        name=model,
+        side=side,
+        sha256=hashlib.sha256(data).hexdigest(),
+        template=arrays["v_template"].astype(np.float64),
+        faces=arrays["faces"].astype(np.int64),
+        shapedirs=arrays["shapedirs"].astype(np.float64),
+        posedirs=arrays["posedirs"].astype(np.float64),
+        joint_regressor=arrays["J_regressor"].astype(np.float64),
+        weights=arrays["weights"].astype(np.float64),
+        mean_pose=arrays["hands_mean"].astype(np.float64),
+        pose_components=arrays["hands_components"].astype(np.float64),
+        joint_axes=axes.astype(np.float64),
+        joint_limits_rad=limits.astype(np.float64),
+        note=str(arrays.get(_NOTE, "")),
+    )

@@ -1,0 +1,1 @@
+"""Calibration files: one module per format."""

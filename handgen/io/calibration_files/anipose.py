@@ -1,0 +1,58 @@
+"""The TOML of aniposelib, freemocap and Pose2Sim: `[cam_N]` tables, world->camera, millimetres or metres.
+
+No field says the unit. aniposelib writes millimetres and Pose2Sim metres, so the typical distance between
+cameras decides: nobody films hands with cameras 20 metres, or 20 millimetres, apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from handgen.io.calibration_files.base import (
+    Calibration,
+    image_size,
+    make_camera,
+    median_baseline,
+    parse_toml,
+    read_text,
+)
+
+NAME = "anipose"
+MIN_BASELINE_MM = 20.0  # a median distance above it is in millimetres, below it in metres
+
+
+def recognise(path: Path, text: str) -> Path | None:
+    """`path`, if it has top-level tables with a matrix, a rotation and a translation."""
+    if path.suffix.lower() != ".toml":
+        return None
+    return path if any(_is_camera(table) for table in parse_toml(path, text).values()) else None
+
+
+def _is_camera(table: Any) -> bool:
+    return isinstance(table, dict) and "matrix" in table and ("rotation" in table or "translation" in table)
+
+
+def read(path: Path) -> Calibration:
+    """Read the file."""
+    cameras = []
+    for key, table in parse_toml(path, read_text(path)).items():
+        if key == "metadata" or not isinstance(table, dict):
+            continue
+        name = str(table.get("name", key))
+        camera = make_camera(
+            str(path),
+            name,
+            intrinsics=table.get("matrix"),
+            distortion=table.get("distortions"),
+            rotation=table.get("rotation"),
+            translation=table.get("translation"),
+            size_px=image_size(table.get("size"), f"{path}: camera {name}"),
+            lens="fisheye" if table.get("fisheye") is True else "pinhole",
+        )
+        cameras.append(camera)
+    baseline = median_baseline(cameras) if cameras else 0.0
+    millimetres = baseline > MIN_BASELINE_MM
+    unit = "millimetres" if millimetres else "metres"
+    note = f"{unit} assumed: cameras are typically {baseline:.4g} units apart"
+    return Calibration(tuple(cameras), path, NAME, 1e-3 if millimetres else 1.0, note)

@@ -1,0 +1,168 @@
+"""What a calibration is in memory, and the checks that every format shares."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handgen.errors import HandgenError
+from handgen.geometry.camera import DISTORTION_LENGTHS, Camera, Lens
+from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
+
+MAX_CALIBRATION_BYTES = 8 * 2**20
+_REDO = "correct the file or calibrate again"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The cameras of a calibration as its file gives them.
+
+    cameras: translations in calibration units, not metres. unsized: names of the cameras whose file has no
+    image size; their `size_px` is a guess from the principal point, to be replaced by the video's. path: the
+    file, or the folder of a format that needs several. metres_per_unit: None if unknown. unit_note: what was
+    recognised or assumed, for people.
+    """
+
+    cameras: tuple[Camera, ...]
+    path: Path
+    format: str
+    metres_per_unit: float | None
+    unit_note: str
+    unsized: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        names = self.names
+        if not names:
+            raise HandgenError(f"{self.path}: holds no camera; calibrate at least two")
+        for name in names:
+            if names.count(name) > 1:
+                raise HandgenError(f"{self.path}: two cameras are called {name!r}; rename one of them")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Camera names, in the file's order."""
+        return tuple(camera.name for camera in self.cameras)
+
+
+def read_text(path: Path) -> str:
+    """The text of a calibration file; HandgenError if it cannot be read, is not text or is far too large."""
+    try:
+        if path.stat().st_size > MAX_CALIBRATION_BYTES:
+            raise HandgenError(
+                f"{path}: over {MAX_CALIBRATION_BYTES >> 20} MiB, so not a calibration; name the right file"
+            )
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def parse_json(path: Path, text: str) -> Any:
+    """Foreign JSON, in which Python's NaN is let through for the value checks to name."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HandgenError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
+
+
+def parse_toml(path: Path, text: str) -> dict[str, Any]:
+    """The tables of a TOML file."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise HandgenError(f"{path}: not valid TOML ({error}); is the file truncated?") from None
+
+
+def numbers(value: Any, shape: tuple[int, ...], where: str, what: str) -> np.ndarray:
+    """`value` as finite floats of `shape`, in which one -1 means any length; singleton axes are ignored.
+
+    Raises HandgenError naming `where` (file and camera) and `what`.
+    """
+    if value is None:
+        raise HandgenError(f"{where}: {what} is missing; {_REDO}")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iuf":
+            raise ValueError
+        array = array.astype(float)
+    except (ValueError, TypeError, OverflowError):
+        raise HandgenError(f"{where}: {what} is not a list of numbers; {_REDO}") from None
+    fits = array.ndim == len(shape) and all(b in (-1, a) for a, b in zip(array.shape, shape, strict=True))
+    if not fits and len(shape) == 1:
+        array = array.reshape(-1)
+        fits = shape[0] in (-1, len(array))
+    if not fits:
+        wanted = " x ".join("n" if n < 0 else str(n) for n in shape)
+        raise HandgenError(f"{where}: {what} must be {wanted} numbers, got {array.shape}; {_REDO}")
+    if not np.isfinite(array).all():
+        raise HandgenError(f"{where}: {what} holds a value that is not finite (NaN or infinity); {_REDO}")
+    return array
+
+
+def rotation_matrix(value: Any, where: str) -> np.ndarray:
+    """A (3, 3) rotation from a 3x3 matrix or a rotation vector (radians); HandgenError if it is none."""
+    if value is not None and np.size(np.asarray(value, dtype=object)) == 3:
+        return cv2.Rodrigues(numbers(value, (3,), where, "the rotation vector"))[0]
+    matrix = numbers(value, (3, 3), where, "the rotation")
+    if not is_rotation(matrix):
+        raise HandgenError(
+            f"{where}: the rotation is not one (its rows are not orthonormal with determinant +1); {_REDO}"
+        )
+    return nearest_rotation(matrix)
+
+
+def image_size(value: Any, where: str) -> tuple[int, int]:
+    """Width and height in pixels."""
+    size = numbers(value, (2,), where, "the image size")
+    if (size < 1).any() or (size > 65535).any() or (size != np.round(size)).any():
+        raise HandgenError(f"{where}: the image size must be two whole numbers of pixels, got {size.tolist()}; {_REDO}")
+    return int(size[0]), int(size[1])
+
+
+def make_camera(
+    where: str,
+    name: str,
+    *,
+    intrinsics: Any,
+    distortion: Any,
+    rotation: Any,
+    translation: Any,
+    size_px: tuple[int, int] | None,
+    lens: Lens = "pinhole",
+) -> Camera:
+    """A camera from a file's values (world->camera), every bad one a HandgenError that names file and camera.
+
+    size_px: None if the file does not say; then a guess from the principal point.
+    """
+    where = f"{where}: camera {name}"
+    matrix = numbers(intrinsics, (3, 3), where, "the camera matrix")
+    if abs(matrix[2, 2]) > 1e-9:
+        matrix = matrix / matrix[2, 2]
+    coefficients = numbers(distortion, (-1,), where, "the distortion")
+    if len(coefficients) not in DISTORTION_LENGTHS[lens]:
+        allowed = " or ".join(str(n) for n in DISTORTION_LENGTHS[lens])
+        raise HandgenError(
+            f"{where}: a {lens} lens has {allowed} distortion coefficients, got {len(coefficients)}; {_REDO}"
+        )
+    offset = numbers(translation, (3,), where, "the translation")
+    guess = (max(1, round(2 * matrix[0, 2] + 1)), max(1, round(2 * matrix[1, 2] + 1)))
+    transform = Rigid(rotation_matrix(rotation, where), offset)
+    try:
+        return Camera(name, size_px or guess, matrix, coefficients, lens, transform)
+    except ValueError as error:
+        raise HandgenError(f"{where}: {str(error).removeprefix(f'camera {name}: ')}; {_REDO}") from None
+
+
+def median_baseline(cameras: Sequence[Camera]) -> float:
+    """The median distance between two cameras, calibration units; 0 for a single camera."""
+    centers = np.stack([camera.center_world for camera in cameras])
+    distances = np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+    return float(np.median(distances[np.triu_indices(len(cameras), 1)])) if len(cameras) > 1 else 0.0

@@ -1,0 +1,90 @@
+"""Reading camera calibrations: one module per format, each recognised by its content and not by its name.
+
+Every format is world->camera with OpenCV axes. A format module has `NAME`, `recognise(path, text)`, which
+gives the path to read if the file belongs to it, and `read(path)`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from handgen.errors import HandgenError
+from handgen.io.calibration_files import anipose, caliscope, easymocap, handgen_json, stereo_dat, two_file_json
+from handgen.io.calibration_files.base import Calibration, read_text
+from handgen.io.calibration_files.handgen_json import save_calibration
+
+__all__ = ["FORMATS", "SUFFIXES", "Calibration", "load_calibration", "save_calibration"]
+
+SUFFIXES = (".json", ".toml", ".yml", ".yaml", ".dat")
+_MAX_FILES = 500  # of these suffixes in one folder; a folder of keypoint files is no place to look further
+
+
+class _Format(Protocol):
+    NAME: str
+
+    def recognise(self, path: Path, text: str) -> Path | None: ...
+
+    def read(self, path: Path) -> Calibration: ...
+
+
+_FORMATS: tuple[_Format, ...] = (handgen_json, two_file_json, stereo_dat, caliscope, anipose, easymocap)
+FORMATS = tuple(module.NAME for module in _FORMATS)
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Read the calibration in `path`: a file, a folder of files, or a capture directory.
+
+    A directory is searched itself, then its `camera_parameters/` and its sub-folders called `calib...`.
+    Raises HandgenError, in one line, if nothing or more than one calibration is recognised there, or for a
+    bad value.
+    """
+    if not path.exists():
+        raise HandgenError(f"{path}: no such file or folder; check the path of the calibration")
+    folders = _search_folders(path) if path.is_dir() else [path]
+    problems: list[str] = []
+    for folder in folders:
+        found: dict[tuple[Path, str], _Format] = {}
+        for file in _candidates(folder):
+            try:
+                text = read_text(file)
+                for module in _FORMATS:
+                    root = module.recognise(file, text)
+                    if root is not None:
+                        found[root, module.NAME] = module
+                        break
+            except HandgenError as error:
+                problems.append(str(error))
+        if len(found) > 1:
+            names = ", ".join(f"{root} ({name})" for root, name in found)
+            raise HandgenError(f"{path}: more than one calibration: {names}; choose with --calibration FILE")
+        for (root, _), module in found.items():
+            return module.read(root)
+    formats = ", ".join(FORMATS)
+    if problems:
+        raise HandgenError(
+            f"{problems[0]} (no other calibration was recognised in {path}; formats: {formats}); "
+            "correct it or name one with --calibration FILE"
+        )
+    raise HandgenError(
+        f"{path}: none of the calibration formats was recognised ({formats}); "
+        "put one beside the videos or name it with --calibration FILE"
+    )
+
+
+def _search_folders(path: Path) -> list[Path]:
+    children = sorted(child for child in path.iterdir() if child.is_dir())
+    return [
+        path,
+        *(child for child in children if child.name == "camera_parameters"),
+        *(child for child in children if child.name.lower().startswith("calib")),
+    ]
+
+
+def _candidates(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    files = sorted(
+        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
+    )
+    return files[:_MAX_FILES]

@@ -1,0 +1,1 @@
+"""Captures: finding, opening and synchronising their cameras."""

@@ -1,0 +1,159 @@
+"""Finding the videos or image folders of a capture, and which camera made which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath
+
+from handgen.errors import HandgenError
+from handgen.media.image_folder import list_images, natural_key
+from handgen.media.images import IMAGE_SUFFIXES
+from handgen.media.video import VIDEO_SUFFIXES
+from handgen.storage.filesystem import Location
+from handgen.storage.output import MANIFEST, RUN
+
+_NOT_FRAMES = ("camera_parameters", "videos", "images")  # sub-folders that are no camera's own
+
+
+def list_sources(capture: Path) -> list[Path]:
+    """The videos in the folder or its `videos/`, else its sub-folders of images (or those of `images/`).
+
+    In natural order; empty if there is none.
+    """
+    for folder in (capture, capture / "videos"):
+        if folder.is_dir():
+            videos = [f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and f.name[0] != "."]
+            if videos:
+                return sorted(videos, key=lambda file: (natural_key(file.name), file.name))
+    for folder in (capture, capture / "images"):
+        if folder.is_dir():
+            found = [child for child in folder.iterdir() if _is_image_folder(child)]
+            if found:
+                return sorted(found, key=lambda child: (natural_key(child.name), child.name))
+    return []
+
+
+def find_sources(capture: Path) -> list[Path]:
+    """As `list_sources`, but a HandgenError if there is none."""
+    found = list_sources(capture)
+    if not found:
+        raise HandgenError(
+            f"{capture}: no videos ({', '.join(VIDEO_SUFFIXES)}) and no sub-folders of images "
+            f"({', '.join(IMAGE_SUFFIXES)}) in it, videos/ or images/; put one per camera there"
+        )
+    return found
+
+
+def _is_image_folder(path: Path) -> bool:
+    if not path.is_dir() or path.name[0] == "." or path.name in _NOT_FRAMES:
+        return False
+    if path.name.lower().startswith("calib") or (path / MANIFEST).exists():
+        return False
+    return bool(list_images(path))
+
+
+def without_outputs(names: Iterable[str]) -> set[str]:
+    """Of the paths of files in a capture those that are its own: none in a folder that handgen wrote, none hidden."""
+    paths = [PurePath(name) for name in names]
+    written = {path.parent for path in paths if path.name in (MANIFEST, RUN) and len(path.parts) > 1}
+    return {
+        path.as_posix()
+        for path in paths
+        if written.isdisjoint(path.parents) and not any(part.startswith(".") for part in path.parts)
+    }
+
+
+def check_worth_copying(capture: Location, names: Iterable[str]) -> None:
+    """Raise a HandgenError unless there are videos or images among the files of a store."""
+    if not any(name.lower().endswith((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)) for name in names):
+        raise HandgenError(
+            f"{capture}: no videos ({', '.join(VIDEO_SUFFIXES)}) and no images in it; give the folder of a capture"
+        )
+
+
+def inside(capture: Path, relative: str, what: str) -> Path:
+    """`relative` inside the capture; HandgenError if it is absolute, climbs out or does not exist."""
+    pure = PurePath(relative)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
+        raise HandgenError(
+            f"{capture / 'capture.json'}: {what}: {relative!r} leads out of the capture folder; "
+            "give a path relative to the folder and inside it"
+        )
+    path = capture / pure
+    if not path.exists():
+        raise HandgenError(f"{path}: no such file or folder, though capture.json names it as {what}; correct it")
+    return path
+
+
+def match_cameras(
+    names: Sequence[str], sources: Sequence[Path], capture: Path, calibration: Path
+) -> tuple[list[Path], str | None]:
+    """The source of each camera, and what to tell the user about how they were matched.
+
+    By the exact name, else by the last, else by the first number in the name, else, if there are as many
+    files as cameras and no other way matches a single one, by order. Raises HandgenError naming what has no
+    partner.
+    """
+    best: dict[str, Path] = {}
+    for key in (_stem, _last_number, _first_number):
+        matched = _match_by(key, names, sources)
+        if len(matched) == len(names) == len(sources):
+            return [matched[name] for name in names], None
+        if len(matched) > len(best):
+            best = matched
+    if not best and len(names) == len(sources):
+        pairs = ", ".join(f"{source.name} = camera {name}" for name, source in zip(names, sources, strict=True))
+        return list(sources), f"matched files to cameras by order: {pairs}"
+    extra = [source for source in sources if source not in best.values()]
+    missing = [name for name in names if name not in best]
+    if missing:
+        raise HandgenError(
+            f"{capture}: camera {missing[0]} of {calibration.name} has no video or image folder "
+            f"(found: {', '.join(source.name for source in sources)}); "
+            "add it, or list the cameras to use in capture.json"
+        )
+    raise HandgenError(
+        f"{extra[0]}: no camera in {calibration} belongs to it (cameras: {', '.join(names)}); "
+        "calibrate it, remove it, or list the cameras to use in capture.json"
+    )
+
+
+def camera_spellings(names: Sequence[str], sources: Sequence[Path]) -> dict[str, str]:
+    """Every way in which a file may call a camera -> its name: name, file stem, number if it is unique."""
+    spellings = {}
+    numbers = [_last_number(name) for name in names]
+    for name, number in zip(names, numbers, strict=True):
+        if number and numbers.count(number) == 1:
+            spellings[number] = name
+    spellings.update({_stem(source): name for name, source in zip(names, sources, strict=True)})
+    spellings.update({name: name for name in names})
+    return spellings
+
+
+def _match_by(
+    key: Callable[[str | Path], str | None], names: Sequence[str], sources: Sequence[Path]
+) -> dict[str, Path]:
+    by_source: dict[str | None, list[Path]] = {}
+    for source in sources:
+        by_source.setdefault(key(source), []).append(source)
+    name_keys = [key(name) for name in names]
+    return {
+        name: by_source[value][0]
+        for name, value in zip(names, name_keys, strict=True)
+        if value is not None and name_keys.count(value) == 1 and len(by_source.get(value, ())) == 1
+    }
+
+
+def _stem(thing: str | Path) -> str:
+    return thing if isinstance(thing, str) else (thing.name if thing.is_dir() else thing.stem)
+
+
+def _last_number(thing: str | Path) -> str | None:
+    found = re.findall(r"\d+", _stem(thing))
+    return (found[-1].lstrip("0") or "0") if found else None
+
+
+def _first_number(thing: str | Path) -> str | None:
+    found = re.findall(r"\d+", _stem(thing))
+    return (found[0].lstrip("0") or "0") if found else None

@@ -1,0 +1,314 @@
+"""Captures: a folder of one video or image folder per camera, a calibration, an optional `capture.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from handgen.errors import HandgenError
+from handgen.geometry.camera import Camera, Rig
+from handgen.io.calibration_files.registry import SUFFIXES, Calibration, load_calibration
+from handgen.io.capture import camera_files, synchronization
+from handgen.media.image_folder import ImageFolder, open_image_folder
+from handgen.media.video import VideoFile, open_video
+from handgen.storage.documents import read_json
+from handgen.storage.filesystem import Location
+from handgen.storage.local_copies import Fetched, fetch, local
+from handgen.storage.output import kind_of
+
+KIND = "capture"  # in the run.json of a simulated one; others have none
+Hands = Literal["left", "right", "both"]
+Image = UInt8[np.ndarray, "height width 3"]
+MAX_ASPECT_DIFFERENCE = 0.005
+MAX_CENTER_SHIFT = 0.25  # of the image; a principal point further from the middle is mentioned
+_SCAN_THREADS = 4
+_FINGERPRINT_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture that can be read. Small, and cheap to send to another process.
+
+    rig: in metres, or in calibration units if `metres_per_unit` is None; sizes are those of the images.
+    scale: whether the calibration or the user (also in capture.json) said the unit. sources: one per camera,
+    in the rig's order. source_frames: (frames, views), the frame of each source, -1 for none. hands: as
+    capture.json says, as subject, the person's name. notes: what was assumed or left out, for people.
+    folder: where its files were when it was loaded: `path`, or copies of what lies in a store. fetched: such copies.
+    """
+
+    path: Location
+    rig: Rig
+    calibration: Calibration
+    metres_per_unit: float | None
+    scale: Literal["calibrated", "given", "unknown"]
+    sources: tuple[VideoFile | ImageFolder, ...]
+    source_frames: Int[np.ndarray, "frames views"]
+    notes: tuple[str, ...]
+    hands: Hands | None
+    subject: str | None
+    fps: float | None
+    folder: Path
+    fetched: Fetched | None = None
+
+    @property
+    def scale_known(self) -> bool:
+        """Whether the rig is in metres."""
+        return self.metres_per_unit is not None
+
+    @property
+    def frame_count(self) -> int:
+        """How many synchronised frames there are."""
+        return len(self.source_frames)
+
+    def fingerprint(self) -> str:
+        """A digest of the pictures and of which of them belong together; where they lie is not of it.
+
+        Of a video it takes the size and both ends, of a folder the names and sizes of its files.
+        """
+        digest = hashlib.sha256(np.ascontiguousarray(self.source_frames, dtype="<i8").tobytes())
+        for source in self.sources:
+            for file in getattr(source, "files", (source.path,)):
+                digest.update(f"{file.name} {file.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+            if isinstance(source, VideoFile):
+                with source.path.open("rb") as stream:
+                    digest.update(stream.read(_FINGERPRINT_BYTES))
+                    stream.seek(max(0, source.path.stat().st_size - _FINGERPRINT_BYTES))
+                    digest.update(stream.read(_FINGERPRINT_BYTES))
+        return digest.hexdigest()
+
+    def read(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[Image | None, ...]]:
+        """Synchronised frames `start` up to `stop`: per camera an RGB image, or None where it has no frame.
+
+        One image per camera is held at a time. The same frame has the same pixels wherever reading starts.
+        """
+        stop = self.frame_count if stop is None else stop
+        if not 0 <= start <= stop <= self.frame_count:
+            raise ValueError(f"{self.path}: frames {start} to {stop} of {self.frame_count}")
+        wanted = self.source_frames[start:stop]
+        with self.fetched.named_by_origin() if self.fetched else nullcontext():
+            streams = [
+                source.images(frame for frame in column.tolist() if frame >= 0)
+                for source, column in zip(self._sources_here(), wanted.T, strict=True)
+            ]
+            try:
+                for row in wanted.tolist():
+                    images = (next(stream) if frame >= 0 else None for stream, frame in zip(streams, row, strict=True))
+                    yield tuple(images)
+            finally:
+                for stream in streams:
+                    stream.close()  # type: ignore[attr-defined]
+
+    def _sources_here(self) -> tuple[VideoFile | ImageFolder, ...]:
+        """On another machine than the one that loaded the capture the copies may lie elsewhere, or be missing."""
+        here = self.fetched.path() if self.fetched else self.folder
+        return self.sources if here == self.folder else tuple(s.moved(self.folder, here) for s in self.sources)
+
+
+def load_capture(
+    path: Location,
+    *,
+    calibration: Location | None = None,
+    metres_per_unit: float | Literal["auto"] | None = None,
+    require_scale: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Capture:
+    """Find and check the parts of the capture in folder `path`, scanning every video once.
+
+    What lies in a store is copied to this machine first; progress: called with the MiB copied and all there are.
+
+    calibration: a file or folder to use instead of the one in the capture. metres_per_unit: overrides the
+    calibration and capture.json; "auto" leaves the rig in calibration units for the scale to be estimated
+    from the hand. require_scale: False accepts an unknown unit as if "auto" had been given. Raises
+    HandgenError for what a user can fix.
+    """
+    if calibration is not None:
+        calibration = local(calibration, beside=SUFFIXES)
+    if not isinstance(path, Path):
+        fetched = fetch(path, camera_files.without_outputs)
+        camera_files.check_worth_copying(path, [file.name for file in fetched.files])
+        folder = fetched.path(progress)
+        with fetched.named_by_origin():
+            found = load_capture(
+                folder, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=require_scale
+            )
+        return replace(found, path=path, fetched=fetched)
+    if not path.is_dir():
+        raise HandgenError(f"{path}: no such folder; give the folder that holds the videos")
+    if kind_of(path) == KIND and not (path / "capture.json").is_file():
+        raise HandgenError(f"{path}: simulated, but not to the end; run `handgen simulate {path}` again")
+    settings = _read_settings(path)
+    if calibration is None:
+        named = settings.get("calibration")
+        calibration = camera_files.inside(path, named, "the calibration") if named else path
+    calibrated = load_calibration(calibration)
+    notes = [f"unit: {calibrated.unit_note}"] if "assumed" in calibrated.unit_note else []
+
+    names, files = _choose_files(path, settings, calibrated, notes)
+    with ThreadPoolExecutor(_SCAN_THREADS) as pool:
+        sources = list(pool.map(_open_source, files))
+    source_frames = _schedule(path, settings, names, sources, notes)
+    by_name = {camera.name: camera for camera in calibrated.cameras}
+    cameras = [
+        _fit_to_images(by_name[name], calibrated, source, notes) for name, source in zip(names, sources, strict=True)
+    ]
+    scale = _scale(path, calibrated, settings, metres_per_unit, require_scale, notes)
+    rig = Rig(tuple(cameras))
+    return Capture(
+        path=path,
+        rig=rig if scale is None else rig.scaled(scale),
+        calibration=calibrated,
+        metres_per_unit=scale,
+        scale="unknown" if scale is None else "calibrated" if scale == calibrated.metres_per_unit else "given",
+        sources=tuple(sources),
+        source_frames=source_frames,
+        notes=tuple(notes),
+        hands=settings.get("hands"),
+        subject=settings.get("subject"),
+        fps=_common_fps(sources, notes) or settings.get("fps"),
+        folder=path,
+    )
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    file = path / "capture.json"
+    return read_json(file, "capture") if file.exists() else {}
+
+
+def _choose_files(
+    path: Path, settings: dict[str, Any], calibrated: Calibration, notes: list[str]
+) -> tuple[list[str], list[Path]]:
+    """Names of the cameras to use and the file of each."""
+    listed = settings.get("cameras")
+    if listed is None:
+        found = camera_files.find_sources(path)
+        files, note = camera_files.match_cameras(calibrated.names, found, path, calibrated.path)
+        notes += [note] if note else []
+        return list(calibrated.names), files
+    for name in listed:
+        if name not in calibrated.names:
+            raise HandgenError(
+                f"{path / 'capture.json'}: camera {name} is not in {calibrated.path} "
+                f"(cameras: {', '.join(calibrated.names)}); use the calibration's names"
+            )
+    names = list(listed)
+    files = [camera_files.inside(path, listed[name]["file"], f"camera {name}") for name in names]
+    if len(set(files)) < len(files):
+        raise HandgenError(f"{path / 'capture.json'}: two cameras have the same file; give each its own")
+    unused = [name for name in calibrated.names if name not in listed]
+    if unused:
+        notes.append(f"not listed in capture.json and left out: camera {', '.join(unused)}")
+    return names, files
+
+
+def _open_source(file: Path) -> VideoFile | ImageFolder:
+    return open_image_folder(file) if file.is_dir() else open_video(file)
+
+
+def _schedule(
+    path: Path,
+    settings: dict[str, Any],
+    names: list[str],
+    sources: list[VideoFile | ImageFolder],
+    notes: list[str],
+) -> Int[np.ndarray, "frames views"]:
+    counts = [source.frame_count for source in sources]
+    offsets = [settings.get("cameras", {}).get(name, {}).get("frame_offset", 0) for name in names]
+    timestamps = settings.get("timestamps")
+    if timestamps is not None:
+        if any(offsets):
+            raise HandgenError(f"{path / 'capture.json'}: has frame_offset and timestamps; keep one of them")
+        file = camera_files.inside(path, timestamps["file"], "timestamps")
+        spellings = camera_files.camera_spellings(names, [source.path for source in sources])
+        times = synchronization.read_timestamps(file, spellings, dict(zip(names, counts, strict=True)))
+        frames = synchronization.schedule_by_time([times[name] for name in names], timestamps.get("tolerance_s"))
+        for name, column in zip(names, frames.T, strict=True):
+            absent = int((column < 0).sum())
+            if absent:
+                notes.append(f"camera {name} has no frame near {absent} of {len(frames)} moments of {names[0]}")
+        return frames
+    frames = synchronization.schedule_by_index(counts, offsets)
+    if not len(frames):
+        raise HandgenError(
+            f"{path}: the cameras have no frame in common (frames: {counts}, offsets: {offsets}); "
+            "correct frame_offset in capture.json"
+        )
+    longest = max(range(len(counts)), key=lambda i: counts[i] - offsets[i])
+    shortest = min(range(len(counts)), key=lambda i: counts[i] - offsets[i])
+    if counts[longest] - offsets[longest] > counts[shortest] - offsets[shortest]:
+        notes.append(
+            f"camera {names[shortest]} has {counts[shortest]} frames, {names[longest]} {counts[longest]}: "
+            f"using {'the first ' if not any(offsets) else ''}{len(frames)}"
+        )
+    if min(offsets) < 0:
+        notes.append(f"negative frame_offset: capture frame 0 is frame {-min(offsets)} of a camera with offset 0")
+    return frames
+
+
+def _fit_to_images(
+    camera: Camera, calibrated: Calibration, source: VideoFile | ImageFolder, notes: list[str]
+) -> Camera:
+    """The camera for the images as they are: its size taken from them if unknown, rescaled if it differs."""
+    (width, height), (old_width, old_height) = source.size_px, camera.size_px
+    if camera.name in calibrated.unsized:
+        center = camera.intrinsics[:2, 2]
+        if (np.abs(center / source.size_px - 0.5) > MAX_CENTER_SHIFT).any():
+            notes.append(
+                f"camera {camera.name}: principal point {center.round().tolist()} px is far from the "
+                f"middle of the {width}x{height} image: was it calibrated at another size?"
+            )
+        return replace(camera, size_px=source.size_px)
+    if (width, height) == (old_width, old_height):
+        return camera
+    if abs(width * old_height / (height * old_width) - 1) > MAX_ASPECT_DIFFERENCE:
+        raise HandgenError(
+            f"{source.path}: images of {width}x{height}, but camera {camera.name} in {calibrated.path} is "
+            f"calibrated at {old_width}x{old_height}, another aspect ratio; calibrate at the video's size"
+        )
+    notes.append(f"camera {camera.name}: scaled intrinsics {old_width}x{old_height} -> {width}x{height}")
+    return camera.resized(source.size_px)
+
+
+def _scale(
+    path: Path,
+    calibrated: Calibration,
+    settings: dict[str, Any],
+    given: float | Literal["auto"] | None,
+    require_scale: bool,
+    notes: list[str],
+) -> float | None:
+    """Metres per calibration unit; None to leave the rig in calibration units."""
+    own = calibrated.metres_per_unit
+    value = settings.get("metres_per_unit", own) if given is None else given
+    if value == "auto":
+        return None
+    if value is None:
+        if require_scale:
+            raise HandgenError(
+                f"{calibrated.path}: the calibration's unit is unknown ({calibrated.unit_note}); "
+                "give --metres-per-unit X, or --metres-per-unit auto to scale by the hand"
+            )
+        return None
+    if not math.isfinite(value) or value <= 0:
+        raise HandgenError(f"{path}: metres per unit must be a positive number, got {value}; correct it")
+    if own is not None and not math.isclose(value, own):
+        notes.append(f"metres per unit: {value:g} as given, instead of {own:g} ({calibrated.unit_note})")
+    return float(value)
+
+
+def _common_fps(sources: list[VideoFile | ImageFolder], notes: list[str]) -> float | None:
+    rates = [source.fps for source in sources if source.fps]
+    if not rates:
+        return None
+    if max(rates) > 1.01 * min(rates):
+        notes.append(f"the videos' frame rates differ: {', '.join(f'{rate:.4g}' for rate in rates)} frames/s")
+        return None
+    return float(rates[0])

@@ -1,0 +1,254 @@
+"""Why a model's keypoints and the labelled ones may differ: the conventions that people mix up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from handgen.fit.kinematics import KeypointKinematics
+from handgen.geometry.rigid import Rigid
+from handgen.geometry.rotations import procrustes_rotation
+from handgen.hand.conversions import (
+    full_from_relative,
+    mirrored_points,
+    mirrored_pose,
+    pose_from_pca,
+    relative_from_full,
+)
+from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, WRIST, other_side
+from handgen.label_checks.evidence import Fault, keypoints_of
+from handgen.label_checks.hands import Hands
+from handgen.label_checks.order import REORDER, named_order, permutation
+
+_TIPS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
+_THUMB_FIRST = [0, *(joint for finger in FINGERS for joint in FINGER_JOINTS[finger])]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Hands of one side whose parameters and 3D keypoints are compared, metres. placed: whose translation is known.
+
+    cam_from_world: of their pictures. Others are put where the labelled wrist is.
+    """
+
+    sides: dict[str, KeypointKinematics]
+    side: str
+    pose: Float[np.ndarray, "n 48"]
+    betas: Float[np.ndarray, "n 10"]
+    translation_m: Float[np.ndarray, "n 3"]
+    placed: Bool[np.ndarray, " n"]
+    labelled: Float[np.ndarray, "n 21 3"]
+    as_is: Float[np.ndarray, "n 21 3"]
+    cam_from_world: tuple[Rigid | None, ...]
+
+    @classmethod
+    def of(cls, hands: Hands, numbers: np.ndarray, sides: dict[str, KeypointKinematics], side: str) -> Disagreement:
+        """Of some hands, all of one side and one model."""
+        translation = hands.translation_m[numbers]
+        placed = np.isfinite(translation).all(1)
+        cameras = tuple(hands.image(i).cam_from_world for i in numbers.tolist())
+        nothing = np.zeros((len(numbers), 21, 3))
+        found = cls(
+            sides=sides,
+            side=side,
+            pose=hands.pose[numbers],
+            betas=hands.betas[numbers],
+            translation_m=np.where(placed[:, None], translation, 0.0),
+            placed=placed,
+            labelled=hands.cam_m[numbers],
+            as_is=nothing,
+            cam_from_world=cameras,
+        )
+        return replace(found, as_is=found.made(found.pose))
+
+    def made(self, pose: Float[np.ndarray, "n 48"], side: str | None = None) -> Float[np.ndarray, "n 21 3"]:
+        """The model's keypoints with another pose, or of another side."""
+        points = keypoints_of(self.sides[side or self.side], pose, self.betas, self.translation_m)
+        return np.where(self.placed[:, None, None], points, self.at_wrist(points))
+
+    def at_wrist(self, points: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21 3"]:
+        """Points moved so that their wrist is the labelled one."""
+        return points - points[:, :1] + self.labelled[:, :1]
+
+    def distance(self, made: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21"]:
+        """Of each labelled keypoint from the one that was made."""
+        return np.linalg.norm(made - self.labelled, axis=-1)
+
+    def only(self, chosen: Bool[np.ndarray, " n"]) -> Disagreement:
+        """Some of the hands."""
+        fields = ("pose", "betas", "translation_m", "placed", "labelled", "as_is")
+        cameras = tuple(camera for camera, keep in zip(self.cam_from_world, chosen, strict=True) if keep)
+        return replace(self, cam_from_world=cameras, **{name: getattr(self, name)[chosen] for name in fields})
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`made` is what the parameters would give, `labelled` what the keypoints would be, if it is true of a hand."""
+
+    check: str
+    made: Float[np.ndarray, "n 21 3"]
+    labelled: Float[np.ndarray, "n 21 3"]
+    fault: Callable[[int], Fault]
+
+
+def explanations(found: Disagreement) -> Iterator[Explanation]:
+    """All that are known, simple ones first."""
+    arrays = found.sides[found.side].model.arrays
+    pose, labelled, other = found.pose, found.labelled, other_side(found.side)
+
+    def told(check: str, made: np.ndarray, what: str, next_step: str) -> Explanation:
+        return Explanation(check, found.at_wrist(made), labelled, lambda _: Fault(what, next_step))
+
+    put_back, orders = _put_back(found)
+    yield Explanation(
+        "keypoint order",
+        found.as_is,
+        put_back,
+        lambda k: Fault(f"the 3D keypoints are the model's own in another order: {orders[k]}", REORDER),
+    )
+    shift = labelled[:, :1] - found.as_is[:, :1]
+    yield Explanation("translation", found.as_is + shift, labelled, lambda k: _shifted(found, k, shift[k, 0]))
+    what = f"is labelled {found.side}, but its parameters give the 3D keypoints in the {other} model"
+    if other in found.sides:
+        yield told("side", found.made(pose, other), what, f"label it {other}")
+    yield told(
+        "side",
+        mirrored_points(found.as_is),
+        "the 3D keypoints are mirrored in x, the parameters are not",
+        "mirror picture, keypoints, pose, camera and side together or not at all",
+    )
+    yield told(
+        "side",
+        found.made(mirrored_pose(pose)),
+        f"the pose is that of a {other} hand, not mirrored",
+        "negate y and z of every rotation vector of a mirrored hand",
+    )
+    yield told(
+        "mean pose",
+        found.made(full_from_relative(pose, arrays)),
+        "the mean pose is missing: the pose agrees once the model's mean pose is added",
+        "add it (handgen.hand.conversions.full_from_relative; smplx: flat_hand_mean=False means relative poses)",
+    )
+    yield told(
+        "mean pose",
+        found.made(relative_from_full(pose, arrays)),
+        "the mean pose was added twice",
+        "take it away once (handgen.hand.conversions.relative_from_full)",
+    )
+    for flat in (True, False):
+        fingers = pose_from_pca(pose[:, 3:], arrays, flat_hand_mean=flat)
+        yield told(
+            "pose",
+            found.made(np.concatenate([pose[:, :3], fingers], 1)),
+            "the pose holds coefficients of principal components, not rotations",
+            "write axis-angle (handgen.hand.conversions.pose_from_pca)",
+        )
+    joints = pose.reshape(-1, 16, 3)
+    in_mano_order = joints[:, np.argsort(_THUMB_FIRST)].reshape(pose.shape)
+    yield told(
+        "pose",
+        found.made(in_mano_order),
+        "the pose's joints come thumb first, as the keypoints do",
+        "write them in MANO's order: wrist, index, middle, pinky, ring, thumb",
+    )
+    yield told("pose", found.made(np.radians(pose)), "the pose is in degrees", "write radians")
+    yield told("pose", found.made(-pose), "the rotations of the pose are inverted (transposed)", "negate them")
+    tips_aside = found.as_is.copy()
+    tips_aside[:, _TIPS] = labelled[:, _TIPS]
+    yield told(
+        "fingertips",
+        tips_aside,
+        "joints agree, but the fingertips are other points than the model's tip vertices",
+        "take smplx's vertices (handgen.hand.conversions.with_fingertips)",
+    )
+    rotation = _turn(found.as_is, labelled)
+    centre = found.as_is.mean(1, keepdims=True)
+    turned = (found.as_is - centre) @ np.swapaxes(rotation, 1, 2) + labelled.mean(1, keepdims=True)
+    yield Explanation("orientation", turned, labelled, lambda k: _turned(found, k, rotation[k]))
+
+
+def _put_back(found: Disagreement) -> tuple[np.ndarray, list[str]]:
+    """The labelled keypoints in the order of the model's, and the name of the order in which they stand."""
+    put_back, names = found.labelled.copy(), []
+    for k in range(len(put_back)):
+        order = permutation(found.labelled[k], found.as_is[k], 0.01)
+        names.append("" if order is None else named_order(order))
+        if order is not None:
+            put_back[k][order] = found.labelled[k]
+    return put_back, names
+
+
+def _turn(points: Float[np.ndarray, "n 21 3"], onto: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 3 3"]:
+    parts = [torch.from_numpy(p - p.mean(1, keepdims=True)) for p in (points, onto)]
+    return procrustes_rotation(*parts).numpy()
+
+
+def _shifted(found: Disagreement, k: int, shift: Float[np.ndarray, " 3"]) -> Fault:
+    length = float(np.linalg.norm(shift))
+    far = f"{length * 1000:.0f} mm" if length < 2 else f"{length:.0f} m"
+    what = f"the parameters' hand is {far} from the 3D keypoints, and agrees otherwise"
+    if np.linalg.norm(found.labelled[k, WRIST]) < 1e-6:
+        return Fault(
+            f"{what}: the 3D keypoints are relative to the wrist", "add the wrist's place in the camera's frame"
+        )
+    wanted = found.translation_m[k] + shift
+    given = float(np.linalg.norm(found.translation_m[k]))
+    if 0.9 < given / max(1000 * float(np.linalg.norm(wanted)), 1e-9) < 1.1:
+        return Fault(f"{what}: translation_m looks like millimetres", "write metres")
+    if np.linalg.norm(found.translation_m[k] - found.labelled[k, WRIST]) < 1e-3:
+        return Fault(f"{what}: translation_m is where the wrist is", "write transl (conversions.transl_from_wrist)")
+    rest = found.sides[found.side].model.rest_joints[0].numpy()
+    if length < 2.2 * float(np.linalg.norm(rest)) + 0.02:
+        return Fault(
+            f"{what}: translation_m may belong to a hand turned about the origin, not about its wrist",
+            "write smplx's transl (conversions.transl_from_origin_translation)",
+        )
+    return Fault(
+        what, "write smplx's transl in the camera's frame, metres; a translation in the world's must be turned"
+    )
+
+
+def _turned(found: Disagreement, k: int, rotation: Float[np.ndarray, "3 3"]) -> Fault:
+    """rotation: turns what the parameters give onto the labelled keypoints."""
+    import cv2
+
+    camera = found.cam_from_world[k]
+    given = cv2.Rodrigues(found.pose[k, :3])[0]
+    near = 0.05
+
+    def is_close(one: np.ndarray, two: np.ndarray) -> bool:
+        return float(np.abs(one - two).max()) < near
+
+    angle = float(np.degrees(np.linalg.norm(cv2.Rodrigues(rotation)[0])))
+    what = f"the parameters' hand is turned by {angle:.0f} degrees against the 3D keypoints, and agrees otherwise"
+    if is_close(rotation @ given, given.T):
+        return Fault(f"{what}: the orientation is transposed (inverted)", "negate its rotation vector")
+    if camera is not None and is_close(rotation, camera.rotation):
+        return Fault(
+            f"{what}: the orientation is the world's", "turn it into the camera's frame (conversions.moved_hand)"
+        )
+    if is_close(rotation, np.diag([1.0, -1.0, -1.0])):
+        return Fault(
+            f"{what}: the orientation is of a camera with y up, z backwards", "write OpenCV's: y down, z forward"
+        )
+    return Fault(what, "write the orientation in the frame of the picture's camera")
+
+
+def unexplained(found: Disagreement, k: int) -> Fault:
+    """What can be said of a hand that no explanation fits."""
+    off = found.distance(found.as_is)[k]
+    bones = [
+        np.linalg.norm(np.diff(p[[0, 9, 10, 11]], axis=0), axis=1).sum() for p in (found.labelled[k], found.as_is[k])
+    ]
+    ratio = float(bones[0] / bones[1])
+    mean, most = off.mean() * 1000, off.max() * 1000
+    what = f"the parameters give keypoints {mean:.1f} mm (at most {most:.1f}) from the labelled ones"
+    if abs(ratio - 1) > 0.02:
+        return Fault(
+            f"{what}; the labelled hand is {ratio:.3g} times as large", "check betas and the scale of the keypoints"
+        )
+    return Fault(what, "check pose, betas and which model they belong to")

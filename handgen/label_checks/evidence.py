@@ -1,0 +1,172 @@
+"""What a check is, what it is given, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from handgen.errors import HandgenError
+from handgen.fit.kinematics import HandState, KeypointKinematics
+from handgen.geometry.rotations import rotation_from_axis_angle
+from handgen.hand.model import HandModel
+from handgen.hand.model_files import MANO, OPEN_HAND
+from handgen.hand.skeleton import JOINT_COUNT, SIDES
+from handgen.label_checks.hands import Hands
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one hand, picture or set, and what to change."""
+
+    what: str
+    next: str
+
+
+@dataclass
+class Outcome:
+    """Of one check. wrong: faults by the hand's number."""
+
+    looked_at: int = 0
+    wrong: dict[int, Fault] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check of single hands. about: what it looks at and how far off is too far, as the documentation has it.
+
+    look: of the hands that are to be looked at (a mask), what is wrong. after: checks whose faults explain any that
+    this one would find; it leaves out the hands that they name.
+    """
+
+    about: str
+    look: Callable[[Evidence, Bool[np.ndarray, " n"]], Outcome]
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SetCheck:
+    """A check of a whole set. about: as of `Check`.
+
+    collect: what of one part goes on, small; None where there is nothing. conclude: of all parts, how many things were
+    looked at, and the faults, each with where it is.
+    """
+
+    about: str
+    collect: Callable[[Evidence], Any]
+    conclude: Callable[[list[Any]], tuple[int, list[tuple[str, Fault]]]]
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """How exactly labels agree, which depends on how many digits their format keeps.
+
+    reprojection_px: of 3D on 2D keypoints. parameters_mm: of the model's keypoints from the labelled ones; None: the
+    3D keypoints are not the model's own, and only what another convention explains much better is wrong. world_mm:
+    of one hand in several pictures. pixels_per_part: of how many pictures of a part the pixels are looked at.
+    share: of the hands that are compared over the whole set. shapes_vary: captures in which one person may have several
+    shapes. in_mask: share of a hand's visible keypoints that its mask
+    holds; little where a format does not say which are hidden by something else.
+    """
+
+    reprojection_px: float = 0.01
+    parameters_mm: float | None = 1.0
+    world_mm: float = 1.0
+    pixels_per_part: int | None = 20
+    share: float = 1.0
+    in_mask: float = 0.5
+    shapes_vary: frozenset[str] = frozenset()
+
+
+def model_beside(folder: str, name: str) -> str | None:
+    """The file of a model that lies in the directory `folder` of this machine; None for any other."""
+    parts = PurePath(name).parts if isinstance(name, str) else ()
+    if not parts or not name.endswith(".npz") or ".." in parts or PurePath(name).is_absolute() or "://" in folder:
+        return None
+    return f"{folder}/{name}"
+
+
+class Models:
+    """The hand models that labels name, read once.
+
+    known: others, by name, as `handgen.hand.model_files.load_hand` takes it.
+    missing: why a model that was asked for cannot be used.
+    """
+
+    def __init__(self, known: dict[str, str] | None = None) -> None:
+        self._known = known or {}
+        self._read: dict[tuple[str, str], KeypointKinematics | None] = {}
+        self.missing: set[str] = set()
+
+    def sides(self, name: str | None, sha256: str | None) -> dict[str, KeypointKinematics] | None:
+        """The sides of a model that are here, if either has that digest; None where it cannot be had."""
+        name = name or OPEN_HAND
+        both = {side: self._of(name, side) for side in SIDES}
+        found = {side: model for side, model in both.items() if model is not None}
+        if not found:
+            return None
+        if sha256 is not None and sha256 not in {model.model.arrays.sha256 for model in found.values()}:
+            self.missing.add(f"hand model {name} here is another one (SHA-256) than the labels were made with")
+            return None
+        return found
+
+    def candidates(self) -> list[str]:
+        """Models that labels without a name may be of."""
+        return [name for name in (*self._known, OPEN_HAND, MANO) if self.sides(name, None)]
+
+    def _of(self, name: str, side: str) -> KeypointKinematics | None:
+        if (name, side) not in self._read:
+            try:
+                self._read[name, side] = KeypointKinematics(HandModel.load(self._known.get(name, name), side))
+            except HandgenError as error:
+                self._read[name, side] = None
+                if name != MANO or name in self._known:
+                    self.missing.add(str(error))
+        return self._read[name, side]
+
+
+def keypoints_of(
+    model: KeypointKinematics,
+    pose: Float[np.ndarray, "n 48"],
+    betas: Float[np.ndarray, "n 10"],
+    translation_m: Float[np.ndarray, "n 3"],
+) -> Float[np.ndarray, "n 21 3"]:
+    """The model's keypoints, metres."""
+    rotations = rotation_from_axis_angle(torch.tensor(pose).reshape(-1, JOINT_COUNT, 3))
+    return model.keypoints(HandState(rotations, torch.tensor(translation_m), torch.tensor(betas))).numpy()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What checks look at, and what several of them derive from it, once."""
+
+    hands: Hands
+    models: Models
+    tolerances: Tolerances = Tolerances()
+    kept: dict[str, Any] = field(default_factory=dict)  # what several checks share
+    wrong: dict[str, Bool[np.ndarray, " n"]] = field(default_factory=dict)  # hands, by the checks that ran so far
+
+    @cached_property
+    def projected_px(self) -> Float[np.ndarray, "n 21 2"]:
+        """The 3D keypoints through the pictures' cameras; NaN where either is unknown or a point is not in front."""
+        hands = self.hands
+        rays = np.einsum("nij,nkj->nki", hands.intrinsics, hands.cam_m)
+        depth = rays[..., 2:]
+        return rays[..., :2] / np.where(depth > 0, depth, np.nan)
+
+    def mark(self, name: str, wrong: dict[int, Fault]) -> None:
+        """Note what a check found."""
+        marked = np.zeros(len(self.hands), bool)
+        marked[list(wrong)] = True
+        self.wrong[name] = marked
+
+    def applicable(self, check: Check) -> Bool[np.ndarray, " n"]:
+        """The hands that a check is to look at."""
+        found = [self.wrong[name] for name in check.after if name in self.wrong]
+        return ~np.any(found, 0) if found else np.ones(len(self.hands), bool)

@@ -1,0 +1,129 @@
+"""What validation finds wrong, and what it looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from handgen.storage.filesystem import Location
+
+MISSING = "missing picture"  # of data sets whose files name pictures
+PUT_IT_THERE = "put it there, or leave its labels out"
+_KEPT = 20  # findings of one kind that are kept; all are counted
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. kind: a few words, the same for all of its kind. next: what to do."""
+
+    kind: str
+    where: str
+    what: str
+    next: str
+
+
+@dataclass
+class Findings:
+    """The first findings of each kind, and how many there are."""
+
+    kept: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, kind: str, where: str, what: str, next_step: str) -> None:
+        """Note one."""
+        self.counts[kind] += 1
+        if self.counts[kind] <= _KEPT:
+            self.kept.append(Finding(kind, where, what, next_step))
+
+    def first_of(self, kind: str) -> str:
+        """Where the first of a kind is; empty if there is none."""
+        return next((finding.where for finding in self.kept if finding.kind == kind), "")
+
+    def extend(self, other: Findings) -> None:
+        """Note those of a part."""
+        for finding in other.kept:
+            if sum(kept.kind == finding.kind for kept in self.kept) < _KEPT:
+                self.kept.append(finding)
+        self.counts.update(other.counts)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the check of one kind of thing gives. looked_at: how many things, by check."""
+
+    findings: Findings
+    facts: dict[str, Any]
+    notes: list[str]
+    looked_at: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `validate` found. facts: what was looked at, by name. notes: what could not be checked.
+
+    looked_at: how many things each check looked at; None of what is found on the way.
+    """
+
+    path: Location
+    kind: str
+    findings: Findings
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+    seconds: float
+    looked_at: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def checks(self) -> list[tuple[str, int | None, int]]:
+        """Name, how many things were looked at (None: not counted), how many are wrong, of every check."""
+        wrong = self.findings.counts
+        names = [*self.looked_at, *sorted(wrong.keys() - self.looked_at.keys())]
+        return [(name, self.looked_at.get(name), wrong.get(name, 0)) for name in names]
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings.counts
+
+    def to_json(self) -> dict[str, Any]:
+        """As in `validation.schema.json`."""
+        return {
+            "valid": self.valid,
+            "kind": self.kind,
+            "path": str(self.path),
+            "facts": self.facts,
+            "checks": [
+                {"name": name, "looked_at": looked_at, "wrong": wrong} for name, looked_at, wrong in self.checks
+            ],
+            "findings": [
+                {"kind": f.kind, "where": f.where, "what": f.what, "next": f.next} for f in self.findings.kept
+            ],
+            "counts": dict(self.findings.counts),
+            "notes": list(self.notes),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def check_files(findings: Findings, root: Location, found: dict[str, int], expected: dict[str, int | None]) -> None:
+    """Files by name and bytes against what should be there (None: of any size); others, and torn ones, are findings."""
+    for name, size in expected.items():
+        if name not in found:
+            findings.add("missing file", f"{root / name}", "is missing", "run the same command again to write it")
+        elif size is not None and found[name] != size:
+            what = f"has {found[name]} bytes; the manifest says {size}"
+            findings.add("wrong size", f"{root / name}", what, "delete it and run the same command again")
+    for name in sorted(found.keys() - expected.keys()):
+        torn = name.endswith(".partial")
+        findings.add(
+            "torn file" if torn else "stray file",
+            f"{root / name}",
+            "was left by a run that was killed" if torn else "is not in the manifest",
+            "run the same command again, which removes it" if torn else "move it away: readers may take it for data",
+        )
+
+
+def first(names: Iterable[str], count: int = 5) -> str:
+    """The first of some names, for a message."""
+    several = sorted(names)
+    return ", ".join(several[:count]) + (f" and {len(several) - count} more" if len(several) > count else "")

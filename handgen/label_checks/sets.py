@@ -1,0 +1,132 @@
+"""Checks that only a whole set can answer: votes over its pictures, shapes of its people, pictures that come twice."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt64
+
+from handgen.io.annotations import UNNAMED_SUBJECT
+from handgen.label_checks import set_votes
+from handgen.label_checks.evidence import Evidence, Fault, SetCheck
+from handgen.label_checks.set_votes import Verdict, seen
+
+_BETA_TOLERANCE = 1e-3
+
+
+def _fault_of(check: str):
+    def collect(evidence: Evidence) -> tuple[int, list[tuple[str, Fault]]]:
+        pictures = [
+            one for one in seen(evidence) if check != "mask" or check in one.faults or one.red_over_blue is not None
+        ]
+        return len(pictures), [(one.name, one.faults[check]) for one in pictures if check in one.faults]
+
+    return collect
+
+
+def _joined(parts: list[Verdict]) -> Verdict:
+    return sum(count for count, _ in parts), [fault for _, faults in parts for fault in faults]
+
+
+@dataclass
+class Shapes:
+    """Betas by person (name, side), with the picture that had them first; who differs; how many there were."""
+
+    first: dict[tuple[str, str], tuple[str, Float[np.ndarray, " 10"]]]
+    differing: list[tuple[str, Fault]]
+    count: int
+
+
+def _shapes(evidence: Evidence) -> Shapes | None:
+    hands = evidence.hands
+    found = Shapes({}, [], 0)
+    for i in np.flatnonzero(np.isfinite(hands.betas).all(1)).tolist():
+        person = hands.image(i).subject.rpartition("/")[2]
+        if hands.image(i).capture in evidence.tolerances.shapes_vary:
+            continue
+        if person not in ("", UNNAMED_SUBJECT):  # nobody knows who that is
+            _compare(found, (hands.image(i).subject, hands.labels(i).side), hands.name(i), hands.betas[i])
+            found.count += 1
+    return found if found.count else None
+
+
+def _compare(found: Shapes, person: tuple[str, str], name: str, betas: Float[np.ndarray, " 10"]) -> None:
+    first, known = found.first.setdefault(person, (name, betas))
+    if (off := float(np.abs(betas - known).max())) > _BETA_TOLERANCE:
+        what = f"betas of {person[0]}'s {person[1]} hand differ by {off:.3g} from those in {first}"
+        found.differing.append((name, Fault(what, "fit one shape per person, or name the people apart")))
+
+
+def _one_shape(parts: list[Shapes]) -> Verdict:
+    whole = Shapes({}, [], sum(part.count for part in parts))
+    for part in parts:
+        for person, (name, betas) in part.first.items():
+            _compare(whole, person, name, betas)
+        whole.differing += part.differing
+    return whole.count, whole.differing
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Hashes of pictures, and their names."""
+
+    of_bytes: UInt64[np.ndarray, " n"]
+    names: list[str]
+
+
+def _digest(content: bytes | None) -> int:
+    return int.from_bytes(hashlib.blake2b(content or b"", digest_size=8).digest(), "little")
+
+
+def _digests(evidence: Evidence) -> Digests | None:
+    pictures = [image for image in evidence.hands.images if image.image is not None]
+    if not pictures:
+        return None
+    return Digests(
+        np.array([_digest(image.image) for image in pictures], np.uint64), [image.name for image in pictures]
+    )
+
+
+def _twice(parts: list[Digests]) -> Verdict:
+    digests = np.concatenate([part.of_bytes for part in parts]) if parts else np.zeros(0, np.uint64)
+    names = [name for part in parts for name in part.names]
+    order = np.argsort(digests, kind="stable")
+    same = np.flatnonzero(np.diff(digests[order]) == 0)
+    faults = []
+    for k in same.tolist():
+        what = f"has the same picture, byte for byte, as {names[order[k]]}"
+        faults.append((names[order[k + 1]], Fault(what, "keep one of them, or put both on the same side of the split")))
+    return len(digests), faults
+
+
+def _keys(evidence: Evidence) -> list[str]:
+    return [image.name for image in evidence.hands.images]
+
+
+def _unique(parts: list[list[str]]) -> Verdict:
+    seen_keys: set[str] = set()
+    twice = []
+    for part in parts:
+        for key in part:
+            if key in seen_keys:
+                twice.append((key, Fault("this key is there twice", "give every picture a key of its own")))
+            seen_keys.add(key)
+    return sum(map(len, parts)), twice
+
+
+SET_CHECKS: dict[str, SetCheck] = {
+    "picture": SetCheck("pictures can be decoded and have the size in their labels", _fault_of("picture"), _joined),
+    "mesh against mask": set_votes.MESH_CHECK,  # before the masks: it says what is wrong with many
+    "mask": SetCheck(
+        "at least half of the visible keypoints lie in the mask (3 % of the hand's extent beyond counts; less is asked "
+        "for where a format does not say which are hidden); empty, full, inverted and mirrored ones are named",
+        _fault_of("mask"),
+        _joined,
+    ),
+    **set_votes.SET_CHECKS,
+    "betas per person": SetCheck("the hand of one side of everybody with a name has one shape", _shapes, _one_shape),
+    "key twice": SetCheck("keys are unique over the whole set", _keys, _unique),
+    "picture twice": SetCheck("no picture is there twice, byte for byte", _digests, _twice),
+}

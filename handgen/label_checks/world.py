@@ -1,0 +1,127 @@
+"""One hand in several pictures is at one place in the world: what a transform the wrong way round cannot keep up."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt64
+
+from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST, other_side
+from handgen.label_checks.evidence import Evidence, Fault, SetCheck
+
+_POINTS = [WRIST, FINGER_KEYPOINTS["middle"][-1], FINGER_KEYPOINTS["pinky"][0]]
+# What cam_from_world may hold instead, as world = f(rotation, translation, camera's point). The first is right.
+_MEANINGS = {
+    "": lambda r, t, x: (x - t) @ r,
+    "its rotation transposed": lambda r, t, x: (x - t) @ r.T,
+    "world_from_cam": lambda r, t, x: x @ r.T + t,
+    "the camera's place in the world as its translation": lambda r, t, x: x @ r + t,
+    "a translation in millimetres": lambda r, t, x: (x - t / 1000) @ r,
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Hands in the world. keys: equal for one hand at one moment. camera: a hash. world_m: by meaning and point."""
+
+    keys: UInt64[np.ndarray, " n"]
+    camera: UInt64[np.ndarray, " n"]
+    names: list[str]
+    world_m: Float[np.ndarray, "n meanings points 3"]
+    tolerance_m: float
+
+
+def hash64(*parts: object) -> int:
+    """64 bits of some values."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+def _collect(evidence: Evidence) -> Placed | None:
+    hands, share = evidence.hands, evidence.tolerances.share
+    keys, cameras, names, world = [], [], [], []
+    for i in np.flatnonzero(hands.has_points).tolist():
+        image = hands.image(i)
+        if image.cam_from_world is None or not image.capture:
+            continue
+        side = hands.labels(i).side
+        key = hash64(
+            image.capture, image.frame, image.subject, other_side(side) if image.mirrored else side, image.mirrored
+        )
+        if key >= share * 2**64:
+            continue
+        transform, points = image.cam_from_world, hands.cam_m[i, _POINTS]
+        keys.append(key)
+        cameras.append(hash64(image.camera))
+        names.append(hands.name(i))
+        world.append([mean(transform.rotation, transform.translation, points) for mean in _MEANINGS.values()])
+    if not keys:
+        return None
+    tolerance_m = evidence.tolerances.world_mm / 1000
+    return Placed(
+        np.array(keys, np.uint64), np.array(cameras, np.uint64), names, np.array(world, np.float32), tolerance_m
+    )
+
+
+def _conclude(parts: list[Placed]) -> tuple[int, list[tuple[str, Fault]]]:
+    if not parts:
+        return 0, []
+    keys, cameras = (np.concatenate([getattr(part, name) for part in parts]) for name in ("keys", "camera"))
+    world = np.concatenate([part.world_m for part in parts])
+    names = [name for part in parts for name in part.names]
+    tolerance_m = parts[0].tolerance_m
+    order = np.argsort(keys, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+    groups = [group for group in groups if len(set(cameras[group].tolist())) > 1]
+    looked_at = sum(map(len, groups))
+    wrong = [(group, away) for group in groups if (away := _away(world[group, 0])).max() > tolerance_m]
+    if not wrong:
+        return looked_at, []
+    if len(groups) >= 3 and len(wrong) > len(groups) / 2:
+        for number, meaning in enumerate(_MEANINGS):
+            agreeing = sum(_away(world[group, number]).max() <= tolerance_m for group in groups)
+            if number and agreeing > 0.9 * len(groups):
+                return looked_at, [("all pictures", _fault(f"{len(wrong)} of {len(groups)} hands are not", meaning))]
+    faults = []
+    for group, away in wrong:
+        far = _apart(world[group, 0])
+        for member in np.flatnonzero(away > tolerance_m).tolist():
+            others = np.delete(np.arange(len(group)), member)
+            if len(group) > 2 and far[np.ix_(others, others)].max() > far[member].min():
+                continue  # another one is the odd one out
+            place = np.median(world[group[others], 0], axis=0)
+            off = np.linalg.norm(world[group[member]] - place, axis=-1).max(-1)
+            meaning = list(_MEANINGS)[int(off.argmin())] if off.min() <= tolerance_m else ""
+            what = f"the hand is {off[0] * 1000:.0f} mm from where other pictures of it have it, not"
+            faults.append((names[group[member]], _fault(what, meaning)))
+    return looked_at, faults or [(names[wrong[0][0][0]], _fault(f"{len(wrong)} of {len(groups)} hands are not", ""))]
+
+
+def _fault(what: str, meaning: str) -> Fault:
+    if meaning:
+        return Fault(
+            f"{what} at one place in the world; cam_from_world looks like {meaning}", "write cam_from_world, metres"
+        )
+    return Fault(
+        f"{what} at one place in the world", "check cam_from_world, 3D keypoints, frame and capture of these pictures"
+    )
+
+
+def _away(points: Float[np.ndarray, "n points 3"]) -> Float[np.ndarray, " n"]:
+    """How far each is from the median."""
+    return np.linalg.norm(points - np.median(points, axis=0), axis=-1).max(-1)
+
+
+def _apart(points: Float[np.ndarray, "n points 3"]) -> Float[np.ndarray, "n n"]:
+    return np.linalg.norm(points[:, None] - points[None], axis=-1).max(-1)
+
+
+SET_CHECKS = {
+    "world": SetCheck(
+        "one hand at one moment is at one place in the world, whichever camera saw it (1 mm); inverted and transposed "
+        "transforms are named",
+        _collect,
+        _conclude,
+    )
+}

@@ -1,0 +1,336 @@
+"""Images to and from bytes: RGB in memory, OpenCV's BGR only inside these functions, sizes bounded."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import io
+import os
+import stat
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+import simplejpeg
+from jaxtyping import UInt8
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from handgen.errors import HandgenError
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+
+MAX_PIXELS = 100_000_000
+MAX_FILE_BYTES = 512 * 2**20
+_HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None  # in the wheels of Pillow from 11.3 on
+# What is left out: formats for which Pillow starts an interpreter (EPS), and JPEG 2000, rare and hard to decode safely.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(("AVIF",) if _HAS_AVIF else ()))
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm"),
+    *((".avif",) if _HAS_AVIF else ()),
+)
+_ORIENTATION = 0x0112  # EXIF tag
+_TIFF_TILE = (322, 323)  # tags: width and height of a tile, which libtiff allocates whatever the image's size
+_UNDER_TRANSPARENCY = 128
+_GREY_16 = 65535.0
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
+
+
+class DamagedPicture(HandgenError):
+    """A picture that cannot be used and never will be: missing, no picture, damaged, too large, of the wrong size.
+
+    What may pass (a disk or a network that fails, too many open files, want of memory) is another HandgenError.
+    """
+
+
+def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int, subsampling: str | None = None) -> bytes:
+    """JPEG of an RGB image.
+
+    subsampling: "444" or "420"; None takes colours at full resolution from quality 90 on.
+    """
+    subsampling = subsampling or ("444" if quality >= 90 else "420")
+    return simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling=subsampling
+    )
+
+
+def encode_mask_png(mask: UInt8[np.ndarray, "height width"]) -> bytes:
+    """One-bit PNG of a mask of 0 and 255, written here: a general encoder takes three times as long for it.
+
+    Format: W3C, "Portable Network Graphics (PNG) Specification", greyscale of bit depth 1, no filters.
+    """
+    height, width = mask.shape
+    lines = np.zeros((height, 1 + -(-width // 8)), np.uint8)  # each begins with its filter: none
+    lines[:, 1:] = np.packbits(mask > 127, axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"".join(
+        (
+            _PNG_SIGNATURE,
+            _png_chunk(b"IHDR", header),
+            _png_chunk(b"IDAT", zlib.compress(lines.tobytes(), 1)),
+            _png_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+
+
+def write_png(path: Location, image: UInt8[np.ndarray, "height width 3"]) -> None:
+    """Write an RGB PNG."""
+    _, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    try:
+        filesystem.make_folder(path.parent)
+        filesystem.put(path, data.tobytes())
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """An RGB image of a file in memory: EXIF orientation applied; grey, CMYK, palette, 16 bit converted.
+
+    The first frame of an animation; transparent pixels are laid on grey.
+    enough_px: how long the shorter side must be at least, where the picture is as large. JPEG is then decoded at
+    1/2, 1/4 or 1/8 of its size if that leaves enough, and a little less exactly.
+
+    Raises DamagedPicture for a file that is no image, is damaged, or has over 100 megapixels.
+    """
+    with _translated(where):
+        picture = _open(io.BytesIO(data), where)
+        if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
+            image = _decode_jpeg(data, picture.size, enough_px)
+        else:
+            image = _rgb(picture)  # which turns TIFF, and removes the tag
+        return _upright(image, picture.getexif().get(_ORIENTATION, 1))
+
+
+def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
+    """A single-channel image; raises DamagedPicture for a file that is no image or is too large."""
+    with _translated(where):
+        return np.asarray(_open(io.BytesIO(data), where).convert("L"))
+
+
+def encoded_size(data: bytes, where: str) -> tuple[int, int]:
+    """Width and height of a picture in memory by its header, as `picture_size` of a file."""
+    with _translated(where):
+        return _open(io.BytesIO(data), where).size
+
+
+def read_rgb(path: Location, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """`decode_rgb` of a file; DamagedPicture also for what only looks like one, such as a pipe.
+
+    Raises another HandgenError when the disk or the store fails.
+    """
+    with _reading(path):
+        size = file_bytes(path)
+        data = path.read_bytes() if isinstance(path, Path) else filesystem.open_read(path, size=size).read()
+    return decode_rgb(data, str(path), enough_px)
+
+
+def picture_size(path: Location, size: int | None = None) -> tuple[int, int]:
+    """Width and height of a picture by its header, as stored: EXIF may turn it.
+
+    No pixel is decoded, so the rest may still prove damaged. size: bytes of the file, if they are known.
+
+    Raises HandgenError as `read_rgb` does; what may not be read on a disk is DamagedPicture here.
+    """
+    try:
+        with _reading(path):
+            size = file_bytes(path, size)
+            with filesystem.open_read(path, _HEADER_BYTES, size) as file, _translated(str(path)):
+                return _open(file, str(path)).size
+    except HandgenError as error:
+        if isinstance(path, Path) and isinstance(error.__cause__, PermissionError):
+            raise DamagedPicture(str(error)) from None
+        raise
+
+
+def file_bytes(path: Location, known: int | None = None) -> int:
+    """The size of a file; known: as a listing said.
+
+    Raises DamagedPicture when it is no regular file or too large, OSError when it is not there.
+    """
+    if isinstance(path, Path):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedPicture(f"{path}: not a file that can be read")
+        known = status.st_size
+    elif known is None:
+        known = filesystem.size_of(path)
+        if known is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if known > MAX_FILE_BYTES:
+        raise DamagedPicture(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
+    return known
+
+
+@contextmanager
+def _reading(path: Location) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = DamagedPicture if error.errno in _NO_FILE else HandgenError
+        raise kind(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def decode_jpeg(
+    data: bytes, where: str, size_px: tuple[int, int], reduced: int = 1
+) -> UInt8[np.ndarray, "height width 3"]:
+    """An RGB JPEG that must be of `size_px` (width, height), at 1 / `reduced` (1, 2, 4 or 8) of its size, rounded up.
+
+    Reduced pictures come out of fewer coefficients, in less time. The centre of a reduced pixel lies between those of
+    the `reduced` x `reduced` pixels that it stands for.
+
+    Raises DamagedPicture for a file that is no such JPEG.
+    """
+    check_jpeg_size(data, where, size_px)
+    width, height = size_px
+    try:
+        least = (-(-height // reduced), -(-width // reduced))
+        image = simplejpeg.decode_jpeg(
+            data, "RGB", fastdct=True, fastupsample=True, min_height=least[0], min_width=least[1]
+        )
+    except ValueError as error:
+        raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
+    assert image.shape[:2] == least
+    return image
+
+
+def check_jpeg_size(data: bytes, where: str, size_px: tuple[int, int]) -> None:
+    """Raise DamagedPicture unless the header is that of a JPEG of `size_px` (width, height)."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
+    if (width, height) != size_px:
+        raise DamagedPicture(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
+
+
+def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+    """A PNG mask that must be of `size_px` (width, height). Raises DamagedPicture for a file that is no such PNG."""
+    if data[:8] != _PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
+        raise DamagedPicture(f"{where}: not a PNG")
+    size = struct.unpack(">II", data[16:24])
+    if size != size_px:
+        raise DamagedPicture(f"{where}: is {size[0]}x{size[1]}, but should be {size_px[0]}x{size_px[1]}")
+    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DamagedPicture(f"{where}: a damaged PNG")
+    return mask
+
+
+def picture_names(root: Location) -> dict[str, int | None]:
+    """Paths below `root`, "/" between their parts, and bytes, where a store's listing says them.
+
+    Hidden files and folders are left out. Linked folders are entered, every folder once, so that a link to a folder
+    above ends nowhere.
+    """
+    if not isinstance(root, Path):
+        return {
+            name: info["size"]
+            for name, info in filesystem.files_below(root).items()
+            if name.lower().endswith(IMAGE_SUFFIXES) and not any(part.startswith(".") for part in name.split("/"))
+        }
+    names: dict[str, int | None] = {}
+    entered = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+                names[(Path(folder) / name).relative_to(root).as_posix()] = None
+    return names
+
+
+@contextmanager
+def _translated(where: str) -> Iterator[None]:
+    """Whatever a decoder raises becomes DamagedPicture: damaged files make their parsers trip in every possible way.
+
+    Not so what the disk or the store raises, and want of memory.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of bombs, which `_open` bounds, and of damaged metadata
+            yield
+    except HandgenError:
+        raise
+    except MemoryError:
+        raise HandgenError(f"{where}: not enough memory to decode it; use fewer --workers") from None
+    except UnidentifiedImageError:
+        raise DamagedPicture(f"{where}: not a readable image (of no known format, or truncated)") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
+            raise
+        reason = str(error) or type(error).__name__
+        raise DamagedPicture(f"{where}: not a readable image ({' '.join(reason.split())})") from None
+
+
+def _open(file: IO[bytes], where: str) -> Image.Image:
+    """A picture whose size is known and bounded, and none of whose pixels is decoded yet."""
+    start = file.read(30)
+    file.seek(0)
+    if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":  # Pillow allocates the canvas when it opens the file
+        width, height = (1 + int.from_bytes(start[i : i + 3], "little") for i in (24, 27))
+        _check_pixels(width, height, where)
+    picture = Image.open(file, formats=_FORMATS)
+    _check_pixels(*picture.size, where)
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        width, height = (int(picture.tag_v2.get(tag, 1)) for tag in _TIFF_TILE)
+        _check_pixels(width, height, where)
+    return picture
+
+
+def _check_pixels(width: int, height: int, where: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise DamagedPicture(
+            f"{where}: {width}x{height} pixels are more than the {MAX_PIXELS // 10**6} megapixels allowed"
+        )
+
+
+def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -> UInt8[np.ndarray, "height width 3"]:
+    """Reduced only by powers of two: libjpeg-turbo's other factors are slower than decoding the whole."""
+    if enough_px is None:
+        return simplejpeg.decode_jpeg(data, colorspace="RGB")
+    shift = max((s for s in (1, 2, 3) if min(size_px) >> s >= enough_px), default=0)
+    width, height = (-(-n >> shift) for n in size_px)
+    return simplejpeg.decode_jpeg(
+        data, colorspace="RGB", fastdct=True, fastupsample=True, min_height=height, min_width=width, min_factor=1
+    )
+
+
+def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    if picture.mode.startswith(("I", "F")):  # 16 bit grey and more; Pillow would clip it
+        grey = np.nan_to_num(np.asarray(picture, dtype=np.float32))
+        if picture.mode.startswith("I;16"):
+            white = _GREY_16
+        else:  # nothing says what white is
+            white = next((value for value in (1.0, 255.0) if grey.max() <= value), _GREY_16)
+        return np.repeat((grey * (255 / white)).clip(0, 255).round().astype(np.uint8)[..., None], 3, -1)
+    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        layer = picture.convert("RGBA")
+        picture = Image.new("RGBA", layer.size, (*[_UNDER_TRANSPARENCY] * 3, 255))
+        picture.alpha_composite(layer)
+    return np.array(picture.convert("RGB"))
+
+
+def _upright(image: UInt8[np.ndarray, "rows columns 3"], orientation: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Turned as the EXIF tag says (EXIF 2.32, section 4.6.4.A): 2 to 4 mirror or turn, 5 to 8 transpose besides."""
+    if not 2 <= orientation <= 8:
+        return image
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    flip_rows, flip_columns = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(image[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1])

@@ -1,0 +1,172 @@
+"""Video files, read frame by frame and frame-accurately.
+
+A video is scanned once: every frame is decoded (not converted) to learn how many there really are and the
+timestamp of each, because headers lie, files get truncated and seeking by number goes wrong where the frame
+rate varies. Later a seek is believed only if the frame it lands on has the timestamp that the scan saw;
+otherwise frames are counted from the start of the file. So frame `i` is the same image however it is reached.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from handgen.errors import HandgenError
+from handgen.media.images import MAX_PIXELS
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+_SEEK_FROM = 60  # frames ahead from which a seek is faster than decoding
+_BACK_OFF = (0, 40, 400)  # frames to retreat when a seek lands too late
+_SAME_MS = 0.05
+_quiet = threading.Lock()  # OpenCV's log level is the process's
+_DAMAGED = "the file is truncated or damaged; copy or record it again"
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video as the scan found it. times_ms: (frames,), the timestamp of each frame that can be decoded."""
+
+    path: Path
+    size_px: tuple[int, int]
+    fps: float | None
+    times_ms: Float[np.ndarray, " frames"]
+    header_frame_count: int
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames can be decoded."""
+        return len(self.times_ms)
+
+    def moved(self, old: Path, new: Path) -> VideoFile:
+        """The same video, whose copy lies in folder `new` instead of `old`."""
+        return replace(self, path=new / self.path.relative_to(old))
+
+    def images(self, indices: Iterable[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+        """The frames of these numbers (which must not decrease) as RGB, one in memory at a time."""
+        reader = _open(self.path)
+        position, image = -1, None
+        try:
+            for index in indices:
+                if index < position or not 0 <= index < self.frame_count:
+                    raise ValueError(f"{self.path}: frame {index} after {position} of {self.frame_count}")
+                if index > position:
+                    if index - position > _SEEK_FROM:
+                        reader, position = self._seek(reader, index)
+                    while position < index:
+                        position += 1
+                        if not reader.grab() or self._is_other_frame(reader, position):
+                            raise HandgenError(
+                                f"{self.path}: decoding stopped at frame {position} of {self.frame_count}; {_DAMAGED}"
+                            )
+                    image = self._retrieve(reader, position)
+                assert image is not None
+                yield image
+        finally:
+            reader.release()
+
+    def _is_other_frame(self, reader: cv2.VideoCapture, position: int) -> bool:
+        return abs(_timestamp_ms(reader) - self.times_ms[position]) > _SAME_MS
+
+    def _seek(self, reader: cv2.VideoCapture, index: int) -> tuple[cv2.VideoCapture, int]:
+        """A reader whose last grabbed frame is known, not after `index` and, if possible, near it."""
+        if self.fps and (np.diff(self.times_ms) > 2 * _SAME_MS).all():
+            for back in _BACK_OFF:
+                at = index - back
+                if at <= 0:
+                    break
+                reader.set(cv2.CAP_PROP_POS_FRAMES, round((self.times_ms[at] - self.times_ms[0]) * self.fps / 1e3))
+                if not reader.grab():
+                    continue
+                landed = int(np.abs(self.times_ms - _timestamp_ms(reader)).argmin())
+                if landed <= index and not self._is_other_frame(reader, landed):
+                    return reader, landed
+        reader.release()
+        return _open(self.path), -1
+
+    def _retrieve(self, reader: cv2.VideoCapture, position: int) -> UInt8[np.ndarray, "height width 3"]:
+        ok, image = reader.retrieve()
+        if not ok or image is None:
+            raise HandgenError(f"{self.path}: frame {position} of {self.frame_count} cannot be decoded; {_DAMAGED}")
+        if image.shape[1::-1] != self.size_px:
+            width, height = self.size_px
+            raise HandgenError(
+                f"{self.path}: frame {position} is {image.shape[1]}x{image.shape[0]} but the first is "
+                f"{width}x{height}; record or convert it at one size"
+            )
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def open_video(path: Path) -> VideoFile:
+    """Scan a video. Raises HandgenError if it cannot be opened, is truncated or has no frame.
+
+    The result is remembered within the process for as long as the file does not change.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror}); check the path of the video") from None
+    if status.st_size == 0:
+        raise HandgenError(f"{path}: the file is empty; copy or record it again")
+    return _scan(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
+    reader = _open(path)
+    try:
+        header_count = round(reader.get(cv2.CAP_PROP_FRAME_COUNT))
+        fps = float(reader.get(cv2.CAP_PROP_FPS))
+        fps = fps if np.isfinite(fps) and 0.1 <= fps <= 10_000 else 0.0
+        times: list[float] = []
+        size_px = (0, 0)
+        while reader.grab():
+            if not times:
+                ok, first = reader.retrieve()
+                if not ok or first is None:
+                    break
+                size_px = (first.shape[1], first.shape[0])
+                if size_px[0] * size_px[1] > MAX_PIXELS:
+                    raise HandgenError(f"{path}: {size_px[0]}x{size_px[1]} is more than 100 megapixels; reduce it")
+            times.append(_timestamp_ms(reader))
+    finally:
+        reader.release()
+    if not times:
+        raise HandgenError(f"{path}: no frame can be decoded; {_DAMAGED}")
+    found = len(times)
+    short = header_count - found > max(2, header_count // 100)
+    if short and fps and path.suffix.lower() in (".mkv", ".webm"):  # these say a duration, not a count
+        seconds = (times[-1] - times[0]) / 1e3 + 1 / fps
+        short = seconds < 0.98 * header_count / fps
+    if short and 0 < header_count < 2**31:
+        raise HandgenError(f"{path}: decoding stopped at frame {found} of {header_count}; {_DAMAGED}")
+    return VideoFile(path, size_px, fps or None, np.array(times), header_count)
+
+
+def _timestamp_ms(reader: cv2.VideoCapture) -> float:
+    """The timestamp of the frame grabbed last."""
+    return float(reader.get(cv2.CAP_PROP_POS_MSEC))
+
+
+def _open(path: Path) -> cv2.VideoCapture:
+    # FFmpeg only, by absolute path: other backends read "%d" and "scheme:" in a file name as instructions.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints come as our errors
+    with _quiet:
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            reader = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+        except cv2.error:
+            reader = None
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+    if reader is None or not reader.isOpened():
+        raise HandgenError(f"{path}: cannot be opened as a video; {_DAMAGED}")
+    return reader

@@ -1,0 +1,1 @@
+"""Detections of several cameras brought together: association and tracking."""

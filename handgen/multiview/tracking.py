@@ -1,0 +1,205 @@
+"""Which hand a cluster is: clusters linked through frames, and sides decided by all their detections together.
+
+Each track votes with the detections of all its frames and views, so that a wrong label in one view or a few frames
+makes no third hand; and two hands seen at the same time are a left and a right one unless their labels insist
+otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from handgen.geometry.camera import Rig
+from handgen.hand.skeleton import SIDES, other_side
+from handgen.multiview.association import MIRRORED_BELOW, MultiviewHand, clusters_of_frame, reclustered, support_of_side
+from handgen.records.detection import Detection
+
+_HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
+_MAX_STEP_SPANS = 0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
+_MAX_GAP_FRAMES = 5
+_SURE = 0.85  # a vote beyond this for a side never becomes the other side
+_LABEL_STEP_SPANS = 0.4  # what a change of label from frame to frame counts as motion, in hand spans
+_VOTING_FRAMES = 16  # of a track, for which side it is while it is followed
+_MIN_STRAIGHT_VIEWS = 3  # with so many left, a hand does without the views that saw it mirrored
+_MAX_SHARED = 0.5  # of a track's frames in which its side may be taken already
+
+
+@dataclass(frozen=True)
+class HandObservations:
+    """All that was seen of one hand: clusters by frame, at most one per frame."""
+
+    side: str
+    clusters: dict[int, MultiviewHand]
+
+    def bridged(self, frames: int) -> HandObservations:
+        """The same with an unseen cluster in every frame of the gaps that are at most so many frames long."""
+        clusters: dict[int, MultiviewHand] = {}
+        last: int | None = None
+        for frame, cluster in self.clusters.items():
+            if last is not None and frame - last - 1 <= frames:
+                views = len(cluster.views)
+                clusters |= {missed: MultiviewHand.unseen(missed, views) for missed in range(last + 1, frame)}
+            clusters[frame] = cluster
+            last = frame
+        return HandObservations(self.side, clusters)
+
+
+class LoneHandFinder(Protocol):
+    """Places hands that only one camera sees, such as `handgen.reconstruct.single_view.OneView`."""
+
+    def completed(
+        self,
+        rig: Rig,
+        frames: Sequence[int],
+        detections: Sequence[Sequence[Sequence[Detection]]],
+        clusters: Sequence[Sequence[MultiviewHand]],
+        hands: str,
+    ) -> list[list[MultiviewHand]]:
+        """Add to the multi-view hands of each frame those that one camera alone sees. rig: metres."""
+        ...
+
+
+def hands_of_detections(
+    rig: Rig,
+    frames: Sequence[int],
+    detections: Sequence[Sequence[Sequence[Detection]]],
+    hands: str,
+    one_view: LoneHandFinder | None = None,
+) -> list[HandObservations]:
+    """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both".
+
+    one_view: to have hands as well that only one camera sees; the rig is in metres then.
+    """
+    only_side = hands if hands in SIDES else None
+    clusters = [clusters_of_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
+    if one_view is not None:
+        clusters = one_view.completed(rig, frames, detections, clusters, hands)
+    return [_without_mirrored_views(rig, hand) for hand in hands_of_frames(clusters, hands)]
+
+
+def hands_of_frames(clusters: Sequence[Sequence[MultiviewHand]], hands: str) -> list[HandObservations]:
+    """Left and right hand through consecutive frames.
+
+    clusters: per frame, as from `clusters_of_frame`. hands: "left", "right" or "both".
+    """
+    sides = {side: _Side() for side in (SIDES if hands == "both" else (hands,))}
+    # The longest, best-seen tracks choose first.
+    for track in sorted(_link(clusters), key=lambda t: -sum(c.view_count for c in t)):
+        right = _vote(track)
+        preferred = "right" if right >= 0.5 else "left"
+        other = other_side(preferred)
+        unsure = max(right, 1 - right) < _SURE
+        if preferred in sides and sides[preferred].has_room(track):
+            sides[preferred].add(track)
+        elif unsure and preferred not in sides and sides[other].has_room(track):
+            sides[other].add(track)
+        elif hands == "both" and sides[other].has_room(track):
+            rivals = sides[preferred].sharing(track)
+            weakest = min(rivals, key=lambda t: abs(_vote(t) - 0.5))
+            if len(rivals) == 1 and abs(_vote(weakest) - 0.5) < abs(right - 0.5) and _is_unsure(weakest):
+                sides[preferred].tracks.remove(weakest)
+                sides[other].add(weakest)
+                sides[preferred].add(track)
+            elif unsure:
+                sides[other].add(track)
+    return [HandObservations(side, chosen) for side in sides if (chosen := sides[side].by_frame())]
+
+
+def _without_mirrored_views(rig: Rig, hand: HandObservations) -> HandObservations:
+    """The same hand without the detections that are surely of the other side, where enough views are left.
+
+    Such a detection took the palm for the back, and so has index and pinky the wrong way round.
+    """
+    clusters = {}
+    for frame, cluster in hand.clusters.items():
+        views = tuple(
+            view if view is None or support_of_side(view.detection, hand.side) >= MIRRORED_BELOW else None
+            for view in cluster.views
+        )
+        left = sum(view is not None for view in views)
+        if _MIN_STRAIGHT_VIEWS <= left < cluster.view_count:
+            straight = reclustered(rig, replace(cluster, views=views))
+            cluster = straight if np.isfinite(straight.error_share) else cluster
+        clusters[frame] = cluster
+    return HandObservations(hand.side, clusters)
+
+
+class _Side:
+    """The tracks that were given one side."""
+
+    def __init__(self) -> None:
+        self.tracks: list[list[MultiviewHand]] = []
+
+    def by_frame(self) -> dict[int, MultiviewHand]:
+        """One cluster per frame; the track that came first has it."""
+        chosen: dict[int, MultiviewHand] = {}
+        for track in self.tracks:
+            for cluster in track:
+                chosen.setdefault(cluster.frame, cluster)
+        return dict(sorted(chosen.items()))
+
+    def sharing(self, track: Sequence[MultiviewHand]) -> list[list[MultiviewHand]]:
+        """The tracks here that have a frame in common with `track`."""
+        frames = {cluster.frame for cluster in track}
+        return [mine for mine in self.tracks if any(cluster.frame in frames for cluster in mine)]
+
+    def has_room(self, track: Sequence[MultiviewHand]) -> bool:
+        """Whether most of the track's frames are free."""
+        taken = self.by_frame()
+        return sum(cluster.frame in taken for cluster in track) < _MAX_SHARED * len(track)
+
+    def add(self, track: list[MultiviewHand]) -> None:
+        """Give the side to a track, too."""
+        self.tracks.append(track)
+
+
+def _vote(track: Sequence[MultiviewHand]) -> float:
+    """Mean probability of a right hand over all detections of a track, 0 to 1."""
+    votes = [view.detection.right for cluster in track for view in cluster.views if view is not None]
+    return float(np.mean(votes))
+
+
+def _is_unsure(track: Sequence[MultiviewHand]) -> bool:
+    right = _vote(track)
+    return max(right, 1 - right) < _SURE
+
+
+def _link(clusters: Sequence[Sequence[MultiviewHand]]) -> list[list[MultiviewHand]]:
+    """Tracks: chains of clusters whose centres move less than a hand from frame to frame."""
+    spans = [cluster.span for found in clusters for cluster in found]
+    if not spans:
+        return []
+    span = float(np.median(spans))
+    low, high = _HAND_SPAN_LIMITS
+    tracks: list[list[MultiviewHand]] = []
+    open_tracks: list[list[MultiviewHand]] = []
+    for found in clusters:
+        plausible = [c for c in found if low * span < c.span < high * span]
+        if not plausible:
+            continue
+        frame = plausible[0].frame
+        open_tracks = [track for track in open_tracks if frame - track[-1].frame <= _MAX_GAP_FRAMES]
+        steps = []
+        for i, track in enumerate(open_tracks):
+            reach = _MAX_STEP_SPANS * span * (frame - track[-1].frame)
+            for k, cluster in enumerate(plausible):
+                step = float(np.linalg.norm(cluster.center_world - track[-1].center_world))
+                if step < reach:
+                    # Of two hands in one place, the one of the same side is the same.
+                    turned = abs(_vote([cluster]) - _vote(track[-_VOTING_FRAMES:]))
+                    steps.append((step + _LABEL_STEP_SPANS * span * turned, i, k))
+        taken_tracks: set[int] = set()
+        taken: set[int] = set()
+        for _, i, k in sorted(steps):
+            if i not in taken_tracks and k not in taken:
+                open_tracks[i].append(plausible[k])
+                taken_tracks.add(i)
+                taken.add(k)
+        new = [[cluster] for k, cluster in enumerate(plausible) if k not in taken]
+        tracks += new
+        open_tracks += new
+    return tracks

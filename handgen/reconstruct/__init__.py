@@ -1,0 +1,1 @@
+"""Detections and pictures become fitted hands and records."""

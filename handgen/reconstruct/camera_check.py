@@ -1,0 +1,289 @@
+"""Cameras that were bumped after the calibration: noticed, named, and mended from the hands themselves.
+
+    1. match       detections of a camera that the association left out, because the camera sees them elsewhere, are
+                   given back to the hand of the same moment whose shape they have
+    2. name        the camera that explains most if it, and it alone, is free to move
+    (`handgen.geometry.bundle_adjustment`), all others
+                   being exactly where the calibration has them; then one more, as long as the errors are worth a name
+    3. mend        the named ones are where that puts them
+
+A detector's errors repeat: seen from one side, a knuckle is always put a few millimetres off. So a camera is named only
+for what such errors cannot fake: an image in which the hands lie several per cent of their size beside the place that
+the other cameras agree on, and no more so once the camera is mended.
+
+How many cameras it takes. Two can be found to disagree, but not which of them moved. Of three or more, those that moved
+are named as long as they are a third at most; the others hold the world's place and scale. Where more seem to have
+moved, that is all that is said, and nothing is mended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from handgen.geometry.bundle_adjustment import Adjusted, CameraPrior, Sightings, adjust, step_between
+from handgen.geometry.camera import Camera, Rig
+from handgen.hand.skeleton import KEYPOINT_COUNT
+from handgen.multiview.association import (
+    MIN_KEYPOINTS,
+    MIRRORED_BELOW,
+    MultiviewHand,
+    ViewObservation,
+    evenly_spaced,
+    make_view,
+    support_of_side,
+)
+from handgen.records.detection import Detection
+
+MAX_TURN_DEG = 4.0  # detections farther from where the hand should be are of something else
+MIN_HANDS = 10  # that a camera must see together with two others before anything is said about it
+_HANDS_PER_SIDE = 128  # more tell nothing new: errors repeat
+_SHAPE_SHARE = 0.15  # a hand's extent: how far keypoints may lie off once the whole hand is shifted into place
+_TURN_RAD = np.radians(1.0)  # what a bump is like; 0.2 degree makes bumps of 1 degree seem a little smaller
+# Against the prior of a camera's motion, all hands together count as so much of one: a detector's errors repeat, and
+# would be taken for a camera that was turned one way and shifted the other (10 hands: 3.4 degrees and 40 mm for 1.5
+# and 10, and pixels twice as far off).
+_INDEPENDENT_HANDS = 0.3
+# Of hands in the camera's image, in noises of the detections (1.5 % of the hand's extent). Simulated hands all turned
+# the same way, with errors that each view repeats in all frames (3 mm per keypoint and 3 mm of the whole hand), fake
+# 1.9 (95th percentile of cameras) and up to 3.8; cameras of a real room, 1.3.
+_MIN_MOTION = 3.0
+_MIN_APART = 1.0  # of two cameras, in the same unit, each from halfway between them; 0.4 where only noise is left
+_MAX_LEFT = 0.6  # of the distance from what the others say, when mended
+
+
+@dataclass(frozen=True)
+class CameraMove:
+    """What happened to a camera since the calibration.
+
+    rotation_deg, shift_mm: how far it turned, and its optical centre moved. before_px, after_px: median distance of its
+    detections from what the other cameras say, as calibrated and as mended; NaN if they say nothing. motion_noises:
+    median distance between both images of the same keypoints, in noises of their detections. moved: whether that is
+    more than the detector's errors can fake.
+    """
+
+    name: str
+    rotation_deg: float
+    shift_mm: float
+    before_px: float
+    after_px: float
+    motion_noises: float
+    moved: bool
+
+
+@dataclass(frozen=True)
+class ExtrinsicsCheck:
+    """Which cameras moved since the calibration.
+
+    rig: the calibration's, but for the cameras that moved. frames: how many moments say so. disagree: cameras some of
+    which moved, though it cannot be told which; nothing is mended then.
+    """
+
+    moves: tuple[CameraMove, ...]
+    rig: Rig
+    frames: int
+    disagree: tuple[str, ...] = ()
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """The cameras that moved, by name."""
+        return tuple(move.name for move in self.moves if move.moved)
+
+
+def check_extrinsics(
+    rig: Rig,
+    hands: Mapping[str, Sequence[MultiviewHand]],
+    detections: Mapping[int, Sequence[Sequence[Detection]]],
+    metres_per_unit: float = 1.0,
+) -> ExtrinsicsCheck:
+    """Find the cameras of `rig` that are not where the calibration has them.
+
+    hands: by side, the hands that were associated with `rig`, whatever their error; those with large ones are the
+    interesting ones. detections: by frame of a cluster, all that was detected, per camera. metres_per_unit: of the rig,
+    for the report alone; the mended rig is in the unit of the given one.
+    """
+    chosen = {side: evenly_spaced(clusters, _HANDS_PER_SIDE) for side, clusters in hands.items() if clusters}
+    found = matched(rig, chosen, detections)
+    case = _Case(rig, sightings_of(found, len(rig)), metres_per_unit)
+    free = [False] * len(rig)
+    adjusted = case.adjust(free)
+    while sum(free) <= _most_to_name(len(rig)) and (more := case.next_to_move(free, adjusted)) is not None:
+        free, adjusted = more
+    left = [v for v in range(len(rig)) if not free[v]]
+    disagree: tuple[str, ...] = ()
+    if sum(free) > _most_to_name(len(rig)) or (len(left) == 2 and case.disagree(left)):
+        free, disagree = [False] * len(rig), rig.names
+        adjusted = case.adjust(free)
+    moves = case.moves(adjusted, free)
+    return ExtrinsicsCheck(tuple(moves), adjusted.rig, len({c.frame for c in found}), disagree)
+
+
+def _most_to_name(views: int) -> int:
+    """A third: of two in five, the wrong two were named in one trial of twelve."""
+    return views // 3
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What there is to decide on."""
+
+    rig: Rig
+    seen: Sightings
+    metres_per_unit: float
+
+    def adjust(self, free: Sequence[bool]) -> Adjusted:
+        """With these cameras free to move."""
+        hands = self.seen.weight.shape[1] / KEYPOINT_COUNT
+        return adjust(self.rig, self.seen, free, CameraPrior(_TURN_RAD, max(hands / _INDEPENDENT_HANDS, 1.0)))
+
+    def next_to_move(self, free: Sequence[bool], adjusted: Adjusted) -> tuple[list[bool], Adjusted] | None:
+        """Of all cameras that would be named if freed, too, the one that explains most; None if there is none."""
+        best = None
+        for v in np.flatnonzero(self._judged() & ~np.array(free)).tolist():
+            more = [f or v == u for u, f in enumerate(free)]
+            trial = self.adjust(more)
+            all_moved = all(m.moved for m, f in zip(self.moves(trial, more), more, strict=True) if f)
+            if all_moved and trial.cost < (adjusted if best is None else best[1]).cost:
+                best = more, trial
+        return best
+
+    def _judged(self) -> Bool[np.ndarray, " views"]:
+        """Cameras that see enough hands together with two others."""
+        there = (self.seen.weight > 0).reshape(
+            len(self.rig), self.seen.weight.shape[1] // KEYPOINT_COUNT, KEYPOINT_COUNT
+        )
+        return (there & (there.sum(0) >= 3)).any(-1).sum(-1) >= MIN_HANDS
+
+    def moves(self, adjusted: Adjusted, free: Sequence[bool]) -> list[CameraMove]:
+        """What that says about each camera."""
+        return [self._move(v, adjusted, free[v]) for v in range(len(self.rig))]
+
+    def _move(self, v: int, adjusted: Adjusted, free: bool) -> CameraMove:
+        given, mended = self.rig.cameras[v], adjusted.rig.cameras[v]
+        there = (self.seen.weight[v] > 0) & adjusted.seen_by_others[v]
+        points, pixels = adjusted.others_world[v, there], self.seen.pixels[v, there]
+        before, after = (camera.ideal().project(points)[0] for camera in (given, mended))
+        before_px, after_px = (_median_length(image - pixels) for image in (before, after))
+        motion = _median_length((after - before) * np.sqrt(self.seen.weight[v, there])[:, None])
+        step = step_between(given, mended)
+        return CameraMove(
+            name=given.name,
+            rotation_deg=float(np.degrees(np.linalg.norm(step[:3]))),
+            shift_mm=float(np.linalg.norm(mended.center_world - given.center_world)) * self.metres_per_unit * 1e3,
+            before_px=before_px,
+            after_px=after_px,
+            motion_noises=motion,
+            moved=bool(free and motion > _MIN_MOTION and after_px < _MAX_LEFT * before_px),
+        )
+
+    def disagree(self, pair: Sequence[int]) -> bool:
+        """Whether two cameras cannot both be where the calibration has them.
+
+        Two rays that miss each other meet halfway, so each camera is off by half of what one of them moved, and by
+        nothing of what it moved along the lines that the other camera's rays are in its image.
+        """
+        rig = Rig(tuple(self.rig.cameras[v] for v in pair))
+        seen = Sightings(self.seen.pixels[list(pair)], self.seen.weight[list(pair)])
+        both = (seen.weight > 0).all(0)
+        if both.reshape(both.size // KEYPOINT_COUNT, KEYPOINT_COUNT).any(-1).sum() < MIN_HANDS:
+            return False
+        case = _Case(rig, seen, self.metres_per_unit)
+        before, after = (case._off_noises(case.adjust([False, free])) for free in (False, True))
+        return before > _MIN_APART and after < _MAX_LEFT * before
+
+    def _off_noises(self, adjusted: Adjusted) -> float:
+        """Median distance between sightings and what all cameras together say."""
+        both = (self.seen.weight > 0).all(0)
+        off = np.stack([camera.ideal().project(adjusted.points_world)[0] for camera in adjusted.rig]) - self.seen.pixels
+        return _median_length((off * np.sqrt(self.seen.weight)[..., None])[:, both])
+
+
+def _median_length(vectors: Float[np.ndarray, "*batch 2"]) -> float:
+    """NaN if there are none."""
+    return float(np.median(np.linalg.norm(vectors, axis=-1))) if vectors.size else float("nan")
+
+
+def sightings_of(clusters: Sequence[MultiviewHand], views: int) -> Sightings:
+    """All keypoints of all clusters as points; what is not finite was not seen."""
+    pixels = np.zeros((views, len(clusters), KEYPOINT_COUNT, 2))
+    weight = np.zeros((views, len(clusters), KEYPOINT_COUNT))
+    for i, cluster in enumerate(clusters):
+        for v, view in enumerate(cluster.views):
+            if view is not None:
+                pixels[v, i] = view.ideal_px
+                weight[v, i] = view.confidence / view.noise_px**2
+    there = np.isfinite(pixels).all(-1) & np.isfinite(weight) & (weight > 0)
+    pixels, weight = np.where(there[..., None], pixels, 0.0), np.where(there, weight, 0.0)
+    return Sightings(
+        pixels.reshape(views, len(clusters) * KEYPOINT_COUNT, 2), weight.reshape(views, len(clusters) * KEYPOINT_COUNT)
+    )
+
+
+def matched(
+    rig: Rig,
+    hands: Mapping[str, Sequence[MultiviewHand]],
+    detections: Mapping[int, Sequence[Sequence[Detection]]],
+) -> list[MultiviewHand]:
+    """The clusters, with what was detected of the same hands by cameras that the association found too far off.
+
+    Of several candidates in one image, the one that is off by what most of that camera's detections are.
+    """
+    clusters = [(side, cluster) for side, found in hands.items() for cluster in found]
+    used = {_key(c, v, view.detection) for _, c in clusters for v, view in enumerate(c.views) if view is not None}
+    views = [list(cluster.views) for _, cluster in clusters]
+    for v, camera in enumerate(rig):
+        candidates: list[list[tuple[np.ndarray, ViewObservation]]] = []
+        for side, cluster in clusters:
+            there = cluster.views[v]
+            spare = detections.get(cluster.frame, [()] * len(rig))[v] if there is None else ()
+            free = [d for d in spare if _key(cluster, v, d) not in used and support_of_side(d, side) >= MIRRORED_BELOW]
+            seen = [there, *(make_view(rig, v, d) for d in free)]
+            shifts = [(_shift(camera, cluster, view), view) for view in seen if view is not None]
+            candidates.append([(shift, view) for shift, view in shifts if shift is not None])
+        nearest = [min((shift for shift, _ in found), key=_length) for found in candidates if found]
+        usual = np.median(nearest, axis=0) if nearest else np.zeros(2)
+        for own, found in zip(views, candidates, strict=True):
+            if own[v] is None and found:
+                own[v] = found[int(np.argmin([_length(shift - usual) for shift, _ in found]))][1]
+    return [replace(cluster, views=tuple(own)) for (_, cluster), own in zip(clusters, views, strict=True)]
+
+
+def _key(cluster: MultiviewHand, camera: int, detection: Detection) -> tuple[int, int, bytes]:
+    """Tells detections of one moment apart, also where they were read from a file twice."""
+    return cluster.frame, camera, detection.keypoints_px.tobytes()
+
+
+def _length(vector: Float[np.ndarray, " 2"]) -> float:
+    return float(np.linalg.norm(vector))
+
+
+def _shift(camera: Camera, cluster: MultiviewHand, view: ViewObservation) -> Float[np.ndarray, " 2"] | None:
+    """How far off a detection is as a whole, pixels; None if it is not this hand, even so."""
+    common = cluster.valid & view.observed & np.isfinite(view.ideal_px).all(-1)
+    if common.sum() < MIN_KEYPOINTS:
+        return None
+    off = view.ideal_px[common] - camera.ideal().project(cluster.points_world[common])[0]
+    shift = np.median(off, axis=0)
+    reach = np.tan(np.radians(MAX_TURN_DEG)) * camera.intrinsics[0, 0]
+    shape = np.median(np.linalg.norm(off - shift, axis=-1))
+    return shift if _length(shift) < reach and shape < _SHAPE_SHARE * view.extent_px else None
+
+
+def notes(check: ExtrinsicsCheck, mended: bool = False) -> list[str]:
+    """What to tell about it, a line per camera; nothing if all are in place. mended: the mended rig is in use."""
+    lines = [
+        f"camera {move.name} {'had' if mended else 'seems to have'} moved after calibration: "
+        f"{move.rotation_deg:.1f} deg, {move.shift_mm:.0f} mm (its keypoints lie {move.before_px:.1f} px off, "
+        f"{move.after_px:.1f} px when mended)" + ("" if mended else "; mend it with --refine-extrinsics")
+        for move in check.moves
+        if move.moved
+    ]
+    if check.disagree:
+        lines.append(
+            f"cameras {', '.join(check.disagree)} disagree, as if some had moved after calibration, and it cannot be "
+            "told which: calibrate again"
+        )
+    return lines

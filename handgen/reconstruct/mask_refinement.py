@@ -1,0 +1,148 @@
+"""Masks refine fitted hands: pictures are segmented by the fit so far, and the masks join the keypoints in the solve.
+
+What keypoints leave open is what a silhouette sees: how far fingertips reach, and fingers that no detector finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from handgen.fit.pose_fit import Fit
+from handgen.fit.silhouette.mask_edges import MaskView
+from handgen.fit.silhouette.term import SIDE_PX, SilhouetteTerm
+from handgen.geometry.camera import Rig
+from handgen.hand.model import HandModel
+from handgen.reconstruct.hand_view import HandInView, hand_in_view
+from handgen.segmentation.segment import REACH_SHARE
+
+Image = UInt8[np.ndarray, "height width 3"]
+Mask = UInt8[np.ndarray, "height width"]
+
+_SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
+_MIN_SIGMA_PX = 0.7
+INDEPENDENT = 20.0  # points that the contour of one view counts as
+_MIN_IOU = 0.6  # of mask and projected mesh: a worse mask is of something else
+_CONTRAST_WINDOW_SHARE = 0.02  # of the hand's extent: how far on either side of an edge colours are looked at
+_MIN_CONTRAST = 12.0  # grey levels, in the channel that changes most
+_ROUNDS = 3  # of contours chosen anew; each is solved until it settles
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class PosedMesh:
+    """A hand of one frame in the world, metres."""
+
+    model: HandModel
+    vertices: Float[np.ndarray, "778 3"]
+    keypoints: Float[np.ndarray, "21 3"]
+
+
+def masks_of_frame(
+    index: int,
+    images: Sequence[Image | None],
+    rig: Rig,
+    hand: PosedMesh,
+    other: PosedMesh | None,
+    background: str,
+    reach_share: float = REACH_SHARE,
+    min_iou: float = _MIN_IOU,
+) -> list[MaskView]:
+    """The masks of one hand in the pictures of one frame, those that look like it. index: of the frame in a batch.
+
+    reach_share: how far from its mesh the hand may be, in its sizes. min_iou: of mask and mesh.
+    """
+    views = []
+    for camera, image in zip(rig, images, strict=True):
+        if image is None:
+            continue
+        other_vertices = None if other is None else other.vertices
+        args = (image, camera, hand.model, hand.vertices, hand.keypoints, other_vertices, background, reach_share)
+        found = hand_in_view(*args, with_arm=False)
+        if found is not None and found.segmented.iou >= min_iou:
+            views.append(mask_view(index, found))
+    return views
+
+
+def mask_view(index: int, found: HandInView) -> MaskView:
+    """What a mask says, and where it says nothing.
+
+    That is at the forearm, at the other hand, at the picture's border, and where the mask ends and the picture does
+    not change: a dark hand in the dark is cut off wherever the mesh was.
+    """
+    guides, mask = found.guides, found.segmented.mask
+    continues = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
+    silent = cv2.bitwise_or(cv2.bitwise_or(continues, guides.hidden), cv2.bitwise_not(guides.picture))
+    silent = cv2.bitwise_or(silent, without_contrast(found.crop, mask, found.extent_px))
+    sigma = max(_MIN_SIGMA_PX, _SIGMA_SHARE * found.extent_px)
+    return MaskView(index, found.camera, mask, silent, sigma).shrunk(SIDE_PX)
+
+
+def without_contrast(image: Image, mask: Mask, extent_px: float) -> Mask:
+    """255 around those parts of a mask's edge on whose two sides the picture looks alike.
+
+    extent_px: the hand's size; colours are averaged over a few hundredths of it.
+    """
+    side = 2 * max(1, round(_CONTRAST_WINDOW_SHARE * extent_px)) + 1
+    inside = mask.astype(np.float32) / 255
+    share = cv2.blur(inside, (side, side))
+    pixels = image.astype(np.float32)
+    within = cv2.blur(pixels * inside[..., None], (side, side)) / np.maximum(share, 1e-3)[..., None]
+    beyond = cv2.blur(pixels * (1 - inside)[..., None], (side, side)) / np.maximum(1 - share, 1e-3)[..., None]
+    edge = (share > 0.2) & (share < 0.8)
+    alike = np.abs(within - beyond).max(-1) < _MIN_CONTRAST
+    return np.where(edge & alike, np.uint8(255), np.uint8(0))
+
+
+def edge_support(view: MaskView) -> float:
+    """How much of a mask's edge says something, 0 to 1; 0 without an edge."""
+    edge = cv2.morphologyEx(view.mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    if not edge.any():
+        return 0.0
+    return 1.0 if view.unknown is None else float((view.unknown[edge] == 0).mean())
+
+
+def refined(
+    fits: Sequence[Fit], frames: range, pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
+) -> list[Fit]:
+    """Hands of the same frames, solved again together with their masks.
+
+    frames: of the pictures, which are read once, one frame at a time. Frames of the fits outside it get no masks.
+    """
+    views = masks_of_frames(fits, frames, pictures, rig, background)
+    return [with_masks(fit, seen) for fit, seen in zip(fits, views, strict=True)]
+
+
+def masks_of_frames(
+    fits: Sequence[Fit], frames: Iterable[int], pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
+) -> list[list[MaskView]]:
+    """The masks of each hand; their frames are indices into its fit."""
+    posed = [fit.hands() for fit in fits]
+    place = [{int(frame): i for i, frame in enumerate(fit.frames.tolist())} for fit in fits]
+    views: list[list[MaskView]] = [[] for _ in fits]
+    for frame, images in zip(frames, pictures, strict=True):
+        meshes = [
+            PosedMesh(fit.problem.kinematics.model, hands.vertices[i], hands.keypoints[i])
+            if (i := at.get(frame)) is not None
+            else None
+            for fit, hands, at in zip(fits, posed, place, strict=True)
+        ]
+        for k, mesh in enumerate(meshes):
+            if mesh is not None:
+                other = meshes[1 - k] if len(meshes) == 2 else None
+                views[k] += masks_of_frame(place[k][frame], images, rig, mesh, other, background)
+    return views
+
+
+def with_masks(fit: Fit, views: Sequence[MaskView]) -> Fit:
+    """A fit solved again with masks; their contours are chosen anew in between."""
+    if not views:
+        return fit
+    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=INDEPENDENT)
+    for _ in range(_ROUNDS):
+        fit = fit.with_terms({"silhouette": term.refreshed(fit.solved.state)}, steps=_STEPS)
+    return fit

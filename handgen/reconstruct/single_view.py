@@ -1,0 +1,99 @@
+"""Hands that only one camera sees (`annotate --min-views 1`): where the model and its mean size put them.
+
+How far away such a hand is, its size in the picture alone says; so it is flagged (`views_detected` is 1), and its
+covariance is long along the line of sight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from handgen.fit.monocular import start_from_one_view
+from handgen.fit.observations import kinematics_of
+from handgen.fit.residuals import Observations
+from handgen.geometry.camera import Rig
+from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.multiview.association import MultiviewHand, ViewObservation, make_view
+from handgen.records.detection import Detection
+
+_MAX_ERROR_SHARE = 0.08  # of the hand's extent: a detection that the model cannot take on is no hand
+
+
+@dataclass(frozen=True)
+class OneView:
+    """What it takes to put a hand into the world by one camera. offsets_m: (21, 3), of the detector."""
+
+    hand_model: str
+    offsets_m: Float[np.ndarray, "21 3"]
+
+    def completed(
+        self,
+        rig: Rig,
+        frames: Sequence[int],
+        detections: Sequence[Sequence[Sequence[Detection]]],
+        clusters: Sequence[Sequence[MultiviewHand]],
+        hands: str,
+    ) -> list[list[MultiviewHand]]:
+        """The clusters of each frame, and after them one for each detection that is of a hand not among them.
+
+        rig: metres. hands: "left", "right" or "both".
+        """
+        wanted = SIDES if hands == "both" else (hands,)
+        found = [list(here) for here in clusters]
+        for side in wanted:
+            lone = []
+            for place, (frame, seen, here) in enumerate(zip(frames, detections, clusters, strict=True)):
+                if len(here) < len(wanted):
+                    lone += [(place, frame, camera, view) for camera, view in _unused(rig, seen, here, side, hands)]
+            for (place, *_), cluster in zip(lone, self._placed(rig, side, lone), strict=True):
+                if cluster.error_share < _MAX_ERROR_SHARE:
+                    found[place].append(cluster)
+        return found
+
+    def _placed(
+        self, rig: Rig, side: str, lone: Sequence[tuple[int, int, int, ViewObservation]]
+    ) -> list[MultiviewHand]:
+        if not lone:
+            return []
+        kinematics = kinematics_of(self.hand_model, side, self.offsets_m)
+        pixels = np.zeros((len(lone), len(rig), KEYPOINT_COUNT, 2))
+        weight = np.zeros(pixels.shape[:3])
+        for i, (_, _, camera, view) in enumerate(lone):
+            pixels[i, camera], weight[i, camera] = view.ideal_px, view.confidence / view.noise_px**2
+        nothing = Observations.none(rig, kinematics.offsets, len(lone))
+        observed = Observations(nothing.ideal_px_from_world, torch.as_tensor(pixels), torch.as_tensor(weight))
+        state = start_from_one_view(kinematics, observed, torch.zeros(10).to(kinematics.offsets))
+        points = kinematics.keypoints(state).numpy()
+        clusters = []
+        for (_, frame, camera, view), here in zip(lone, points, strict=True):
+            projected, _ = rig.cameras[camera].ideal().project(here)
+            off = np.linalg.norm(projected - view.ideal_px, axis=1)[view.observed]
+            share = float(np.median(off)) / view.extent_px if np.isfinite(here).all() else np.inf
+            views = tuple(view if v == camera else None for v in range(len(rig)))
+            clusters.append(MultiviewHand(frame, views, here, np.ones(KEYPOINT_COUNT, bool), share))
+        return clusters
+
+
+def _unused(
+    rig: Rig, seen: Sequence[Sequence[Detection]], clusters: Sequence[MultiviewHand], side: str, hands: str
+) -> list[tuple[int, ViewObservation]]:
+    """The surest detection of that side in no cluster; none if another view has such a one as well.
+
+    Two views that see hands of one side and do not agree would make two hands of them.
+    """
+    used = [id(view.detection) for cluster in clusters for view in cluster.views if view is not None]
+    found = [
+        (camera, view)
+        for camera, here in enumerate(seen)
+        for detection in here
+        if id(detection) not in used
+        and (hands != "both" or (detection.right >= 0.5) == (side == "right"))
+        and (view := make_view(rig, camera, detection)) is not None
+    ]
+    cameras = {camera for camera, _ in found}
+    return [max(found, key=lambda each: float(each[1].confidence.sum()))] if len(cameras) == 1 else []

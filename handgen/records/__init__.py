@@ -1,0 +1,1 @@
+"""Values that stages exchange: detections, annotation records, labelled pictures."""

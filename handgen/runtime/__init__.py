@@ -1,0 +1,1 @@
+"""How units of work run: engines, pinned numerics, resumable runs."""

@@ -1,0 +1,39 @@
+"""What an engine is: something that does units of work, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ENGINES = ("local", "ray")
+
+
+def check_engine(engine: str, workers: int | None, address: str | None) -> None:
+    """Raise a ValueError unless a configuration names an engine and options that it takes."""
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be {' or '.join(ENGINES)}, got {engine!r}")
+    if address is not None and engine != "ray":
+        raise ValueError("address is of a Ray cluster; give engine ray with it")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+
+
+class Engine(Protocol):
+    """Does units of work, many at a time.
+
+    What a unit writes depends on its item alone; then neither the engine nor the number of its processes changes
+    anything but the time. A unit whose process or machine dies is done again.
+    """
+
+    def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+        """`function(item)` of every item, in order of completion.
+
+        count: how many items there are. `function` and the items must be picklable; `function` is sent once to each
+        process. An exception in a unit propagates from here; units that have not begun are then left out.
+
+        Raises HandgenError when units cannot be done because processes die.
+        """
+        ...

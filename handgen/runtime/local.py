@@ -1,0 +1,222 @@
+"""Units of work in processes of this machine, one per core.
+
+A function and its items are sent to fresh processes (spawn, so that no thread or lock is inherited), each
+with one OpenCV and one torch thread. What a unit writes must depend on its item alone; then the number of
+workers changes nothing but the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any
+
+from handgen.errors import HandgenError
+from handgen.runtime.engine import Item, Result
+
+# Environment of processes that work: numerical libraries read it once, when they are loaded.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_QUEUED_PER_WORKER = 2  # items taken ahead of the workers, so that a long lazy sequence is never held whole
+_MOST_DEATHS = 3  # of worker processes, with no unit finished in between
+_END = object()
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Processes of this machine. workers: how many, or None for one per core."""
+
+    workers: int | None = None
+
+    def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+        """See `handgen.runtime.engine.Engine`: no more processes than items; a single one is this process."""
+        return map_units(function, items, max(1, min(self.workers or default_workers(), count)))
+
+
+def default_workers() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    """`function(item)` of every item, in order of completion.
+
+    With one worker everything runs in this process, in order. `function` and the items must be picklable
+    otherwise. An exception in a unit propagates from here; units that have not begun are then cancelled. Ctrl-C
+    ends the processes at once: files that a unit writes must appear by renaming. When a worker dies, what it and the
+    others were doing is done again, by one worker less: it may have been killed for want of memory.
+
+    Raises HandgenError when workers die again and again.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    if workers == 1:
+        with one_thread():
+            yield from map(function, items)
+        return
+    work = _Work(items)
+    while not work.is_done:
+        try:
+            yield from _in_pool(function, work, workers)
+        except BrokenProcessPool:
+            work.deaths += 1
+            if work.deaths == _MOST_DEATHS:
+                raise HandgenError(
+                    "worker processes die, perhaps for want of memory; what was finished is kept: run it again, "
+                    "with fewer --workers if it repeats (a script needs `if __name__ == '__main__':` around its call)"
+                ) from None
+            workers = max(1, workers - 1)
+            log.warning("a worker process died, perhaps for want of memory; going on with %d", workers)
+
+
+class _Work:
+    """What is to be done. deaths: of workers, since a unit was finished last."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = iter(items)
+        self._again: list[Any] = []
+        self.is_done = False
+        self.deaths = 0
+
+    def take(self) -> Any:
+        """The next item, or `_END`."""
+        return self._again.pop(0) if self._again else next(self._items, _END)
+
+    def give_back(self, items: Iterable[Any]) -> None:
+        """Items that were taken and not finished."""
+        self._again += items
+
+
+def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int) -> Iterator[Result]:
+    """Results of a pool of processes, until all is done or one of them dies, which is a BrokenProcessPool."""
+    with _one_thread_in_children():
+        pool = ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(function,)
+        )
+    running: dict[Future[Result], Any] = {}
+    try:
+        while True:
+            while len(running) < workers * _QUEUED_PER_WORKER and (item := work.take()) is not _END:
+                try:
+                    with _one_thread_in_children(), _deaf_children():  # submitting starts processes
+                        running[pool.submit(_do, item)] = item
+                except BrokenProcessPool:
+                    work.give_back([item])
+                    raise
+            if not running:
+                work.is_done = True
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                result = future.result()
+                del running[future]
+                work.deaths = 0
+                yield result
+    except BrokenProcessPool:
+        finished = [future for future in running if future.done() and future.exception() is None]
+        for future in finished:
+            del running[future]
+            yield future.result()
+        work.give_back(running.values())
+        raise
+    except (KeyboardInterrupt, GeneratorExit):
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started inside do not hear Ctrl-C, which a terminal sends to all: this process ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_function: Callable[[Any], Any] | None = None  # of this worker process
+
+
+def _start_worker(function: Callable[[Any], Any]) -> None:
+    """First thing in a worker process; torch, where it is used, has its one thread from the environment."""
+    import cv2
+
+    global _function
+    _function = function
+    cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, name="handgen-parent", daemon=True).start()
+
+
+def _do(item: Any) -> Any:
+    assert _function is not None
+    try:
+        return _function(item)
+    except Exception as error:
+        if (sent := sendable(error)) is not error:
+            raise sent from None
+        raise
+
+
+def sendable(error: Exception) -> Exception:
+    """An exception that another process can read; of some classes a RuntimeError that says the same."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:  # whatever such a class does when it is copied
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever, and write beside the run that follows."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One OpenCV and one torch thread in this process, for a while."""
+    import cv2
+
+    cv2_threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    torch = sys.modules.get("torch")
+    torch_threads = torch.get_num_threads() if torch else 1
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(cv2_threads)
+        if torch:
+            torch.set_num_threads(torch_threads)
+
+
+@contextlib.contextmanager
+def _one_thread_in_children() -> Iterator[None]:
+    """`ONE_THREAD` for processes started inside."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,1 @@
+"""A hand's pixels in a picture: masks, mattes and crops."""

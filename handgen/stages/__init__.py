@@ -1,0 +1,1 @@
+"""One package per command. No stage imports another."""

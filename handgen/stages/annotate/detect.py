@@ -1,0 +1,85 @@
+"""Detecting the hands of one chunk: every camera by itself, then once more where the others say that a hand must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from handgen.detect.base import Detector
+from handgen.io.detections import write_detections
+from handgen.multiview.association import by_moment
+from handgen.multiview.tracking import hands_of_detections
+from handgen.reconstruct.fit_hands import BRIDGED_FRAMES
+from handgen.reconstruct.redetection import SearchRegion, views_to_search
+from handgen.records.detection import Detection, DetectionRecord
+from handgen.stages.annotate.job import Job
+from handgen.storage import filesystem
+
+
+@dataclass(frozen=True)
+class DetectedChunk:
+    """A chunk whose detections are written."""
+
+    index: int
+
+
+def detect_chunk(job: Job, index: int) -> DetectedChunk:
+    """Write the detections of one chunk.
+
+    Every camera starts without memory, so that chunks do not depend on each other. Frame numbers are those of the
+    camera's own video, as in every file of detections.
+    """
+    detector, frames = job.detector(), job.frames(index)
+    names = job.capture.rig.names
+    views = [detector.start(name) for name in names]
+    rows = []
+    for numbers, images in _pictures(job, detector, frames):
+        for name, view, number, image in zip(names, views, numbers, images, strict=True):
+            if number >= 0 and image is not None:
+                rows += [_row(name, number, found) for found in view.detect(image, number)]
+    if job.config.redetect and detector.needs_images:
+        rows += _second_looks(job, detector, frames, rows)
+    path = job.detections_path(index)
+    filesystem.make_folder(path.parent)
+    write_detections(path, sorted(rows, key=lambda row: (row.frame, names.index(row.camera))))
+    return DetectedChunk(index)
+
+
+def _pictures(job: Job, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
+    """Of each moment every camera's own frame number, and its picture; an empty one where no detector looks at it."""
+    numbers = job.capture.source_frames[frames.start : frames.stop].tolist()
+    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.rig)
+    pictures = job.pictures(frames) if detector.needs_images else (nothing for _ in frames)
+    return zip(numbers, pictures, strict=True)
+
+
+def _row(camera: str, number: int, found: Detection) -> DetectionRecord:
+    return DetectionRecord(camera, number, found.keypoints_px, found.confidence, found.right, found.again)
+
+
+def _second_looks(
+    job: Job, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
+) -> list[DetectionRecord]:
+    """What views see that missed a hand, when they are looked at again where it must be."""
+    rig = job.capture.rig
+    detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
+    by_frame: dict[int, list[SearchRegion]] = {}
+    for look in views_to_search(rig, hands_of_detections(rig, frames, detections, job.hands), BRIDGED_FRAMES):
+        by_frame.setdefault(look.frame, []).append(look)
+    if not by_frame:
+        return []
+    views = [detector.start(name) for name in rig.names]
+    found_again = []
+    wanted = range(min(by_frame), max(by_frame) + 1)
+    for frame, (numbers, images) in zip(wanted, _pictures(job, detector, wanted), strict=True):
+        for look in by_frame.get(frame, []):
+            number, image = numbers[look.camera], images[look.camera]
+            if number < 0 or image is None:
+                continue
+            found = views[look.camera].detect_near(image, look.guess_px, look.right)
+            if found is not None:
+                found_again.append(_row(rig.names[look.camera], number, replace(found, again=True)))
+    return found_again

@@ -1,0 +1,79 @@
+"""Fitting and segmenting the hands of one chunk of frames. Runs in any process, in any order.
+
+It reads the capture and the detections of the chunk and of some frames around it, and writes the chunk's own files;
+nothing else decides their content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from handgen.fit.pose_fit import MotionPrior
+from handgen.fit.subject import Subject
+from handgen.geometry.camera import Rig
+from handgen.io import annotations as store
+from handgen.io.cutouts import Cutout
+from handgen.reconstruct.fit_hands import HowToFit, fit_hands
+from handgen.reconstruct.mask_tracking import Redetect
+from handgen.reconstruct.record_builder import Track, records_of_frame
+from handgen.records.annotation import HandRecord
+from handgen.stages.annotate.job import Job, hands_of_frames
+
+
+@dataclass(frozen=True)
+class WrittenChunk:
+    """files: as in the manifest."""
+
+    index: int
+    files: dict[str, Any]
+
+
+def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
+    """Write the records and cutouts of one chunk."""
+    frames = job.frames(index)
+    rig = job.capture.rig.scaled(subject.metres_per_unit)
+    tracks = tracks_of_chunk(job, rig, subject, index)
+    records: list[HandRecord] = []
+
+    def cutouts() -> Iterator[tuple[str, Cutout]]:
+        for frame, images in zip(frames, job.pictures(frames), strict=True):
+            for record, found in records_of_frame(
+                frame, images, rig, tracks, job.subject, job.config.background, job.config.limits
+            ):
+                records.append(record)
+                yield from found
+
+    return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
+
+
+def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Track]:
+    """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
+    config = job.config
+    how = HowToFit(
+        config.hand_model,
+        subject,
+        MotionPrior.of(job.capture.fps, config.acceleration_mm_s2),
+        config.refine,
+        config.background,
+        config.device,
+        config.track,
+    )
+    hands = hands_of_frames(job, job.with_context(index))
+    tracks = []
+    for hand in fit_hands(how, rig, hands, job.frames(index), job.pictures, _look_again(job)):
+        clusters, fitted = hand.finite(job.frames(index))
+        if clusters:
+            frames = tuple(cluster.frame for cluster in clusters)
+            tracks.append(Track(hand.side, hand.model, frames, clusters, fitted))
+    return tracks
+
+
+def _look_again(job: Job) -> Redetect | None:
+    """The detector, asked about one place in a picture; None if it looks at no pictures."""
+    detector = job.detector()
+    if job.config.track != "silhouette" or not detector.needs_images:
+        return None
+    views = [detector.start(name) for name in job.capture.rig.names]
+    return lambda camera, image, guess_px, right: views[camera].detect_near(image, guess_px, right)

@@ -1,0 +1,114 @@
+"""What a process needs to do any chunk of a capture, and what earlier steps left of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from handgen.detect import registry
+from handgen.detect.base import Detector
+from handgen.hand.skeleton import SIDES
+from handgen.io import annotations as store
+from handgen.io.capture.capture import Capture
+from handgen.io.detections import read_detections
+from handgen.multiview.association import by_moment
+from handgen.multiview.tracking import HandObservations, hands_of_detections
+from handgen.reconstruct.single_view import OneView
+from handgen.records.detection import Detection
+from handgen.stages.annotate.config import AnnotateConfig
+from handgen.storage.filesystem import Location
+from handgen.storage.local_copies import Fetched
+
+Image = UInt8[np.ndarray, "height width 3"]
+
+_CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with: more than a gap, so both sides know it
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to do any chunk. hands: "left", "right" or "both".
+
+    keypoints: what the configuration names, if it lies in a store.
+    """
+
+    capture: Capture
+    out: Location
+    config: AnnotateConfig
+    hands: str
+    keypoints: Fetched | None = None
+
+    def frames(self, index: int) -> range:
+        """The frames of one chunk."""
+        first = index * self.config.chunk_frames
+        return range(first, min(first + self.config.chunk_frames, self.capture.frame_count))
+
+    def with_context(self, index: int) -> range:
+        """The frames of one chunk and some before and after it."""
+        frames = self.frames(index)
+        return range(
+            max(frames.start - _CONTEXT_FRAMES, 0), min(frames.stop + _CONTEXT_FRAMES, self.capture.frame_count)
+        )
+
+    @property
+    def subject(self) -> str:
+        """Name of the capture's one person."""
+        return self.config.subject or self.capture.subject or store.UNNAMED_SUBJECT
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The hands to look for."""
+        return SIDES if self.hands == "both" else (self.hands,)
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks the capture has."""
+        return -(-self.capture.frame_count // self.config.chunk_frames)
+
+    def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
+        """Of each of the frames what every camera shows, one frame in memory at a time."""
+        return self.capture.read(frames.start, frames.stop)
+
+    def detector(self) -> Detector:
+        """The configured detector; HandgenError if something that it needs is missing."""
+        keypoints = self.keypoints.path() if self.keypoints else None
+        if keypoints is None and self.config.keypoints:
+            keypoints = Path(self.config.keypoints)
+        with self.keypoints.named_by_origin() if self.keypoints else nullcontext():
+            return registry.create(
+                self.config.detector,
+                cameras=self.capture.rig.names,
+                keypoints_path=keypoints,
+                weights_path=Path(self.config.weights) if self.config.weights else None,
+                max_hands=1 if self.hands in SIDES else 2,
+                side=self.hands if self.hands in SIDES else None,
+                device=self.config.device,
+            )
+
+    def detections_path(self, index: int) -> Location:
+        """Where the detections of one chunk are."""
+        return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
+
+
+def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]:
+    """What was written of `frames`: per frame and camera."""
+    size = job.config.chunk_frames
+    files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
+    rows = chain.from_iterable(map(read_detections, files))
+    return by_moment(rows, job.capture.rig.names, job.capture.source_frames[frames.start : frames.stop])
+
+
+def hands_of_frames(
+    job: Job, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
+) -> list[HandObservations]:
+    """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
+    found = detections_of_frames(job, frames) if detections is None else detections
+    one_view = None
+    if job.config.min_views == 1:
+        one_view = OneView(job.config.hand_model, job.detector().offsets_m)
+    return hands_of_detections(job.capture.rig, frames, found, job.hands, one_view)

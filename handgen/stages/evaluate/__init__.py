@@ -1,0 +1,1 @@
+"""Annotations measured against truth, or against a view that was left out."""

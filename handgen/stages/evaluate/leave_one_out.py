@@ -1,0 +1,268 @@
+"""Without truth: people and poses fitted without a view, compared with what the detector saw in that view.
+
+The view that is left out takes no part in anything: not in finding hands, nor in which hand is which, nor in betas,
+detector offsets and poses, nor with its masks. What any view found in a second look is left out as well, since all
+views led it there. A hand is compared with the detection in that view whose middle is nearest to its own, if one lies
+within half a hand. What is compared are the keypoints where the detector would put them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.detect.view_bias import ViewBias
+from handgen.errors import HandgenError
+from handgen.fit.pose_fit import MotionPrior
+from handgen.fit.subject import Subject, fit_subject
+from handgen.geometry.camera import Camera, Rig
+from handgen.io.annotations import DETECTIONS, Annotations
+from handgen.io.capture.capture import Capture, load_capture
+from handgen.io.detections import read_detections
+from handgen.multiview.association import MultiviewHand, by_moment, evenly_spaced, keypoint_extent
+from handgen.multiview.tracking import HandObservations, hands_of_detections
+from handgen.progress import Progress
+from handgen.reconstruct.fit_hands import HowToFit, fit_hands
+from handgen.reconstruct.settings import ACCELERATION_MM_S2
+from handgen.records.detection import Detection
+from handgen.runtime.local import map_units
+from handgen.stages.evaluate.measures import Distribution, distribution
+from handgen.storage import filesystem
+from handgen.storage.documents import read_json
+from handgen.storage.filesystem import Location
+from handgen.storage.output import RUN, RUN_SCHEMA
+
+MIN_VIEWS = 3  # one to leave out, two to triangulate
+_BLOCK_FRAMES = 128  # associated and fitted at once, so that memory does not grow with the capture
+_SUBJECT_BLOCKS = 8  # spread over the capture
+_SUBJECT_HANDS_PER_SIDE = 256
+_MAX_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
+_SUPPORT = 3  # a hand that fewer of the other views see, where there are so many, is not compared
+_NEAR = 0.5  # of a hand: how far a detection's middle may be from the fitted hand's
+
+FrameDetections = list[list[Detection]]  # per camera of the rig
+
+
+@dataclass(frozen=True)
+class LeftOutView:
+    """One view that was left out. hands: how many were compared. None where there was none."""
+
+    camera: str
+    hands: int
+    error_px: Distribution | None
+    error_mm: Distribution | None
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """All views together; distances per keypoint, in the full picture and at the hand's depth."""
+
+    hands: int
+    error_px: Distribution | None
+    error_mm: Distribution | None
+    views: tuple[LeftOutView, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What leaving views out needs to know of annotations. rig: metres. hands: "left", "right" or "both".
+
+    offsets_m: (21, 3), the detector's own, before anything was learnt on this capture. view_bias: the detector's.
+    """
+
+    root: Location
+    capture: Capture
+    rig: Rig
+    hands: str
+    hand_model: str
+    offsets_m: Float[np.ndarray, "21 3"]
+    view_bias: ViewBias | None
+    motion: MotionPrior | None
+    refine: str
+    background: str
+    chunk_frames: int
+
+    def detections(self, frames: range) -> list[FrameDetections]:
+        """What the detector saw in some frames of the capture; a camera without a frame saw nothing."""
+        chunks = range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1)
+        paths = [self.root / DETECTIONS / f"{chunk:06d}.jsonl" for chunk in chunks]
+        rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.again)
+        return by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
+
+
+def leave_one_out(
+    annotations_path: Location,
+    capture_path: Location,
+    calibration: Location | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> LeaveOneOut:
+    """Leave every view out once, in `workers` processes.
+
+    Raises HandgenError for fewer than three views, annotations of another capture, or without their detections.
+    """
+    show = progress or (lambda *_: None)
+    setting = open_setting(annotations_path, capture_path, calibration)
+    views = len(setting.rig)
+    results: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    show("leave views out", 0, views)
+    for view, px, mm in map_units(partial(_without_view, setting), range(views), max(1, min(workers, views))):
+        results[view] = px, mm
+        show("leave views out", len(results), views)
+    px, mm = (np.concatenate([results[view][i] for view in range(views)]) for i in (0, 1))
+    each = tuple(
+        LeftOutView(name, len(results[v][0]), distribution(results[v][0]), distribution(results[v][1]))
+        for v, name in enumerate(setting.rig.names)
+    )
+    return LeaveOneOut(len(px), distribution(px), distribution(mm), each)
+
+
+def open_setting(annotations_path: Location, capture_path: Location, calibration: Location | None = None) -> Setting:
+    """What the annotations and their capture say; HandgenError if they do not belong together or lack something."""
+    annotations = Annotations(annotations_path)
+    rig = annotations.rig
+    if len(rig) < MIN_VIEWS:
+        raise HandgenError(
+            f"{annotations_path}: has {len(rig)} views ({', '.join(rig.names)}); leaving one out takes {MIN_VIEWS}, "
+            "since two must remain to triangulate; give --truth to measure it"
+        )
+    if filesystem.size_of(annotations_path / RUN) is None:
+        raise HandgenError(
+            f"{annotations_path}: has no {RUN}, so its detections are not known; leaving a view out takes annotations "
+            "that `handgen annotate` wrote"
+        )
+    depends_on = read_json(annotations_path / RUN, RUN_SCHEMA)["depends_on"]
+    try:
+        fingerprint, offsets_m = depends_on["capture"], np.array(depends_on["detector"]["offsets_m"], dtype=float)
+        bias = depends_on["detector"].get("view_bias")
+        view_bias = None if bias is None else ViewBias.from_json(bias)
+        configuration = depends_on["configuration"]
+        chunk_frames, hands = configuration["chunk_frames"], configuration["hands"]
+        acceleration = float(configuration.get("acceleration_mm_s2", ACCELERATION_MM_S2))
+    except (KeyError, TypeError, ValueError) as error:
+        raise HandgenError(f"{annotations_path / RUN}: lacks or garbles {error}; annotate the capture again") from None
+    capture = load_capture(capture_path, calibration=calibration, require_scale=False)
+    if capture.fingerprint() != fingerprint:
+        raise HandgenError(
+            f"{capture_path}: is not the capture that {annotations_path} was made of (other pictures, or other frames "
+            "of them belong together); give that one with --capture"
+        )
+    if capture.rig.names != rig.names:
+        raise HandgenError(
+            f"{capture_path}: its cameras are {', '.join(capture.rig.names)}, those of {annotations_path} "
+            f"{', '.join(rig.names)}; give the calibration that was annotated with (--calibration)"
+        )
+    motion = MotionPrior.of(capture.fps, acceleration)
+    return Setting(
+        annotations_path,
+        capture,
+        rig,
+        hands,
+        annotations.hand_model,
+        offsets_m,
+        view_bias,
+        motion,
+        configuration.get("refine", "none"),
+        configuration.get("background", "auto"),
+        chunk_frames,
+    )
+
+
+def _without_view(setting: Setting, view: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """The view's number, and (hands, 21) distances in px and mm of hands fitted without it."""
+    blocks = [
+        range(first, min(first + _BLOCK_FRAMES, setting.capture.frame_count))
+        for first in range(0, setting.capture.frame_count, _BLOCK_FRAMES)
+    ]
+    subject = _subject(setting, view, blocks)
+    errors_px, errors_mm = [np.zeros((0, 21))], [np.zeros((0, 21))]
+    if subject is not None:
+        for frames in blocks:
+            detections = setting.detections(frames)
+            for px, mm in _compared(setting, view, subject, frames, detections):
+                errors_px.append(px[None])
+                errors_mm.append(mm[None])
+    return view, np.concatenate(errors_px), np.concatenate(errors_mm)
+
+
+def _blind_hands(
+    setting: Setting, view: int, frames: range, detections: Sequence[FrameDetections]
+) -> list[HandObservations]:
+    """The hands of some frames as the other views see them."""
+    blind = [[[] if v == view else seen for v, seen in enumerate(found)] for found in detections]
+    return hands_of_detections(setting.rig, frames, blind, setting.hands)
+
+
+def _subject(setting: Setting, view: int, blocks: Sequence[range]) -> Subject | None:
+    """The person's betas and detector offsets as the other views see them; None if they see no hand well."""
+    sure: dict[str, list[MultiviewHand]] = {}
+    chosen = np.unique(np.linspace(0, len(blocks) - 1, min(len(blocks), _SUBJECT_BLOCKS)).round().astype(int))
+    for frames in (blocks[i] for i in chosen.tolist()):
+        for hand in _blind_hands(setting, view, frames, setting.detections(frames)):
+            good = [cluster for cluster in hand.clusters.values() if cluster.error_share < _MAX_ERROR_SHARE]
+            if good:
+                sure.setdefault(hand.side, []).extend(good)
+    if not sure:
+        return None
+    return fit_subject(
+        setting.hand_model,
+        setting.offsets_m,
+        setting.rig,
+        {side: evenly_spaced(found, _SUBJECT_HANDS_PER_SIDE) for side, found in sure.items()},
+        estimate_scale=False,
+        view_bias=setting.view_bias,
+    )
+
+
+def _compared(
+    setting: Setting,
+    view: int,
+    subject: Subject,
+    frames: range,
+    detections: Sequence[FrameDetections],
+) -> Iterator[tuple[Float[np.ndarray, " 21"], Float[np.ndarray, " 21"]]]:
+    """Distances in px and mm of every hand that the left-out view saw as well."""
+
+    def pictures(wanted: range) -> Iterator[list[Any]]:
+        for images in setting.capture.read(wanted.start, wanted.stop):
+            yield [None if v == view else image for v, image in enumerate(images)]
+
+    how = HowToFit(setting.hand_model, subject, setting.motion, setting.refine, setting.background)
+    others = min(_SUPPORT, len(setting.rig) - 1)
+    camera = setting.rig.cameras[view]
+    hands = _blind_hands(setting, view, frames, detections)
+    for hand in fit_hands(how, setting.rig, hands, frames, pictures):
+        fitted = hand.fit.hands()
+        _, inside = camera.project(fitted.observed_keypoints)
+        projected = fitted.expected_px(view, camera)
+        found = zip(hand.clusters, fitted.observed_keypoints, projected, inside, strict=True)
+        for cluster, points, pixels, seen in found:
+            if cluster.view_count < others or cluster.conflicting_views or not seen.all():
+                continue
+            detected = nearest(pixels, detections[cluster.frame - frames.start][view])
+            if detected is not None:
+                error_px = np.linalg.norm(pixels - detected.keypoints_px, axis=1)
+                error_px = np.where(detected.confidence > 0, error_px, np.nan)  # confidence 0: no keypoint there
+                yield error_px, error_px * _mm_per_px(camera, points)
+
+
+def _mm_per_px(camera: Camera, points_world: Float[np.ndarray, "21 3"]) -> Float[np.ndarray, " 21"]:
+    """The width of a pixel at each point's depth, mm: depth over focal length (mean of both axes)."""
+    focal_px = (camera.intrinsics[0, 0] + camera.intrinsics[1, 1]) / 2
+    return camera.cam_from_world.apply(points_world)[:, 2] / focal_px * 1e3
+
+
+def nearest(pixels: Float[np.ndarray, "21 2"], detections: Iterable[Detection]) -> Detection | None:
+    """The detection of the same hand, if there is one."""
+    center, reach = np.median(pixels, axis=0), _NEAR * keypoint_extent(pixels)
+    away = [
+        (float(np.linalg.norm(np.median(detection.keypoints_px, axis=0) - center)), i, detection)
+        for i, detection in enumerate(detections)
+    ]
+    best = min(away, default=None, key=lambda found: found[:2])
+    return best[2] if best is not None and best[0] < reach else None

@@ -1,0 +1,218 @@
+"""One span of frames: matched hands -> arrays of errors. Runs in any process; spans do not depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from handgen.errors import HandgenError
+from handgen.geometry.camera import MIN_DEPTH_M, Camera
+from handgen.geometry.rigid import Rigid
+from handgen.hand.model import HandModel, HandPose
+from handgen.hand.skeleton import JOINT_COUNT, KEYPOINT_COUNT, SIDES
+from handgen.io.annotations import Annotations
+from handgen.records.annotation import HandRecord
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
+from handgen.stages.evaluate.measures import Hands
+from handgen.stages.evaluate.pairing import Pair, Span, matches
+from handgen.stages.evaluate.results import MissingHand
+from handgen.stages.evaluate.surfaces import Mesh, SurfaceErrors, surface_errors
+from handgen.storage.filesystem import Location
+
+_POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to do any span.
+
+    cameras: names that both have, with pictures of the same size. vertices: whether both hand models could be read.
+    """
+
+    annotated: Location
+    truth: Location
+    config: EvaluateConfig
+    cameras: tuple[str, ...]
+    vertices: bool
+    truth_from_annotated: Rigid | None
+
+
+@dataclass(frozen=True)
+class ViewErrors:
+    """`m` views of matched hands. hand: row of the span's `Hands`. camera: row of `Job.cameras`.
+
+    error_px: (m, 21), full picture; NaN where the true keypoint is not in the picture. iou, boundary_f: NaN where the
+    annotations have no accepted mask in that view.
+    """
+
+    hand: Int[np.ndarray, " m"]
+    camera: Int[np.ndarray, " m"]
+    error_px: Float[np.ndarray, "m 21"]
+    iou: Float[np.ndarray, " m"]
+    boundary_f: Float[np.ndarray, " m"]
+
+
+@dataclass(frozen=True)
+class SpanResult:
+    """What one span gave. chunks: (n, 2), the chunks of each matched hand's cutouts, annotated and true.
+
+    regeneration_mm: (n,), how far the annotated keypoints are from those that the pose parameters give.
+    """
+
+    frames: int
+    frames_with_truth: int
+    hands: Hands
+    chunks: Int[np.ndarray, "n 2"]
+    views: ViewErrors
+    surfaces: SurfaceErrors | None
+    regeneration_mm: Float[np.ndarray, " n"]
+    missed: tuple[MissingHand, ...]
+    false: tuple[MissingHand, ...]
+    unjudged: int
+    wrong_side: int
+
+
+def measure_span(job: Job, span: Span) -> SpanResult:
+    """Match and measure the hands of one span."""
+    annotated, truth = Annotations(job.annotated), Annotations(job.truth)
+    config = job.config
+    found = list(
+        matches(annotated, truth, span, config.match_distance_mm, config.include_rejected, job.truth_from_annotated)
+    )
+    pairs = [pair for match in found for pair in match.pairs]
+    surfaces, regeneration_mm = _surfaces(annotated, truth, pairs, job)
+    return SpanResult(
+        frames=len(span.frames),
+        frames_with_truth=sum(bool(match.pairs or match.missed) for match in found),
+        hands=_hands(pairs),
+        chunks=np.array([(p.annotated_chunk, p.truth_chunk) for p in pairs], dtype=int).reshape(-1, 2),
+        views=_views(annotated, truth, pairs, job),
+        surfaces=surfaces,
+        regeneration_mm=regeneration_mm,
+        missed=tuple(_which(record) for match in found for record in match.missed),
+        false=tuple(_which(record) for match in found for record in match.false),
+        unjudged=sum(len(match.unjudged) for match in found),
+        wrong_side=sum(len(match.wrong_side) for match in found),
+    )
+
+
+def _which(record: HandRecord) -> MissingHand:
+    return MissingHand(record.frame, record.side)
+
+
+def _hands(pairs: Sequence[Pair]) -> Hands:
+    return Hands(
+        frame=np.array([pair.truth.frame for pair in pairs], dtype=int),
+        side=np.array([pair.truth.side for pair in pairs], dtype=object),
+        subject=np.array([pair.annotated.subject for pair in pairs], dtype=object),
+        truth_subject=np.array([pair.truth.subject for pair in pairs], dtype=object),
+        annotated_m=np.array([pair.keypoints_truth_world_m for pair in pairs]).reshape(-1, 21, 3),
+        truth_m=np.array([pair.truth.keypoints_world_m for pair in pairs]).reshape(-1, 21, 3),
+        sigma_m=np.array([_sigma_m(pair.annotated) for pair in pairs]).reshape(-1, 21, 3),
+    )
+
+
+def _sigma_m(record: HandRecord) -> Float[np.ndarray, "21 3"]:
+    if record.covariance_mm2 is None:
+        return np.full((KEYPOINT_COUNT, 3), np.nan)
+    return np.sqrt(np.diagonal(record.covariance_mm2, axis1=-2, axis2=-1)) / 1e3
+
+
+def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: Job) -> ViewErrors:
+    """The views in which the truth shows the hand."""
+    rows: list[tuple[int, int, np.ndarray, float, float]] = []
+    cameras = {name: (annotated.rig[name], truth.rig[name]) for name in job.cameras}
+    for hand, pair in enumerate(pairs):
+        mine = {view.camera.name: view for view in pair.annotated.views}
+        for true_view in pair.truth.views:
+            name = true_view.camera.name
+            if not true_view.accepted or name not in cameras:
+                continue
+            camera, true_camera = cameras[name]
+            error = _error_px(pair, camera, true_camera)
+            scores = np.nan, np.nan
+            view = mine.get(name)
+            if view is not None and (view.accepted or job.config.include_rejected):
+                mask = annotated.cutout(pair.annotated_chunk, view).mask
+                true_mask = truth.cutout(pair.truth_chunk, true_view).mask
+                moved = brought_onto(mask, view.camera, camera, true_view.camera, true_camera)
+                tolerance_px = boundary_tolerance_px(true_view.camera.size_px)
+                scores = iou(moved, true_mask), boundary_f(moved, true_mask, tolerance_px)
+            rows.append((hand, job.cameras.index(name), error, *scores))
+    hands, names, errors, ious, boundaries = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    return ViewErrors(
+        hand=np.array(hands, dtype=int),
+        camera=np.array(names, dtype=int),
+        error_px=np.array(errors, dtype=np.float32).reshape(-1, 21),
+        iou=np.array(ious, dtype=float),
+        boundary_f=np.array(boundaries, dtype=float),
+    )
+
+
+def _error_px(pair: Pair, camera: Camera, true_camera: Camera) -> Float[np.ndarray, " 21"]:
+    """Distance in the full picture, either side through its own camera; NaN where the true keypoint is not in it."""
+    points_cam = camera.cam_from_world.apply(pair.annotated.keypoints_world_m)
+    pixels, _ = camera.project_cam(points_cam)
+    true_pixels, visible = true_camera.project(pair.truth.keypoints_world_m)
+    comparable = visible & (points_cam[:, 2] > MIN_DEPTH_M)
+    return np.where(comparable, np.linalg.norm(pixels - true_pixels, axis=1), np.nan)
+
+
+def _surfaces(
+    annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: Job
+) -> tuple[SurfaceErrors | None, Float[np.ndarray, " n"]]:
+    """Surface errors of all pairs, and how far the annotated keypoints are from the parameters' own."""
+    regeneration_mm = np.full(len(pairs), np.nan)
+    if not job.vertices or not pairs:
+        return None, regeneration_mm
+    parts, order = [], []
+    for side in SIDES:
+        rows = [i for i, pair in enumerate(pairs) if pair.truth.side == side]
+        for first in range(0, len(rows), _POSED_AT_ONCE):
+            chosen = rows[first : first + _POSED_AT_ONCE]
+            mesh = _posed(annotated, side, [pairs[i].annotated for i in chosen])
+            given_m = np.stack([pairs[i].annotated.keypoints_world_m for i in chosen])
+            regeneration_mm[chosen] = np.linalg.norm(mesh.keypoints - given_m, axis=2).mean(1) * 1e3
+            if job.truth_from_annotated is not None:
+                move = job.truth_from_annotated.apply
+                mesh = Mesh(move(mesh.vertices), mesh.faces, move(mesh.keypoints))
+            parts.append(surface_errors(mesh, _posed(truth, side, [pairs[i].truth for i in chosen])))
+            order += chosen
+    return joined_surfaces(parts, np.argsort(order)), regeneration_mm
+
+
+def joined_surfaces(parts: Sequence[SurfaceErrors], order: Int[np.ndarray, " n"] | None = None) -> SurfaceErrors:
+    """The errors of several sets of hands as one. order: rows of the whole, or None to leave them one after another."""
+    error_mm = np.concatenate([part.error_mm for part in parts])
+    rows = np.arange(len(error_mm)) if order is None else order
+    return SurfaceErrors(
+        error_mm=error_mm[rows],
+        aligned_mm=np.concatenate([part.aligned_mm for part in parts])[rows],
+        within=np.sum([part.within for part in parts], axis=0),
+        aligned_within=np.sum([part.aligned_within for part in parts], axis=0),
+        count=sum(part.count for part in parts),
+        f_scores=np.concatenate([part.f_scores for part in parts])[rows],
+    )
+
+
+def _posed(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> Mesh:
+    """The surfaces that the records' parameters give, in their own world."""
+    for record in records:
+        if record.subject not in annotations.betas:
+            raise HandgenError(
+                f"{annotations.root}: frame {record.frame} is of subject {record.subject!r}, which the manifest does "
+                "not describe; add its betas there"
+            )
+    model = HandModel.load(annotations.hand_model, side)
+    pose = HandPose(
+        torch.as_tensor(np.stack([record.pose for record in records])).reshape(-1, JOINT_COUNT, 3),
+        torch.as_tensor(np.stack([record.translation_m for record in records])),
+        torch.as_tensor(np.stack([annotations.betas[record.subject] for record in records])),
+    )
+    posed = model(pose)
+    return Mesh(posed.vertices.numpy(), model.faces, posed.keypoints.numpy())

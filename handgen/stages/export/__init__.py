@@ -1,0 +1,1 @@
+"""Shards or annotations become another project's data set."""

@@ -1,0 +1,296 @@
+"""What is exported: the samples of shards, or the accepted views of annotations, unit by unit, as labelled pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import groupby
+from typing import Any, Protocol
+
+import cv2
+
+from handgen.errors import HandgenError
+from handgen.hand.model_files import HandArrays, load_hand
+from handgen.hand.skeleton import SIDES
+from handgen.io import annotations as store
+from handgen.io import shards
+from handgen.io.annotations import Annotations
+from handgen.io.labelled import label_hand, label_sample
+from handgen.media import images
+from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.records.labelled_image import LabelledHand, LabelledImage
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+from handgen.storage.output import MANIFEST, kind_of
+
+
+class Source(Protocol):
+    """One directory, as every process needs it: hashable and picklable."""
+
+    @property
+    def kind(self) -> str:
+        """What the directory holds: "shards" or "annotations"."""
+        ...
+
+    @property
+    def root(self) -> Location:
+        """Where it is."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Of its manifest."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """Whose samples are read."""
+        ...
+
+    @property
+    def units(self) -> int:
+        """How many shards or chunks there are; their numbers go from 0."""
+        ...
+
+    def count(self, unit: int) -> dict[str, int]:
+        """Pictures of a unit by the side of their first hand."""
+        ...
+
+    def read(self, unit: int) -> Iterator[LabelledImage]:
+        """The pictures of a unit, in their order."""
+        ...
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """Everybody in it, sorted."""
+        ...
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Name of every hand model by the SHA-256 of its file."""
+        ...
+
+    def arrays(self, sha256: str, side: str) -> HandArrays:
+        """One side of the hand model that a file of this digest, of either side, belongs to.
+
+        Raises HandgenError where it cannot be had, or is not the same any more.
+        """
+        ...
+
+
+def open_source(root: Location, split: str | None = None, include_rejected: bool = False) -> Source:
+    """The shards (of one split) or annotations in a directory.
+
+    Raises HandgenError where there are none, or several splits and none is named.
+    """
+    kind = kind_of(root)
+    if kind == shards.KIND:
+        if include_rejected:
+            raise HandgenError(f"{root}: shards hold no rejected views; --include-rejected is for annotations")
+        return _open_shards(root, split)
+    if kind == store.KIND:
+        if split is not None:
+            raise HandgenError(f"{root}: annotations have no splits; leave --split out, or give shards")
+        Annotations(root)  # finished, and what they should be
+        return AnnotationSource(root, _digest(root), include_rejected)
+    what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
+    raise HandgenError(f"{root}: {what}; give a directory of shards or of annotations")
+
+
+def _digest(root: Location) -> str:
+    return hashlib.sha256(filesystem.read(root / MANIFEST)).hexdigest()
+
+
+def _open_shards(root: Location, split: str | None) -> ShardSource:
+    manifest = shards.read_manifest(root)
+    splits = [entry["name"] for entry in manifest["splits"]]
+    if split is None and len(splits) > 1:
+        raise HandgenError(f"{root}: holds the splits {', '.join(splits)}; name one of them with --split")
+    if split is not None and split not in splits:
+        raise HandgenError(f"{root}: has no split {split!r}; there are {', '.join(splits)}")
+    return ShardSource(root, _digest(root), split or splits[0])
+
+
+# Read once per process; not by the sources themselves, which are sent to others.
+
+
+@lru_cache(maxsize=2)
+def _manifest_of(root: Location, sha256: str) -> dict[str, Any]:
+    return shards.read_manifest(root)
+
+
+@lru_cache(maxsize=2)
+def _shards_of(root: Location, sha256: str, split: str) -> list[dict[str, Any]]:
+    entries = _manifest_of(root, sha256)["shards"]
+    return [entry for entry in entries if entry["name"].rpartition("-")[0] == split]
+
+
+@lru_cache(maxsize=2)
+def _annotations_of(root: Location, sha256: str) -> Annotations:
+    return Annotations(root)
+
+
+@dataclass(frozen=True)
+class ShardSource:
+    """One split of shards."""
+
+    root: Location
+    sha256: str
+    split: str
+    kind = shards.KIND
+
+    @property
+    def _manifest(self) -> dict[str, Any]:
+        return _manifest_of(self.root, self.sha256)
+
+    @property
+    def _shards(self) -> list[dict[str, Any]]:
+        return _shards_of(self.root, self.sha256, self.split)
+
+    @property
+    def units(self) -> int:
+        """See `Source`."""
+        return len(self._shards)
+
+    def count(self, unit: int) -> dict[str, int]:
+        """See `Source`."""
+        return self._shards[unit]["sides"]
+
+    def read(self, unit: int) -> Iterator[LabelledImage]:
+        """See `Source`. Raises HandgenError where the shard is damaged, or not what the manifest says."""
+        path = self.root / self._shards[unit]["name"]
+        found: Counter[str] = Counter()
+        for key, members in shards.read_groups(path):
+            document = shards.read_document(path, key, members)
+            found[document["side"]] += 1
+            yield label_sample(key, document, members)
+        if {side: found[side] for side in SIDES} != self.count(unit):
+            raise HandgenError(
+                f"{path}: holds other samples than the manifest says; run `handgen validate {self.root}`"
+            )
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """See `Source`."""
+        groups = next(entry["groups"] for entry in self._manifest["splits"] if entry["name"] == self.split)
+        return tuple(sorted({name for group in groups for name in group["subjects"]}))
+
+    @property
+    def models(self) -> dict[str, str]:
+        """See `Source`."""
+        entries = (entry["hand_model"] for entry in self._manifest["annotations"])
+        return {sha256: entry["name"] for entry in entries for sha256 in entry["sha256"].values()}
+
+    def arrays(self, sha256: str, side: str) -> HandArrays:
+        """See `Source`."""
+        for entry in self._manifest["annotations"]:
+            said = entry["hand_model"]["sha256"]
+            if sha256 in said.values():
+                name = entry["hand_model"]["name"]
+                if name.endswith(".npz"):  # it may lie beside the annotations, which need not be there any more
+                    name = _model_beside(filesystem.location(entry["path"]), name)
+                return _checked(load_hand(name, side), said, str(self.root))
+        raise HandgenError(f"{self.root}: names a {side} hand model that its manifest does not; make the shards again")
+
+
+def _model_beside(annotations: Location, name: str) -> str:
+    if filesystem.size_of(annotations / MANIFEST) is None:
+        raise HandgenError(
+            f"{annotations}: the shards were made of these annotations and their hand model {name}, and they are gone; "
+            "bring them back, or choose a format that needs no hand model (hamer, coco)"
+        )
+    return Annotations(annotations).hand_model
+
+
+def _checked(arrays: HandArrays, said: dict[str, str], where: str) -> HandArrays:
+    if said.get(arrays.side, arrays.sha256) != arrays.sha256:
+        raise HandgenError(
+            f"{where}: made with another version of the {arrays.side} hand model {arrays.name!r}; "
+            "bring that model file back"
+        )
+    return arrays
+
+
+@dataclass(frozen=True)
+class AnnotationSource:
+    """The cutouts of annotations: accepted records and views, or all."""
+
+    root: Location
+    sha256: str
+    include_rejected: bool
+    split: str = "train"
+    kind = store.KIND
+
+    @property
+    def _annotations(self) -> Annotations:
+        return _annotations_of(self.root, self.sha256)
+
+    @property
+    def units(self) -> int:
+        """See `Source`."""
+        return self._annotations.chunk_count
+
+    def count(self, unit: int) -> dict[str, int]:
+        """See `Source`."""
+        counts = Counter(record.side for record, _ in self._views(self._annotations.records(unit)))
+        return {side: counts[side] for side in SIDES}
+
+    def _views(self, records: Sequence[HandRecord]) -> Iterator[tuple[HandRecord, ViewRecord]]:
+        for record in records:
+            if record.accepted or self.include_rejected:
+                yield from ((record, view) for view in record.views if view.accepted or self.include_rejected)
+
+    def read(self, unit: int) -> Iterator[LabelledImage]:
+        """See `Source`. Raises HandgenError where a record or a cutout is damaged."""
+        records = self._annotations.records(unit)
+        spans = [(unit, view.cutout_span) for _, view in self._views(records) if view.cutout_span is not None]
+        self._annotations.fetch(spans)
+        capture = self._annotations.capture
+        people = self._annotations.people(capture)
+        for _, group in groupby(records, lambda record: record.frame):
+            present = list(group)
+            for record, view in self._views(present):
+                hands = [self._hand(record, view)]
+                hands += [
+                    self._hand(other, view)
+                    for other in present
+                    if other.side != record.side and (other.accepted or self.include_rejected)
+                ]
+                image, mask = self._annotations.encoded_cutout(unit, view)
+                left, top, width, height = cv2.boundingRect(mask)
+                yield LabelledImage(
+                    name=view.cutout,
+                    size_px=view.camera.size_px,
+                    hands=(replace(hands[0], box_px=(left, top, width, height) if width else None), *hands[1:]),
+                    image=image,
+                    mask=images.encode_mask_png(mask),
+                    intrinsics=view.camera.intrinsics,
+                    cam_from_world=view.camera.cam_from_world,
+                    capture=capture,
+                    subject=people[record.subject],
+                    camera=view.camera.name,
+                    frame=record.frame,
+                )
+
+    def _hand(self, record: HandRecord, view: ViewRecord) -> LabelledHand:
+        sha256 = self._annotations.manifest["hand_model"]["sha256"].get(record.side, "")
+        return label_hand(record, view, self._annotations.betas_of(record), self.arrays(sha256, record.side))
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """See `Source`."""
+        return tuple(sorted(set(self._annotations.people(self._annotations.capture).values())))
+
+    @property
+    def models(self) -> dict[str, str]:
+        """See `Source`."""
+        entry = self._annotations.manifest["hand_model"]
+        return dict.fromkeys(entry["sha256"].values(), entry["name"])
+
+    def arrays(self, sha256: str, side: str) -> HandArrays:
+        """See `Source`."""
+        said = self._annotations.manifest["hand_model"]["sha256"]
+        return _checked(load_hand(self._annotations.hand_model, side), said, str(self.root))

@@ -1,0 +1,112 @@
+"""One shard or chunk in another format: the unit of work of `export`. Its bytes depend on job and unit alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from handgen.datasets.writer import PARTS, TOO_FEW, File, Job, Writer, Written
+from handgen.hand.model_files import MOST_BETA
+from handgen.hand.skeleton import SIDES
+from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
+from handgen.storage import filesystem
+
+
+def _hamer(job: Job) -> Writer:
+    from handgen.datasets.hamer.writer import HamerWriter
+
+    return HamerWriter(job)
+
+
+def _freihand(job: Job) -> Writer:
+    from handgen.datasets.freihand.writer import FreihandWriter
+
+    return FreihandWriter(job)
+
+
+def _coco(job: Job) -> Writer:
+    from handgen.datasets.coco.writer import CocoWriter
+
+    return CocoWriter(job)
+
+
+def _interhand(job: Job) -> Writer:
+    from handgen.datasets.interhand.writer import InterhandWriter
+
+    return InterhandWriter(job)
+
+
+WRITERS: dict[str, Callable[[Job], Writer]] = {
+    "hamer": _hamer,
+    "freihand": _freihand,
+    "coco": _coco,
+    "interhand": _interhand,
+}
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """What became of a unit.
+
+    pictures: taken. sides: of their first hands. betas: largest absolute beta beyond `MOST_BETA` by subject.
+    """
+
+    unit: int
+    written: Written
+    pictures: int
+    sides: dict[str, int]
+    betas: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the journal."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> UnitResult:
+        """Of the journal."""
+        written = Written(**document["written"])
+        written.files = [File(**file) for file in document["written"]["files"]]
+        return cls(**{**document, "written": written})
+
+
+def export_unit(job: Job, unit_and_first: tuple[int, int]) -> UnitResult:
+    """Write one unit. unit_and_first: its number, and that of its first picture."""
+    unit, first = unit_and_first
+    filesystem.make_folder(job.out / PARTS)
+    writer = WRITERS[job.config.format](job)
+    tally = _Tally()
+    written = writer.write(unit, first, tally.counted(job.source.read(unit), writer.sides))
+    written.leave_out(TOO_FEW, tally.too_few)
+    return UnitResult(unit, written, tally.pictures, dict(tally.sides), tally.betas)
+
+
+class _Tally:
+    """Counts pictures on their way to a writer."""
+
+    def __init__(self) -> None:
+        self.pictures = self.too_few = 0
+        self.sides = Counter(dict.fromkeys(SIDES, 0))
+        self.betas: dict[str, float] = {}
+
+    def counted(self, pictures: Iterable[LabelledImage], sides: Sequence[str]) -> Iterator[LabelledImage]:
+        """Those whose first hand is of one of `sides`, without other hands that are hardly in them."""
+        for picture in pictures:
+            if picture.hands[0].side not in sides:
+                continue
+            first, *others = picture.hands
+            counts = [int(in_picture(hand, picture).sum()) for hand in others]
+            seen = [hand for hand, count in zip(others, counts, strict=True) if count >= MIN_KEYPOINTS]
+            self.too_few += sum(0 < count < MIN_KEYPOINTS for count in counts)
+            picture = replace(picture, hands=(first, *seen))
+            self.pictures += 1
+            self.sides[picture.hands[0].side] += 1
+            for hand in picture.hands:
+                if hand.parameters is not None:
+                    largest = float(np.abs(hand.parameters.betas).max())
+                    if largest > MOST_BETA:
+                        self.betas[picture.subject] = max(largest, self.betas.get(picture.subject, 0.0))
+            yield picture

@@ -1,0 +1,1 @@
+"""Another project's data set becomes annotations."""

@@ -1,0 +1,162 @@
+"""One chunk of a data set: its moments -> records and cutouts. Runs in any process, in any order.
+
+Beside the chunk, `imported/INDEX.json` says what the manifest takes together at the end: subjects and their betas,
+cameras, what was left out, which pictures were not there. It is written before the chunk is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handgen.datasets.reader import FORMATS, Moment, Reader, camera_of
+from handgen.errors import HandgenError
+from handgen.geometry.camera import Camera
+from handgen.io import annotations as store
+from handgen.io.camera_json import camera_document
+from handgen.io.cutouts import Cutout
+from handgen.reconstruct.settings import QualityLimits
+from handgen.records.annotation import HandRecord
+from handgen.records.labelled_image import LabelledImage
+from handgen.stages.import_.config import ImportConfig
+from handgen.stages.import_.posing import PosedHand, posed_hands
+from handgen.stages.import_.records import records_of_moment
+from handgen.storage import filesystem
+from handgen.storage.documents import dumps, read_json, write_json
+from handgen.storage.filesystem import Location
+
+IMPORTED = "imported"
+_NUMBERS = ("size_px", "intrinsics", "cam_from_world")  # that a camera's name tells apart
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to do any chunk. count: of the moments that are read. fitted: to keypoints."""
+
+    reader: Reader
+    out: Location
+    config: ImportConfig
+    hand_model: str
+    fitted: bool
+    count: int
+
+    def frames(self, index: int) -> range:
+        """The numbers of a chunk's moments."""
+        first = index * self.config.chunk_frames
+        return range(first, min(first + self.config.chunk_frames, self.count))
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks there are."""
+        return -(-self.count // self.config.chunk_frames)
+
+
+@dataclass(frozen=True)
+class WrittenChunk:
+    """files: as in the manifest."""
+
+    index: int
+    files: dict[str, Any]
+
+
+def import_chunk(job: Job, index: int) -> WrittenChunk:
+    """Write the records and cutouts of one chunk."""
+    frames = job.frames(index)
+    left_out: Counter[str] = Counter()
+    labels = list(job.reader.moments(frames.start, frames.stop, pictures=False))
+    sides = FORMATS[job.config.format].sides
+    hands = posed_hands(labels, job.hand_model, job.fitted, sides, left_out)
+    del labels
+    found = _Found(job)
+    records: list[HandRecord] = []
+
+    def cutouts() -> Iterator[tuple[str, Cutout]]:
+        limits = QualityLimits(min_mask_iou=job.config.min_mask_iou)
+        for frame, present in zip(frames, hands, strict=True):
+            (moment,) = job.reader.moments(frame, frame + 1)
+            cameras = found.cameras_of(moment)
+            root = str(job.reader.root)
+            made = records_of_moment(frame, moment, present, cameras, job.hand_model, job.fitted, limits, root)
+            for record, pixels in made:
+                records.append(record)
+                yield from pixels
+        found.write(index, hands, left_out)  # like the tar before the records, which say that a chunk is complete
+
+    return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
+
+
+class _Found:
+    """What comes up in a chunk besides its records."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._cameras: dict[str, dict[str, Any]] = {}
+        self._missing: list[str] = []
+
+    def cameras_of(self, moment: Moment) -> list[Camera | None]:
+        """The camera of each picture; None of pictures that are not there.
+
+        Raises HandgenError for the first of these unless they may be missing.
+        """
+        cameras: list[Camera | None] = []
+        for image in moment.images:
+            if image.image is None:
+                self._miss(image)
+            cameras.append(None if image.image is None else self._camera(image))
+        return cameras
+
+    def write(self, index: int, hands: list[list[PosedHand]], left_out: Counter[str]) -> None:
+        """Write `imported/INDEX.json`."""
+        subjects: dict[str, dict[str, Any]] = {}
+        for hand in (hand for present in hands for hand in present):
+            new = {"betas": hand.betas.tolist(), "person": hand.person, "frames": 0}
+            subjects.setdefault(hand.subject, new)["frames"] += 1
+        document = {
+            "subjects": subjects,
+            "cameras": self._cameras,
+            "left_out": dict(left_out),
+            "missing": self._missing,
+            "residual_mm": [hand.residual_mm for present in hands for hand in present],
+        }
+        filesystem.make_folder(self._job.out / IMPORTED)
+        write_json(imported_path(self._job.out, index), document)
+
+    def _camera(self, image: LabelledImage) -> Camera:
+        """By its name and numbers, so that it has the same name in every chunk."""
+        assert image.intrinsics is not None and image.cam_from_world is not None
+        world = image.cam_from_world
+        camera = camera_of("", image.size_px, image.intrinsics, world.rotation, world.translation, image.name)
+        document = camera_document(camera)
+        values = [np.round(np.array(document[key], float), 9).tolist() for key in _NUMBERS]
+        name = f"{image.camera}-{hashlib.sha256(dumps(values)).hexdigest()[:12]}"
+        if name not in self._cameras:
+            self._cameras[name] = document | {"name": name}
+        return Camera(name, camera.size_px, camera.intrinsics, cam_from_world=camera.cam_from_world)
+
+    def _miss(self, image: LabelledImage) -> None:
+        if not self._job.config.skip_missing:
+            raise missing_picture(Path(self._job.reader.root) / image.name)
+        self._missing.append(image.name)
+
+
+def missing_picture(path: Path) -> HandgenError:
+    """What to tell the user of a picture that is not there, and may not be."""
+    return HandgenError(
+        f"{path}: is missing; finish the download, or --skip-missing to do without the pictures that are not there"
+    )
+
+
+def imported_path(out: Location, index: int) -> Location:
+    """`imported/000017.json` of chunk 17."""
+    return out / IMPORTED / f"{index:06d}.json"
+
+
+def read_imported(out: Location, index: int) -> dict[str, Any]:
+    """What `import_chunk` wrote beside a chunk."""
+    return read_json(imported_path(out, index))

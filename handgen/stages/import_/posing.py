@@ -1,0 +1,141 @@
+"""The hands of moments as a hand model has them: by the data set's own parameters, or fitted to its keypoints."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from handgen.datasets.reader import Moment, in_front
+from handgen.hand.conversions import moved_hand, rest_wrist
+from handgen.hand.model import HandModel, HandPose
+from handgen.io.annotations import UNNAMED_SUBJECT
+from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
+from handgen.stages.import_.model_fitting import fit_keypoints
+
+NO_PARAMETERS, NO_KEYPOINTS = "no hand parameters", "keypoints are missing"
+_DIGITS = 6  # of what records hold
+
+
+@dataclass(frozen=True)
+class PosedHand:
+    """One hand of one moment in the world, metres; pose and translation as in a record, rounded as it will be.
+
+    subject: of the record: the person with the betas. person: who it is. residual_mm: mean distance of the model's
+    keypoints from the data set's.
+    """
+
+    side: str
+    subject: str
+    person: str
+    betas: Float[np.ndarray, " 10"]
+    pose: Float[np.ndarray, " 48"]
+    translation_m: Float[np.ndarray, " 3"]
+    keypoints_m: Float[np.ndarray, "21 3"]
+    vertices_m: Float[np.ndarray, "778 3"]
+    residual_mm: float
+
+
+@lru_cache(maxsize=4)
+def model_of(name: str, side: str) -> HandModel:
+    """Made once per process."""
+    return HandModel.load(name, side)
+
+
+def posed_hands(
+    moments: Sequence[Moment], hand_model: str, fitted: bool, sides: Sequence[str], left_out: Counter[str]
+) -> list[list[PosedHand]]:
+    """The hands of each moment, in the order of `sides`.
+
+    fitted: to the keypoints, instead of taking the data set's parameters over. left_out: counts reasons of the others.
+    """
+    found: list[list[PosedHand]] = [[] for _ in moments]
+    for side in sides:
+        seen = [(i, best) for i, moment in enumerate(moments) if (best := _best(moment, side)) is not None]
+        usable = [entry for entry in seen if _is_usable(entry[1][1], fitted)]
+        if len(usable) < len(seen):
+            left_out[NO_KEYPOINTS if fitted else NO_PARAMETERS] += len(seen) - len(usable)
+        if not usable:
+            continue
+        places, images, hands = [i for i, _ in usable], [s[0] for _, s in usable], [s[1] for _, s in usable]
+        model = model_of(hand_model, side)
+        points = np.stack([_world_points(image, hand) for image, hand in zip(images, hands, strict=True)])
+        if fitted:
+            pose = _rounded(fit_keypoints(model, points, [image.subject or None for image in images]))
+        else:
+            pose = _rounded(_given(images, hands, model))
+        posed = model(pose)
+        keypoints, vertices = posed.keypoints.numpy(), posed.vertices.numpy()
+        off_mm = 1e3 * np.linalg.norm(keypoints - points, axis=2)
+        for k, (place, image, hand) in enumerate(zip(places, images, hands, strict=True)):
+            person = image.subject or UNNAMED_SUBJECT
+            betas = pose.betas[k].numpy()
+            found[place].append(
+                PosedHand(
+                    side=side,
+                    subject=subject_name(person, betas),
+                    person=person,
+                    betas=betas,
+                    pose=pose.rotations[k].reshape(48).numpy(),
+                    translation_m=pose.translation[k].numpy(),
+                    keypoints_m=keypoints[k],
+                    vertices_m=vertices[k],
+                    residual_mm=round(float(off_mm[k][in_front(hand)].mean()), 3),
+                )
+            )
+    return found
+
+
+def subject_name(person: str, betas: Float[np.ndarray, " 10"]) -> str:
+    """Of a person with these betas: the same betas have the same name, in whichever chunk they come up."""
+    digest = hashlib.sha256((np.round(betas, _DIGITS) + 0.0).astype("<f8").tobytes()).hexdigest()  # no -0.0
+    return f"{'unknown' if person == UNNAMED_SUBJECT else person}-{digest[:12]}"
+
+
+def _best(moment: Moment, side: str) -> tuple[LabelledImage, LabelledHand] | None:
+    """The first picture that knows most of a hand; behind a camera its keypoints count as unknown."""
+    pairs = [(image, hand) for image in moment.images for hand in image.hands if hand.side == side]
+    return max(pairs, key=lambda pair: int(in_front(pair[1]).sum()), default=None)
+
+
+def _is_usable(hand: LabelledHand, fitted: bool) -> bool:
+    known = in_front(hand)
+    return bool(known.all()) if fitted else hand.parameters is not None and bool(known.any())
+
+
+def _world_points(image: LabelledImage, hand: LabelledHand) -> Float[np.ndarray, "21 3"]:
+    assert image.cam_from_world is not None and hand.keypoints_cam_m is not None
+    return image.cam_from_world.inverse().apply(hand.keypoints_cam_m)
+
+
+def _given(images: Sequence[LabelledImage], hands: Sequence[LabelledHand], model: HandModel) -> HandPose:
+    """The data set's parameters, in the world."""
+    poses, translations, betas = [], [], []
+    for image, hand in zip(images, hands, strict=True):
+        assert image.cam_from_world is not None and isinstance(hand.parameters, HandParameters)
+        given = hand.parameters
+        assert given.translation_m is not None
+        wrist = rest_wrist(given.betas, model.arrays)
+        pose, translation = moved_hand(given.pose, given.translation_m, wrist, image.cam_from_world.inverse())
+        poses.append(pose)
+        translations.append(translation)
+        betas.append(given.betas)
+    return HandPose(
+        torch.tensor(np.stack(poses)).reshape(-1, 16, 3),
+        torch.tensor(np.stack(translations)),
+        torch.tensor(np.stack(betas)),
+    )
+
+
+def _rounded(pose: HandPose) -> HandPose:
+    return HandPose(
+        pose.rotations.round(decimals=_DIGITS),
+        pose.translation.round(decimals=_DIGITS),
+        pose.betas.round(decimals=_DIGITS),
+    )

@@ -1,0 +1,283 @@
+"""What a directory holds, said in tables: a capture, annotations or shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from handgen.errors import HandgenError
+from handgen.geometry.camera import Rig
+from handgen.io import annotations as store
+from handgen.io import shards
+from handgen.io.capture.camera_files import list_sources
+from handgen.io.capture.capture import KIND as CAPTURE_KIND
+from handgen.io.capture.capture import Capture, load_capture
+from handgen.storage import filesystem
+from handgen.storage.documents import read_json
+from handgen.storage.filesystem import Location
+from handgen.storage.output import MANIFEST, kind_of
+
+MAX_ROWS = 20  # of chunks or shards in a table
+_HOW_TO_SCALE = "annotate with --metres-per-unit X, or auto to scale by the hand"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under column names, units included."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a directory holds. facts: name -> text with its unit. data: the same for programs, as JSON."""
+
+    kind: Literal["capture", "annotations", "shards"]
+    path: Location
+    facts: tuple[tuple[str, str], ...]
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+    data: Mapping[str, Any]
+
+
+def describe(
+    path: Location,
+    *,
+    calibration: Location | None = None,
+    metres_per_unit: float | Literal["auto"] | None = None,
+) -> Description:
+    """Describe the directory `path` by its manifest, or as a capture if it has none.
+
+    calibration and metres_per_unit: for captures, as in `handgen.io.capture.capture.load_capture`; an unknown unit is
+    no error here. Raises HandgenError if the directory is none of the three, or cannot be read.
+    """
+    if not filesystem.is_folder(path):
+        raise HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
+    kind = kind_of(path)
+    if kind == store.KIND:
+        return _describe_annotations(store.Annotations(path))
+    if kind == shards.KIND:
+        return _describe_shards(path, shards.read_manifest(path))
+    if kind != CAPTURE_KIND and filesystem.size_of(path / MANIFEST) is not None:
+        read_json(path / MANIFEST)  # which says so if it is no JSON at all
+        raise HandgenError(
+            f"{path / MANIFEST}: its kind is {kind!r}, not {store.KIND!r} or {shards.KIND!r}; was it made by handgen?"
+        )
+    is_bare = isinstance(path, Path) and not (path / "capture.json").exists() and not list_sources(path)
+    if calibration is None and is_bare:
+        raise HandgenError(
+            f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
+            "sub-folders of images); give one of these directories"
+        )
+    return _describe_capture(
+        load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
+    )
+
+
+def _describe_capture(capture: Capture) -> Description:
+    unit = "m" if capture.scale_known else "units"
+    baselines = capture.rig.baselines_m()
+    rows = []
+    cameras = []
+    for index, (camera, source) in enumerate(zip(capture.rig, capture.sources, strict=True)):
+        k = camera.intrinsics
+        absent = int((capture.source_frames[:, index] < 0).sum())
+        width, height = camera.size_px
+        rows.append(
+            (
+                camera.name,
+                _relative(source.path, capture.folder),
+                f"{width}x{height}",
+                str(source.frame_count),
+                f"{source.fps:.4g}" if source.fps else "-",
+                f"{k[0, 0]:.0f}, {k[1, 1]:.0f}",
+                f"{camera.lens} {len(camera.distortion)}",
+            )
+        )
+        cameras.append(
+            {
+                "name": camera.name,
+                "file": _relative(source.path, capture.folder),
+                "size_px": [width, height],
+                "frame_count": source.frame_count,
+                "frames_missing": absent,
+                "fps": source.fps,
+                "focal_px": [float(k[0, 0]), float(k[1, 1])],
+                "lens": camera.lens,
+                "distortion": camera.distortion.tolist(),
+            }
+        )
+    columns = ("camera", "file", "size px", "frames", "fps", "focal px", "lens")
+    tables = [Table("Cameras", columns, tuple(rows)), _baseline_table(capture.rig.names, baselines, unit)]
+    known = f"{_text(capture.metres_per_unit)} m per unit" if capture.scale_known else _HOW_TO_SCALE
+    unit_text = f"{capture.calibration.unit_note}; {known}"
+    facts = (
+        (
+            "calibration",
+            f"{capture.calibration.format} in {_relative(capture.calibration.path, capture.folder)}",
+        ),
+        ("unit", unit_text),
+        ("synchronised frames", str(capture.frame_count)),
+        ("hands", capture.hands or "not said in capture.json"),
+    )
+    data = {
+        "calibration_format": capture.calibration.format,
+        "calibration_path": _named(capture),
+        "unit_note": capture.calibration.unit_note,
+        "metres_per_unit": capture.metres_per_unit,
+        "frame_count": capture.frame_count,
+        "fps": capture.fps,
+        "hands": capture.hands,
+        "cameras": cameras,
+        "baselines_m": baselines.tolist() if capture.scale_known else None,
+        "baselines_units": None if capture.scale_known else baselines.tolist(),
+        "notes": list(capture.notes),
+    }
+    return Description("capture", capture.path, facts, tuple(tables), capture.notes, data)
+
+
+def _named(capture: Capture) -> str:
+    """The calibration as a user finds it, not its copy."""
+    path = capture.calibration.path
+    inside = path.is_relative_to(capture.folder)
+    return str(capture.path / path.relative_to(capture.folder).as_posix() if inside else path)
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _baseline_table(names: Sequence[str], baselines: np.ndarray, unit: str) -> Table:
+    rows = tuple(
+        (name, *(f"{value:.3f}" if i != j else "-" for j, value in enumerate(row)))
+        for i, (name, row) in enumerate(zip(names, baselines.tolist(), strict=True))
+    )
+    return Table(f"Baselines, {unit}", ("", *names), rows)
+
+
+def _describe_annotations(annotations: store.Annotations) -> Description:
+    path, manifest = annotations.root, annotations.manifest
+    capture, model, chunks = manifest["capture"], manifest["hand_model"], manifest["chunks"]
+    records = sum(chunk["records"] for chunk in chunks)
+    accepted = sum(chunk["accepted"] for chunk in chunks)
+    facts = [
+        ("capture", f"{capture['path']}, {capture['frame_count']} frames"),
+        ("scale", f"{capture['scale']}, {_text(capture['metres_per_unit'])} m per unit"),
+        ("hand model", f"{model['name']}, sha256 {_text(model['sha256'])}"),
+        ("subjects", _subjects_text(manifest["subjects"])),
+        ("records", f"{records} in {len(chunks)} chunks, {accepted} accepted"),
+        *_common_facts(path, manifest),
+        *((f"summary: {name}", _text(value)) for name, value in manifest["summary"].items()),
+    ]
+    tables = (_camera_table(annotations.rig), _row_table("Chunks", chunks))
+    return Description("annotations", path, tuple(facts), tables, (), _data(manifest, path))
+
+
+def _describe_shards(path: Location, manifest: Mapping[str, Any]) -> Description:
+    width, height = manifest["size_px"]
+    backgrounds = manifest["backgrounds"]
+    pictures = f"{backgrounds['count']} pictures of {backgrounds['path']}"
+    facts = [
+        ("samples", f"{manifest['samples']} in {len(manifest['shards'])} shards"),
+        *(("split", _split_text(split)) for split in manifest["splits"]),
+        ("size", f"{width}x{height} px"),
+        ("seed", str(manifest["seed"])),
+        ("mirrored samples", "some" if manifest["flips"] else "none"),
+        *(
+            ("annotations", f"{entry['path']}, capture {entry['capture']}, hand model {entry['hand_model']['name']}")
+            for entry in manifest["annotations"][:MAX_ROWS]
+        ),
+        ("backgrounds", pictures if backgrounds["source"] == "folder" else backgrounds["source"]),
+        *_common_facts(path, manifest),
+        *((f"configuration: {name}", _text(value)) for name, value in manifest["configuration"].items()),
+    ]
+    skipped = len(backgrounds["skipped"])
+    notes = (f"{skipped} files of the backgrounds could not be used",) if skipped else ()
+    tables = (_row_table("Shards", manifest["shards"]),)
+    return Description("shards", path, tuple(facts), tables, notes, _data(manifest, path))
+
+
+def _split_text(split: Mapping[str, Any]) -> str:
+    subjects = {name for group in split["groups"] for name in group["subjects"]}
+    sequences = sum(len(group["sequences"]) for group in split["groups"])
+    used = "-".join(map(str, dict.fromkeys(split["uses"])))
+    return (
+        f"{split['name']}: {split['samples']} samples of {split['views']} views, each used {used} times; "
+        f"subjects {len(subjects)}, sequences {sequences}"
+    )
+
+
+def _common_facts(path: Location, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return (
+        ("made by", f"handgen {manifest['created_by']}, format {manifest['format_version']}"),
+        ("on disk", _disk_text(path)),
+    )
+
+
+def _camera_table(rig: Rig) -> Table:
+    """Distances to the first camera, metres."""
+    rows = []
+    for camera in rig.cameras[:MAX_ROWS]:
+        width, height = camera.size_px
+        focal = f"{camera.intrinsics[0, 0]:.0f}, {camera.intrinsics[1, 1]:.0f}"
+        distance = float(np.linalg.norm(camera.center_world - rig.cameras[0].center_world))
+        rows.append((camera.name, f"{width}x{height}", focal, f"{distance:.3f}"))
+    more = f" (first {MAX_ROWS} of {len(rig)})" if len(rig) > MAX_ROWS else ""
+    return Table("Cameras" + more, ("camera", "size px", "focal px", "to first, m"), tuple(rows))
+
+
+def _subjects_text(subjects: Mapping[str, Mapping[str, Any]]) -> str:
+    """Names; of many, and of shapes of the same people, how many there are."""
+    people = {entry.get("person", name) for name, entry in subjects.items()}
+    if len(subjects) > MAX_ROWS or len(people) < len(subjects):
+        return f"{len(subjects)} shapes of {len(people)} subjects"
+    return ", ".join(subjects) or "none"
+
+
+def _row_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    named = dict.fromkeys(key for row in rows[:MAX_ROWS] for key in row)
+    columns = tuple(sorted(named, key=lambda key: (key not in ("index", "name"), list(named).index(key))))
+    shown = tuple(tuple(_text(row.get(column, "")) for column in columns) for row in rows[:MAX_ROWS])
+    more = f" (first {MAX_ROWS} of {len(rows)})" if len(rows) > MAX_ROWS else ""
+    return Table(title + more, columns, shown)
+
+
+def _data(manifest: Mapping[str, Any], path: Location) -> dict[str, Any]:
+    count, size = _disk_use(path)
+    return {"manifest": dict(manifest), "files": count, "bytes": size}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(_text(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]  # a digest
+    return str(value)
+
+
+def _disk_use(path: Location) -> tuple[int, int]:
+    if isinstance(path, Path):
+        sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    else:
+        sizes = [info["size"] for info in filesystem.files_below(path).values()]
+    return len(sizes), sum(sizes)
+
+
+def _disk_text(path: Location) -> str:
+    count, size = _disk_use(path)
+    return f"{size / 2**20:.1f} MiB in {count} files"
+
+
+def as_document(description: Description) -> dict[str, Any]:
+    """The description for `--json`."""
+    return {"kind": description.kind, "path": str(description.path), **asdict(description)["data"]}

@@ -1,0 +1,1 @@
+"""Captures with known truth, rendered on the CPU from the open hand."""

@@ -1,0 +1,176 @@
+"""How simulated hands move: smooth ways through poses while the whole hand moves about, at any moment.
+
+World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the
+middle of the cameras at positive y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.interpolate import PchipInterpolator
+from scipy.spatial.transform import Rotation
+
+from handgen.hand.model import HandModel, HandPose
+from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT, MCP_KEYPOINTS, WRIST
+from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, varied
+
+_PALM_SHARE = 0.9  # of the way from the wrist to the knuckles: the point that placements are about
+_MARGIN_S = 1.0  # of poses before the first and after the last frame, whose exposures reach a little beyond
+_MOST_KEYS = 256  # poses before a path repeats them: what a path costs does not grow with the capture for ever
+_MOST_TRIES = 12  # at a pose in which the hand does not pass through itself
+
+
+@dataclass(frozen=True)
+class MotionStyle:
+    """A temper. seconds_per_pose: from one pose to the next. random_share: of poses without a name.
+
+    turn_deg: largest turns about x, y and z; drift_m: largest shifts; with periods near those given.
+    """
+
+    seconds_per_pose: float
+    random_share: float
+    turn_deg: tuple[float, float, float]
+    turn_period_s: float
+    drift_m: tuple[float, float, float]
+    drift_period_s: float
+
+
+STYLES = {
+    "calm": MotionStyle(0.8, 0.4, (14.0, 14.0, 34.0), 2.1, (0.04, 0.04, 0.03), 2.8),
+    "fast": MotionStyle(0.3, 0.4, (20.0, 20.0, 40.0), 0.6, (0.065, 0.05, 0.045), 0.55),
+}
+
+
+@dataclass(frozen=True)
+class HandMotion:
+    """One hand at some moments, as `handgen.hand.model.HandPose` means it.
+
+    rotations: axis-angle, radians, world orientation first. translation: smplx's transl, metres.
+    """
+
+    rotations: Float[np.ndarray, "times 16 3"]
+    translation: Float[np.ndarray, "times 3"]
+
+
+class HandPath(Protocol):
+    """One hand over a whole capture."""
+
+    def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
+        """The hand at these moments; a little before the first frame and after the last one, too."""
+        ...
+
+
+def raised_hand(model: HandModel) -> Float[np.ndarray, "3 3"]:
+    """The rotation that points the fingers up and turns the palm to the middle of the cameras (+y)."""
+    rest = model.rest_joints.cpu().numpy()
+    fingers = np.sign(rest[FINGER_JOINTS["middle"][0], 0] - rest[0, 0])
+    up, back = np.array([0.0, 0.0, 1.0]) * fingers, np.array([0.0, -1.0, 0.0])
+    return np.stack([up, back, np.cross(up, back)], 1)  # where x, y and z of the rest pose go
+
+
+def posed_vertices(
+    model: HandModel, betas: Float[np.ndarray, " 10"], motion: HandMotion
+) -> Float[np.ndarray, "times 778 3"]:
+    """The model's mesh along a motion, metres."""
+    shape = torch.as_tensor(np.tile(betas, (len(motion.translation), 1)))
+    pose = HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), shape)
+    return model(pose).vertices.numpy()
+
+
+def placed(
+    model: HandModel,
+    betas: Float[np.ndarray, " 10"],
+    orientation: Float[np.ndarray, "times 3 3"],
+    palm_m: Float[np.ndarray, "times 3"],
+    angles_rad: Float[np.ndarray, "times 15 3"],
+) -> HandMotion:
+    """A hand whose palm is at `palm_m`, turned by `orientation`, with these anatomical angles."""
+    rotations = np.zeros((len(palm_m), JOINT_COUNT, 3))
+    rotations[:, 0] = Rotation.from_matrix(orientation).as_rotvec()
+    rotations[:, 1:] = hand_pose(model, angles_rad)
+    keypoints = model.rest_keypoints(torch.as_tensor(betas, dtype=model.dtype)).cpu().numpy()
+    palm = (keypoints[list(MCP_KEYPOINTS)].mean(0) - keypoints[WRIST]) * _PALM_SHARE
+    return HandMotion(rotations, palm_m - orientation @ palm - keypoints[WRIST])
+
+
+@dataclass(frozen=True)
+class SingleHand:
+    """A hand that goes through poses in random order and turns and drifts around. A `HandPath`."""
+
+    model: HandModel
+    betas: Float[np.ndarray, " 10"]
+    angles_rad: PchipInterpolator
+    turn_rad: Wander
+    drift_m: Wander
+    around: Float[np.ndarray, " 3"]
+
+    def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
+        """See `HandPath`."""
+        orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
+        within = times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1])
+        return placed(self.model, self.betas, orientation, self.around + self.drift_m(times_s), self.angles_rad(within))
+
+
+def single_hand(
+    model: HandModel,
+    betas: Float[np.ndarray, " 10"],
+    seconds: float,
+    style: MotionStyle,
+    around: Float[np.ndarray, " 3"],
+    rng: np.random.Generator,
+) -> SingleHand:
+    """A random path of `seconds`. around: the point that the palm moves about, metres."""
+    clock = np.arange(-_MARGIN_S, seconds + _MARGIN_S + style.seconds_per_pose, style.seconds_per_pose)
+    keys = _keys_rad(model, min(len(clock), _MOST_KEYS), style.random_share, rng)
+    angles = PchipInterpolator(clock, keys[np.arange(len(clock)) % len(keys)], axis=0)
+    turn = Wander.draw(np.radians(style.turn_deg), style.turn_period_s, rng)
+    drift = Wander.draw(np.array(style.drift_m), style.drift_period_s, rng)
+    return SingleHand(model, betas, angles, turn, drift, around)
+
+
+def _keys_rad(
+    model: HandModel, count: int, random_share: float, rng: np.random.Generator
+) -> Float[np.ndarray, "count 15 3"]:
+    """Poses one after the other. Neither in them nor half-way from one to the next the hand passes through itself."""
+    limits = model.arrays.joint_limits_rad
+    keys = [np.radians(pose_angles_deg(POSES["relaxed"]))]
+    name = last = "relaxed"
+    while len(keys) <= count:
+        for _ in range(_MOST_TRIES):
+            name, angles_deg = last, random_angles_deg(rng)
+            if rng.random() >= random_share:
+                name = str(rng.choice([other for other in POSES if other != last]))
+                angles_deg = varied(pose_angles_deg(POSES[name]), rng)
+            key = np.radians(angles_deg).clip(limits[..., 0], limits[..., 1])
+            if is_free(model.side, key) and is_free(model.side, (key + keys[-1]) / 2):
+                break
+        else:
+            name, key = "relaxed", keys[0]
+        keys.append(key)
+        last = name
+    return np.stack(keys[1:])
+
+
+@dataclass(frozen=True)
+class Wander:
+    """Smooth curves within +-`reach`: per axis two sines of random phase."""
+
+    reach: Float[np.ndarray, " axes"]
+    periods_s: Float[np.ndarray, "axes 2"]
+    phases: Float[np.ndarray, "axes 2"]
+
+    @classmethod
+    def draw(cls, reach: Float[np.ndarray, " axes"], period_s: float, rng: np.random.Generator) -> Wander:
+        """Curves with periods near `period_s` and half of it."""
+        periods = period_s * np.array([1.0, 0.53]) * rng.uniform(0.8, 1.25, (len(reach), 2))
+        return cls(reach, periods, rng.uniform(0, 2 * np.pi, (len(reach), 2)))
+
+    def __call__(self, times_s: Float[np.ndarray, " times"]) -> Float[np.ndarray, "times axes"]:
+        """The curves at some moments."""
+        waves = np.sin(2 * np.pi * times_s[:, None, None] / self.periods_s + self.phases)
+        return self.reach * (waves @ np.array([0.7, 0.3]))

@@ -1,0 +1,114 @@
+"""The simulated person: hands that the open hand's ten betas cannot describe, their skin and clothes.
+
+The truth must not lie in the span of the model that is fitted to it. So a person's shape has parts along the twenty
+further directions of the open hand's population, and their pose correctives are weaker or stronger than the model's.
+Both are baked into the person's own hand model in MANO's format, which the truth is stored with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.hand.model_files import OPEN_HAND, HandArrays, load_hand, npz_bytes, surface_bytes
+from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
+from handgen.stages.simulate.texture import linear_from_srgb
+
+MODEL_NAME = "hand_{side}.npz"  # of a person's own hand model
+_BETA_SIGMA, _EXTRA_SIGMA = 0.8, 1.0  # of each coefficient, in the population's standard deviations
+_SHAPE_LIMIT = 2.0
+_EXTRA_COUNT = 20
+_BULGE = (0.6, 1.4)  # strength of the pose correctives against the model's
+_CUFF_M = (0.085, 0.13)  # behind the wrist
+
+# sRGB of the back of the hand, roughly the Monk scale's range.
+SKIN_TONES_SRGB = (
+    (0.91, 0.73, 0.63),
+    (0.85, 0.64, 0.52),
+    (0.76, 0.55, 0.43),
+    (0.62, 0.43, 0.33),
+    (0.47, 0.31, 0.23),
+    (0.35, 0.23, 0.17),
+)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Shape and looks. betas, extra: coefficients. bulge: factor of the pose correctives.
+
+    skin, cloth: linear albedo. cuff_m: where the sleeve begins, behind the wrist.
+    """
+
+    betas: Float[np.ndarray, " 10"]
+    extra: Float[np.ndarray, " 20"]
+    bulge: float
+    skin: Float[np.ndarray, " 3"]
+    cloth: Float[np.ndarray, " 3"]
+    cuff_m: float
+
+
+def make_person(rng: np.random.Generator) -> Person:
+    """A random person."""
+    betas = rng.normal(0, _BETA_SIGMA, 10).clip(-_SHAPE_LIMIT, _SHAPE_LIMIT)
+    skin = linear_from_srgb(np.array(SKIN_TONES_SRGB[rng.integers(len(SKIN_TONES_SRGB))]))
+    cloth = linear_from_srgb(rng.uniform(0.15, 0.75) * rng.uniform(0.7, 1.0, 3))
+    return Person(
+        betas=betas,
+        extra=rng.normal(0, _EXTRA_SIGMA, _EXTRA_COUNT).clip(-_SHAPE_LIMIT, _SHAPE_LIMIT),
+        bulge=rng.uniform(*_BULGE),
+        skin=skin * rng.uniform(0.92, 1.08, 3),
+        cloth=cloth,
+        cuff_m=rng.uniform(*_CUFF_M),
+    )
+
+
+def personal_surface(person: Person, side: str) -> dict[str, np.ndarray]:
+    """The arrays of the open hand's full-resolution surface, with the person's shape and correctives baked in."""
+    with np.load(io.BytesIO(surface_bytes(side)), allow_pickle=False) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    arrays["vertices"] = arrays["vertices"].astype(float) + arrays["shapedirs_extra"].astype(float) @ person.extra
+    arrays["posedirs"] = arrays["posedirs"] * np.float32(person.bulge)
+    return arrays
+
+
+def personal_hand(person: Person, side: str) -> HandArrays:
+    """The person's own hand model: the open hand of 778 vertices with the same shape and correctives baked in.
+
+    Its betas are the open hand's; its sha256 is that of `personal_file`.
+    """
+    model = load_hand(OPEN_HAND, side)
+    with np.load(io.BytesIO(surface_bytes(side)), allow_pickle=False) as archive:
+        extra = archive["shapedirs_extra"][archive["mano_vertices"]].astype(float)
+    hand = replace(
+        model,
+        name=MODEL_NAME,
+        template=model.template + extra @ person.extra,
+        posedirs=model.posedirs * person.bulge,
+        note="a simulated person's own hand: its shape is outside the span of the ten betas",
+    )
+    return replace(hand, sha256=hashlib.sha256(personal_file(hand)).hexdigest())
+
+
+def personal_file(hand: HandArrays) -> bytes:
+    """The npz in MANO's format that `load_hand` reads the same model from."""
+    parents = np.array([JOINT_PARENTS, range(JOINT_COUNT)])
+    return npz_bytes(
+        {
+            "v_template": hand.template,
+            "shapedirs": hand.shapedirs,
+            "posedirs": hand.posedirs,
+            "J_regressor": hand.joint_regressor,
+            "weights": hand.weights,
+            "hands_mean": hand.mean_pose,
+            "hands_components": hand.pose_components,
+            "joint_axes": hand.joint_axes,
+            "joint_limits_rad": hand.joint_limits_rad,
+            "kintree_table": parents,
+            "f": hand.faces,
+            "note": np.array(hand.note),
+        }
+    )

@@ -1,0 +1,126 @@
+"""The cameras of a simulated capture, and calibrations of them that are not quite right.
+
+World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.rigid import Rigid
+
+UP = np.array([0.0, 0.0, 1.0])
+VOLUME_M = 0.15  # half the side of the cube that the hands move in
+_FOCAL_SHARE = 1.3  # focal length as a share of the image's width
+_DISTANCE_M = (0.65, 0.78)
+_RING_STEP_DEG, _RING_HALF_DEG = (
+    46.0,
+    125.0,
+)  # between neighbours; how far round the ring reaches: not behind the person
+_RING_ELEVATIONS_DEG = (14.0, 34.0, 58.0)
+_STEREO_STEP_DEG, _STEREO_ELEVATION_DEG = 22.0, 24.0
+_CAGE_ELEVATIONS_DEG = (-22.0, 72.0)  # the lowest stay above the table
+_CAGE_GAP_DEG = 50.0  # about the person's side, where the arm comes in
+_GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+
+
+def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_rad: float = 0.0) -> Rigid:
+    """`cam_from_world` of a camera at `position` that looks at `target`, upright but for `roll_rad`."""
+    forward = (target - position) / np.linalg.norm(target - position)
+    right = np.cross(forward, UP)
+    right /= np.linalg.norm(right)
+    down = np.cross(forward, right)
+    turn = np.array([[np.cos(roll_rad), -np.sin(roll_rad), 0], [np.sin(roll_rad), np.cos(roll_rad), 0], [0, 0, 1]])
+    rotation = turn @ np.stack([right, down, forward])
+    return Rigid(rotation, -rotation @ position)
+
+
+def make_rig(kind: str, views: int, size_px: tuple[int, int], rng: np.random.Generator, widen: float = 1.0) -> Rig:
+    """Cameras `cam_0`... 0.65 to 0.8 m from the hands, with lenses that distort.
+
+    kind: "ring", "cage" or "stereo" (`SimulateConfig`). widen: above 1 for a larger volume: the cameras stand that
+    much farther away.
+    """
+    directions = {"ring": _ring, "cage": _cage, "stereo": _stereo}[kind](views)
+    width, height = size_px
+    cameras = []
+    for i, (azimuth_deg, elevation_deg) in enumerate(directions):
+        azimuth, elevation = np.radians((azimuth_deg, elevation_deg) + rng.uniform(-4, 4, 2))
+        distance_m = rng.uniform(*_DISTANCE_M) * widen
+        direction = [np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
+        target = rng.uniform(-0.015, 0.015, 3) - [0, 0, 0.01]
+        focal_px = width * _FOCAL_SHARE * rng.uniform(0.97, 1.03)
+        intrinsics = np.array(
+            [
+                [focal_px, 0, (width - 1) / 2 + rng.uniform(-4, 4)],
+                [0, focal_px * rng.uniform(0.998, 1.002), (height - 1) / 2 + rng.uniform(-4, 4)],
+                [0, 0, 1],
+            ]
+        )
+        distortion = np.array([rng.uniform(-0.09, -0.03), rng.uniform(0, 0.03), *rng.uniform(-5e-4, 5e-4, 2), 0.0])
+        pose = look_at(distance_m * np.array(direction), target, rng.normal(0, 0.03))
+        cameras.append(Camera(f"cam_{i}", size_px, intrinsics, distortion, "pinhole", pose))
+    return Rig(tuple(cameras))
+
+
+def _ring(views: int) -> list[tuple[float, float]]:
+    """Azimuths and elevations, degrees: an arc about the front (azimuth 0 is +y), heights in turn."""
+    step = min(_RING_STEP_DEG, 2 * _RING_HALF_DEG / max(views - 1, 1))
+    tiers = _RING_ELEVATIONS_DEG[: 2 if step == _RING_STEP_DEG else 3]
+    return [((i - (views - 1) / 2) * step, tiers[i % len(tiers)]) for i in range(views)]
+
+
+def _cage(views: int) -> list[tuple[float, float]]:
+    """Evenly over a band of the sphere, by a golden spiral, but for the side that the arm comes from."""
+    low, high = np.sin(np.radians(_CAGE_ELEVATIONS_DEG))
+    directions = []
+    for i in range(views):
+        elevation = np.degrees(np.arcsin(low + (high - low) * (i + 0.5) / views))
+        turn = (i * _GOLDEN_ANGLE / (2 * np.pi)) % 1.0
+        directions.append(((turn - 0.5) * (360 - _CAGE_GAP_DEG), float(elevation)))
+    return directions
+
+
+def _stereo(views: int) -> list[tuple[float, float]]:
+    """Side by side in front."""
+    return [((i - (views - 1) / 2) * _STEREO_STEP_DEG, _STEREO_ELEVATION_DEG) for i in range(views)]
+
+
+def perturbed_rig(rig: Rig, error_px: float, rng: np.random.Generator) -> Rig:
+    """The rig as a calibration with an RMS reprojection error of `error_px` over the hands' volume would have it.
+
+    Every camera is turned, moved and zoomed a little, at random, in proportions that move the pixels about alike.
+    """
+    if error_px == 0:
+        return rig
+    corners = np.stack(np.meshgrid(*[(-VOLUME_M, 0.0, VOLUME_M)] * 3), -1).reshape(-1, 3)
+    return Rig(tuple(_disturbed(camera, error_px, corners, rng) for camera in rig))
+
+
+def _disturbed(camera: Camera, error_px: float, points: np.ndarray, rng: np.random.Generator) -> Camera:
+    ideal = camera.ideal()
+    exact, _ = ideal.project(points)
+    focal_px = camera.intrinsics[0, 0]
+    depth_m = float(np.linalg.norm(camera.center_world))
+    turn, shift, zoom = rng.standard_normal(3), rng.standard_normal(3), rng.standard_normal()
+    center_px = rng.standard_normal(2)
+
+    def moved(amount: float) -> Camera:
+        """With each kind of error worth about `amount` pixels."""
+        angle = amount / focal_px
+        delta = Rigid(Rotation.from_rotvec(turn * angle).as_matrix(), shift * angle * depth_m)
+        intrinsics = camera.intrinsics.copy()
+        intrinsics[:2, :2] *= 1 + zoom * amount / (focal_px * VOLUME_M / depth_m)
+        intrinsics[:2, 2] += center_px * amount
+        return replace(camera, intrinsics=intrinsics, cam_from_world=delta @ camera.cam_from_world)
+
+    amount = error_px
+    for _ in range(4):  # the error is nearly linear in the amount
+        off, _ = moved(amount).ideal().project(points)
+        amount *= error_px / float(np.sqrt(((off - exact) ** 2).sum(-1).mean()))
+    return moved(amount)

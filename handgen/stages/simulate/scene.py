@@ -1,0 +1,278 @@
+"""The scene of one capture, all drawn from its seed: who, where, what they do, which cameras see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from handgen.errors import HandgenError
+from handgen.geometry.camera import Rig
+from handgen.hand.model import HandModel, HandPose, PosedHand
+from handgen.hand.skeleton import SIDES
+from handgen.media.images import IMAGE_SUFFIXES, picture_names, read_rgb
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.interaction import two_hands
+from handgen.stages.simulate.light import Lighting, make_lighting
+from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, single_hand
+from handgen.stages.simulate.person import Person, make_person, personal_hand
+from handgen.stages.simulate.photoreal import PathTracer
+from handgen.stages.simulate.render import Body, Moment
+from handgen.stages.simulate.rig import make_rig
+from handgen.stages.simulate.room import AT_THE_WALL_M, SHOULDER_M, Room, make_room, make_studio, studio_green
+from handgen.stages.simulate.sensor import Sensor, make_sensor
+from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, face_incidence, load_surface, tube_faces
+from handgen.stages.simulate.texture import linear_from_srgb
+from handgen.stages.simulate.tracing import PixelRays
+
+# What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
+# of another.
+_RIG, _ROOM, _LIGHT, _SUBJECT, _MOTION, _SENSOR, _FRAME, _EMPTY, _CLOCK, CALIBRATION_SEED = range(10)
+GREEN, ROOM = "green", "room"  # backgrounds that are no folder of pictures
+_APART_M = 0.13  # of two hands from the middle
+_WIDEN_FOR_TWO = 1.18
+_ARM_RINGS, _ARM_SEGMENTS, _ARM_RADIUS_M = 14, 24, 0.05
+_BLUR_STEP_PX = 2.0  # of motion between two times of an exposure
+_MAX_EXPOSURE_TIMES = 7
+_NEAREST_M = 0.6  # to a camera, for how far motion reaches in pixels
+_CLOCK_PERIOD_FRAMES = (60.0, 160.0)  # in which a camera's clock drifts there and back
+
+
+@dataclass(frozen=True)
+class SimulatedHand:
+    """One hand of the scene: the person's own model, its surface, its path, and its rest joints, metres."""
+
+    side: str
+    model: HandModel
+    surface: Surface
+    path: HandPath
+    betas: Float[np.ndarray, " 10"]
+
+    @cached_property
+    def rest_joints(self) -> Float[np.ndarray, "16 3"]:
+        """Of the flat hand."""
+        model = self.model
+        rest = model.rest_joints + torch.einsum("jcb,b->jc", model.joint_shapedirs, torch.as_tensor(self.betas))
+        return rest.numpy()
+
+    def posed(self, motion: HandMotion) -> PosedHand:
+        """The model's own vertices, joints and keypoints."""
+        count = len(motion.rotations)
+        betas = torch.as_tensor(np.tile(self.betas, (count, 1)))
+        return self.model(HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), betas))
+
+
+@dataclass(frozen=True)
+class Clock:
+    """When a camera takes its frames: early or late by up to `error_frames`, drifting there and back."""
+
+    error_frames: float
+    period_frames: float
+    phase: float
+
+    def time_s(self, frame: int, fps: float) -> float:
+        """Of the middle of a frame's exposure."""
+        drift = np.sin(2 * np.pi * (frame / self.period_frames + self.phase))
+        return (frame + self.error_frames * float(drift)) / fps
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that a capture is rendered from. room: None in front of pictures."""
+
+    config: SimulateConfig
+    rig: Rig
+    lighting: Lighting
+    room: Room | None
+    sensors: tuple[Sensor, ...]
+    clocks: tuple[Clock, ...]
+    person: Person
+    hands: tuple[SimulatedHand, ...]
+    shoulder_m: Float[np.ndarray, " 3"]
+    _moments: dict[float, Moment] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def rays(self) -> tuple[PixelRays, ...]:
+        """Of all pixels of each camera."""
+        return tuple(PixelRays(camera) for camera in self.rig)
+
+    @cached_property
+    def backgrounds(self) -> tuple[Float[np.ndarray, "height width 3"], ...]:
+        """What each camera sees without the hands, linear."""
+        if self.room is None:
+            return tuple(_picture(path, self.config.size) for path in background_files(self.config))
+        return tuple(
+            self.room.render(camera, rays, self.lighting, _generator(self.config, _EMPTY, i))
+            for i, (camera, rays) in enumerate(zip(self.rig, self.rays, strict=True))
+        )
+
+    @cached_property
+    def path_tracer(self) -> PathTracer | None:
+        """What renders the images, if it is not the ray caster."""
+        return PathTracer(self.body, self.room, self.lighting) if self.config.renderer == "mitsuba" else None
+
+    @cached_property
+    def body(self) -> Body:
+        """All hands with their arms, as one mesh."""
+        faces, albedo, gloss, part, owner, count = [], [], [], [], [], 0
+        arm_faces = tube_faces(_ARM_RINGS, _ARM_SEGMENTS)
+        for i, hand in enumerate(self.hands):
+            surface, arm_vertices = hand.surface, _ARM_RINGS * _ARM_SEGMENTS
+            faces += [surface.faces + count, arm_faces + count + len(surface.vertices)]
+            albedo += [surface.albedo, np.tile(surface.cloth, (arm_vertices, 1))]
+            gloss += [surface.gloss, np.zeros(arm_vertices)]
+            part += [surface.part, np.full(len(arm_faces), CLOTH)]
+            owner.append(np.full(len(surface.faces) + len(arm_faces), i))
+            count += len(surface.vertices) + arm_vertices
+        all_faces = np.concatenate(faces)
+        return Body(
+            faces=all_faces,
+            albedo=np.concatenate(albedo),
+            gloss=np.concatenate(gloss),
+            part=np.concatenate(part),
+            owner=np.concatenate(owner),
+            face_sum=face_incidence(all_faces, count),
+        )
+
+    def time_s(self, frame: int) -> float:
+        """Of a frame, by the clock that all cameras should have."""
+        return frame / self.config.fps
+
+    def moment(self, frame: int, view: int) -> Moment:
+        """The lit scene as one camera's frame exposes it; shared by the cameras whose clocks agree."""
+        time_s = self.clocks[view].time_s(frame, self.config.fps)
+        if time_s not in self._moments:
+            self._moments.clear()
+            exposure = [self.vertices(t) for t in self._exposure_times_s(time_s)]
+            rng = _generator(self.config, _FRAME, frame)
+            self._moments[time_s] = Moment(self.body, exposure, self.lighting, rng)
+        return self._moments[time_s]
+
+    def _exposure_times_s(self, middle_s: float) -> Float[np.ndarray, " times"]:
+        """Enough times within the exposure that nothing jumps; one where nothing moves."""
+        half = self.config.shutter_s / 2
+        ends = np.array([middle_s - half, middle_s + half])
+        moved_m = 0.0
+        for hand in self.hands:
+            start, end = hand.posed(hand.path.at(ends)).vertices.numpy()
+            moved_m = max(moved_m, float(np.linalg.norm(end - start, axis=1).max()))
+        moved_px = moved_m * float(max(camera.intrinsics[0, 0] for camera in self.rig)) / _NEAREST_M
+        steps = min(2 * int(moved_px / _BLUR_STEP_PX / 2 + 0.5) + 1, _MAX_EXPOSURE_TIMES)
+        # The middle of each part of the exposure.
+        return middle_s + self.config.shutter_s * ((np.arange(steps) + 0.5) / steps - 0.5)
+
+    def vertices(self, time_s: float) -> Float[np.ndarray, "n 3"]:
+        """Of all hands with their arms, world, metres."""
+        vertices = []
+        for hand in self.hands:
+            posed = hand.posed(hand.path.at(np.array([time_s])))
+            rotations, joints = posed.rotations[0].numpy(), posed.joints[0].numpy()
+            vertices.append(hand.surface.posed(self.person.betas, rotations, joints, hand.rest_joints))
+            back = -np.sign(hand.rest_joints[4, 0] - hand.rest_joints[0, 0])
+            elbow = joints[0] + rotations[0] @ np.array([back * ELBOW_M, 0.0, 0.0])
+            shoulder = self.shoulder_m * ([1, 1, 1] if hand.side == "right" else [-1, 1, 1])
+            vertices.append(_upper_arm(elbow, shoulder, rotations[0][:, 0] * -back))
+        return np.concatenate(vertices)
+
+    def sensor_noise(self, frame: int, view: int) -> np.random.Generator:
+        """The noise of one image."""
+        return _generator(self.config, _SENSOR, frame, view)
+
+
+def _generator(config: SimulateConfig, *parts: int) -> np.random.Generator:
+    return np.random.default_rng((config.seed, *parts))
+
+
+def make_scene(config: SimulateConfig) -> Scene:
+    """Draw a scene from `config.seed`. Raises HandgenError when there are no background pictures."""
+    subject_seed = config.seed if config.subject_seed is None else config.subject_seed
+    person = make_person(np.random.default_rng((subject_seed, _SUBJECT)))
+    sides = SIDES if config.hands == "both" else (config.hands,)
+    models = {side: HandModel(personal_hand(person, side)) for side in sides}
+    paths = _paths(config, models, person)
+    surfaces = {
+        side: load_surface(person, models[side], np.random.default_rng((subject_seed, _SUBJECT, 1))) for side in sides
+    }
+    room_rng, room, spill, shoulder = _generator(config, _ROOM), None, None, AT_THE_WALL_M
+    if config.background == ROOM:
+        room, shoulder = make_room(room_rng, person.cloth), SHOULDER_M
+    elif config.background == GREEN:
+        spill = studio_green(room_rng)
+        room = make_studio(spill, room_rng)
+    widen = _WIDEN_FOR_TWO if len(sides) > 1 else 1.0
+    return Scene(
+        config=config,
+        rig=make_rig(config.rig, config.views, config.size, _generator(config, _RIG), widen),
+        lighting=make_lighting(_generator(config, _LIGHT), spill),
+        room=room,
+        sensors=tuple(make_sensor(_generator(config, _SENSOR, i)) for i in range(config.views)),
+        clocks=tuple(_clock(config, _generator(config, _CLOCK, i)) for i in range(config.views)),
+        person=person,
+        hands=tuple(SimulatedHand(side, models[side], surfaces[side], paths[side], person.betas) for side in sides),
+        shoulder_m=shoulder,
+    )
+
+
+def _paths(config: SimulateConfig, models: dict[str, HandModel], person: Person) -> dict[str, HandPath]:
+    seconds = config.frames / config.fps
+    if config.motion == "interact":
+        return dict(two_hands(models, person.betas, seconds, _generator(config, _MOTION)))
+    paths: dict[str, HandPath] = {}
+    for side, model in models.items():
+        # The person faces +y, so their right hand is at +x.
+        apart = np.array([_APART_M if side == "right" else -_APART_M, 0.0, 0.0]) * (len(models) > 1)
+        rng = _generator(config, _MOTION, SIDES.index(side))
+        paths[side] = single_hand(model, person.betas, seconds, STYLES[config.motion], apart, rng)
+    return paths
+
+
+def _clock(config: SimulateConfig, rng: np.random.Generator) -> Clock:
+    return Clock(config.sync_error_frames, rng.uniform(*_CLOCK_PERIOD_FRAMES), rng.random())
+
+
+def background_files(config: SimulateConfig) -> list[Path]:
+    """The pictures behind the hands, one per camera; none where the background is rendered."""
+    if config.background in (GREEN, ROOM):
+        return []
+    folder = Path(config.background)
+    if not folder.is_dir():
+        raise HandgenError(f"{folder}: no such folder of backgrounds; give one, or {GREEN} or {ROOM}")
+    names = sorted(picture_names(folder))
+    if not names:
+        raise HandgenError(f"{folder}: holds no pictures ({', '.join(IMAGE_SUFFIXES)}); add some, or give {GREEN}")
+    chosen = _generator(config, _ROOM).permutation(len(names))
+    return [folder / names[chosen[i % len(names)]] for i in range(config.views)]
+
+
+def _picture(path: Path, size_px: tuple[int, int]) -> Float[np.ndarray, "height width 3"]:
+    """The middle of a picture, filling an image of `size_px`, as linear light."""
+    image = read_rgb(path)
+    height, width = image.shape[:2]
+    scale = max(size_px[0] / width, size_px[1] / height)
+    scaled = max(size_px[0], round(width * scale)), max(size_px[1], round(height * scale))
+    image = cv2.resize(image, scaled, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (scaled[0] - size_px[0]) // 2, (scaled[1] - size_px[1]) // 2
+    image = image[top : top + size_px[1], left : left + size_px[0]]
+    return linear_from_srgb(image.astype(np.float32) / 255)
+
+
+def _upper_arm(
+    elbow: Float[np.ndarray, " 3"], shoulder: Float[np.ndarray, " 3"], forearm: Float[np.ndarray, " 3"]
+) -> Float[np.ndarray, "n 3"]:
+    """The rings of a sleeve from the elbow to the shoulder, closed at both; `forearm` points from elbow to wrist."""
+    along = (shoulder - elbow) / np.linalg.norm(shoulder - elbow)
+    side = np.cross(along, forearm)
+    side = side / max(float(np.linalg.norm(side)), 1e-6)
+    other = np.cross(along, side)
+    angle = np.linspace(0, 2 * np.pi, _ARM_SEGMENTS, endpoint=False)
+    circle = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * other
+    share = np.linspace(0, 1, _ARM_RINGS - 4)
+    rings = [elbow - along * 0.035 + circle * 1e-3, elbow - along * 0.02 + circle * _ARM_RADIUS_M * 0.75]
+    rings += [elbow + s * (shoulder - elbow) + circle * _ARM_RADIUS_M * (1 + 0.3 * s) for s in share]
+    rings += [shoulder + along * 0.035 + circle * _ARM_RADIUS_M * 0.9, shoulder + along * 0.05 + circle * 1e-3]
+    return np.concatenate(rings)

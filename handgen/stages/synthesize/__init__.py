@@ -1,0 +1,1 @@
+"""Annotations and backgrounds become training samples in shards."""

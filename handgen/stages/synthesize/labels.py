@@ -1,0 +1,117 @@
+"""The labels of a sample: keypoints and model parameters in the frame of its virtual camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from handgen.geometry.rigid import Rigid
+from handgen.hand.conversions import moved_hand
+from handgen.hand.model_files import HandArrays
+from handgen.hand.skeleton import JOINT_COUNT, MIRROR_X, MIRROR_X_ROTATION, other_side
+from handgen.stages.synthesize.views import SourceView
+from handgen.stages.synthesize.virtual_camera import VirtualView
+
+POSE_CONVENTION = "axis-angle, full"
+_FLIP_POSE = np.tile(MIRROR_X_ROTATION, JOINT_COUNT)
+_FLIP_POINT = np.array(MIRROR_X)
+
+
+@dataclass(frozen=True)
+class RestWrist:
+    """Where a model's wrist rests, which its poses turn about: `at + by_beta @ betas`, metres."""
+
+    at: Float[np.ndarray, " 3"]
+    by_beta: Float[np.ndarray, "3 10"]
+
+    @classmethod
+    def of(cls, arrays: HandArrays) -> RestWrist:
+        """Of one side of a model."""
+        row = arrays.joint_regressor[0]
+        return cls(row @ arrays.template, np.einsum("v,vcb->cb", row, arrays.shapedirs))
+
+    def __call__(self, betas: Float[np.ndarray, " 10"]) -> Float[np.ndarray, " 3"]:
+        """Of one shape."""
+        return self.at + self.by_beta @ betas
+
+
+def hand_in_camera(
+    source: SourceView, rest_wrist: RestWrist, view: VirtualView
+) -> tuple[Float[np.ndarray, " 48"], Float[np.ndarray, " 3"]]:
+    """Pose and translation in the frame of the sample's camera; of the other side where the view is mirrored."""
+    cam_from_world = view.camera.cam_from_world
+    wrist = rest_wrist(source.betas)
+    if not view.mirrored:
+        return moved_hand(source.pose, source.translation_m, wrist, cam_from_world)
+    # back to the unmirrored frame, in which the annotation's hand lives; mirrored below
+    rotation, translation = cam_from_world.rotation, cam_from_world.translation
+    unmirrored = Rigid(rotation * np.outer(_FLIP_POINT, _FLIP_POINT), translation * _FLIP_POINT)
+    pose, moved = moved_hand(source.pose, source.translation_m, wrist, unmirrored)
+    return pose * _FLIP_POSE, moved * _FLIP_POINT
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """Writes the labels of samples of one run.
+
+    capture, model: names. model_sha256, rest_wrists: by side.
+    """
+
+    capture: str
+    model: str
+    model_sha256: dict[str, str]
+    rest_wrists: dict[str, RestWrist]
+
+    def hand(
+        self, source: SourceView, view: VirtualView, covered: UInt8[np.ndarray, "height width"] | None
+    ) -> dict[str, Any]:
+        """What `sample.schema.json` says of a hand.
+
+        covered: how much of each pixel of the sample (0 to 255) belongs to things in front of this hand, if there are.
+        2D keypoints are projected from the 3D keypoints with the camera as they are written, digits cut off included.
+        """
+        side = other_side(source.side) if view.mirrored else source.side
+        pose, translation = hand_in_camera(source, self.rest_wrists[source.side], view)
+        points = np.round(view.points_cam(source.keypoints_world_m), 7)
+        pixels = (points @ view.camera.intrinsics.T)[:, :2] / points[:, 2:]  # all are in front, or it had no place
+        visible = source.shown & view.camera.contains(pixels)
+        if covered is not None:
+            columns, rows = np.round(pixels[visible]).astype(int).T
+            visible[visible] = covered[rows, columns] < 128
+        return {
+            "side": side,
+            "keypoints_2d": np.round(pixels, 4).tolist(),
+            "keypoints_3d": points.tolist(),
+            "visible": visible.astype(int).tolist(),
+            "hand": {
+                "model": self.model,
+                "model_sha256": self.model_sha256[side],
+                "convention": POSE_CONVENTION,
+                "pose": np.round(pose, 7).tolist(),
+                "betas": source.betas.tolist(),
+                "translation_m": np.round(translation, 7).tolist(),
+            },
+        }
+
+    def source(self, source: SourceView) -> dict[str, Any]:
+        """Where a hand comes from, and how good its annotation is."""
+        return {
+            "capture": self.capture,
+            "frame": source.frame,
+            "subject": source.subject,
+            "camera": source.camera.name,
+            "reprojection_px": source.reprojection_px,
+            "mask_iou": source.mask_iou,
+        }
+
+
+def camera_labels(view: VirtualView) -> dict[str, Any]:
+    """The sample's camera as `sample.schema.json` describes it."""
+    return {
+        "size_px": list(view.camera.size_px),
+        "intrinsics": np.round(view.camera.intrinsics, 9).tolist(),
+        "cam_from_world": np.round(view.camera.cam_from_world.as_matrix(), 9).tolist(),
+    }

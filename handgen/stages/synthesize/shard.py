@@ -1,0 +1,100 @@
+"""One shard: the unit of work of `synthesize`. Its bytes depend on the job and the unit alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from handgen.io import shards
+from handgen.io.cutouts import DamagedCutout
+from handgen.stages.synthesize.sample import Job, SampleMaker, ShardUnit
+from handgen.storage import filesystem
+from handgen.storage.output import write_error
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """What became of a unit. number: of the shard in the run. description: as in the manifest.
+
+    written: False where it was there already.
+
+    problems: name and reason of backgrounds that proved unreadable and were replaced. damaged: name, reason and number
+    of samples of cutouts that proved damaged; these samples are left out.
+    """
+
+    number: int
+    description: dict[str, Any]
+    written: bool
+    problems: tuple[tuple[str, str], ...] = ()
+    damaged: tuple[tuple[str, str, int], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """For the journal."""
+        return {"description": self.description, "problems": self.problems, "damaged": self.damaged}
+
+    @classmethod
+    def from_json(cls, number: int, document: dict[str, Any]) -> ShardResult:
+        """Of the journal."""
+        problems, damaged = (tuple(tuple(entry) for entry in document[name]) for name in ("problems", "damaged"))
+        return cls(number, document["description"], False, problems, damaged)
+
+
+def make_shard(job: Job, unit: ShardUnit) -> ShardResult:
+    """Write one shard.
+
+    One that is there already but was not noted down is made again, which tells what of its backgrounds and cutouts was
+    damaged; the file stays if it is the same (`filesystem.whole_file`).
+    """
+    path = job.out / unit.name
+    maker = _maker(job)
+    made = make_samples(maker, unit)
+    try:
+        if made.samples:
+            description = shards.write_shard(path, made.samples)
+        else:  # readers do not expect a tar without samples
+            filesystem.remove(path)
+            description = shards.no_shard(path)
+    except OSError as error:
+        raise write_error(error, path) from None
+    return ShardResult(unit.number, description, True, made.problems, made.damaged)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of a unit in their order; problems and damaged as in `ShardResult`."""
+
+    samples: list[shards.Sample]
+    problems: tuple[tuple[str, str], ...]
+    damaged: tuple[tuple[str, str, int], ...]
+
+
+def make_samples(maker: SampleMaker, unit: ShardUnit) -> Samples:
+    """All samples of a unit but those whose cutouts are damaged; each background is decoded once."""
+    maker.begin(unit)
+    made: dict[int, shards.Sample] = {}
+    left_out: Counter[str] = Counter()
+    for place in np.argsort(unit.picks, kind="stable").tolist():
+        try:
+            made[place] = maker.sample(unit, place)
+        except DamagedCutout as error:
+            row = unit.views[place]
+            name = maker.name_of(int(row["source"]), row["cutout"].decode())
+            maker.damaged[name] = str(error)
+            left_out[name] += 1
+    damaged = tuple((name, reason, left_out[name]) for name, reason in sorted(maker.damaged.items()))
+    return Samples([made[place] for place in sorted(made)], tuple(sorted(maker.problems.items())), damaged)
+
+
+@lru_cache(maxsize=1)
+def _maker(job: Job) -> SampleMaker:
+    """One per process and run: it keeps files open and pictures decoded."""
+    return SampleMaker(job)
+
+
+def release() -> None:
+    """Forget what this process keeps of a run, whose files may change before the next."""
+    _maker.cache_clear()

@@ -1,0 +1,1 @@
+"""Is a directory whole, and does it hold what it says?"""

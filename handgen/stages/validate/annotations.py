@@ -1,0 +1,297 @@
+"""Annotations: every frame in one chunk, every record once, and the cutout of every view there and of its size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from handgen.errors import HandgenError
+from handgen.hand.model_files import HandArrays, load_hand
+from handgen.hand.skeleton import SIDES
+from handgen.io import annotations as store
+from handgen.io.annotations import Annotations
+from handgen.io.camera_json import camera_from_document
+from handgen.io.cutouts import CutoutTar
+from handgen.io.shards import read_groups
+from handgen.label_checks.checks import Part, conclude, examine
+from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.findings import Checked, Findings, check_files, first
+from handgen.label_checks.rotations import transform_fault
+from handgen.progress import Progress
+from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.records.labelled_image import LabelledImage
+from handgen.runtime.engine import Engine
+from handgen.stages.validate.cameras import check_cameras, check_rig
+from handgen.stages.validate.records import (
+    LEFT_OUT,
+    Setting,
+    detection_fault,
+    image_of,
+    is_a_hands_size,
+    rotation_faults,
+    view_fault,
+)
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+
+_IN_MASK = 0.25  # of a hand's keypoints; records do not say which the other hand covers
+_BATCH = 500  # cutouts that are looked at, and held, together
+_AGAIN = "delete the chunk's files and run `handgen annotate` again"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What all chunks are compared with, and their hand model as `load_hand` takes it, by its name in the manifest."""
+
+    setting: Setting
+    models: dict[str, str]
+
+
+@dataclass
+class ChunkCheck:
+    """What one chunk holds. seen: the cameras that saw one hand, of every hand."""
+
+    findings: Findings = field(default_factory=Findings)
+    records: int = 0
+    views: int = 0
+    looked_at: Counter[str] = field(default_factory=Counter)
+    parts: list[Part] = field(default_factory=list)
+    seen: set[frozenset[str]] = field(default_factory=set)
+
+
+def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress):
+    """Findings, facts and notes of a finished annotations directory."""
+    findings, looked_at = Findings(), Counter[str]()
+    chunks = manifest["chunks"]
+    expected: dict[str, int | None] = {}
+    for entry in chunks:
+        for name, suffix in store.FILES.items():
+            size = entry["files"][name]["bytes"] if "files" in entry else None
+            expected[store.chunk_path(root, entry["index"], suffix).name] = size
+    there = filesystem.sizes(root / store.CHUNKS)
+    check_files(findings, root / store.CHUNKS, there, expected)
+    frames = 0
+    for number, entry in enumerate(chunks):
+        if (entry["index"], entry["first_frame"]) != (number, frames):
+            what = (
+                f"chunk {number} is number {entry['index']} and begins with frame {entry['first_frame']}, not {frames}"
+            )
+            findings.add("frames", f"{root}/manifest.json", what, "run `handgen annotate` again")
+        frames += entry["frames"]
+    if frames != manifest["capture"]["frame_count"]:
+        what = f"chunks have {frames} frames, the capture {manifest['capture']['frame_count']}"
+        findings.add("frames", f"{root}/manifest.json", what, "run `handgen annotate` again")
+    present = [
+        entry
+        for entry in chunks
+        if all(store.chunk_path(root, entry["index"], suffix).name in there for suffix in store.FILES.values())
+    ]
+    records = views = 0
+    show("reading chunks", 0, len(present))
+    some = None if pixels else Tolerances.pixels_per_part
+    tolerances = Tolerances(pixels_per_part=some, in_mask=_IN_MASK)
+    check_one = partial(check_chunk, root, uuid4().hex, frozenset(manifest["subjects"]), digests, tolerances)
+    parts, seen = list[Part](), set[frozenset[str]]()
+    for done, found in enumerate(engine.map_units(check_one, present, len(present)), 1):
+        findings.extend(found.findings)
+        looked_at.update(found.looked_at)
+        parts += found.parts
+        seen |= found.seen
+        records, views = records + found.records, views + found.views
+        show("reading chunks", done, len(present))
+    facts = {"frames": frames, "chunks": len(present), "records": records, "views": views}
+    notes = [] if digests else ["digests were not recomputed; --digests does"]
+    if digests and any("files" not in entry for entry in chunks):
+        notes.append("the manifest holds no digests: the annotations were made by an earlier version")
+    _check_cameras(findings, looked_at, root, manifest, seen)
+    meant, counted, untold = conclude(parts, f"{root}, ")
+    findings.extend(meant)
+    looked_at.update(counted)
+    notes.append("rejected records and views were not looked at for what they mean")
+    if not pixels:
+        notes.append(
+            f"pixels of {tolerances.pixels_per_part} of every {_BATCH} cutouts were looked at; --pixels: of all"
+        )
+    return Checked(findings, facts, notes + untold, looked_at)
+
+
+def _check_cameras(
+    findings: Findings, looked_at: Counter[str], root: Location, manifest: dict[str, Any], seen: set[frozenset[str]]
+) -> None:
+    """Cameras one by one, and those together that saw the same hands. seen: names of those that saw one hand each.
+
+    Imported data sets may have a camera for every picture, or several rigs.
+    """
+    where = f"{root}/manifest.json"
+    looked_at["rotation"] += len(manifest["cameras"])
+    for entry in manifest["cameras"]:
+        if (fault := transform_fault(np.array(entry["cam_from_world"], float))) is not None:
+            findings.add("rotation", f"{where}, camera {entry['name']}", fault.what, fault.next)
+    if "rotation" in findings.counts:
+        return
+    try:
+        cameras = {entry["name"]: camera_from_document(entry, where) for entry in manifest["cameras"]}
+    except HandgenError as error:
+        findings.add("manifest", where, str(error), _AGAIN)
+        return
+    looked_at.update(check_cameras(findings, where, list(cameras.values())))
+    for names in _rigs(seen):
+        rig = [cameras[name] for name in sorted(names) if name in cameras]
+        looked_at.update(check_rig(findings, where, rig, in_metres=True))
+
+
+def _rigs(seen: set[frozenset[str]]) -> Iterable[set[str]]:
+    """Cameras that are joined by hands that they saw together; those that saw none with another are left out."""
+    rig_of: dict[str, set[str]] = {}
+    for names in seen:
+        if len(names) > 1:
+            joined = set(names).union(*(rig_of.get(name, ()) for name in names))
+            rig_of.update(dict.fromkeys(joined, joined))
+    return {id(rig): rig for rig in rig_of.values()}.values()
+
+
+def check_chunk(
+    root: Location, run: str, subjects: frozenset[str], digests: bool, tolerances: Tolerances, entry: dict[str, Any]
+) -> ChunkCheck:
+    """One chunk. run: a name of this run's own. entry: of the manifest."""
+    found, index = ChunkCheck(), entry["index"]
+    path, chunk_tar = (store.chunk_path(root, index, suffix) for suffix in (".jsonl", ".tar"))
+    try:
+        records = store.read_chunk(root, index)
+    except HandgenError as error:
+        for where, fault in rotation_faults(root, index):
+            found.findings.add("rotation", where, fault.what, fault.next)
+        if not found.findings.counts:
+            found.findings.add("damaged records", str(path), str(error), _AGAIN)
+        return found
+    counts = (len(records), sum(record.accepted for record in records))
+    if counts != (entry["records"], entry["accepted"]):
+        what = (
+            f"has {counts[0]} records, {counts[1]} accepted; the manifest says {entry['records']}, {entry['accepted']}"
+        )
+        found.findings.add("count", str(path), what, _AGAIN)
+    _check_records(found.findings, path, records, subjects, entry)
+    found.records, found.views = len(records), sum(len(record.views) for record in records)
+    found.seen = {frozenset(view.camera.name for view in record.views) for record in records}
+    opened = _opened(root, run)
+    _check_cutouts(found, path, chunk_tar, records, opened, tolerances)
+    if opened is not None:
+        _check_views(found, path, records, opened.setting)
+    if digests and "files" in entry:
+        for name, said in store.describe_chunk(root, index).items():
+            if said["sha256"] != entry["files"][name]["sha256"]:
+                what = (
+                    f"SHA-256 is {said['sha256'][:12]}..., the manifest says {entry['files'][name]['sha256'][:12]}..."
+                )
+                damaged = store.chunk_path(root, index, store.FILES[name])
+                found.findings.add("digest", str(damaged), what, _AGAIN)
+    return found
+
+
+def _check_records(
+    findings: Findings, path: Location, records: list[HandRecord], subjects: frozenset[str], entry: dict[str, Any]
+) -> None:
+    hands = Counter((record.frame, record.side, record.subject) for record in records)
+    for (frame, side, subject), count in hands.items():
+        where = f"{path}, frame {frame}, {side} hand of {subject}"
+        if count > 1:
+            findings.add("record twice", where, f"is there {count} times", _AGAIN)
+        if not entry["first_frame"] <= frame < entry["first_frame"] + entry["frames"]:
+            findings.add("frames", where, "is not one of the chunk's frames", _AGAIN)
+        if subject not in subjects:
+            findings.add("subject", where, "is nobody whom the manifest lists", _AGAIN)
+
+
+@lru_cache(maxsize=1)
+def _opened(root: Location, run: str) -> Opened | None:
+    """Read once in a process and `run`: of imports the manifest has tens of thousands of cameras.
+
+    None where the manifest's cameras are none, which is told once, of the manifest.
+    """
+    opened = Annotations(root)
+    try:
+        setting = Setting({camera.name: camera for camera in opened.rig}, opened.betas, _model(opened))
+    except HandgenError:
+        return None
+    return Opened(setting, {opened.manifest["hand_model"]["name"]: opened.hand_model})
+
+
+def _model(opened: Annotations) -> dict[str, HandArrays]:
+    """The sides of the hand model that are here."""
+    arrays = {}
+    for side in SIDES:
+        try:
+            arrays[side] = load_hand(opened.hand_model, side)
+        except HandgenError:  # which the check of parameters says
+            continue
+    return arrays
+
+
+def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], setting: Setting) -> None:
+    """Cameras and detections of accepted records' views."""
+    for record in records:
+        for view in record.views if record.accepted else ():
+            where = f"{path}, frame {record.frame}, {record.side} hand of {record.subject}, {view.camera.name}"
+            checks = {"view camera": view_fault(setting.cameras, view)}
+            if view.accepted and view.detected_px is not None and is_a_hands_size(record):
+                checks["detections"] = detection_fault(setting.cameras, record, view)
+            for name, fault in checks.items():
+                found.looked_at[name] += 1
+                if fault is not None:
+                    found.findings.add(name, where, fault.what, fault.next)
+
+
+def _check_cutouts(
+    found: ChunkCheck,
+    path: Location,
+    chunk_tar: Location,
+    records: list[HandRecord],
+    opened: Opened | None,
+    tolerances: Tolerances,
+) -> None:
+    """The cutouts of one chunk, and what their labels mean, a batch of them in memory at a time."""
+    cutouts, decoded = dict[str, list[tuple[HandRecord, ViewRecord]]](), CutoutTar(chunk_tar)
+    for record in records:
+        for view in record.views:
+            cutouts.setdefault(view.cutout, []).append((record, view))
+            try:
+                decoded.cutout(view.cutout, view.camera.size_px, view.cutout_span)
+            except HandgenError as error:
+                found.findings.add("damaged cutout", f"{chunk_tar}, {view.cutout}", str(error), _AGAIN)
+    for name, several in cutouts.items():
+        if len(several) > 1:
+            found.findings.add("cutout twice", f"{chunk_tar}, {name}", f"belongs to {len(several)} views", _AGAIN)
+    models = Models({} if opened is None else opened.models)
+    batch, left, stray = list[LabelledImage](), dict(cutouts), set[str]()
+
+    def look() -> None:
+        if batch:
+            found.parts.append(examine(batch, f"{path}, ", models, tolerances, LEFT_OUT))
+            batch.clear()
+
+    def take(name: str, members: dict[str, bytes]) -> None:
+        for record, view in left.pop(name):
+            image = None if opened is None else image_of(opened.setting, record, view, members)
+            batch.extend([] if image is None else [image])
+        if len(batch) >= _BATCH:
+            look()
+
+    try:
+        for name, members in read_groups(chunk_tar):
+            if name in left:
+                take(name, members)
+            else:
+                stray.add(name)
+    except HandgenError as error:
+        found.findings.add("damaged cutouts", str(chunk_tar), str(error), _AGAIN)
+    for name in list(left):  # their labels mean something without the pictures
+        take(name, {})
+    look()
+    if stray:
+        found.findings.add("stray cutout", str(chunk_tar), f"no record names {first(stray)}", _AGAIN)

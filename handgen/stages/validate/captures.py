@@ -1,0 +1,147 @@
+"""Calibrations and captures: whether they can be read, and whether cameras, videos and clocks fit together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handgen.errors import HandgenError
+from handgen.geometry.camera import Rig
+from handgen.io.calibration_files.base import parse_json, read_text
+from handgen.io.calibration_files.registry import Calibration, load_calibration
+from handgen.io.capture.capture import Capture, load_capture
+from handgen.label_checks.findings import Checked, Findings
+from handgen.label_checks.rotations import transform_fault
+from handgen.media.image_folder import ImageFolder
+from handgen.stages.validate.cameras import check_cameras, check_rig, doubt
+from handgen.storage.filesystem import Location
+from handgen.storage.local_copies import local
+
+_FRAMES_APART = 0.02  # of the longest video, or two frames, whichever is more
+_RATES_APART = 0.01
+_ABSENT = 0.1  # of the moments, frames that a camera has none of
+_COMPARED_BYTES = 2**20
+
+
+def check_calibration(path: Location) -> Checked:
+    """A calibration: a file, or a folder of files, of any format that is read."""
+    findings, looked_at, notes = Findings(), Counter[str](), list[str]()
+    here = local(path)
+    try:
+        calibration = load_calibration(here)
+    except HandgenError as error:
+        _name_failure(findings, here, error)
+        return Checked(findings, {"cameras": 0}, notes, Counter({"calibration": 1}))
+    looked_at["calibration"] = 1
+    _check(findings, looked_at, notes, str(calibration.path), calibration)
+    return Checked(findings, {"cameras": len(calibration.cameras)}, notes, looked_at)
+
+
+def _check(findings: Findings, looked_at: Counter[str], notes: list[str], where: str, calibration: Calibration) -> None:
+    factor = calibration.metres_per_unit
+    cameras = list(calibration.cameras)
+    if factor is None:
+        notes.append(f"the unit is unknown ({calibration.unit_note}): distances were not checked")
+    else:
+        cameras = list(Rig(tuple(cameras)).scaled(factor))
+        notes.append(f"unit: {calibration.unit_note}")
+    looked_at.update(check_cameras(findings, where, cameras, not calibration.unsized))
+    looked_at.update(check_rig(findings, where, cameras, factor is not None))
+    if "common view" not in findings.counts and (said := doubt(cameras)) is not None:
+        notes.append(said)
+
+
+def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
+    """Improper rotations of our own format by camera; whatever else a reader says as it is."""
+    found = 0
+    for file in [path] if path.is_file() else sorted(path.glob("*.json")):
+        try:
+            document = parse_json(file, read_text(file))
+            entries = document["cameras"]
+            matrices = [(entry["name"], np.array(entry["cam_from_world"], float)) for entry in entries]
+        except (HandgenError, KeyError, TypeError, ValueError):
+            continue
+        for name, matrix in matrices:
+            if matrix.shape == (4, 4) and (fault := transform_fault(matrix)) is not None:
+                findings.add("rotation", f"{file}, camera {name}", fault.what, fault.next)
+                found += 1
+    if not found:
+        kind = "rotation" if "rotation is not one" in str(error) else "calibration"
+        what, _, next_step = str(error).partition("; ")
+        findings.add(kind, str(path), what, next_step or "correct the file or calibrate again")
+
+
+def check_capture(path: Location) -> Checked:
+    """A capture: its calibration, videos or images, clocks and `capture.json`."""
+    findings, looked_at, notes = Findings(), Counter[str](), list[str]()
+    try:
+        capture = load_capture(path, require_scale=False)
+    except HandgenError as error:
+        what, _, next_step = str(error).partition("; ")
+        if isinstance(path, Path):
+            _name_failure(findings, path, error)
+        if "rotation" not in findings.counts:
+            findings = Findings()
+            findings.add("capture", str(path), what, next_step or "correct it")
+        return Checked(findings, {"cameras": 0, "frames": 0}, notes, Counter({"capture": 1}))
+    looked_at["capture"] = 1
+    if not capture.scale_known:
+        notes.append(f"the unit is unknown ({capture.calibration.unit_note}): distances were not checked")
+    notes += capture.notes
+    cameras = list(capture.rig)
+    looked_at.update(check_cameras(findings, str(capture.calibration.path), cameras))
+    looked_at.update(check_rig(findings, str(capture.calibration.path), cameras, capture.scale_known))
+    if "common view" not in findings.counts and (said := doubt(cameras)) is not None:
+        notes.append(said)
+    _check_clocks(findings, looked_at, capture)
+    _check_videos(findings, looked_at, capture)
+    facts: dict[str, Any] = {"cameras": len(cameras), "frames": capture.frame_count}
+    return Checked(findings, facts, notes, looked_at)
+
+
+def _check_clocks(findings: Findings, looked_at: Counter[str], capture: Capture) -> None:
+    counts = [source.frame_count for source in capture.sources]
+    rates = [source.fps for source in capture.sources if source.fps]
+    looked_at.update({"frame counts": len(counts), "frame rates": len(rates)})
+    absent = (capture.source_frames < 0).mean(0) if len(capture.source_frames) else np.zeros(len(counts))
+    has_offsets = len({int(frames[0]) for frames in capture.source_frames[:1].T}) > 1
+    if max(counts) - min(counts) > max(2, _FRAMES_APART * max(counts)) and not has_offsets and not absent.any():
+        what = "the cameras have " + ", ".join(
+            f"{count} ({name})" for name, count in zip(capture.rig.names, counts, strict=True)
+        )
+        findings.add(
+            "frame counts",
+            str(capture.path),
+            f"{what} frames",
+            "say in capture.json how they belong together: frame_offset, or timestamps",
+        )
+    if rates and max(rates) > (1 + _RATES_APART) * min(rates):
+        what = f"the videos' frame rates differ: {min(rates):.4g} to {max(rates):.4g} frames/s"
+        findings.add("frame rates", str(capture.path), what, "give timestamps in capture.json")
+    for name, share in zip(capture.rig.names, absent, strict=True):
+        if share > _ABSENT:
+            what = f"camera {name} has no frame at {share:.0%} of the moments"
+            findings.add("frame counts", str(capture.path), what, "check its timestamps and the tolerance")
+
+
+def _check_videos(findings: Findings, looked_at: Counter[str], capture: Capture) -> None:
+    """The first frame of each can be decoded, and no two cameras have the same pictures."""
+    names = capture.rig.names
+    looked_at.update({"picture": len(names), "video twice": len(names)})
+    try:
+        next(capture.read(0, 1), None)
+    except HandgenError as error:
+        findings.add("picture", str(capture.path), str(error), "write the video or the pictures again")
+    digests: dict[bytes, str] = {}
+    for name, source in zip(names, capture.sources, strict=True):
+        file = source.files[0] if isinstance(source, ImageFolder) else source.path
+        with file.open("rb") as stream:
+            digest = hashlib.sha256(stream.read(_COMPARED_BYTES)).digest()
+        if digest in digests:
+            what = f"camera {name} has the same pictures as {digests[digest]}"
+            findings.add("video twice", str(file), what, "give every camera its own video")
+        digests[digest] = name

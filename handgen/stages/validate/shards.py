@@ -1,0 +1,257 @@
+"""Shards: every sample once, its labels, picture and mask agreeing, and every view used as often as asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from handgen.errors import HandgenError
+from handgen.hand.skeleton import SIDES, other_side
+from handgen.io import shards
+from handgen.label_checks.checks import Part, conclude, examine
+from handgen.label_checks.evidence import Models, Tolerances, model_beside
+from handgen.label_checks.findings import Checked, Findings, check_files, first
+from handgen.progress import Progress
+from handgen.records.labelled_image import LabelledImage
+from handgen.runtime.engine import Engine
+from handgen.stages.validate.sample import labelled, picture_is_sound
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+
+_BATCH = 500  # samples whose labels are looked at together
+_PLACED = 200_000  # hands that are compared over the whole set, about
+_AGAIN = "delete the shard and run `handgen synthesize` again"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the check of any shard needs. digests, pixels: whether they are checked, too."""
+
+    root: Location
+    seed: int
+    subjects: dict[str, frozenset[str]]  # by split, as the manifest says
+    digests: bool
+    pixels: bool
+    models: dict[str, str]
+    tolerances: Tolerances
+
+
+@dataclass
+class ShardCheck:
+    """What one shard holds. span: first and last index of its samples. uses: samples by hashed view."""
+
+    split: str
+    name: str
+    findings: Findings = field(default_factory=Findings)
+    samples: int = 0
+    sides: Counter[str] = field(default_factory=Counter)
+    span: tuple[int, int] | None = None
+    numbers: set[int] = field(default_factory=set)  # second numbers of the samples' seeds: the shard's own
+    uses: Counter[int] = field(default_factory=Counter)
+    parts: list[Part] = field(default_factory=list)
+
+
+def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress):
+    """Findings, facts and notes of a finished shards directory."""
+    findings = Findings()
+    there = {name: size for name, size in filesystem.sizes(root).items() if name.endswith((".tar", ".partial"))}
+    check_files(findings, root, there, {entry["name"]: entry["bytes"] for entry in manifest["shards"]})
+    subjects = {
+        split["name"]: frozenset(name for group in split["groups"] for name in group["subjects"])
+        for split in manifest["splits"]
+    }
+    tolerances = Tolerances(
+        pixels_per_part=None if pixels else Tolerances.pixels_per_part,
+        share=min(1.0, _PLACED / max(manifest["samples"], 1)),
+        shapes_vary=frozenset(entry["capture"] for entry in manifest["annotations"] if entry.get("shapes_vary")),
+    )
+    job = Job(root, manifest["seed"], subjects, digests, pixels, _models(manifest), tolerances)
+    present = [entry for entry in manifest["shards"] if entry["name"] in there]
+    checks: list[ShardCheck] = []
+    uses: dict[str, Counter[int]] = {split["name"]: Counter() for split in manifest["splits"]}
+    total, done = sum(entry["samples"] for entry in present), 0
+    show("reading shards", 0, total)
+    for found in engine.map_units(_CheckShard(job), present, len(present)):
+        findings.extend(found.findings)
+        uses.setdefault(found.split, Counter()).update(found.uses)
+        found.uses, found.findings = Counter(), Findings()
+        checks.append(found)
+        done += found.samples
+        show("reading shards", min(done, total), total)
+    _check_whole(findings, root, manifest, checks)
+    if len(checks) == len(manifest["shards"]):
+        for split in manifest["splits"]:
+            _check_uses(findings, root, split, uses[split["name"]], manifest["left_out"]["samples"])
+    _check_splits(findings, root, manifest)
+    meant, looked_at, untold = conclude((part for found in checks for part in found.parts), f"{root}, ")
+    findings.extend(meant)
+    facts = {
+        "samples": sum(found.samples for found in checks),
+        "shards": len(checks),
+        "views": sum(map(len, uses.values())),
+        "left_out": manifest["left_out"]["samples"],
+        "digests": len(checks) if digests else 0,
+    }
+    notes = [] if digests else ["digests were not recomputed; --digests does"]
+    if facts["left_out"]:
+        notes.append(f"{facts['left_out']} samples were left out when the shards were made: their cutouts are damaged")
+    if not pixels:
+        notes.append(
+            f"pixels of {tolerances.pixels_per_part} pictures of every {_BATCH} were looked at; --pixels: of all"
+        )
+    looked_at.update({"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])})
+    return Checked(findings, facts, notes + untold, looked_at)
+
+
+def _models(manifest: dict[str, Any]) -> dict[str, str]:
+    """Models that lie beside the annotations, by the names in labels."""
+    names = {(entry["hand_model"]["name"], entry["path"]) for entry in manifest["annotations"]}
+    return {name: beside for name, path in names if (beside := model_beside(path, name)) is not None}
+
+
+@dataclass(frozen=True)
+class _CheckShard:
+    """The unit of work."""
+
+    job: Job
+
+    def __call__(self, entry: dict[str, Any]) -> ShardCheck:
+        return check_shard(self.job, entry)
+
+
+def check_shard(job: Job, entry: dict[str, Any]) -> ShardCheck:
+    """One shard. entry: of the manifest."""
+    name = entry["name"]
+    path, found = job.root / name, ShardCheck(name.rpartition("-")[0], name)
+    batch: list[LabelledImage] = []
+    models = Models(job.models)
+
+    def look() -> None:
+        if batch:
+            found.parts.append(examine(batch, f"{path}, sample ", models, job.tolerances))
+            batch.clear()
+
+    try:
+        for key, members in shards.read_groups(path):
+            try:
+                batch += _check_sample(job, found, path, key, members)
+                if len(batch) == _BATCH:
+                    look()
+            except HandgenError as error:
+                found.findings.add("sample", f"{path}, sample {key}", str(error), _AGAIN)
+                found.samples += 1
+    except HandgenError as error:
+        found.findings.add("damaged shard", str(path), str(error), _AGAIN)
+    else:
+        sides = {side: found.sides[side] for side in SIDES}
+        if (found.samples, sides) != (entry["samples"], entry["sides"]):
+            what = f"holds {found.samples} samples {sides}; the manifest says {entry['samples']} {entry['sides']}"
+            found.findings.add("count", str(path), what, _AGAIN)
+    look()
+    if job.digests:
+        try:
+            _, sha256 = filesystem.digest(path)
+        except OSError as error:
+            found.findings.add("damaged shard", str(path), f"cannot be read ({error.strerror or error})", _AGAIN)
+        else:
+            if sha256 != entry["sha256"]:
+                what = f"SHA-256 is {sha256[:12]}..., the manifest says {entry['sha256'][:12]}..."
+                found.findings.add("digest", str(path), what, _AGAIN)
+    return found
+
+
+def _check_sample(
+    job: Job, found: ShardCheck, path: Location, key: str, members: dict[str, bytes]
+) -> list[LabelledImage]:
+    """What only shards have; the labels, for the checks of meaning, where they can be looked at."""
+    where = f"{path}, sample {key}"
+    document = shards.read_document(path, key, members)
+
+    def wrong(what: str) -> None:
+        found.findings.add("sample", where, what, _AGAIN)
+
+    found.samples += 1
+    found.sides[document["side"]] += 1
+    index = document["index"]
+    if document["key"] != key or key != f"{found.split}_{index:09d}":
+        wrong(f"its labels say {document['key']}, number {index}")
+    if found.span is not None and index <= found.span[1]:
+        wrong(f"number {index} does not come after {found.span[1]}")
+    found.span = (index, index) if found.span is None else (found.span[0], max(index, found.span[1]))
+    found.numbers.add(document["seed"][1])
+    if document["seed"][0] != job.seed:
+        wrong(f"was made with seed {document['seed'][0]}, not {job.seed}")
+    source = document["source"]
+    if source["subject"] not in job.subjects.get(found.split, ()):
+        wrong(f"is of {source['subject']}, who is not in split {found.split}")
+    side = other_side(document["side"]) if document["mirrored"] else document["side"]
+    found.uses[_hash(source["capture"], source["frame"], source["camera"], side)] += 1
+    sound = picture_is_sound(document, members, where, job.pixels, wrong)
+    image, fault = labelled(key, document, members if sound else {})
+    if fault is not None:
+        found.findings.add("rotation", where, fault.what, fault.next)
+    return [image]
+
+
+def _hash(*parts: Any) -> int:
+    """64 bits: among ten million views two are alike with a chance of 3 in a million."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], checks: list[ShardCheck]) -> None:
+    """Numbers of samples and seeds over all shards."""
+    by_name = {found.name: found for found in checks}
+    numbers: Counter[int] = Counter()
+    for split in manifest["splits"]:
+        last, before = -1, ""
+        for entry in manifest["shards"]:
+            found = by_name.get(entry["name"])
+            if found is None or found.split != split["name"] or found.span is None:
+                continue
+            if found.span[0] <= last:
+                what = f"its samples begin with number {found.span[0]}, but {before} ends with {last}"
+                findings.add("sample twice", f"{root / found.name}", what, _AGAIN)
+            last, before = found.span[1], found.name
+            numbers.update(found.numbers)
+        counted = sum(entry["samples"] for entry in manifest["shards"] if _split_of(entry) == split["name"])
+        if counted != split["samples"]:
+            what = f"says {split['samples']} samples of split {split['name']}, its shards have {counted}"
+            findings.add("count", f"{root}/manifest.json", what, "run `handgen synthesize` again")
+    if any(count > 1 for count in numbers.values()):
+        again = first(str(number) for number, count in numbers.items() if count > 1)
+        findings.add("seed twice", str(root), f"shards share the seeds of number {again}", "make the shards again")
+    if sum(split["samples"] for split in manifest["splits"]) != manifest["samples"]:
+        what = f"says {manifest['samples']} samples, which is not the sum of its splits"
+        findings.add("count", f"{root}/manifest.json", what, "run `handgen synthesize` again")
+
+
+def _split_of(entry: dict[str, Any]) -> str:
+    return entry["name"].rpartition("-")[0]
+
+
+def _check_uses(findings: Findings, root: Location, split: dict[str, Any], uses: Counter[int], left_out: int) -> None:
+    """Every view as often as asked. Where samples were left out some views are used less."""
+    fewest, most = split["uses"]
+    where = f"{root}, split {split['name']}"
+    if too_often := sum(count > most for count in uses.values()):
+        what = f"{too_often} views are used more than {most} times, up to {max(uses.values())} times"
+        findings.add("view used too often", where, what, _AGAIN)
+    if left_out:
+        return
+    if too_seldom := sum(count < fewest for count in uses.values()):
+        findings.add("view used too seldom", where, f"{too_seldom} views are used less than {fewest} times", _AGAIN)
+    if fewest and len(uses) != split["views"]:
+        what = f"{len(uses)} views are used, the manifest says {split['views']}"
+        findings.add("view lost", where, what, _AGAIN)
+
+
+def _check_splits(findings: Findings, root: Location, manifest: dict[str, Any]) -> None:
+    """No sequence in two splits, nor a subject, unless splits are by sequence."""
+    by = manifest["configuration"].get("split_by", "subject")
+    for what, key in (("sequence", "sequences"), ("subject", "subjects")):
+        names = [{name for group in split["groups"] for name in group[key]} for split in manifest["splits"]]
+        shared = {name for i, some in enumerate(names) for other in names[i + 1 :] for name in some & other}
+        if shared and (what == "sequence" or by == "subject"):
+            findings.add(f"{what} in two splits", str(root), first(shared), "make the shards again")

@@ -1,0 +1,102 @@
+"""Validation of JSON documents by the schemas of `handgen.schemas`, and JSON as handgen writes it."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from handgen.errors import HandgenError
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+
+MAX_JSON_BYTES = 256 * 2**20
+_BOM = b"\xef\xbb\xbf"  # that some editors put before a text
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
+
+
+@cache
+def _validator(name: str) -> Any:
+    text = resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_text("utf-8")
+    return jsonschema_rs.validator_for(orjson.loads(text))
+
+
+def schema_version(name: str) -> int:
+    """The `format_version` that the named schema asks for."""
+    text = resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_text("utf-8")
+    return orjson.loads(text)["properties"]["format_version"]["const"]
+
+
+def validate(document: Any, name: str, where: str) -> None:
+    """Raise a HandgenError naming `where`, the field and the fact unless `document` fits schema `name`."""
+    try:
+        _validator(name).validate(document)
+    except jsonschema_rs.ValidationError as error:
+        field = "/".join(str(part) for part in error.instance_path) or "the document"
+        message = error.message  # the value, then the fact: of a long one both ends are kept
+        message = message if len(message) <= 200 else f"{message[:60]} ... {message[-120:]}"
+        raise HandgenError(f"{where}: {field}: {message}; it must follow handgen's {name}.schema.json") from None
+
+
+def dumps(document: Any, indent: bool = False) -> bytes:
+    """JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse.
+
+    Bytes of a file name that are not UTF-8 become U+FFFD.
+    """
+    option = _OPTIONS | (orjson.OPT_INDENT_2 if indent else 0)
+    try:
+        text = orjson.dumps(document, option=option)
+    except orjson.JSONEncodeError:
+        text = orjson.dumps(_in_utf8(document), option=option)
+    return text + b"\n"
+
+
+def _in_utf8(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_in_utf8(key): _in_utf8(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_utf8(item) for item in value]
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if isinstance(value, str) else value
+
+
+def loads(text: bytes, where: str) -> Any:
+    """Parse JSON from a file named `where`."""
+    try:
+        return orjson.loads(text.removeprefix(_BOM))
+    except orjson.JSONDecodeError as error:
+        if b"NaN" in text or b"Infinity" in text:
+            hint = "NaN and Infinity are not JSON"
+        else:
+            ends = any(word in str(error) for word in ("end of", "zero-length"))
+            hint = "is the file truncated?" if ends else "correct it there, or get the file again"
+        raise HandgenError(f"{where}: not valid JSON ({error}); {hint}") from None
+
+
+def read_json(path: Location, schema: str | None = None) -> Any:
+    """Read a JSON file and validate it by the named schema.
+
+    Raises HandgenError when it is missing, too large, not JSON or does not fit.
+    """
+    try:
+        size = path.stat().st_size if isinstance(path, Path) else 0  # a store's are read as they are
+        if size > MAX_JSON_BYTES:
+            raise HandgenError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB; is this the right file?")
+        text = filesystem.read(path)
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    document = loads(text, str(path))
+    if schema:
+        validate(document, schema, str(path))
+    return document
+
+
+def write_json(path: Location, document: Any, schema: str | None = None) -> None:
+    """Write a JSON file that appears only when complete; validated first."""
+    text = dumps(document, indent=True)
+    if schema:
+        validate(orjson.loads(text), schema, str(path))
+    filesystem.put(path, text)

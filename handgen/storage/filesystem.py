@@ -1,0 +1,393 @@
+"""Where files are: paths of this machine, or URLs of a store that fsspec knows (`s3://`, `gs://`, `memory://`, `file://`).
+
+A location is a `pathlib.Path`, or a `UPath` with the same methods. What is written here appears under its name when it
+is whole or not at all: on a disk it is written beside, synced and renamed; to a store it is sent by one put (or one
+multipart upload, which is one put to its readers).
+
+A store is asked again, a little later each time, when the network fails it (`handgen.storage.retry`). Its errors are
+`OSError`s that name the URL; a driver that is not installed is a `HandgenError`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias, TypeVar
+
+import fsspec
+from upath import UPath
+
+from handgen.errors import HandgenError
+from handgen.storage.remote_file import RemoteFile
+from handgen.storage.retry import retry
+
+Location: TypeAlias = Path | UPath
+Result = TypeVar("Result")
+
+PARTIAL = ".partial"
+EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # scheme -> extra of this package that brings the driver
+PART_BYTES = 16 * 2**20  # of a multipart upload, which is used for files of two parts and more
+READ_BYTES = 8 * 2**20  # at a time, of a file in a store that is read from its beginning
+_NONE_THERE = (FileNotFoundError, NotADirectoryError)
+
+
+def location(text: str | Location) -> Location:
+    """The location that a user named.
+
+    Raises HandgenError for a scheme that is not known, or whose driver is not installed.
+    """
+    if not isinstance(text, str):
+        return text
+    if "://" not in text:
+        return Path(text)
+    scheme = text.partition("://")[0]
+    try:
+        place = UPath(text, **_options(scheme))
+        place.fs  # noqa: B018  the driver is imported here
+    except (ImportError, ValueError) as error:
+        extra = EXTRAS.get(scheme)
+        hint = f"pip install 'handgen[{extra}]'" if extra else "give a path, or a URL that fsspec has a driver for"
+        raise HandgenError(f"{text}: cannot be used here ({error}); {hint}") from None
+    return Path(place.path) if scheme in ("file", "local") else place
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    """Of a driver, besides those that fsspec's configuration gives it."""
+    if scheme not in EXTRAS:
+        return {}
+    options: dict[str, Any] = {"use_listings_cache": False}  # one from before another process wrote would be wrong
+    if EXTRAS[scheme] == "s3":  # whose library tries again itself, below the driver and us
+        said = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+        options["config_kwargs"] = {"retries": {"total_max_attempts": 1, "mode": "standard"}, **said}
+    return options
+
+
+def is_remote(place: Location) -> bool:
+    """Whether it lies in a store rather than on a disk."""
+    return not isinstance(place, Path)
+
+
+def put(place: Location, data: bytes) -> None:
+    """Write a small file, whole or not at all."""
+    if isinstance(place, Path):
+        with whole_file(place) as file:
+            file.write(data)
+    else:
+        _insisting(place, lambda: place.fs.pipe_file(place.path, data))
+
+
+def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
+    """Write many small files of one folder, each whole or not at all; all are on the disk when it returns.
+
+    They are synced together at the end, which takes a fraction of the time of `put`. Returns how many there were.
+    """
+    written: list[Path] = []
+    count = 0
+    for place, data in files:
+        count += 1
+        if not isinstance(place, Path):
+            put(place, data)
+            continue
+        beside = _beside(place)
+        try:
+            beside.write_bytes(data)
+            beside.replace(place)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            error.filename = str(place)
+            raise
+        written.append(place)
+    for path in written:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    for folder in {path.parent for path in written}:
+        _sync_folder(folder)
+    return count
+
+
+def put_new(place: Location, data: bytes) -> bool:
+    """Write a small file unless there is one of its name, which is left alone; says whether it was written.
+
+    In a store that knows no such put, two writers at the same moment may both be told so. When an answer is lost, the
+    writer may be told of its own file that it was there.
+    """
+    try:
+        if isinstance(place, Path):
+            _put_new_here(place, data)
+        else:
+            _insisting(place, lambda: place.fs.pipe_file(place.path, data, mode="create"))
+    except FileExistsError:
+        return False
+    except (OSError, TypeError, NotImplementedError) as error:
+        if isinstance(place, Path) or getattr(error, "errno", errno.ENOSYS) not in (errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        if size_of(place) is not None:
+            return False
+        put(place, data)
+    return True
+
+
+def _put_new_here(place: Path, data: bytes) -> None:
+    beside = _beside(place)
+    try:
+        beside.write_bytes(data)
+        try:
+            os.link(beside, place)  # so that nobody reads it half written
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            with place.open("xb") as file:  # a file system without hard links
+                file.write(data)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(place: Location) -> Iterator[BinaryIO]:
+    """A file to be written, which appears under its name when the block ends, and not at all if it raises.
+
+    One of the same content that is on the disk already is left as it is. One for a store lies on this machine's disk
+    (`TMPDIR`) until then, without a name: it ends with the process.
+    """
+    if isinstance(place, Path):
+        beside = _beside(place)
+        try:
+            with beside.open("wb", buffering=1 << 18) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if not _is_same(beside, place):
+                beside.replace(place)
+                _sync_folder(place.parent)
+        except OSError as error:
+            if error.filename in (None, str(beside)):  # a full disk does not say which file it has no room for
+                error.filename = str(place)
+            raise
+        finally:
+            beside.unlink(missing_ok=True)
+        return
+    with _told_of_temporary(), tempfile.TemporaryFile(buffering=1 << 18) as file:
+        yield file  # type: ignore[misc]
+        file.flush()
+        send(Path(f"/dev/fd/{file.fileno()}"), place)
+
+
+def send(local: Path, place: UPath) -> None:
+    """Put a file of this disk into a store, whole or not at all."""
+    options = {"chunksize": PART_BYTES} if EXTRAS.get(place.protocol) == "s3" else {}
+    _insisting(place, lambda: place.fs.put_file(str(local), place.path, **options))
+
+
+def read(place: Location) -> bytes:
+    """All of a file."""
+    return place.read_bytes() if isinstance(place, Path) else _insisting(place, lambda: place.fs.cat_file(place.path))
+
+
+def read_range(place: Location, start: int, length: int) -> bytes:
+    """`length` bytes from `start` on, or fewer where the file ends."""
+    if isinstance(place, Path):
+        with place.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+    try:
+        return _insisting(place, lambda: place.fs.cat_file(place.path, start=start, end=start + length))
+    except OSError as error:  # what is beyond the end is an error to S3
+        if error.errno == errno.EINVAL and start >= (size_of(place) or start + 1):
+            return b""
+        raise
+
+
+def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tuple[Location, tuple[int, int]], bytes]:
+    """Pieces (start, length) of files of one store, read at the same time.
+
+    A piece that cannot be had is left out: whoever reads it then is told why.
+    """
+    if not wanted:
+        return {}
+    places, spans = zip(*wanted, strict=True)
+    starts, ends = [start for start, _ in spans], [start + length for start, length in spans]
+    found = _insisting(
+        places[0],
+        lambda: places[0].fs.cat_ranges([place.path for place in places], starts, ends, on_error="return"),
+    )
+    pieces = zip(wanted, found, strict=True)
+    return {key: data for key, data in pieces if isinstance(data, bytes) and len(data) == key[1][1]}
+
+
+def open_read(place: Location, block: int = READ_BYTES, size: int | None = None) -> BinaryIO:
+    """A file to read from; one in a store is fetched `block` bytes at a time, wherever it is sought to.
+
+    size: of it, if that is known.
+    """
+    if isinstance(place, Path):
+        return place.open("rb")
+    if size is None:
+        size = size_of(place)
+    if size is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
+    return io.BufferedReader(RemoteFile(str(place), size, partial(read_range, place)), block)
+
+
+def digest(place: Location) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, read in pieces."""
+    sha256, size = hashlib.sha256(), 0
+    with open_read(place) as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            size += len(block)
+    return size, sha256.hexdigest()
+
+
+def size_of(place: Location) -> int | None:
+    """Bytes of a file; None where there is none."""
+    try:
+        if isinstance(place, Path):
+            return place.stat().st_size if place.is_file() else None
+        info = _info(place)
+    except _NONE_THERE:
+        return None
+    return info["size"] if info["type"] == "file" else None
+
+
+def is_folder(place: Location) -> bool:
+    """Whether it is a folder; in a store: whether there is anything below it, or it is a bucket."""
+    try:
+        return place.is_dir() if isinstance(place, Path) else _info(place)["type"] == "directory"
+    except _NONE_THERE:
+        return False
+
+
+def _info(place: UPath) -> dict[str, Any]:
+    return _insisting(place, lambda: place.fs.info(place.path))
+
+
+def names(folder: Location) -> Iterator[str]:
+    """Of the files and folders directly in a folder; none where there is no such folder."""
+    try:
+        if isinstance(folder, Path):
+            with os.scandir(folder) as found:
+                yield from (entry.name for entry in found)
+        else:
+            yield from entries(folder)
+    except _NONE_THERE:
+        return
+
+
+def sizes(folder: Location) -> dict[str, int]:
+    """Bytes of the files in a folder by name, in one listing; none where there is no such folder."""
+    try:
+        if isinstance(folder, Path):
+            with os.scandir(folder) as found:
+                return {entry.name: entry.stat().st_size for entry in found if entry.is_file()}
+        return {name: info["size"] for name, info in entries(folder).items() if info["type"] == "file"}
+    except _NONE_THERE:
+        return {}
+
+
+def entries(folder: UPath) -> dict[str, dict[str, Any]]:
+    """What a store says of the files and folders directly in a folder, by name, in one listing.
+
+    Raises FileNotFoundError where there is no such folder.
+    """
+    found = _insisting(folder, lambda: folder.fs.ls(folder.path, detail=True))
+    # Some programs leave an object of the folder's own name, which marks it where it is empty.
+    own = folder.path.strip("/")
+    return {info["name"].rstrip("/").rpartition("/")[2]: info for info in found if info["name"].strip("/") != own}
+
+
+def files_below(folder: UPath) -> dict[str, dict[str, Any]]:
+    """What a store says of all files below a folder, by their path in it; none where there is no such folder."""
+    try:
+        found = _insisting(folder, lambda: folder.fs.find(folder.path, detail=True))
+    except _NONE_THERE:
+        return {}
+    start = folder.path.rstrip("/") + "/"
+    files = {name.removeprefix(start): info for name, info in found.items() if name.startswith(start)}
+    folders = {name[:i] for name in files for i, letter in enumerate(name) if letter == "/"}
+    return {name: info for name, info in files.items() if name.strip("/") and name.rstrip("/") not in folders}
+
+
+def make_folder(folder: Location) -> None:
+    """Make a folder and those above it; a store has none."""
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def remove(place: Location) -> None:
+    """Remove a file, or a folder and all that it holds; nothing is wrong where there is none."""
+    if isinstance(place, Path):
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        else:
+            place.unlink(missing_ok=True)
+        return
+    with suppress(*_NONE_THERE):
+        _insisting(place, lambda: place.fs.rm(place.path, recursive=True))
+
+
+def remove_file(place: Location) -> None:
+    """Remove a file, in one request; nothing is wrong where there is none."""
+    if isinstance(place, Path):
+        place.unlink(missing_ok=True)
+        return
+    with suppress(*_NONE_THERE):
+        _insisting(place, lambda: place.fs.rm_file(place.path))
+
+
+def _insisting(place: Location, act: Callable[[], Result]) -> Result:
+    return retry(str(place), act)
+
+
+def _beside(place: Path) -> Path:
+    """A name for what is being written, this process's own: two that write the same file do not meet."""
+    return place.with_name(f"{place.name}.{os.getpid():x}{random.SystemRandom().getrandbits(24):06x}{PARTIAL}")
+
+
+@contextmanager
+def _told_of_temporary() -> Iterator[None]:
+    """A full disk here is not one of the store's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+            said = f"{error.strerror}, where files for a store are kept until they are whole (set TMPDIR)"
+            raise OSError(error.errno, said, tempfile.gettempdir()) from error
+        raise
+
+
+def _is_same(new: Path, there: Path) -> bool:
+    """Whether there is a file already, and of the same content."""
+    try:
+        if new.stat().st_size != there.stat().st_size:
+            return False
+        with new.open("rb") as one, there.open("rb") as other:
+            while block := one.read(1 << 20):
+                if block != other.read(len(block)):
+                    return False
+        return True
+    except OSError:  # none is there, or one that cannot be read
+        return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename survives a power failure when the folder has been synced."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):  # file systems that cannot
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,222 @@
+"""JSON files of gigabytes, value by value: what is held is a window of the file and one value.
+
+The standard library's decoder, which is written in C, finds where a value ends; a value that the window cuts off is
+decoded again when more of the file is there. Text is taken byte by byte (Latin-1), so that a place in the text is a
+place in the file, and a value can be read again alone (`read_value`), as what it is: UTF-8.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from handgen.errors import HandgenError
+from handgen.storage.documents import loads
+
+MAX_VALUE_BYTES = 16 * 2**20  # of one entry; those of known data sets have some kilobytes
+_WINDOW_BYTES = 4 * 2**20
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DELIMITER = re.compile(r"[ \t\r\n,\]}]")
+_DECODER = json.JSONDecoder()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value in a file. keys: that lead to it. first, length: its bytes. value: its numbers and plain text are right;
+    other text must be read again.
+    """  # noqa: D205
+
+    keys: tuple[str, ...]
+    first: int
+    length: int
+    value: Any
+
+
+def list_entries(path: Path, key: str | None = None) -> Iterator[Entry]:
+    """The entries of the list that an object has under `key`, or of a list itself, in order.
+
+    Raises HandgenError when the file is missing, not JSON, or has no such list.
+    """
+    with _opened(path) as stream:
+        if key is None:
+            yield from (Entry((), *found) for found in stream.elements())
+            return
+        for name in stream.members():
+            if name == key and stream.peek() == "[":
+                yield from (Entry((key,), *found) for found in stream.elements())
+                return
+            stream.skip()
+        raise HandgenError(f"{path}: has no list {key!r}; is this the right file?")
+
+
+def list_items(path: Path, key: str) -> Iterator[tuple[str, Any]]:
+    """A file in parts: an item at a time of the list that an object has under `key`, or of a list itself.
+
+    Items have the name ""; the object's other members come whole, under their names, in the file's order. Raises
+    HandgenError when the file is missing, not JSON, or has no such list.
+    """
+    with _opened(path) as stream:
+        has_list = stream.peek() == "["
+        if has_list:
+            yield from (("", item) for item in stream.items())
+        else:
+            for name in stream.members():
+                if name == key and stream.peek() == "[":
+                    has_list = True
+                    yield from (("", item) for item in stream.items())
+                else:
+                    value = stream.text_value()
+                    if name != key:
+                        yield name, value
+        stream.end()
+    if not has_list:
+        raise HandgenError(f"{path}: has no list {key!r}; is this the right file?")
+
+
+def nested_entries(path: Path) -> Iterator[Entry]:
+    """The values of an object of objects, each with its two keys, in order.
+
+    Raises HandgenError when the file is missing, not JSON, or something else.
+    """
+    with _opened(path) as stream:
+        for outer in stream.members():
+            for inner in stream.members():
+                yield Entry((outer, inner), *stream.value())
+
+
+def read_value(file: BinaryIO, first: int, length: int, where: str) -> Any:
+    """A value whose place is known."""
+    file.seek(first)
+    return loads(file.read(length), where)
+
+
+def _opened(path: Path) -> _Stream:
+    try:
+        return _Stream(path.open("rb"), str(path))
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+class _Stream:
+    """A file that is read from its beginning to its end. pos: in the window, which begins at byte `base`."""
+
+    def __init__(self, file: BinaryIO, where: str) -> None:
+        self._file, self._where = file, where
+        self._text, self._base, self._pos, self._at_end = "", 0, 0, False
+
+    def __enter__(self) -> _Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def members(self) -> Iterator[str]:
+        """The keys of an object; the caller takes each key's value before the next."""
+        for _ in self._items("{", "}"):
+            key = self.text_value()
+            if not isinstance(key, str):
+                self._wrong()
+            self._expect(":")
+            yield key
+
+    def elements(self) -> Iterator[tuple[int, int, Any]]:
+        """First byte, number of bytes and value of each element of a list."""
+        for _ in self._items("[", "]"):
+            yield self.value()
+
+    def items(self) -> Iterator[Any]:
+        """The elements of a list, their text as it is."""
+        for _ in self._items("[", "]"):
+            yield self.text_value()
+
+    def value(self) -> tuple[int, int, Any]:
+        """The value that comes next."""
+        is_closed = self.peek() in '{["'  # others end where something else begins
+        while True:
+            try:
+                if is_closed or self._at_end or _DELIMITER.search(self._text, self._pos):
+                    found, end = _DECODER.raw_decode(self._text, self._pos)
+                    break
+            except json.JSONDecodeError:
+                if self._at_end:
+                    self._wrong()
+            except (RecursionError, ValueError):
+                self._wrong()
+            if len(self._text) - self._pos > MAX_VALUE_BYTES:
+                self._wrong()
+            self._more()
+        first, length = self._base + self._pos, end - self._pos
+        self._pos = end
+        return first, length, found
+
+    def text_value(self) -> Any:
+        """The value that comes next, its text as it is."""
+        _, length, found = self.value()
+        text = self._text[self._pos - length : self._pos]
+        if text.isascii():
+            return found
+        try:
+            return json.loads(text.encode("latin-1").decode("utf-8"))
+        except ValueError:
+            self._wrong()
+
+    def end(self) -> None:
+        """Nothing but white space may come."""
+        if self.peek():
+            self._wrong()
+
+    def skip(self) -> None:
+        """Pass over the value that comes next, however large."""
+        start = self.peek()
+        if start == "[":
+            for _ in self.elements():
+                pass
+        elif start == "{":
+            for _ in self.members():
+                self.skip()
+        else:
+            self.value()
+
+    def peek(self) -> str:
+        """The character that comes next after white space, or nothing."""
+        while True:
+            match = _SPACE.match(self._text, self._pos)
+            assert match is not None
+            self._pos = match.end()
+            if self._pos < len(self._text):
+                return self._text[self._pos]
+            if self._at_end:
+                return ""
+            self._more()
+
+    def _items(self, start: str, end: str) -> Iterator[None]:
+        self._expect(start)
+        if self.peek() == end:
+            self._pos += 1
+            return
+        while True:
+            yield
+            if self.peek() == end:
+                self._pos += 1
+                return
+            self._expect(",")
+
+    def _expect(self, character: str) -> None:
+        if self.peek() != character:
+            self._wrong()
+        self._pos += 1
+
+    def _more(self) -> None:
+        block = self._file.read(_WINDOW_BYTES)
+        self._at_end = not block
+        self._text = self._text[self._pos :] + block.decode("latin-1")
+        self._base, self._pos = self._base + self._pos, 0
+
+    def _wrong(self) -> NoReturn:
+        raise HandgenError(
+            f"{self._where}: not the JSON that it should be, at byte {self._base + self._pos}; is the file truncated?"
+        )

@@ -1,0 +1,201 @@
+"""Copies of a store's files on this machine, for what only files of a disk can be read with: videos, models, arrays.
+
+They lie in handgen's cache (`HANDGEN_CACHE`): `files/` holds each file once, by its URL, size and version (the store's
+entity tag or time of change), `folders/` links to them under their own names. Any number of processes may fetch the
+same files; each appears when it is whole. Nothing is ever removed there but by the user.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from upath import UPath
+
+from handgen.errors import HandgenError
+from handgen.storage import filesystem
+from handgen.storage.cache import cache_folder
+from handgen.storage.filesystem import Location
+from handgen.storage.retry import retry
+
+_THREADS = 8
+_VERSIONS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "mtime", "updated", "created")  # as drivers say
+_known: dict[tuple[Fetched, Path], Path] = {}  # copies that this process has seen, by the cache that they lie in
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """name: path below the folder, "/" between its parts."""
+
+    name: str
+    bytes: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file or folder of a store, as it was when it was listed. Picklable: another machine fetches its own copies.
+
+    origin: the folder's URL. name: of the one file that is meant, or empty for the folder.
+    """
+
+    origin: UPath
+    files: tuple[StoredFile, ...]
+    name: str = ""
+
+    def path(self, progress: Callable[[int, int], None] | None = None) -> Path:
+        """Where the copy is, made unless this machine has it.
+
+        progress: called with the MiB fetched and all there are. Raises HandgenError when that cannot be done, or the
+        files have changed since they were listed.
+        """
+        folder = _known.get((self, cache_folder()))
+        if folder is None:
+            folder = _known[self, cache_folder()] = _folder(self, cache_folder(), progress)
+        return folder / self.name
+
+    @contextmanager
+    def named_by_origin(self) -> Iterator[None]:
+        """Errors in the block name the URL instead of the copy."""
+        try:
+            yield
+        except HandgenError as error:
+            copy, text = str(_folder_path(self, cache_folder())), str(error)
+            if copy not in text:
+                raise
+            raise HandgenError(text.replace(copy, str(self.origin).rstrip("/"))) from None
+
+
+def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, beside: tuple[str, ...] = ()) -> Fetched:
+    """List a file or folder of a store, to be copied when it is asked for.
+
+    wanted: which files of a folder, of their paths below it. beside: endings of what is copied with a single file.
+    Raises HandgenError when there is nothing.
+    """
+    url = str(place).rstrip("/")
+    try:
+        if filesystem.size_of(place) is not None:
+            origin, name = place.parent, place.name
+            found = {
+                path: info
+                for path, info in filesystem.entries(origin).items()
+                if info["type"] == "file" and (path == name or path.lower().endswith(beside))
+            }
+        else:
+            origin, name = place, ""
+            everything = filesystem.files_below(place)
+            found = {path: everything[path] for path in wanted(everything)}
+    except OSError as error:
+        raise HandgenError(f"{url}: cannot be read ({error.strerror}); see docs/storage.md") from None
+    if not found:
+        raise HandgenError(f"{url}: no such file or folder; correct the URL")
+    files = tuple(StoredFile(path, info["size"], _version(info)) for path, info in sorted(found.items()))
+    return Fetched(origin, files, name)
+
+
+def local(place: Location, progress: Callable[[int, int], None] | None = None, beside: tuple[str, ...] = ()) -> Path:
+    """The file or folder itself, or a copy of a store's. See `fetch` and `Fetched.path`."""
+    return place if isinstance(place, Path) else fetch(place, beside=beside).path(progress)
+
+
+def _version(info: dict[str, Any]) -> str:
+    found = next((info[key] for key in _VERSIONS if info.get(key)), "")
+    return str(found.timestamp() if isinstance(found, datetime) else found)  # drivers say either of a time
+
+
+def _folder_path(fetched: Fetched, cache: Path) -> Path:
+    digest = hashlib.sha256(str(fetched.origin).encode())
+    for file in fetched.files:
+        digest.update(f"\n{file.name}\0{file.bytes}\0{file.version}".encode("utf-8", "surrogateescape"))
+    return cache / "folders" / digest.hexdigest()[:32]
+
+
+def _folder(fetched: Fetched, cache: Path, progress: Callable[[int, int], None] | None) -> Path:
+    folder = _folder_path(fetched, cache)
+    if all((folder / file.name).exists() for file in fetched.files):  # links that lead somewhere
+        return folder
+    _check_names(fetched)
+    total, done = sum(file.bytes for file in fetched.files), 0
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for file in pool.map(partial(_copy, fetched.origin, cache), fetched.files):
+                done += file.bytes
+                if progress:
+                    progress(done >> 20, max(1, total >> 20))
+        if progress:
+            progress(max(1, total >> 20), max(1, total >> 20))
+        _link(fetched, cache, folder)
+    except OSError as error:
+        if error.errno in _FULL or "://" not in str(error.filename):
+            raise HandgenError(
+                f"{cache}: {error.strerror or error}; copies of {fetched.origin} are kept there: make room, or set "
+                "HANDGEN_CACHE to another folder"
+            ) from None
+        raise HandgenError(f"{error.filename}: cannot be read ({error.strerror}); run again") from None
+    return folder
+
+
+def _check_names(fetched: Fetched) -> None:
+    for file in fetched.files:
+        if any(part in ("", ".", "..") for part in file.name.split("/")) or "\0" in file.name:
+            raise HandgenError(f"{fetched.origin}: {file.name!r} cannot be the name of a file; rename it")
+
+
+def _copy(origin: UPath, cache: Path, file: StoredFile) -> StoredFile:
+    """Fetch a file unless it is there."""
+    path = _file_path(origin, cache, file)
+    if path.is_file() and path.stat().st_size == file.bytes:
+        return file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, partial_name = tempfile.mkstemp(suffix=filesystem.PARTIAL, dir=path.parent)
+    os.close(descriptor)
+    place, beside = origin / file.name, Path(partial_name)
+
+    def get() -> None:
+        place.fs.get_file(place.path, str(beside))
+        if beside.stat().st_size != file.bytes:
+            raise OSError(errno.EIO, f"{beside.stat().st_size} of {file.bytes} bytes came", str(place))
+
+    try:
+        retry(str(place), get)
+        if _version(retry(str(place), lambda: place.fs.info(place.path))) != file.version:
+            raise HandgenError(f"{place}: was changed while it was read; run again")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return file
+
+
+def _file_path(origin: UPath, cache: Path, file: StoredFile) -> Path:
+    key = f"{origin / file.name}\0{file.bytes}\0{file.version}"
+    return cache / "files" / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _link(fetched: Fetched, cache: Path, folder: Path) -> None:
+    """Make the folder of links, whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(suffix=filesystem.PARTIAL, dir=folder.parent))
+    try:
+        for file in fetched.files:
+            link = made / file.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(_file_path(fetched.origin, cache, file).absolute())
+        if not folder.exists():
+            made.rename(folder)
+    except OSError:
+        if not folder.exists():  # another process made it
+            raise
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

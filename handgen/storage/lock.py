@@ -1,0 +1,236 @@
+"""One writer per output directory.
+
+On a disk the lock is the kernel's (`flock`), which ends with the process, however that ends. In a store, and on a file
+system without such locks, it is a lease: an object made only if there is none, which its holder touches every
+`BEAT_S`. Whoever finds one that was not touched for `STALE_S` by its own word watches it for two beats, since clocks
+differ, and takes it over if nothing stirs; one of a process of this machine that is no more is taken over at once.
+Before each touch the holder looks whether the lease is still its own: who lost it, because it slept too long or because
+the store knows no "only if there is none", is told by `WriteLock.check` and stops. What two wrote in between are the
+same bytes, each file whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from handgen.errors import HandgenError
+from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
+
+LOCK = ".lock"  # of the kernel; and what the names of all begin with
+LEASE = ".lock.lease"
+BEAT_S, STALE_S = 20.0, 90.0
+_SETTLED_S = 2.0  # after a lease was taken over: whoever took it at the same moment has written by then
+_ATTEMPTS = 5
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+
+log = logging.getLogger(__name__)
+
+
+class WriteLock:
+    """The right to write into a directory, while it lasts."""
+
+    def __init__(self) -> None:
+        self._lost: HandgenError | None = None
+
+    def check(self) -> None:
+        """Raise a HandgenError naming the holder when another process has taken the directory over."""
+        if self._lost is not None:
+            raise self._lost
+
+    def lose(self, error: HandgenError) -> None:
+        """Say so from now on."""
+        self._lost = error
+
+
+@contextmanager
+def holding(root: Location) -> Iterator[WriteLock]:
+    """Be the only one who writes into `root`, which exists.
+
+    Raises HandgenError naming the holder when somebody else is.
+    """
+    descriptor = _locked(root / LOCK) if isinstance(root, Path) else None
+    if descriptor is None or not isinstance(root, Path):
+        with _leased(root / LEASE) as hold:
+            yield hold
+        return
+    try:
+        yield WriteLock()
+    finally:
+        with suppress(OSError):
+            os.unlink(root / LOCK)  # while it is held: who waits for it finds that it is gone, and makes anew
+        os.close(descriptor)
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the kernel's lock on `path`; None where the file system has none."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_ino == _inode(path):
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, orjson.dumps(_holder()), 0)
+                return descriptor
+            os.close(descriptor)  # its holder removed it in between
+        except BlockingIOError:
+            held_by = _said(os.pread(descriptor, 4096, 0))
+            os.close(descriptor)
+            raise _held(path, held_by) from None
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno not in _NO_LOCKS:
+                raise
+            path.unlink(missing_ok=True)
+            return None
+
+
+@contextmanager
+def _leased(path: Location) -> Iterator[WriteLock]:
+    """Hold a lease, touched by a thread."""
+    mine, hold = _holder(), WriteLock()
+    _take(path, mine)
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(BEAT_S):
+            try:
+                found = _found(path)
+                if found is not None and found.get("token") != mine["token"]:
+                    hold.lose(_held(path, found))
+                    return
+                filesystem.put(path, _lease(mine))
+            except OSError as error:
+                log.warning("%s: cannot be touched (%s); another run may take it for dead", path, error.strerror)
+
+    thread = threading.Thread(target=beat, name="handgen-lease", daemon=True)
+    thread.start()
+    try:
+        yield hold
+    finally:
+        done.set()
+        thread.join()
+        with suppress(OSError):
+            if (_found(path) or {}).get("token") == mine["token"]:
+                filesystem.remove_file(path)
+
+
+def _take(path: Location, mine: dict[str, Any]) -> None:
+    taken_over = False
+    for _ in range(_ATTEMPTS):
+        found = _found(path)
+        if found is None:
+            filesystem.put_new(path, _lease(mine))
+            if taken_over:
+                time.sleep(_SETTLED_S)
+            # Read back: an answer may have been lost, and some stores write over what is there.
+            found = _found(path)
+            if found is not None and found.get("token") == mine["token"]:
+                return
+        if found is not None:
+            _see_that_it_is_stale(path, found)
+            log.warning("%s: taking over from %s, which is silent", path, _words(found))
+            filesystem.remove_file(path)
+            taken_over = True
+    raise _held(path, {})
+
+
+def _see_that_it_is_stale(path: Location, found: dict[str, Any]) -> None:
+    """Raise a HandgenError naming the holder of a lease unless it is dead, or silent for long enough."""
+    if _is_dead(found):
+        return
+    silent_s = time.time() - found.get("alive_at", 0.0)
+    if abs(silent_s) < STALE_S:
+        raise _held(path, found, f"; if that run was killed, this ends in {STALE_S - silent_s:.0f} s")
+    log.warning("%s: looking for %.0f s whether %s is alive", path, 2 * BEAT_S, _words(found))
+    time.sleep(2 * BEAT_S)
+    now = _found(path)
+    if now is not None and now != found:
+        raise _held(path, now)
+
+
+def _found(path: Location) -> dict[str, Any] | None:
+    """What a lease says; None where there is none."""
+    try:
+        return _said(filesystem.read(path))
+    except FileNotFoundError:
+        return None
+
+
+def _lease(mine: dict[str, Any]) -> bytes:
+    return orjson.dumps(mine | {"alive_at": time.time()})
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    """Whether it was a process of this machine that is no more."""
+    if holder.get("machine") != _machine() or not isinstance(holder.get("process"), int):
+        return False
+    try:
+        os.kill(holder["process"], 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _machine() -> str:
+    """Where process numbers mean what they mean here: this host since it was started, and this container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    return " ".join(parts)
+
+
+def _holder() -> dict[str, Any]:
+    return {
+        "token": uuid.uuid4().hex,
+        "host": socket.gethostname(),
+        "machine": _machine(),
+        "process": os.getpid(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+
+
+def _said(text: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:  # its holder is about to write it
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _words(holder: dict[str, Any]) -> str:
+    if "process" not in holder:
+        return "another process"
+    return (
+        f"process {holder['process']} on {holder.get('host')} (`{holder.get('command')}`, since {holder.get('since')})"
+    )
+
+
+def _held(path: Location, holder: dict[str, Any], hint: str = "") -> HandgenError:
+    return HandgenError(
+        f"{path.parent}: {_words(holder)} is writing there; wait until it ends, or choose another directory{hint}"
+    )
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

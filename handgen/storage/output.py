@@ -1,0 +1,192 @@
+"""Output directories: who may write into one, and how a rerun knows that what it finds is its own.
+
+`run.json` is written first and holds the kind of output and everything its bytes depend on; `manifest.json` last.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from handgen.errors import HandgenError
+from handgen.storage import filesystem
+from handgen.storage.documents import dumps, loads, read_json, write_json
+from handgen.storage.filesystem import PARTIAL, Location
+from handgen.storage.journal import JOURNAL, Journal
+from handgen.storage.lock import LOCK, holding
+
+MANIFEST, RUN = "manifest.json", "run.json"
+RUN_SCHEMA = "run"
+
+
+@contextmanager
+def claim_output(
+    root: Location, kind: str, run: dict[str, Any], owned: Sequence[str], overwrite: bool
+) -> Iterator[Journal]:
+    """`root` as the directory of a run, new or continued, with nobody else writing there while the block lasts.
+
+    run, owned, overwrite: as for `prepare_output`. Yields the journal of what is finished.
+
+    Raises HandgenError as `prepare_output` does, when another process holds `root`, and, saying how to go on, for what
+    the disk or the store refuses.
+    """
+    with writing(root):
+        _check_kind(root, kind)
+        _make(root)
+        with holding(root) as hold:
+            prepare_output(root, kind, run, owned, overwrite)
+            journal = Journal(root, hold.check)
+            try:
+                yield journal
+            finally:
+                journal.close()
+                with suppress(OSError):
+                    _remove_partials(root)  # of worker processes that were killed
+
+
+def prepare_output(root: Location, kind: str, run: dict[str, Any], owned: Sequence[str], overwrite: bool) -> None:
+    """Make `root` the directory of a run, new or continued.
+
+    run: what decides the bytes. owned: patterns of what this kind of run writes there besides `run.json` and
+    `manifest.json`. overwrite: remove what another run of the same kind wrote; one of the same run that is not finished
+    is gone on with all the same, since a killed run may have been begun with it.
+    Raises HandgenError when `root` holds something else, or the output of a different run (naming the difference).
+    """
+    document = orjson.loads(dumps({"kind": kind, "depends_on": run}))
+    _check_kind(root, kind)
+    if _is_new(root):
+        _make(root)
+    elif overwrite and not _is_unfinished(root, document):
+        _remove(root, owned)
+    elif filesystem.size_of(root / RUN) is None:
+        raise HandgenError(
+            f"{root}: holds {kind}, but no {RUN} to go on from; choose another directory, or --overwrite"
+        )
+    else:
+        found = _differences(read_json(root / RUN, RUN_SCHEMA)["depends_on"], document["depends_on"])
+        if found:
+            raise HandgenError(
+                f"{root}: holds {kind} of another run ({'; '.join(found)}); choose another directory, or --overwrite"
+            )
+        _remove_partials(root)
+        return
+    write_json(root / RUN, document, RUN_SCHEMA)
+
+
+def invalidate_manifest(root: Location) -> None:
+    """Take the manifest away, which says that everything is in place, before something of `root` is written anew."""
+    filesystem.remove_file(root / MANIFEST)
+
+
+@contextmanager
+def writing(root: Location) -> Iterator[None]:
+    """While a run writes into `root`: what the disk or the store refuses becomes a HandgenError: how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, root) from None
+
+
+def write_error(error: OSError, place: Location) -> HandgenError:
+    """What to tell the user when `place`, or what the error names, could not be written."""
+    where = str(error.filename or place)
+    if "://" not in where:
+        hint = (
+            "what is finished is kept: make room or give the right to write there and run again, or choose another "
+            "directory"
+        )
+    elif error.errno == errno.ENOENT:
+        hint = "make the bucket, or correct the URL"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        hint = (
+            "what is finished is kept: give credentials that may list, read, write and delete there (docs/storage.md) "
+            "and run again"
+        )
+    elif error.errno == errno.EINVAL:
+        hint = "correct the URL, or the endpoint (docs/storage.md)"
+    else:
+        hint = "what is finished is kept: run again when the store answers"
+    return HandgenError(f"{where}: {error.strerror or error}; {hint}")
+
+
+def kind_of(root: Location) -> str | None:
+    """What a directory was begun or finished as, or None if it is no output of handgen.
+
+    Raises OSError when a store cannot be asked.
+    """
+    for name in (RUN, MANIFEST):
+        try:
+            if isinstance(root, Path):
+                return read_json(root / name)["kind"]
+            return loads(filesystem.read(root / name), str(root / name))["kind"]
+        except (FileNotFoundError, HandgenError, KeyError, TypeError):
+            continue
+    return None
+
+
+def _check_kind(root: Location, kind: str) -> None:
+    if isinstance(root, Path) and root.exists() and not root.is_dir():
+        raise HandgenError(f"{root}: is a file; choose another directory")
+    if not _is_new(root) and kind_of(root) != kind:
+        raise HandgenError(f"{root}: holds something other than {kind}; choose another directory")
+
+
+def _remove_partials(root: Location) -> None:
+    if isinstance(root, Path):
+        for partial in root.rglob(f"*{PARTIAL}"):
+            partial.unlink(missing_ok=True)
+
+
+def _is_new(root: Location) -> bool:
+    """Whether nobody has written there; a run killed at once may have left its lock, and half of `run.json`."""
+    return all(
+        name.startswith(LOCK) or (name.startswith(RUN) and name.endswith(PARTIAL)) for name in filesystem.names(root)
+    )
+
+
+def _make(root: Location) -> None:
+    try:
+        filesystem.make_folder(root)
+    except OSError as error:
+        raise HandgenError(f"{root}: cannot be made ({error.strerror}); choose another directory") from None
+
+
+def _is_unfinished(root: Location, document: dict[str, Any]) -> bool:
+    """Whether `root` holds the beginning of this very run."""
+    try:
+        return filesystem.size_of(root / MANIFEST) is None and read_json(root / RUN, RUN_SCHEMA) == document
+    except HandgenError:  # no run.json, or a damaged one
+        return False
+
+
+def _remove(root: Location, owned: Sequence[str]) -> None:
+    """Remove what a run wrote, the manifest first; other files stay.
+
+    So does `run.json`, which is then replaced: at every moment the directory says what it is.
+    """
+    there = list(filesystem.names(root))
+    for pattern in (MANIFEST, JOURNAL, *owned):
+        for name in sorted(fnmatch.filter(there, pattern)):
+            filesystem.remove(root / name)
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """What differs between two documents, as `configuration.size: 224 there, 256 now`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            text
+            for key in sorted(old.keys() | new.keys())
+            for text in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if old == new else [f"{name}: {_short(old)} there, {_short(new)} now"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:12] + "..."

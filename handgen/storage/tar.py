@@ -1,0 +1,95 @@
+"""Tars whose bytes depend on their content alone."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from handgen.storage.filesystem import Location, whole_file
+
+_BLOCK, _RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
+_LONGEST_NAME = 100  # bytes; of a longer one the standard library makes the header
+_LARGEST = 8**11  # bytes that eleven octal digits cannot say
+
+Span = tuple[int, int]  # first byte, number of bytes
+
+
+@dataclass(frozen=True)
+class WrittenTar:
+    """What was written. spans: where the members of each stem (a name up to its first dot) lie, headers included."""
+
+    members: int
+    bytes: int
+    sha256: str
+    spans: dict[str, Span]
+
+
+def write_tar(path: Location, members: Iterable[tuple[str, bytes]]) -> WrittenTar:
+    """Write (name, content) members in order; the file appears under its name only when complete.
+
+    Times, owners and modes are fixed, so the same members give the same bytes.
+    """
+    digest = hashlib.sha256()
+    count = size = 0
+    spans: dict[str, Span] = {}
+    with whole_file(path) as file:
+        for name, content in members:
+            block = b"".join((_header(name, len(content)), content, bytes(-len(content) % _BLOCK)))
+            file.write(block)
+            digest.update(block)
+            stem = name.partition(".")[0]
+            first = spans.setdefault(stem, (size, 0))[0]
+            size += len(block)
+            spans[stem] = (first, size - first)
+            count += 1
+        end = 2 * _BLOCK
+        end += -(size + end) % _RECORD
+        file.write(bytes(end))
+        digest.update(bytes(end))
+    return WrittenTar(count, size + end, digest.hexdigest(), spans)
+
+
+def members_in(data: bytes) -> dict[str, bytes]:
+    """Name and content of the members in a piece of a tar that `write_tar` wrote: whole headers and contents.
+
+    Raises ValueError where it is something else.
+    """
+    members: dict[str, bytes] = {}
+    at = 0
+    while at < len(data):
+        header = data[at : at + _BLOCK]
+        if len(header) < _BLOCK or header[257:262] != b"ustar":
+            raise ValueError("not a member of a tar")
+        size = int(header[124:135], 8)
+        if at + _BLOCK + size > len(data):
+            raise ValueError("the tar ends in the middle of a member")
+        at += _BLOCK
+        prefix, name = (part.rstrip(b"\0").decode() for part in (header[345:500], header[:100]))
+        members[f"{prefix}/{name}" if prefix else name] = data[at : at + size]
+        at += size + -size % _BLOCK
+    return members
+
+
+def _header(name: str, size: int) -> bytes:
+    """As `tarfile` makes it, whose header of another member is filled in anew: that takes a tenth of the time.
+
+    Format: POSIX.1-1988 ustar: the name in bytes 0 to 99, the size in 124 to 135, the sum in 148 to 155.
+    """
+    encoded = name.encode()
+    if len(encoded) > _LONGEST_NAME or size >= _LARGEST:
+        return _header_of(name, size)
+    sample = _header_of("", 0)
+    before = encoded.ljust(100, b"\0") + sample[100:124] + b"%011o\0" % size + sample[136:148]
+    after = sample[156:]
+    total = sum(before) + sum(after) + 8 * 0x20  # the sum counts its own field as blanks
+    return before + b"%06o\0 " % total + after
+
+
+@lru_cache(maxsize=1)
+def _header_of(name: str, size: int) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o644
+    return info.tobuf(tarfile.USTAR_FORMAT)

@@ -1,1 +1,0 @@
-"""Annotations and backgrounds -> composited training samples, in shards: `handgen.synthesize.stage.run`."""

@@ -1,1 +1,0 @@
-"""Is a directory of shards or annotations whole, and does it hold what its manifest says?"""

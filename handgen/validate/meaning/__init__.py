@@ -1,1 +1,0 @@
-"""Whether labels mean what they say: checks on labelled pictures, whatever format these came in."""

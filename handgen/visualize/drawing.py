@@ -1,0 +1,264 @@
+"""Drawings for people: skeletons, outlines, grids of views, contact sheets.
+
+Images are RGB uint8; pixel (0, 0) is the centre of the first pixel. Every function returns a new image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from handgen.geometry.raster import mesh_mask
+from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
+from handgen.io import shards
+from handgen.media import images
+
+Color = tuple[int, int, int]
+FINGER_COLORS: dict[str, Color] = {
+    "thumb": (255, 92, 80),
+    "index": (255, 190, 50),
+    "middle": (90, 215, 90),
+    "ring": (70, 190, 255),
+    "pinky": (190, 120, 255),
+}
+WRIST_COLOR: Color = (240, 240, 240)
+ACCEPTED_COLOR: Color = (60, 200, 90)
+REJECTED_COLOR: Color = (235, 70, 60)
+NEUTRAL_COLOR: Color = (150, 150, 150)
+OUTLINE_COLOR: Color = (0, 255, 220)
+
+_KEYPOINT_COLORS: list[Color] = [WRIST_COLOR] * KEYPOINT_COUNT
+for _finger in FINGERS:
+    for _keypoint in FINGER_KEYPOINTS[_finger]:
+        _KEYPOINT_COLORS[_keypoint] = FINGER_COLORS[_finger]
+
+_SHIFT = 4  # sub-pixel bits of the coordinates OpenCV draws with
+_HIDDEN_SHADE = 0.45  # keypoints and bones that are not visible are drawn darker
+_LABEL_HEIGHT_PX = 18
+
+
+@dataclass(frozen=True)
+class ViewLabel:
+    """What is written over one view: its camera and, where known, how good the fit is there.
+
+    accepted: the colour of the bar: green, red, or grey for None.
+    """
+
+    camera: str
+    reprojection_px: float | None = None
+    mask_iou: float | None = None
+    accepted: bool | None = None
+
+    def text(self) -> str:
+        """`cam_0  2.1 px  IoU 0.93`."""
+        parts = [self.camera]
+        if self.reprojection_px is not None:
+            parts.append(f"{self.reprojection_px:.1f} px")
+        if self.mask_iou is not None:
+            parts.append(f"IoU {self.mask_iou:.2f}")
+        return "  ".join(parts)
+
+    @property
+    def color(self) -> Color:
+        """Of the label's bar."""
+        if self.accepted is None:
+            return NEUTRAL_COLOR
+        return ACCEPTED_COLOR if self.accepted else REJECTED_COLOR
+
+
+@dataclass(frozen=True)
+class SheetSample:
+    """One training sample, as `contact_sheet` draws it.
+
+    keypoints_px: pixels of `image`. visible: which keypoints to draw bright. mask: 0 or 255, or None.
+    """
+
+    image: UInt8[np.ndarray, "height width 3"]
+    keypoints_px: Float[np.ndarray, "21 2"]
+    visible: Bool[np.ndarray, " 21"]
+    mask: UInt8[np.ndarray, "height width"] | None
+    label: str
+
+
+def draw_skeleton(
+    image: UInt8[np.ndarray, "height width 3"],
+    keypoints_px: Float[np.ndarray, "21 2"],
+    visible: Bool[np.ndarray, " 21"] | None = None,
+    color: Color | None = None,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A copy of `image` with bones and keypoints, one colour per finger; those not visible are darker.
+
+    color: of everything instead. Keypoints that are not finite are left out. Raises ValueError when there are not 21
+    of them.
+    """
+    if keypoints_px.shape != (KEYPOINT_COUNT, 2):
+        raise ValueError(f"draw_skeleton: expected (21, 2) keypoints, got {keypoints_px.shape}")
+    canvas = image.copy()
+    scale = max(1.0, max(image.shape[:2]) / 480)
+    thickness, radius = max(1, round(1.3 * scale)), round(2.4 * scale * (1 << _SHIFT))
+    bright = np.ones(KEYPOINT_COUNT, bool) if visible is None else np.asarray(visible, bool)
+    drawable = np.isfinite(keypoints_px).all(1) & (np.abs(np.nan_to_num(keypoints_px)) < 1e5).all(1)
+    fixed = np.round(np.where(drawable[:, None], keypoints_px, 0.0) * (1 << _SHIFT)).astype(int)
+
+    def color_of(keypoint: int, is_bright: bool) -> Color:
+        red, green, blue = color or _KEYPOINT_COLORS[keypoint]
+        shade = 1.0 if is_bright else _HIDDEN_SHADE
+        return int(red * shade), int(green * shade), int(blue * shade)
+
+    for keypoint, parent in enumerate(KEYPOINT_PARENTS):
+        if parent >= 0 and drawable[keypoint] and drawable[parent]:
+            tone = color_of(keypoint, bool(bright[keypoint] and bright[parent]))
+            a, b = fixed[keypoint].tolist(), fixed[parent].tolist()
+            cv2.line(canvas, a, b, tone, thickness, cv2.LINE_AA, _SHIFT)
+    for keypoint in range(KEYPOINT_COUNT - 1, WRIST - 1, -1):  # the wrist on top of the five bones it ends
+        if drawable[keypoint]:
+            tone = color_of(keypoint, bool(bright[keypoint]))
+            cv2.circle(canvas, fixed[keypoint].tolist(), radius, tone, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    return canvas
+
+
+def draw_mask_outline(
+    image: UInt8[np.ndarray, "height width 3"],
+    mask: UInt8[np.ndarray, "height width"],
+    color: Color = OUTLINE_COLOR,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A copy of `image` with the borders of `mask`, holes too. Raises ValueError when the sizes differ."""
+    if mask.shape != image.shape[:2]:
+        raise ValueError(f"draw_mask_outline: the image is {image.shape[:2]}, the mask {mask.shape}")
+    canvas = image.copy()
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, contours, -1, color, max(1, round(max(mask.shape) / 640)), cv2.LINE_AA)
+    return canvas
+
+
+def draw_mesh_outline(
+    image: UInt8[np.ndarray, "height width 3"],
+    vertices_px: Float[np.ndarray, "n 2"],
+    faces: Int[np.ndarray, "faces 3"],
+    color: Color = OUTLINE_COLOR,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A copy of `image` with the silhouette of a projected mesh."""
+    height, width = image.shape[:2]
+    return draw_mask_outline(image, mesh_mask(vertices_px, faces, (width, height)), color)
+
+
+def overlay_views(
+    views: Sequence[UInt8[np.ndarray, "height width 3"]],
+    labels: Sequence[ViewLabel],
+    columns: int | None = None,
+    cell_px: tuple[int, int] = (480, 360),
+) -> UInt8[np.ndarray, "height width 3"]:
+    """One image with all views of a frame, each under a bar with its label.
+
+    views: of any sizes; each is fitted into a cell. columns: by default the squarest grid. cell_px: its size.
+    """
+    cells = []
+    for view, label in zip(views, labels, strict=True):
+        cells.append(_labelled(_fitted(view, cell_px), label.text(), label.color))
+    return _grid(cells, columns or math.ceil(math.sqrt(len(cells))))
+
+
+def contact_sheet(
+    samples: Sequence[SheetSample], columns: int = 8, cell_px: int = 192, twice: bool = False
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A grid of training samples with their keypoints and the outline of their masks.
+
+    twice: every sample also without anything drawn on it, to the left of itself.
+    """
+    cells = []
+    for sample in samples:
+        height, width = sample.image.shape[:2]
+        plain = _fitted(sample.image, (cell_px, cell_px))
+        drawn = plain
+        scale = min(cell_px / width, cell_px / height)
+        margin_px = (np.array([cell_px, cell_px]) - np.round(np.array([width, height]) * scale)) // 2
+        if sample.mask is not None:
+            drawn = draw_mask_outline(drawn, _fitted(sample.mask, (cell_px, cell_px)))
+        keypoints_px = (sample.keypoints_px + 0.5) * scale - 0.5 + margin_px
+        drawn = draw_skeleton(drawn, keypoints_px, sample.visible)
+        if twice:
+            drawn = np.concatenate([plain, drawn], 1)
+        cells.append(_labelled(drawn, sample.label, NEUTRAL_COLOR))
+    return _grid(cells, min(columns, max(1, len(cells))))
+
+
+def read_sheet(shards_dir: Path, count: int = 48) -> list[SheetSample]:
+    """At most `count` samples taken at even steps from all shards of a directory, in order.
+
+    Raises HandgenError when the shards are not finished, or one is damaged.
+    """
+    manifest = shards.read_manifest(shards_dir)
+    total = manifest["samples"]
+    wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
+    samples: list[SheetSample] = []
+    first = 0
+    for shard in manifest["shards"]:
+        here = wanted & set(range(first, first + shard["samples"]))
+        if here:
+            path = shards_dir / shard["name"]
+            groups = enumerate(shards.read_groups(path), first)
+            samples += [_sheet_sample(path, key, group) for index, (key, group) in groups if index in here]
+        first += shard["samples"]
+    return samples
+
+
+def sheet_samples(samples: Sequence[shards.Sample]) -> list[SheetSample]:
+    """Samples that were just made, as `contact_sheet` takes them."""
+    return [
+        _sheet_sample_of(sample.document, sample.image_jpeg, sample.mask_png, f"sample {sample.key}")
+        for sample in samples
+    ]
+
+
+def _sheet_sample(path: Path, key: str, group: dict[str, bytes]) -> SheetSample:
+    document = shards.read_document(path, key, group)
+    return _sheet_sample_of(document, group[shards.IMAGE], group[shards.MASK], f"{path}, sample {key}")
+
+
+def _sheet_sample_of(document: dict[str, Any], image: bytes, mask: bytes, where: str) -> SheetSample:
+    return SheetSample(
+        image=images.decode_rgb(image, f"{where}.{shards.IMAGE}"),
+        keypoints_px=np.array(document["keypoints_2d"], dtype=float),
+        visible=np.array(document["visible"], dtype=bool),
+        mask=images.decode_grey(mask, f"{where}.{shards.MASK}"),
+        label=f"{document['key']} {document['side']}",
+    )
+
+
+def _fitted(image: np.ndarray, cell_px: tuple[int, int]) -> np.ndarray:
+    """`image` scaled to fit into the middle of a dark cell of (width, height)."""
+    height, width = image.shape[:2]
+    scale = min(cell_px[0] / width, cell_px[1] / height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    if image.ndim == 2:
+        interpolation = cv2.INTER_NEAREST
+    cell = np.zeros((cell_px[1], cell_px[0], *image.shape[2:]), np.uint8)
+    left, top = (cell_px[0] - size[0]) // 2, (cell_px[1] - size[1]) // 2
+    cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=interpolation)
+    return cell
+
+
+def _labelled(cell: np.ndarray, text: str, color: Color) -> np.ndarray:
+    bar = np.full((_LABEL_HEIGHT_PX, cell.shape[1], 3), 28, np.uint8)
+    bar[:, :5] = color
+    cv2.putText(bar, text, (10, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235, 235, 235), 1, cv2.LINE_AA)
+    return np.concatenate([bar, cell], 0)
+
+
+def _grid(cells: list[np.ndarray], columns: int) -> np.ndarray:
+    if not cells:
+        return np.zeros((_LABEL_HEIGHT_PX, 64, 3), np.uint8)
+    blank = np.zeros_like(cells[0])
+    rows = []
+    for start in range(0, len(cells), columns):
+        row = cells[start : start + columns]
+        rows.append(np.concatenate(row + [blank] * (columns - len(row)), 1))
+    return np.concatenate(rows, 0)
