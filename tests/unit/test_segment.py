@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from support.skin_pictures import SIZE, guides, painted, scene, textured  # noqa: F401
+from support.skin_pictures import SIZE, guides, painted, textured
 
 from handgen.segmentation.segment import MeshGuides, OtherHand, guides_of, iou, segment
 
