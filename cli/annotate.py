@@ -47,6 +47,8 @@ DEFAULTS = AnnotateConfig()
               help="Search views that missed a hand where the others say that it is.")  # fmt: skip
 @click.option("--refine", type=click.Choice(["silhouette", "none"]), default=DEFAULTS.refine, show_default=True,
               help="silhouette: fit masks together with keypoints; none: keypoints alone, in less time.")  # fmt: skip
+@click.option("--term", multiple=True, metavar="NAME=WEIGHT",
+              help="Weight of a term of the fit, 0 to switch it off: contact or silhouette.")  # fmt: skip
 @click.option("--track", type=click.Choice(["keypoints", "silhouette"]), default=DEFAULTS.track, show_default=True,
               help="silhouette: carry hands by their masks where the detector sees nothing.")  # fmt: skip
 @click.option("--refine-extrinsics", is_flag=True,

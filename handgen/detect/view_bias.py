@@ -83,3 +83,15 @@ class ViewBias:
             return cls(**{name: np.array(document[name], dtype=float) for name in cls.__dataclass_fields__})
         except (KeyError, TypeError) as error:
             raise ValueError(f"ViewBias: {error!r}") from None
+
+
+@dataclass(frozen=True)
+class DetectorCalibration:
+    """Where a detector puts the keypoints of one person, or of anybody.
+
+    offsets_m: (21, 3), as `handgen.detect.base.Detector.offsets_m`. view_bias: what the side that a keypoint is seen
+    from adds, the same for everybody; None where that is not known.
+    """
+
+    offsets_m: Float[np.ndarray, "21 3"]
+    view_bias: ViewBias | None = None

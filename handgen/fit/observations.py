@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -52,9 +51,9 @@ def observations_of(
     return Observations(*(torch.as_tensor(a, device=device) for a in (projections, pixels, weight)))
 
 
-def triangulated(clusters: Sequence[MultiviewHand], scale: float = 1.0) -> Float[Tensor, "n 21 3"]:
-    """The clusters' triangulated keypoints, times `scale`."""
-    return torch.as_tensor(np.stack([cluster.points_world for cluster in clusters])) * scale
+def triangulated(hands: Sequence[MultiviewHand]) -> Float[Tensor, "n 21 3"]:
+    """The triangulated keypoints of hands in the world."""
+    return torch.as_tensor(np.stack([hand.points_world for hand in hands]))
 
 
 def valid_of(clusters: Sequence[MultiviewHand], device: torch.device) -> Bool[Tensor, "n 21"]:
@@ -76,8 +75,3 @@ def apply_view_bias(
     pose = pose_of(state)
     posed = kinematics.model(pose)
     return corrections_of(view_bias, rig, kinematics.model, posed, pose.rotations.cpu().numpy())
-
-
-def in_metres(clusters: Sequence[MultiviewHand], factor: float) -> list[MultiviewHand]:
-    """Clusters in a world scaled by `factor`."""
-    return [replace(cluster, points_world=cluster.points_world * factor) for cluster in clusters]

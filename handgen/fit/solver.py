@@ -118,6 +118,30 @@ class Sum:
         return torch.stack(matrix).sum(0), torch.stack(gradient).sum(0), torch.stack(cost).sum(0)
 
 
+@dataclass(frozen=True)
+class Weighted:
+    """A term whose cost counts `weight` times."""
+
+    term: Term
+    weight: float
+
+    def cost(self, state: HandState) -> Float[Tensor, " n"]:
+        """As of a `Term`."""
+        return self.weight * self.term.cost(state)
+
+    def normal_equations(
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+        """As of a `Term`."""
+        matrix, gradient, cost = self.term.normal_equations(state, by_betas)
+        return self.weight * matrix, self.weight * gradient, self.weight * cost
+
+
+def weighted(term: Term, weight: float) -> Term:
+    """The term itself for a weight of 1."""
+    return term if weight == 1 else Weighted(term, weight)
+
+
 def solve_poses(problem: Term, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, " n"]]:
     """Poses with the betas held; each frame accepts or rejects its own steps. Returns the state and its cost.
 

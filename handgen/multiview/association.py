@@ -3,6 +3,8 @@
 Frame by frame, the two-view triangulation that most views agree with becomes a cluster of at most one detection per
 view, then the next one. Which hand a cluster is, is decided over many frames, in `handgen.multiview.tracking`.
 
+Nothing here depends on the unit of the world: thresholds are shares of a hand, pixels or angles.
+
 Keypoints with confidence 0 do not exist here: they are in no median, no extent and no triangulation.
 """
 
@@ -15,7 +17,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from handgen.geometry.camera import Rig
+from handgen.geometry.camera import CameraSet
 from handgen.geometry.triangulation import linear_information, solve_points, triangulate
 from handgen.hand.skeleton import MCP_KEYPOINTS, WRIST
 from handgen.records.detection import Detection, DetectionRecord
@@ -78,6 +80,10 @@ class MultiviewHand:
         """A hand that must be there although no view detected it."""
         return cls(frame, (None,) * views, np.full((21, 3), np.nan), np.zeros(21, bool), np.nan)
 
+    def scaled(self, factor: float) -> MultiviewHand:
+        """The hand in a world whose unit is 1 / `factor` of today's."""
+        return replace(self, points_world=self.points_world * factor)
+
     @property
     def view_count(self) -> int:
         """In how many views the hand was detected."""
@@ -99,7 +105,7 @@ def keypoint_extent(points: Float[np.ndarray, "points dims"]) -> float:
     return max(float(np.linalg.norm(np.ptp(points, axis=0))), 1e-9)
 
 
-def make_view(rig: Rig, camera: int, detection: Detection) -> ViewObservation | None:
+def make_view(rig: CameraSet, camera: int, detection: Detection) -> ViewObservation | None:
     """A detection with its lens distortion removed; None where too few keypoints are left."""
     ideal, valid = rig.cameras[camera].undistort(detection.keypoints_px)
     confidence = np.where(valid, detection.confidence, 0.0)
@@ -132,7 +138,7 @@ def support_of_side(detection: Detection, side: str) -> float:
 
 
 def clusters_of_frame(
-    rig: Rig, frame: int, detections: Sequence[Sequence[Detection]], only_side: str | None = None
+    rig: CameraSet, frame: int, detections: Sequence[Sequence[Detection]], only_side: str | None = None
 ) -> list[MultiviewHand]:
     """The hands of one frame that at least two views agree on, best first.
 
@@ -180,7 +186,7 @@ def clusters_of_frame(
 
 
 def _error_shares(
-    rig: Rig, found: Sequence[tuple[int, ViewObservation]], pairs: Int[np.ndarray, "pairs 2"]
+    rig: CameraSet, found: Sequence[tuple[int, ViewObservation]], pairs: Int[np.ndarray, "pairs 2"]
 ) -> Float[np.ndarray, "pairs detections"]:
     """How far the hand that a pair proposes is from every detection: median over keypoints, in hand extents."""
     projections = np.stack([rig.cameras[camera].ideal_px_from_world for camera, _ in found])
@@ -220,7 +226,7 @@ def _supporters(
     return members, support
 
 
-def _dissenting(rig: Rig, unused: Sequence[tuple[int, ViewObservation]], cluster: MultiviewHand) -> int:
+def _dissenting(rig: CameraSet, unused: Sequence[tuple[int, ViewObservation]], cluster: MultiviewHand) -> int:
     """In how many further views a detection that belongs to no hand lies on this one and yet disagrees with it."""
     count = 0
     for camera in range(len(rig)):
@@ -238,7 +244,7 @@ def evenly_spaced(found: Sequence[MultiviewHand], count: int) -> list[MultiviewH
     return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), count)).astype(int))]
 
 
-def reclustered(rig: Rig, cluster: MultiviewHand) -> MultiviewHand:
+def reclustered(rig: CameraSet, cluster: MultiviewHand) -> MultiviewHand:
     """A cluster whose views have changed, triangulated again. Raises ValueError with fewer than two views."""
     members = {camera: view for camera, view in enumerate(cluster.views) if view is not None}
     if len(members) < 2:
@@ -246,7 +252,7 @@ def reclustered(rig: Rig, cluster: MultiviewHand) -> MultiviewHand:
     return cluster_of_views(rig, cluster.frame, members)
 
 
-def cluster_of_views(rig: Rig, frame: int, members: Mapping[int, ViewObservation]) -> MultiviewHand:
+def cluster_of_views(rig: CameraSet, frame: int, members: Mapping[int, ViewObservation]) -> MultiviewHand:
     """Triangulate what belongs together, by camera; the error is infinite where that gives no hand."""
     cameras = sorted(members)
     projections = np.stack([rig.cameras[c].ideal_px_from_world for c in cameras])

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from handgen.geometry.camera import Rig
+from handgen.geometry.camera import CameraSet, Rig
 from handgen.hand.skeleton import SIDES, other_side
 from handgen.multiview.association import MIRRORED_BELOW, MultiviewHand, clusters_of_frame, reclustered, support_of_side
 from handgen.records.detection import Detection
@@ -35,8 +35,8 @@ class HandObservations:
     side: str
     clusters: dict[int, MultiviewHand]
 
-    def bridged(self, frames: int) -> HandObservations:
-        """The same with an unseen cluster in every frame of the gaps that are at most so many frames long."""
+    def bridge_gaps(self, frames: int) -> HandObservations:
+        """Fill the gaps that are at most so many frames long with hands that no view saw."""
         clusters: dict[int, MultiviewHand] = {}
         last: int | None = None
         for frame, cluster in self.clusters.items():
@@ -49,9 +49,9 @@ class HandObservations:
 
 
 class LoneHandFinder(Protocol):
-    """Places hands that only one camera sees, such as `handgen.reconstruct.single_view.OneView`."""
+    """Places hands that only one camera sees, such as `handgen.reconstruct.single_view.SingleViewFinder`."""
 
-    def completed(
+    def add_single_views(
         self,
         rig: Rig,
         frames: Sequence[int],
@@ -59,7 +59,7 @@ class LoneHandFinder(Protocol):
         clusters: Sequence[Sequence[MultiviewHand]],
         hands: str,
     ) -> list[list[MultiviewHand]]:
-        """Add to the multi-view hands of each frame those that one camera alone sees. rig: metres."""
+        """Add to the multi-view hands of each frame those that one camera alone sees."""
         ...
 
 
@@ -68,17 +68,33 @@ def hands_of_detections(
     frames: Sequence[int],
     detections: Sequence[Sequence[Sequence[Detection]]],
     hands: str,
-    one_view: LoneHandFinder | None = None,
+    single_view: LoneHandFinder | None = None,
 ) -> list[HandObservations]:
     """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both".
 
-    one_view: to have hands as well that only one camera sees; the rig is in metres then.
+    single_view: to have hands as well that only one camera sees.
     """
+    associated = _associate(rig, frames, detections, hands)
+    if single_view is not None:
+        associated = single_view.add_single_views(rig, frames, detections, associated, hands)
+    return _drop_mirrored_views(rig, hands_of_frames(associated, hands))
+
+
+def hands_in_any_unit(
+    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+) -> list[HandObservations]:
+    """The hands in consecutive frames as `hands_of_detections` finds them, before the unit of the rig is known.
+
+    Their points are in that unit, so callers may only make of them what has none, such as pixels, or the unit itself.
+    """
+    return _drop_mirrored_views(rig, hands_of_frames(_associate(rig, frames, detections, hands), hands))
+
+
+def _associate(
+    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+) -> list[list[MultiviewHand]]:
     only_side = hands if hands in SIDES else None
-    clusters = [clusters_of_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
-    if one_view is not None:
-        clusters = one_view.completed(rig, frames, detections, clusters, hands)
-    return [_without_mirrored_views(rig, hand) for hand in hands_of_frames(clusters, hands)]
+    return [clusters_of_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
 
 
 def hands_of_frames(clusters: Sequence[Sequence[MultiviewHand]], hands: str) -> list[HandObservations]:
@@ -109,23 +125,26 @@ def hands_of_frames(clusters: Sequence[Sequence[MultiviewHand]], hands: str) -> 
     return [HandObservations(side, chosen) for side in sides if (chosen := sides[side].by_frame())]
 
 
-def _without_mirrored_views(rig: Rig, hand: HandObservations) -> HandObservations:
-    """The same hand without the detections that are surely of the other side, where enough views are left.
+def _drop_mirrored_views(rig: CameraSet, hands: Sequence[HandObservations]) -> list[HandObservations]:
+    """Drop the detections that are surely of the other side, where enough views of a hand are left.
 
     Such a detection took the palm for the back, and so has index and pinky the wrong way round.
     """
-    clusters = {}
-    for frame, cluster in hand.clusters.items():
-        views = tuple(
-            view if view is None or support_of_side(view.detection, hand.side) >= MIRRORED_BELOW else None
-            for view in cluster.views
-        )
-        left = sum(view is not None for view in views)
-        if _MIN_STRAIGHT_VIEWS <= left < cluster.view_count:
-            straight = reclustered(rig, replace(cluster, views=views))
-            cluster = straight if np.isfinite(straight.error_share) else cluster
-        clusters[frame] = cluster
-    return HandObservations(hand.side, clusters)
+    kept = []
+    for hand in hands:
+        clusters = {}
+        for frame, cluster in hand.clusters.items():
+            views = tuple(
+                view if view is None or support_of_side(view.detection, hand.side) >= MIRRORED_BELOW else None
+                for view in cluster.views
+            )
+            left = sum(view is not None for view in views)
+            if _MIN_STRAIGHT_VIEWS <= left < cluster.view_count:
+                straight = reclustered(rig, replace(cluster, views=views))
+                cluster = straight if np.isfinite(straight.error_share) else cluster
+            clusters[frame] = cluster
+        kept.append(HandObservations(hand.side, clusters))
+    return kept
 
 
 class _Side:

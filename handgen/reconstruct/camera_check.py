@@ -97,17 +97,15 @@ def check_extrinsics(
     rig: Rig,
     hands: Mapping[str, Sequence[MultiviewHand]],
     detections: Mapping[int, Sequence[Sequence[Detection]]],
-    metres_per_unit: float = 1.0,
 ) -> ExtrinsicsCheck:
     """Find the cameras of `rig` that are not where the calibration has them.
 
     hands: by side, the hands that were associated with `rig`, whatever their error; those with large ones are the
-    interesting ones. detections: by frame of a cluster, all that was detected, per camera. metres_per_unit: of the rig,
-    for the report alone; the mended rig is in the unit of the given one.
+    interesting ones. detections: by frame of a cluster, all that was detected, per camera.
     """
     chosen = {side: evenly_spaced(clusters, _HANDS_PER_SIDE) for side, clusters in hands.items() if clusters}
     found = matched(rig, chosen, detections)
-    case = _Case(rig, sightings_of(found, len(rig)), metres_per_unit)
+    case = _Case(rig, sightings_of(found, len(rig)))
     free = [False] * len(rig)
     adjusted = case.adjust(free)
     while sum(free) <= _most_to_name(len(rig)) and (more := case.next_to_move(free, adjusted)) is not None:
@@ -132,7 +130,6 @@ class _Case:
 
     rig: Rig
     seen: Sightings
-    metres_per_unit: float
 
     def adjust(self, free: Sequence[bool]) -> Adjusted:
         """With these cameras free to move."""
@@ -172,7 +169,7 @@ class _Case:
         return CameraMove(
             name=given.name,
             rotation_deg=float(np.degrees(np.linalg.norm(step[:3]))),
-            shift_mm=float(np.linalg.norm(mended.center_world - given.center_world)) * self.metres_per_unit * 1e3,
+            shift_mm=float(np.linalg.norm(mended.center_world - given.center_world)) * 1e3,
             before_px=before_px,
             after_px=after_px,
             motion_noises=motion,
@@ -190,7 +187,7 @@ class _Case:
         both = (seen.weight > 0).all(0)
         if both.reshape(both.size // KEYPOINT_COUNT, KEYPOINT_COUNT).any(-1).sum() < MIN_HANDS:
             return False
-        case = _Case(rig, seen, self.metres_per_unit)
+        case = _Case(rig, seen)
         before, after = (case._off_noises(case.adjust([False, free])) for free in (False, True))
         return before > _MIN_APART and after < _MAX_LEFT * before
 

@@ -14,7 +14,8 @@ from jaxtyping import Float, UInt8
 
 from handgen.fit.pose_fit import Fit
 from handgen.fit.silhouette.mask_edges import MaskView
-from handgen.fit.silhouette.term import SIDE_PX, SilhouetteTerm
+from handgen.fit.silhouette.term import POSE_CONTOUR_POINTS, SIDE_PX, SilhouetteTerm
+from handgen.fit.solver import weighted
 from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel
 from handgen.reconstruct.hand_view import HandInView, hand_in_view
@@ -25,7 +26,6 @@ Mask = UInt8[np.ndarray, "height width"]
 
 _SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
 _MIN_SIGMA_PX = 0.7
-INDEPENDENT = 20.0  # points that the contour of one view counts as
 _MIN_IOU = 0.6  # of mask and projected mesh: a worse mask is of something else
 _CONTRAST_WINDOW_SHARE = 0.02  # of the hand's extent: how far on either side of an edge colours are looked at
 _MIN_CONTRAST = 12.0  # grey levels, in the channel that changes most
@@ -106,15 +106,21 @@ def edge_support(view: MaskView) -> float:
     return 1.0 if view.unknown is None else float((view.unknown[edge] == 0).mean())
 
 
-def refined(
-    fits: Sequence[Fit], frames: range, pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
+def refine_with_masks(
+    fits: Sequence[Fit],
+    frames: range,
+    pictures: Iterable[Sequence[Image | None]],
+    rig: Rig,
+    background: str,
+    weight: float = 1.0,
 ) -> list[Fit]:
-    """Hands of the same frames, solved again together with their masks.
+    """Solve hands of the same frames again together with their masks.
 
     frames: of the pictures, which are read once, one frame at a time. Frames of the fits outside it get no masks.
+    weight: of the masks' term.
     """
     views = masks_of_frames(fits, frames, pictures, rig, background)
-    return [with_masks(fit, seen) for fit, seen in zip(fits, views, strict=True)]
+    return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
 
 
 def masks_of_frames(
@@ -138,11 +144,11 @@ def masks_of_frames(
     return views
 
 
-def with_masks(fit: Fit, views: Sequence[MaskView]) -> Fit:
-    """A fit solved again with masks; their contours are chosen anew in between."""
+def with_masks(fit: Fit, views: Sequence[MaskView], weight: float = 1.0) -> Fit:
+    """Solve a fit again with masks; their contours are chosen anew in between."""
     if not views:
         return fit
-    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=INDEPENDENT)
+    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=POSE_CONTOUR_POINTS)
     for _ in range(_ROUNDS):
-        fit = fit.with_terms({"silhouette": term.refreshed(fit.solved.state)}, steps=_STEPS)
+        fit = fit.with_terms({"silhouette": weighted(term.refreshed(fit.solved.state), weight)}, steps=_STEPS)
     return fit

@@ -15,18 +15,18 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.kinematics import HandState
 from handgen.fit.observations import pose_of
 from handgen.fit.pose_fit import Fit, fit_poses
 from handgen.fit.residuals import Expected, Observations
 from handgen.fit.silhouette.mask_edges import MaskView
-from handgen.fit.silhouette.term import SilhouetteTerm, refine
+from handgen.fit.silhouette.term import POSE_CONTOUR_POINTS, SilhouetteTerm, refine
 from handgen.fit.solver import Problem
-from handgen.fit.subject import Subject
 from handgen.geometry.camera import Rig
 from handgen.geometry.raster import mesh_mask
 from handgen.multiview.association import MultiviewHand, cluster_of_views, make_view
-from handgen.reconstruct.mask_refinement import INDEPENDENT, PosedMesh, edge_support, masks_of_frame
+from handgen.reconstruct.mask_refinement import PosedMesh, edge_support, masks_of_frame
 from handgen.records.detection import Detection
 from handgen.segmentation.segment import REACH_SHARE, iou
 
@@ -49,12 +49,12 @@ _MAX_ERROR_SHARE = 0.08  # of the hand's extent: detections that differ more are
 class MaskTrack:
     """One hand on its way: its last states, and what was found in the frames that it was carried through.
 
-    subject: whose detector offsets the fit has. clusters: of the frames in which the detector found it again.
+    detector: on this person, as the fit has it. clusters: of the frames in which the detector found it again.
     """
 
     fit: Fit
     side: str
-    subject: Subject
+    detector: DetectorCalibration
     states: dict[int, HandState] = field(default_factory=dict)
     masks: dict[int, list[MaskView]] = field(default_factory=dict)
     clusters: dict[int, MultiviewHand] = field(default_factory=dict)
@@ -137,7 +137,7 @@ def _by_masks(
         masks = [view for view in masks if edge_support(view) >= _MIN_HEARD]
         if len(masks) < _MIN_VIEWS:
             return state, masks, 0.0
-        term = SilhouetteTerm(kinematics.model, masks, 1, independent=INDEPENDENT)
+        term = SilhouetteTerm(kinematics.model, masks, 1, independent=POSE_CONTOUR_POINTS)
         state = refine(term, [problem], state, _STEPS, _STEPS_PER_CONTOUR)
         vertices = hand.posed(state).vertices
         overlap = float(np.median([_overlap(view, vertices, kinematics.model.faces) for view in masks]))
@@ -170,7 +170,7 @@ def _detected(
     if cluster is None or not np.isfinite(cluster.error_share) or cluster.error_share > _MAX_ERROR_SHARE:
         return None
     betas = state.betas[0].cpu().numpy()
-    fit = fit_poses(hand.fit.problem.kinematics, rig, [cluster], betas, hand.subject.view_bias)
+    fit = fit_poses(hand.fit.problem.kinematics, rig, [cluster], betas, hand.detector.view_bias)
     return fit.solved.state, cluster
 
 
@@ -178,7 +178,7 @@ def _one(state: HandState, i: int) -> HandState:
     return HandState(state.rotations[i : i + 1], state.translation[i : i + 1], state.betas[i : i + 1])
 
 
-def joined(hand: MaskTrack) -> tuple[list[int], HandState]:
+def merge_frames(hand: MaskTrack) -> tuple[list[int], HandState]:
     """All frames of the hand in their order, fitted and carried, and their states."""
     fitted = hand.fit.frames.tolist()
     frames = [*fitted, *hand.states]

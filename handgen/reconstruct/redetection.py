@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.camera import Rig
+from handgen.geometry.camera import CameraSet
 from handgen.multiview.association import MultiviewHand
 from handgen.multiview.tracking import HandObservations
 
@@ -32,7 +32,7 @@ class SearchRegion:
     right: float
 
 
-def views_to_search(rig: Rig, hands: Sequence[HandObservations], gap_frames: int) -> list[SearchRegion]:
+def views_to_search(rig: CameraSet, hands: Sequence[HandObservations], gap_frames: int) -> list[SearchRegion]:
     """Every view and frame in which a hand should be seen and was not, by frame and camera.
 
     gap_frames: a hand that no view saw for at most so many frames is taken to have moved evenly.
@@ -55,7 +55,7 @@ def _points(hand: HandObservations, gap_frames: int) -> Iterator[tuple[Multiview
         return
     frames = np.array([cluster.frame for cluster in whole])
     known = np.stack([cluster.points_world for cluster in whole])
-    for cluster in hand.bridged(gap_frames).clusters.values():
+    for cluster in hand.bridge_gaps(gap_frames).clusters.values():
         after = int(np.searchsorted(frames, cluster.frame))
         if after < len(frames) and frames[after] == cluster.frame:
             yield cluster, known[after]

@@ -25,13 +25,13 @@ _MAX_ERROR_SHARE = 0.08  # of the hand's extent: a detection that the model cann
 
 
 @dataclass(frozen=True)
-class OneView:
-    """What it takes to put a hand into the world by one camera. offsets_m: (21, 3), of the detector."""
+class SingleViewFinder:
+    """Puts a hand that one camera alone sees into the world. offsets_m: (21, 3), of the detector."""
 
     hand_model: str
     offsets_m: Float[np.ndarray, "21 3"]
 
-    def completed(
+    def add_single_views(
         self,
         rig: Rig,
         frames: Sequence[int],
@@ -39,10 +39,7 @@ class OneView:
         clusters: Sequence[Sequence[MultiviewHand]],
         hands: str,
     ) -> list[list[MultiviewHand]]:
-        """The clusters of each frame, and after them one for each detection that is of a hand not among them.
-
-        rig: metres. hands: "left", "right" or "both".
-        """
+        """Append to the hands of each frame those that one camera alone sees. hands: "left", "right" or "both"."""
         wanted = SIDES if hands == "both" else (hands,)
         found = [list(here) for here in clusters]
         for side in wanted:

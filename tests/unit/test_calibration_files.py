@@ -19,7 +19,7 @@ from support.calibration_files import (
     write_stereo_dat,
     write_two_file_json,
 )
-from support.cameras import look_at, ring
+from support.cameras import in_units, look_at, ring
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, Rig
@@ -100,7 +100,7 @@ def test_two_file_json_is_valid_at_1200x900(tmp_path, lensed_rig):
 
 
 def test_anipose_millimetres_are_recognised(tmp_path, lensed_rig):
-    write_anipose(tmp_path, lensed_rig.scaled(1000))
+    write_anipose(tmp_path, in_units(lensed_rig, 1e-3))
     calibration = load_calibration(tmp_path)
     assert calibration.metres_per_unit == 1e-3
     assert "millimetres assumed" in calibration.unit_note

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from support.cameras import ring
+from support.cameras import in_units, ring
 from support.hands import natural_poses
 
 from handgen.geometry.bundle_adjustment import CameraPrior, Sightings, adjust, step_between, stepped
@@ -162,13 +162,13 @@ def test_what_is_missing_or_not_finite_does_no_harm(hand, rng):
     assert off_px(truth, result.rig, points).max() < 1.5
 
 
-def test_units_of_the_world_change_the_report_alone(hand, rng):
-    given, factor = ring(4), 1 / 0.025  # a world in chessboard squares of 25 mm
+def test_hands_associated_in_another_unit_and_scaled_say_the_same(hand, rng):
+    given, metres_per_unit = ring(4), 0.025  # a world in chessboard squares
     found = detections_of(bumped(given, 0), hands_in_front(hand, 24, rng), rng)
     metres = check(given, found)
-    squares = given.scaled(factor)
-    clusters = [clusters_of_frame(squares, i, seen, "right")[0] for i, seen in enumerate(found)]
-    result = check_extrinsics(squares, {"right": clusters}, dict(enumerate(found)), metres_per_unit=1 / factor)
+    squares = in_units(given, metres_per_unit)
+    clusters = [clusters_of_frame(squares, i, seen, "right")[0].scaled(metres_per_unit) for i, seen in enumerate(found)]
+    result = check_extrinsics(squares.in_metres(metres_per_unit), {"right": clusters}, dict(enumerate(found)))
     assert result.moved == metres.moved == ("cam0",)
     assert result.moves[0].shift_mm == pytest.approx(metres.moves[0].shift_mm, abs=0.05)
 

@@ -5,10 +5,10 @@ import pytest
 from support.cameras import ring
 from support.hands import swing
 
+from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import MotionPrior, fit_poses
 from handgen.fit.silhouette.mask_edges import MaskView
-from handgen.fit.subject import Subject
 from handgen.geometry.raster import mesh_mask
 from handgen.multiview.association import clusters_of_frame
 from handgen.reconstruct.mask_tracking import MaskTrack, _overlap, track_by_masks
@@ -28,8 +28,8 @@ def scene(hand, rng):
     clusters = [clusters_of_frame(rig, frame, seen[frame])[0] for frame in range(3)]
     kinematics = kinematics_of("open", "right", np.zeros((21, 3)))
     fit = fit_poses(kinematics, rig, clusters, betas, motion=MotionPrior.of(30.0, 5000.0))
-    subject = Subject(betas, 1.0, np.zeros((21, 3)), 3)
-    return rig, truth, seen, MaskTrack(fit, "right", subject)
+    detector = DetectorCalibration(np.zeros((21, 3)))
+    return rig, truth, seen, MaskTrack(fit, "right", detector)
 
 
 def blank_pictures(frames):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from handgen.reconstruct.settings import ACCELERATION_MM_S2, QualityLimits
+from handgen.reconstruct.fit_terms import weights_of
+from handgen.reconstruct.settings import ACCELERATION_MM_S2, FitSettings, QualityLimits, parse_term_weight
 from handgen.runtime.engine import check_engine
 
 SUBJECT_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # as in capture.schema.json
@@ -30,6 +31,7 @@ class AnnotateConfig:
     refine_extrinsics: whether cameras that moved after the calibration are put where the hands say that they are.
     look_again: whether views that missed a hand which others saw are searched where it must be.
     acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
+    term: (NAME=WEIGHT, ...) of terms of the fit (`handgen.reconstruct.fit_terms`), where not their default; 0: off.
     device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
     engine: "local" (processes of this machine) or "ray". address: of a Ray cluster, or None.
     """
@@ -49,6 +51,7 @@ class AnnotateConfig:
     max_uncertainty_mm: float = QualityLimits.max_uncertainty_mm
     background: str = "auto"
     acceleration_mm_s2: float = ACCELERATION_MM_S2
+    term: tuple[str, ...] = ()
     redetect: bool = True
     refine: str = "silhouette"
     track: str = "keypoints"
@@ -64,20 +67,24 @@ class AnnotateConfig:
             raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
         if self.subject is not None and not re.fullmatch(SUBJECT_PATTERN, self.subject):
             raise ValueError(f"subject must be 1 to 64 letters, digits or any of ._-, got {self.subject!r}")
-        if self.background not in ("auto", "green", "blue", "any"):
-            raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
-        if self.track not in ("keypoints", "silhouette"):
-            raise ValueError(f"track must be keypoints or silhouette, got {self.track!r}")
-        if self.refine not in ("silhouette", "none"):
-            raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
-        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
-            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
         check_engine(self.engine, self.workers, self.address)
         if self.chunk_frames < 1 or self.preview < 0:
             raise ValueError("chunk_frames must be at least 1, preview at least 0")
-        if not 0 <= self.acceleration_mm_s2 < 1e9:
-            raise ValueError(f"acceleration_mm_s2 must be 0 or more, got {self.acceleration_mm_s2:g}")
         _ = self.limits
+        weights_of(self.fit)
+
+    @property
+    def fit(self) -> FitSettings:
+        """How hands are fitted."""
+        return FitSettings(
+            self.hand_model,
+            self.acceleration_mm_s2,
+            self.refine,
+            self.track,
+            self.background,
+            self.device,
+            tuple(map(parse_term_weight, self.term)),
+        )
 
     @property
     def limits(self) -> QualityLimits:

@@ -11,7 +11,7 @@ import numpy as np
 from handgen.detect.base import Detector
 from handgen.io.detections import write_detections
 from handgen.multiview.association import by_moment
-from handgen.multiview.tracking import hands_of_detections
+from handgen.multiview.tracking import hands_in_any_unit
 from handgen.reconstruct.fit_hands import BRIDGED_FRAMES
 from handgen.reconstruct.redetection import SearchRegion, views_to_search
 from handgen.records.detection import Detection, DetectionRecord
@@ -33,7 +33,7 @@ def detect_chunk(job: Job, index: int) -> DetectedChunk:
     camera's own video, as in every file of detections.
     """
     detector, frames = job.detector(), job.frames(index)
-    names = job.capture.rig.names
+    names = job.capture.cameras.names
     views = [detector.start(name) for name in names]
     rows = []
     for numbers, images in _pictures(job, detector, frames):
@@ -51,7 +51,7 @@ def detect_chunk(job: Job, index: int) -> DetectedChunk:
 def _pictures(job: Job, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
     """Of each moment every camera's own frame number, and its picture; an empty one where no detector looks at it."""
     numbers = job.capture.source_frames[frames.start : frames.stop].tolist()
-    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.rig)
+    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.cameras)
     pictures = job.pictures(frames) if detector.needs_images else (nothing for _ in frames)
     return zip(numbers, pictures, strict=True)
 
@@ -64,10 +64,10 @@ def _second_looks(
     job: Job, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
 ) -> list[DetectionRecord]:
     """What views see that missed a hand, when they are looked at again where it must be."""
-    rig = job.capture.rig
+    rig = job.capture.cameras
     detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
     by_frame: dict[int, list[SearchRegion]] = {}
-    for look in views_to_search(rig, hands_of_detections(rig, frames, detections, job.hands), BRIDGED_FRAMES):
+    for look in views_to_search(rig, hands_in_any_unit(rig, frames, detections, job.hands), BRIDGED_FRAMES):
         by_frame.setdefault(look.frame, []).append(look)
     if not by_frame:
         return []

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from handgen.fit.pose_fit import MotionPrior
-from handgen.fit.subject import Subject
-from handgen.geometry.camera import Rig
+from handgen.detect.view_bias import DetectorCalibration
+from handgen.fit.subject import HandShape
 from handgen.io import annotations as store
 from handgen.io.cutouts import Cutout
-from handgen.reconstruct.fit_hands import HowToFit, fit_hands
+from handgen.reconstruct.fit_hands import HandFitter
 from handgen.reconstruct.mask_tracking import Redetect
 from handgen.reconstruct.record_builder import Track, records_of_frame
 from handgen.records.annotation import HandRecord
@@ -30,11 +29,11 @@ class WrittenChunk:
     files: dict[str, Any]
 
 
-def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
-    """Write the records and cutouts of one chunk."""
+def fit_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: int) -> WrittenChunk:
+    """Write the records and cutouts of one chunk. shape, detector: of the person."""
     frames = job.frames(index)
-    rig = job.capture.rig.scaled(subject.metres_per_unit)
-    tracks = tracks_of_chunk(job, rig, subject, index)
+    rig = job.capture.rig
+    tracks = tracks_of_chunk(job, shape, detector, index)
     records: list[HandRecord] = []
 
     def cutouts() -> Iterator[tuple[str, Cutout]]:
@@ -48,21 +47,12 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
     return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
 
 
-def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Track]:
+def tracks_of_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: int) -> list[Track]:
     """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
-    config = job.config
-    how = HowToFit(
-        config.hand_model,
-        subject,
-        MotionPrior.of(job.capture.fps, config.acceleration_mm_s2),
-        config.refine,
-        config.background,
-        config.device,
-        config.track,
-    )
+    fitter = HandFitter(job.config.fit, job.capture.rig, shape, detector, job.capture.fps)
     hands = hands_of_frames(job, job.with_context(index))
     tracks = []
-    for hand in fit_hands(how, rig, hands, job.frames(index), job.pictures, _look_again(job)):
+    for hand in fitter.fit(hands, job.frames(index), job.pictures, _redetect(job)):
         clusters, fitted = hand.finite(job.frames(index))
         if clusters:
             frames = tuple(cluster.frame for cluster in clusters)
@@ -70,7 +60,7 @@ def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Tr
     return tracks
 
 
-def _look_again(job: Job) -> Redetect | None:
+def _redetect(job: Job) -> Redetect | None:
     """The detector, asked about one place in a picture; None if it looks at no pictures."""
     detector = job.detector()
     if job.config.track != "silhouette" or not detector.needs_images:

@@ -19,7 +19,7 @@ from handgen.io.capture.capture import Capture
 from handgen.io.detections import read_detections
 from handgen.multiview.association import by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
-from handgen.reconstruct.single_view import OneView
+from handgen.reconstruct.single_view import SingleViewFinder
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.storage.filesystem import Location
@@ -82,7 +82,7 @@ class Job:
         with self.keypoints.named_by_origin() if self.keypoints else nullcontext():
             return registry.create(
                 self.config.detector,
-                cameras=self.capture.rig.names,
+                cameras=self.capture.cameras.names,
                 keypoints_path=keypoints,
                 weights_path=Path(self.config.weights) if self.config.weights else None,
                 max_hands=1 if self.hands in SIDES else 2,
@@ -100,15 +100,15 @@ def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]
     size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
     rows = chain.from_iterable(map(read_detections, files))
-    return by_moment(rows, job.capture.rig.names, job.capture.source_frames[frames.start : frames.stop])
+    return by_moment(rows, job.capture.cameras.names, job.capture.source_frames[frames.start : frames.stop])
 
 
 def hands_of_frames(
     job: Job, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
 ) -> list[HandObservations]:
-    """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
+    """Associate the detections of `frames` (default: as written). The capture is in metres."""
     found = detections_of_frames(job, frames) if detections is None else detections
-    one_view = None
+    single_view = None
     if job.config.min_views == 1:
-        one_view = OneView(job.config.hand_model, job.detector().offsets_m)
-    return hands_of_detections(job.capture.rig, frames, found, job.hands, one_view)
+        single_view = SingleViewFinder(job.config.hand_model, job.detector().offsets_m)
+    return hands_of_detections(job.capture.rig, frames, found, job.hands, single_view)

@@ -78,10 +78,10 @@ def run(
         metres_per_unit=config.metres_per_unit,  # type: ignore[arg-type]
         progress=partial(show, "fetch, MiB"),
     )
-    if len(capture.rig) < config.min_views:
+    if len(capture.cameras) < config.min_views:
         raise HandgenError(
-            f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
-            f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
+            f"{capture_path}: has {len(capture.cameras)} of the {config.min_views} cameras that must see a hand "
+            f"({', '.join(capture.cameras.names)}); add calibrated cameras, or lower --min-views"
         )
     job = Job(capture, out, config, config.hands or capture.hands or "both", _keypoints(config))
     if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
@@ -102,9 +102,9 @@ def run(
         for _ in _missing(job, engine, "detect", detected, partial(detect_chunk, job), show):
             pass
         estimated = estimate(job, detector, show)
-        subject, job = estimated.subject, estimated.job
+        job, person = estimated.job, (estimated.shape, estimated.detector)
         written = 0
-        for done in _missing(job, engine, "fit and segment", set(finished), partial(fit_chunk, job, subject), show):
+        for done in _missing(job, engine, "fit and segment", set(finished), partial(fit_chunk, job, *person), show):
             finished[done.index] = done.files
             journal.add(done.index, done.files)
             written += len(job.frames(done.index))
@@ -113,8 +113,7 @@ def run(
     if config.preview:
         from handgen.stages.annotate.preview import write_previews
 
-        rig = job.capture.rig.scaled(subject.metres_per_unit)
-        previews = write_previews(capture, rig, out / _PREVIEWS, config.preview, partial(show, "preview"))
+        previews = write_previews(job.capture, out / _PREVIEWS, config.preview, partial(show, "preview"))
         report = replace(report, previews=tuple(previews))
     return report
 
@@ -141,7 +140,7 @@ def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[st
     configuration = asdict(job.config) | {"hands": job.hands, "subject": job.subject}
     for name in ("workers", "engine", "address", "preview", "calibration", "keypoints", "weights"):
         configuration.pop(name)
-    rig = job.capture.rig
+    rig = job.capture.cameras
     return {
         "created_by": handgen.__version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
