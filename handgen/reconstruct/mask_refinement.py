@@ -6,23 +6,18 @@ What keypoints leave open is what a silhouette sees: how far fingertips reach, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from handgen.fit.pose_fit import Fit
 from handgen.fit.silhouette.mask_edges import MaskView
 from handgen.fit.silhouette.term import POSE_CONTOUR_POINTS, SIDE_PX, SilhouetteTerm
 from handgen.fit.solver import weighted
 from handgen.geometry.camera import Rig
-from handgen.hand.model import HandModel
-from handgen.reconstruct.hand_view import HandInView, hand_in_view
+from handgen.media.arrays import Image, Mask
+from handgen.reconstruct.hand_view import HandCutOut, PosedMesh, cut_out
 from handgen.segmentation.segment import REACH_SHARE
-
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
 
 _SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
 _MIN_SIGMA_PX = 0.7
@@ -31,15 +26,6 @@ _CONTRAST_WINDOW_SHARE = 0.02  # of the hand's extent: how far on either side of
 _MIN_CONTRAST = 12.0  # grey levels, in the channel that changes most
 _ROUNDS = 3  # of contours chosen anew; each is solved until it settles
 _STEPS = 3
-
-
-@dataclass(frozen=True)
-class PosedMesh:
-    """A hand of one frame in the world, metres."""
-
-    model: HandModel
-    vertices: Float[np.ndarray, "778 3"]
-    keypoints: Float[np.ndarray, "21 3"]
 
 
 def masks_of_frame(
@@ -60,26 +46,27 @@ def masks_of_frame(
     for camera, image in zip(rig, images, strict=True):
         if image is None:
             continue
-        other_vertices = None if other is None else other.vertices
-        args = (image, camera, hand.model, hand.vertices, hand.keypoints, other_vertices, background, reach_share)
-        found = hand_in_view(*args, with_arm=False)
-        if found is not None and found.segmented.iou >= min_iou:
-            views.append(mask_view(index, found))
+        cutout = cut_out(image, camera, hand, other)
+        if cutout is None:
+            continue
+        segmented = cutout.segment(background, reach_share, with_arm=False)
+        if segmented.iou >= min_iou:
+            views.append(mask_view(index, cutout, segmented.mask))
     return views
 
 
-def mask_view(index: int, found: HandInView) -> MaskView:
-    """What a mask says, and where it says nothing.
+def mask_view(index: int, cutout: HandCutOut, mask: Mask) -> MaskView:
+    """Tell where a mask says something, and where nothing.
 
     That is at the forearm, at the other hand, at the picture's border, and where the mask ends and the picture does
     not change: a dark hand in the dark is cut off wherever the mesh was.
     """
-    guides, mask = found.guides, found.segmented.mask
+    guides = cutout.guides
     continues = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
     silent = cv2.bitwise_or(cv2.bitwise_or(continues, guides.hidden), cv2.bitwise_not(guides.picture))
-    silent = cv2.bitwise_or(silent, without_contrast(found.crop, mask, found.extent_px))
-    sigma = max(_MIN_SIGMA_PX, _SIGMA_SHARE * found.extent_px)
-    return MaskView(index, found.camera, mask, silent, sigma).shrunk(SIDE_PX)
+    silent = cv2.bitwise_or(silent, without_contrast(cutout.crop, mask, cutout.extent_px))
+    sigma = max(_MIN_SIGMA_PX, _SIGMA_SHARE * cutout.extent_px)
+    return MaskView(index, cutout.camera, mask, silent, sigma).shrunk(SIDE_PX)
 
 
 def without_contrast(image: Image, mask: Mask, extent_px: float) -> Mask:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from handgen.detect.view_bias import DetectorCalibration
@@ -25,12 +25,13 @@ from handgen.fit.silhouette.term import POSE_CONTOUR_POINTS, SilhouetteTerm, ref
 from handgen.fit.solver import Problem
 from handgen.geometry.camera import Rig
 from handgen.geometry.raster import mesh_mask
+from handgen.media.arrays import Image
 from handgen.multiview.association import MultiviewHand, cluster_of_views, make_view
-from handgen.reconstruct.mask_refinement import PosedMesh, edge_support, masks_of_frame
+from handgen.reconstruct.hand_view import PosedMesh
+from handgen.reconstruct.mask_refinement import edge_support, masks_of_frame
 from handgen.records.detection import Detection
 from handgen.segmentation.segment import REACH_SHARE, iou
 
-Image = UInt8[np.ndarray, "height width 3"]
 # Looks for a hand in the picture of a camera (by number), about where keypoints are; right: 1 of a right hand.
 Redetect = Callable[[int, Image, Float[np.ndarray, "21 2"], float], Detection | None]
 

@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from handgen.media.arrays import Mask
 from handgen.segmentation.guided_filter import guided
-
-Mask = UInt8[np.ndarray, "height width"]
 
 _MODEL_SIDE_PX = 72  # of the grid of colour models: they change slowly
 _FINE_SIDE_PX = 448  # of the grid of labels; larger pictures are shrunk to this

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, Rig, UnscaledRig
 from handgen.io.calibration_files.registry import SUFFIXES, Calibration, load_calibration
 from handgen.io.capture import camera_files, synchronization
+from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
 from handgen.storage.documents import read_json
@@ -27,7 +28,6 @@ from handgen.storage.output import kind_of
 
 KIND = "capture"  # in the run.json of a simulated one; others have none
 Hands = Literal["left", "right", "both"]
-Image = UInt8[np.ndarray, "height width 3"]
 MAX_ASPECT_DIFFERENCE = 0.005
 MAX_CENTER_SHIFT = 0.25  # of the image; a principal point further from the middle is mentioned
 _SCAN_THREADS = 4

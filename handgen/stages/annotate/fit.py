@@ -15,8 +15,8 @@ from handgen.fit.subject import HandShape
 from handgen.io import annotations as store
 from handgen.io.cutouts import Cutout
 from handgen.reconstruct.fit_hands import HandFitter
+from handgen.reconstruct.fitted_records import FittedTrack, records_of_frame
 from handgen.reconstruct.mask_tracking import Redetect
-from handgen.reconstruct.record_builder import Track, records_of_frame
 from handgen.records.annotation import HandRecord
 from handgen.stages.annotate.job import Job, hands_of_frames
 
@@ -47,7 +47,7 @@ def fit_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: 
     return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
 
 
-def tracks_of_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: int) -> list[Track]:
+def tracks_of_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: int) -> list[FittedTrack]:
     """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
     fitter = HandFitter(job.config.fit, job.capture.rig, shape, detector, job.capture.fps)
     hands = hands_of_frames(job, job.with_context(index))
@@ -56,7 +56,7 @@ def tracks_of_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, i
         clusters, fitted = hand.finite(job.frames(index))
         if clusters:
             frames = tuple(cluster.frame for cluster in clusters)
-            tracks.append(Track(hand.side, hand.model, frames, clusters, fitted))
+            tracks.append(FittedTrack(hand.side, hand.model, frames, clusters, fitted))
     return tracks
 
 

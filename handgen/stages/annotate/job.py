@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-
 from handgen.detect import registry
 from handgen.detect.base import Detector
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture
 from handgen.io.detections import read_detections
+from handgen.media.arrays import Image
 from handgen.multiview.association import by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
 from handgen.reconstruct.single_view import SingleViewFinder
@@ -24,8 +22,6 @@ from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.storage.filesystem import Location
 from handgen.storage.local_copies import Fetched
-
-Image = UInt8[np.ndarray, "height width 3"]
 
 _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with: more than a gap, so both sides know it
 
