@@ -1,4 +1,4 @@
-"""What clusters of detections say, in the form that the fit wants: kinematics, observations, triangulated keypoints."""
+"""Bring detections into the form that the fit wants: kinematics, observations, triangulated keypoints."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def kinematics_of(
 
 
 def observations_of(
-    rig: Rig, clusters: Sequence[MultiviewHand], device: str = "cpu", corrections: Corrections | None = None
+    rig: Rig, seen_hands: Sequence[MultiviewHand], device: str = "cpu", corrections: Corrections | None = None
 ) -> Observations:
     """Detections as the solver wants them: ideal pixels, and weights that know each detection's noise.
 
     corrections: of the same frames, from an earlier fit.
     """
-    n, views = len(clusters), len(rig)
+    n, views = len(seen_hands), len(rig)
     pixels = np.zeros((n, views, 21, 2))
     weight = np.zeros((n, views, 21))
-    for i, cluster in enumerate(clusters):
-        for v, view in enumerate(cluster.views):
+    for i, seen_hand in enumerate(seen_hands):
+        for v, view in enumerate(seen_hand.views):
             if view is not None:
                 pixels[i, v] = view.ideal_px
                 weight[i, v] = view.confidence / view.noise_px**2
@@ -56,9 +56,9 @@ def triangulated(hands: Sequence[MultiviewHand]) -> Float[Tensor, "n 21 3"]:
     return torch.as_tensor(np.stack([hand.points_world for hand in hands]))
 
 
-def valid_of(clusters: Sequence[MultiviewHand], device: torch.device) -> Bool[Tensor, "n 21"]:
-    """Which keypoints at least two views saw."""
-    return torch.as_tensor(np.stack([cluster.valid for cluster in clusters]), device=device)
+def valid_of(seen_hands: Sequence[MultiviewHand], device: torch.device) -> Bool[Tensor, "n 21"]:
+    """A mask of the keypoints that at least two views saw."""
+    return torch.as_tensor(np.stack([seen_hand.valid for seen_hand in seen_hands]), device=device)
 
 
 def pose_of(state: HandState) -> HandPose:
@@ -69,7 +69,7 @@ def pose_of(state: HandState) -> HandPose:
 def apply_view_bias(
     view_bias: ViewBias | None, rig: Rig, kinematics: KeypointKinematics, state: HandState
 ) -> Corrections | None:
-    """What the detector's habits do to hands in this state; None without any."""
+    """Per-view keypoint shift and noise that the view-bias model predicts for hands in this state; None without one."""
     if view_bias is None:
         return None
     pose = pose_of(state)

@@ -107,11 +107,11 @@ def _shared_fit(
         state, _ = solve_poses(problem, start(kin, points, first, valid), steps=6)
         problems.append(problem)
         states.append(state.with_betas(states[0].betas[0]) if states else state)
-    return problems, solve_shared(problems, states, betas_weight=repeats(states))
+    return problems, solve_shared(problems, states, betas_weight=frames_per_independent_one(states))
 
 
-def repeats(states: Sequence[HandState]) -> float:
-    """How many frames count as one."""
+def frames_per_independent_one(states: Sequence[HandState]) -> float:
+    """The number of frames that count as one."""
     return float(min(_FRAMES_PER_INDEPENDENT_ONE, sum(map(len, states))))
 
 
@@ -122,7 +122,7 @@ def likeliest_offsets(
     expected_m: Float[np.ndarray, "21 3"],
     sigma_m: float,
 ) -> Float[np.ndarray, "21 3"]:
-    """One Gauss-Newton step on the offsets with poses and betas held, under their prior around `expected_m`."""
+    """Take one Gauss-Newton step on the offsets with poses and betas held, under their prior around `expected_m`."""
     information = np.tile(np.eye(3), (21, 1, 1)) / sigma_m**2
     gradient = (offsets_m - expected_m) / sigma_m**2
     for problem, state in zip(problems, states, strict=True):
@@ -134,8 +134,8 @@ def likeliest_offsets(
         pull = torch.einsum("nkab,nka->kb", rotations, term.gradient)
         is_right = problem.kinematics.model.side == "right"
         mirror = torch.ones(3).to(pull) if is_right else torch.tensor(MIRROR_X).to(pull)
-        information += (local * mirror * mirror[:, None]).cpu().numpy() / repeats(states)
-        gradient += (pull * mirror).cpu().numpy() / repeats(states)
+        information += (local * mirror * mirror[:, None]).cpu().numpy() / frames_per_independent_one(states)
+        gradient += (pull * mirror).cpu().numpy() / frames_per_independent_one(states)
     return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]
 
 

@@ -88,7 +88,7 @@ class Camera:
     def project_cam(
         self, points_cam: Float[np.ndarray, "*batch 3"]
     ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
-        """As `project`, from camera coordinates (metres)."""
+        """Project points in camera coordinates (metres)."""
         depth = points_cam[..., 2]
         in_front = depth > MIN_DEPTH_M
         slope = points_cam[..., :2] / np.where(in_front, depth, 1.0)[..., None]
@@ -97,7 +97,7 @@ class Camera:
         return pixels, valid
 
     def contains(self, pixels: Float[np.ndarray, "*batch 2"]) -> Bool[np.ndarray, "*batch"]:
-        """Which pixels lie inside the image."""
+        """A mask of the pixels that lie inside the image."""
         return inside_image(pixels, self.size_px)
 
     def undistort(
@@ -125,7 +125,7 @@ class Camera:
         return self._pixels_from_slope(slope), valid
 
     def ideal(self) -> Camera:
-        """The same camera without distortion."""
+        """The camera without its distortion."""
         return replace(self, distortion=np.zeros(0), lens="pinhole")
 
     def scaled(self, factor: float) -> Camera:
@@ -249,7 +249,7 @@ class UnscaledRig(CameraSet):
 
 
 def inside_image(pixels: Float[np.ndarray, "*batch 2"], size_px: tuple[int, int]) -> Bool[np.ndarray, "*batch"]:
-    """Which pixels lie inside an image of that width and height, whose outermost pixels are whole."""
+    """A mask of the pixels that lie inside an image of that width and height, whose outermost pixels are whole."""
     width, height = size_px
     x, y = pixels[..., 0], pixels[..., 1]
     return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)

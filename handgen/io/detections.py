@@ -32,7 +32,7 @@ def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
                 "confidence": np.round(record.confidence.astype(float), _CONFIDENCE_DECIMALS).tolist(),
                 "right": round(float(record.right), _CONFIDENCE_DECIMALS),
             }
-            line = dumps(document | {"again": True} if record.again else document)
+            line = dumps(document | {"again": True} if record.redetected else document)
             validate(loads(line, str(path)), SCHEMA, f"{path}: line {count + 1}")
             stream.write(line)
             count += 1
@@ -66,7 +66,7 @@ def read_detections(path: Location, cameras: Collection[str] | None = None) -> I
                     keypoints_px=np.array(document["keypoints_px"], float),
                     confidence=np.array(document["confidence"], float),
                     right=float(document["right"]),
-                    again=document.get("again", False),
+                    redetected=document.get("again", False),
                 )
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None

@@ -25,10 +25,10 @@ BRIDGED_FRAMES = 10  # longest gap that a hand is carried across
 
 @dataclass(frozen=True)
 class FittedHand:
-    """One hand: clusters[i] and the i-th pose are of the same frame."""
+    """One hand: seen_hands[i] and the i-th pose are of the same frame."""
 
     side: str
-    clusters: tuple[MultiviewHand, ...]
+    seen_hands: tuple[MultiviewHand, ...]
     fit: Fit
 
     @property
@@ -37,10 +37,10 @@ class FittedHand:
         return self.fit.problem.kinematics.model
 
     def finite(self, frames: range) -> tuple[tuple[MultiviewHand, ...], FittedHands]:
-        """Those of some frames whose fit did not fail."""
+        """The hand in some frames, without those whose fit failed."""
         hands = self.fit.hands()
-        kept = np.flatnonzero(hands.finite & [cluster.frame in frames for cluster in self.clusters])
-        return tuple(self.clusters[i] for i in kept), hands[kept]
+        kept = np.flatnonzero(hands.finite & [seen_hand.frame in frames for seen_hand in self.seen_hands])
+        return tuple(self.seen_hands[i] for i in kept), hands[kept]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class HandFitter:
         """
         if self.motion is not None:
             hands = [hand.bridge_gaps(BRIDGED_FRAMES) for hand in hands]
-        seen = [list(hand.clusters.values()) for hand in hands]
+        seen = [list(hand.seen_hands.values()) for hand in hands]
         fits = [self._fit_keypoints(hand.side, found) for hand, found in zip(hands, seen, strict=True)]
         if self.settings.track == "silhouette" and fits:
             tracks = [MaskTrack(fit, hand.side, self.detector) for hand, fit in zip(hands, fits, strict=True)]
@@ -91,7 +91,7 @@ class HandFitter:
     def _merge(self, track: MaskTrack, seen: Sequence[MultiviewHand]) -> tuple[Fit, list[MultiviewHand]]:
         """One fit of the frames that were fitted and those that the hand was carried through."""
         frames, state = merge_frames(track)
-        known = {hand.frame: hand for hand in seen} | track.clusters
+        known = {hand.frame: hand for hand in seen} | track.seen_hands
         together = [known.get(frame) or MultiviewHand.unseen(frame, len(self.rig)) for frame in frames]
         place = {frame: i for i, frame in enumerate(frames)}
         masks = [replace(view, frame=place[frame]) for frame, views in track.masks.items() for view in views]

@@ -27,7 +27,7 @@ ReadPictures = Callable[[range], Iterable[Sequence[Any]]]
 
 @dataclass(frozen=True)
 class FitScene:
-    """What terms may look at besides the hands. frames: whose pictures may be read. background: of their masks."""
+    """Things that terms may look at besides the hands. frames: whose pictures may be read. background: of masks."""
 
     rig: Rig
     frames: range

@@ -1,4 +1,4 @@
-"""One frame of fitted hands -> records and cutouts; one frame's images are in memory at a time."""
+"""Make records and cutouts of the fitted hands of one frame; one frame's images are in memory at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FittedTrack:
     fitted: FittedHands
 
     def index(self, frame: int) -> int | None:
-        """Where `frame` is, if the hand was seen then."""
+        """The place of `frame`, if the hand was seen then."""
         return self.frames.index(frame) if frame in self.frames else None
 
     def mesh(self, i: int) -> PosedMesh:

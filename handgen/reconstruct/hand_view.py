@@ -64,7 +64,7 @@ class HandCutOut:
 
     @cached_property
     def guides(self) -> MeshGuides:
-        """What segmentation may know of the cutout: where the meshes and the forearm are."""
+        """The meshes and the forearm in the cutout, which guide segmentation."""
         other = None
         if self.other is not None:
             depths = _depths(self.cutter.source, self.other)

@@ -1,4 +1,4 @@
-"""Masks refine fitted hands: pictures are segmented by the fit so far, and the masks join the keypoints in the solve.
+"""Refine fitted hands with masks: the fit so far guides the segmentation, and masks join keypoints in the solve.
 
 What keypoints leave open is what a silhouette sees: how far fingertips reach, and fingers that no detector finds.
 """

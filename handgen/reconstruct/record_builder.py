@@ -45,7 +45,7 @@ def build_view(
         mask_iou=rounded(segmented.iou),
         accepted=not reasons,
         reasons=reasons,
-        detected_again=observed is not None and observed.detection.again,
+        detected_again=observed is not None and observed.detection.redetected,
         edge_blur_px=measured_blur_px(cutout.crop, segmented.mask),
         screen=None if segmented.screen == "any" else segmented.screen,
     )

@@ -1,4 +1,4 @@
-"""What decides how hands are fitted and which are accepted.
+"""Settings that decide how hands are fitted and which are accepted.
 
 Imports nothing heavy: the options of stages take their defaults from here.
 """
@@ -38,7 +38,7 @@ class QualityLimits:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What decides the fit of given detections, whoever asks for it.
+    """Settings that decide the fit of given detections, whoever asks for it.
 
     hand_model: "open", "mano", or the path of an .npz with {side} in it. acceleration_mm_s2: of a keypoint, usual (one
     sigma); 0: every frame is fitted on its own. refine: "silhouette" to fit masks together with the keypoints, or

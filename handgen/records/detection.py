@@ -22,7 +22,7 @@ class Detection:
     keypoints_px: Float[np.ndarray, "21 2"]
     confidence: Float[np.ndarray, " 21"]
     right: float
-    again: bool = False
+    redetected: bool = False
 
     def __post_init__(self) -> None:
         if self.keypoints_px.shape != (KEYPOINT_COUNT, 2) or self.confidence.shape != (KEYPOINT_COUNT,):
@@ -46,4 +46,4 @@ class DetectionRecord:
     keypoints_px: Float[np.ndarray, "21 2"]
     confidence: Float[np.ndarray, " 21"]
     right: float
-    again: bool = False
+    redetected: bool = False

@@ -50,7 +50,7 @@ class Key:
     def of(
         cls, excess: Float[np.ndarray, "height width"], signed_px: Float[np.ndarray, "height width"], extent_px: float
     ) -> Key:
-        """Of the pixels well inside the mesh, which a screen's light may tint, and of those of the screen around it.
+        """Measure pixels well inside the mesh, which a screen's light may tint, and those of the screen around it.
 
         signed_px: distance from the mesh's edge, negative inside. extent_px: the hand's size.
         """

@@ -158,7 +158,7 @@ def _models(
 def _evidence(
     colors: Float[np.ndarray, "3 *batch n"], models: Float[np.ndarray, "10 *batch n"]
 ) -> Float[np.ndarray, "*batch n"]:
-    """What the models say of colours, logits, above 0 for the hand."""
+    """Logits of colours by the models, above 0 for the hand."""
     y, u, v = colors
     one, to_y, to_u, to_v, yy, yu, yv, uu, uv, vv = models
     ratio = one + y * (to_y + yy * y + yu * u + yv * v) + u * (to_u + uu * u + uv * v) + v * (to_v + vv * v)

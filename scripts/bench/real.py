@@ -133,12 +133,12 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
         for index in range(job.chunk_count):
             frames = job.frames(index)
             for hand in hands_in_any_unit(capture.cameras, frames, detections_of_frames(job, frames), hands):
-                sure.setdefault(hand.side, []).extend(sure_hands(hand.clusters.values()))
+                sure.setdefault(hand.side, []).extend(sure_hands(hand.seen_hands.values()))
         job = replace(job, capture=capture.in_metres(estimate_metres_per_unit("open", detector, capture.cameras, sure)))
     found: dict[str, list[MultiviewHand]] = {}
     for index in range(job.chunk_count):
         for hand in hands_of_frames(job, job.frames(index)):
-            found.setdefault(hand.side, []).extend(hand.clusters.values())
+            found.setdefault(hand.side, []).extend(hand.seen_hands.values())
     sure = {side: sure_hands(seen) for side, seen in found.items()}
     rig = job.capture.rig
     shape, person = fit_subject("open", detector, rig, sure, offset_sigma_m=FIXED_SIGMA_M)
@@ -147,10 +147,10 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
         kinematics = kinematics_of("open", side, person.offsets_m)
         fitted = fit_poses(kinematics, rig, seen, shape.betas, person.view_bias).hands()
         expected = [fitted.expected_px(v, camera) for v, camera in enumerate(rig)]
-        for i, cluster in enumerate(seen):
+        for i, seen_hand in enumerate(seen):
             off = [
                 np.linalg.norm(pixels[i] - view.detection.keypoints_px, axis=1)
-                for pixels, view in zip(expected, cluster.views, strict=True)
+                for pixels, view in zip(expected, seen_hand.views, strict=True)
                 if view is not None
             ]
             medians.append(np.median([np.median(view) for view in off]))

@@ -71,18 +71,18 @@ def fitted(rig, events, seed, single_view=None, acceleration=5000.0):
 def assert_sane(rig, hands, least_views):
     config = AnnotateConfig(min_views=least_views)
     for hand in hands:
-        clusters, found = hand.finite(range(FRAMES))
-        for i, cluster in enumerate(clusters):
+        seen_hands, found = hand.finite(range(FRAMES))
+        for i, seen_hand in enumerate(seen_hands):
             for array in (found.poses, found.translations, found.keypoints, found.vertices, found.covariance_m2):
                 assert np.isfinite(array[i]).all()
             assert (np.linalg.eigvalsh(found.covariance_m2[i]) >= -1e-12).all()
             assert all(np.isfinite(cost[i]) and cost[i] >= 0 for cost in found.terms.values())
             errors = [
                 quality.view_error(found.expected_px(v, c)[i], view.detection.keypoints_px, view.observed)
-                for v, (c, view) in enumerate(zip(rig, cluster.views, strict=True))
+                for v, (c, view) in enumerate(zip(rig, seen_hand.views, strict=True))
                 if view is not None
             ]
-            reasons = quality.record_reasons(errors, cluster.conflicting_views, 0.0, 5.0, config)
+            reasons = quality.record_reasons(errors, seen_hand.conflicting_views, 0.0, 5.0, config)
             assert len(errors) >= least_views or quality.TOO_FEW_VIEWS in reasons
 
 

@@ -1,4 +1,4 @@
-"""A person's shape from masks: betas and detector offsets solved again, with silhouettes beside the keypoints.
+"""Learn a person's shape from masks: betas and detector offsets are solved again, with silhouettes beside keypoints.
 
 Keypoints say how long a hand's bones are, as far as a detector's idea of a knuckle goes; how wide and how long the hand
 itself is, only its outline says.
@@ -18,7 +18,7 @@ from handgen.fit.pose_fit import Fit
 from handgen.fit.silhouette.mask_edges import MaskView
 from handgen.fit.silhouette.term import SilhouetteTerm
 from handgen.fit.solver import solve_shared
-from handgen.fit.subject import HandShape, likeliest_offsets, repeats
+from handgen.fit.subject import HandShape, frames_per_independent_one, likeliest_offsets
 
 _ROUNDS = 4
 _STEPS = 3
@@ -63,6 +63,6 @@ def shape_from_masks(
             )
             for problem, term, state in zip(problems, terms, states, strict=True)
         ]
-        states = solve_shared(seen, states, betas_weight=repeats(states), steps=_STEPS)
+        states = solve_shared(seen, states, betas_weight=frames_per_independent_one(states), steps=_STEPS)
         offsets = likeliest_offsets(seen, states, offsets, offsets_m, _OFFSET_SIGMA_M)
     return replace(shape, betas=states[0].betas[0].cpu().numpy()), replace(detector, offsets_m=offsets)

@@ -60,7 +60,7 @@ class _Rows:
 
 
 class SilhouetteTerm:
-    """What masks say of the poses of a batch of one side's hands. `refreshed` must be called before anything else."""
+    """Term of the fit by masks of a batch of one side's hands. `refreshed` must be called before anything else."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class SilhouetteTerm:
         side_px: int = SIDE_PX,
         points: int = MASK_POINTS,
     ) -> None:
-        """Of `frames` poses, seen in `views` in any order; frames may have any number of views, none as well.
+        """Prepare the masks of `frames` poses, seen in `views` in any order, any number of a frame.
 
         independent: how many independent points the contour of one view counts as. side_px: larger masks are shrunk.
         points: of each mask's contour.
@@ -97,7 +97,7 @@ class SilhouetteTerm:
         self._matches: _Rows | None = None
 
     def refreshed(self, state: HandState) -> SilhouetteTerm:
-        """The same masks, with visible contour and correspondences chosen anew at this state."""
+        """Choose visible contour and correspondences anew at this state, for the same masks."""
         term = copy(self)
         vertices = self._surface.vertices(state)
         matches = self._match(vertices.cpu().numpy())

@@ -53,10 +53,10 @@ def tracks_of_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, i
     hands = hands_of_frames(job, job.with_context(index))
     tracks = []
     for hand in fitter.fit(hands, job.frames(index), job.pictures, _redetect(job)):
-        clusters, fitted = hand.finite(job.frames(index))
-        if clusters:
-            frames = tuple(cluster.frame for cluster in clusters)
-            tracks.append(FittedTrack(hand.side, hand.model, frames, clusters, fitted))
+        seen_hands, fitted = hand.finite(job.frames(index))
+        if seen_hands:
+            frames = tuple(seen_hand.frame for seen_hand in seen_hands)
+            tracks.append(FittedTrack(hand.side, hand.model, frames, seen_hands, fitted))
     return tracks
 
 

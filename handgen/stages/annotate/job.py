@@ -1,4 +1,4 @@
-"""What a process needs to do any chunk of a capture, and what earlier steps left of one."""
+"""Everything that a process needs to do any chunk of a capture, and what earlier steps left of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture
 from handgen.io.detections import read_detections
 from handgen.media.arrays import Image
-from handgen.multiview.association import by_moment
+from handgen.multiview.association import group_by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
 from handgen.reconstruct.single_view import SingleViewFinder
 from handgen.records.detection import Detection
@@ -28,7 +28,7 @@ _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with:
 
 @dataclass(frozen=True)
 class Job:
-    """What a process needs to do any chunk. hands: "left", "right" or "both".
+    """Everything that a process needs to do any chunk. hands: "left", "right" or "both".
 
     keypoints: what the configuration names, if it lies in a store.
     """
@@ -67,7 +67,7 @@ class Job:
         return -(-self.capture.frame_count // self.config.chunk_frames)
 
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
-        """Of each of the frames what every camera shows, one frame in memory at a time."""
+        """Pictures of every camera, frame by frame, one frame in memory at a time."""
         return self.capture.read(frames.start, frames.stop)
 
     def detector(self) -> Detector:
@@ -87,16 +87,16 @@ class Job:
             )
 
     def detections_path(self, index: int) -> Location:
-        """Where the detections of one chunk are."""
+        """Place of the detections of one chunk."""
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
 
 
 def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]:
-    """What was written of `frames`: per frame and camera."""
+    """Read the detections of `frames`, per frame and camera."""
     size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
     rows = chain.from_iterable(map(read_detections, files))
-    return by_moment(rows, job.capture.cameras.names, job.capture.source_frames[frames.start : frames.stop])
+    return group_by_moment(rows, job.capture.cameras.names, job.capture.source_frames[frames.start : frames.stop])
 
 
 def hands_of_frames(

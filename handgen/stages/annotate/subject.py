@@ -53,7 +53,7 @@ class _Evidence:
     def add(self, hands: Sequence[HandObservations], min_views: int) -> None:
         """Add the hands of some frames; those count as sure that `min_views` views saw alike."""
         for hand in hands:
-            seen = list(hand.clusters.values())
+            seen = list(hand.seen_hands.values())
             self.hands[hand.side] += seen
             agreed = [each for each in seen if each.view_count >= min_views and not each.conflicting_views]
             self.sure[hand.side] += [each for each in agreed if each.error_share < SURE_ERROR_SHARE]

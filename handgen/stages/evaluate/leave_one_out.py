@@ -23,7 +23,7 @@ from handgen.geometry.camera import Camera, Rig
 from handgen.io.annotations import DETECTIONS, Annotations
 from handgen.io.capture.capture import Capture, load_capture
 from handgen.io.detections import read_detections
-from handgen.multiview.association import MultiviewHand, by_moment, evenly_spaced, keypoint_extent
+from handgen.multiview.association import MultiviewHand, evenly_spaced, group_by_moment, keypoint_extent
 from handgen.multiview.tracking import HandObservations, hands_of_detections
 from handgen.progress import Progress
 from handgen.reconstruct.fit_hands import HandFitter
@@ -85,8 +85,8 @@ class Setting:
         """What the detector saw in some frames of the capture; a camera without a frame saw nothing."""
         chunks = range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1)
         paths = [self.root / DETECTIONS / f"{chunk:06d}.jsonl" for chunk in chunks]
-        rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.again)
-        return by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
+        rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.redetected)
+        return group_by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
 
 
 def leave_one_out(
@@ -193,7 +193,7 @@ def _person(setting: Setting, view: int, blocks: Sequence[range]) -> tuple[HandS
     chosen = np.unique(np.linspace(0, len(blocks) - 1, min(len(blocks), _SUBJECT_BLOCKS)).round().astype(int))
     for frames in (blocks[i] for i in chosen.tolist()):
         for hand in _blind_hands(setting, view, frames, setting.detections(frames)):
-            good = [cluster for cluster in hand.clusters.values() if cluster.error_share < SURE_ERROR_SHARE]
+            good = [seen_hand for seen_hand in hand.seen_hands.values() if seen_hand.error_share < SURE_ERROR_SHARE]
             if good:
                 sure.setdefault(hand.side, []).extend(good)
     if not sure:
@@ -222,11 +222,11 @@ def _compared(
         fitted = hand.fit.hands()
         _, inside = camera.project(fitted.observed_keypoints)
         projected = fitted.expected_px(view, camera)
-        found = zip(hand.clusters, fitted.observed_keypoints, projected, inside, strict=True)
-        for cluster, points, pixels, seen in found:
-            if cluster.view_count < others or cluster.conflicting_views or not seen.all():
+        found = zip(hand.seen_hands, fitted.observed_keypoints, projected, inside, strict=True)
+        for seen_hand, points, pixels, seen in found:
+            if seen_hand.view_count < others or seen_hand.conflicting_views or not seen.all():
                 continue
-            detected = nearest(pixels, detections[cluster.frame - frames.start][view])
+            detected = nearest(pixels, detections[seen_hand.frame - frames.start][view])
             if detected is not None:
                 error_px = np.linalg.norm(pixels - detected.keypoints_px, axis=1)
                 error_px = np.where(detected.confidence > 0, error_px, np.nan)  # confidence 0: no keypoint there

@@ -127,7 +127,7 @@ def _view(
     other: PosedMesh | None,
     limits: QualityLimits,
 ) -> tuple[ViewRecord, Cutout] | None:
-    """None where the hand is outside the picture, or the data set does not know it there."""
+    """The view of a hand; None where it is outside the picture, or the data set does not know it there."""
     labelled = next((there for there in picture.labelled.hands if there.side == side), None)
     if labelled is None or not (known := in_front(labelled)).any():
         return None
@@ -143,7 +143,7 @@ def _view(
 
 
 def _with_mask(found: HandCutOut, mask: Mask) -> Segmented:
-    """What the data set's mask and the mesh say together."""
+    """Combine the data set's mask and the mesh."""
     guides = found.guides
     cut = found.cutter.cut_mask(mask)
     hand = cv2.bitwise_and(cut, cv2.bitwise_not(guides.unknown))
