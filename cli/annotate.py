@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocalPath, LocationType, MetresPerUnit, engine_options
+from handgen.reconstruct.fit_terms import FIT_TERMS
 from handgen.stages.annotate.config import AnnotateConfig
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ DEFAULTS = AnnotateConfig()
 @click.option("--refine", type=click.Choice(["silhouette", "none"]), default=DEFAULTS.refine, show_default=True,
               help="silhouette: fit masks together with keypoints; none: keypoints alone, in less time.")  # fmt: skip
 @click.option("--term", multiple=True, metavar="NAME=WEIGHT",
-              help="Weight of a term of the fit, 0 to switch it off: contact or silhouette.")  # fmt: skip
+              help=f"Weight of a term of the fit, 0 to switch it off: {', '.join(FIT_TERMS)}.")  # fmt: skip
 @click.option("--track", type=click.Choice(["keypoints", "silhouette"]), default=DEFAULTS.track, show_default=True,
               help="silhouette: carry hands by their masks where the detector sees nothing.")  # fmt: skip
 @click.option("--refine-extrinsics", is_flag=True,

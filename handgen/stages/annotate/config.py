@@ -29,7 +29,7 @@ class AnnotateConfig:
     track: "silhouette" to carry hands by their masks where the detector is silent, or "keypoints".
     refine: "silhouette" to fit masks together with the keypoints, or "none".
     refine_extrinsics: whether cameras that moved after the calibration are put where the hands say that they are.
-    look_again: whether views that missed a hand which others saw are searched where it must be.
+    redetect: whether views that missed a hand which others saw are searched where it must be.
     acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
     term: (NAME=WEIGHT, ...) of terms of the fit (`handgen.reconstruct.fit_terms`), where not their default; 0: off.
     device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
