@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import handgen
+from handgen.options import deciding_options
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
 from handgen.stages.evaluate.measures import (
@@ -60,9 +61,8 @@ class Report:
         found = asdict(replace(self, series=None))
         for name in ("config", "series"):
             del found[name]
-        options = asdict(self.config)
-        for name in ("workers", "worst", "capture", "calibration"):  # they change no figure
-            del options[name]
+        options = deciding_options(self.config)
+        del options["worst"], options["capture"]  # they change no figure
         return {
             "kind": KIND,
             "format_version": schema_version(SCHEMA),
