@@ -25,7 +25,7 @@ from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.geometry.camera import Rig
 from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.detections import read_detections, write_detections
 from handgen.options import make_config
 from handgen.stages.annotate import stage as annotate

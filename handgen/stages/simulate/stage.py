@@ -28,7 +28,7 @@ import numpy as np
 import handgen
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.capture.capture import KIND
 from handgen.io.cutouts import Cutout
 from handgen.media import images
