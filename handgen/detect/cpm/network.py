@@ -22,7 +22,8 @@ from torch.nn import functional
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT
-from handgen.storage.array_pickle import Contents, check_size, read_pickle
+from handgen.storage.array_pickle import read_pickle
+from handgen.storage.inert_unpickler import Contents, check_size
 
 INPUT_PX = 256
 CELL_PX = 8  # three max-pools of 2
