@@ -7,13 +7,13 @@ import orjson
 import pytest
 import torch
 from support.data_sets import install_mano, write_interhand, write_jpeg, write_json
-from support.smplx_hands import as_smplx
 
 from handgen.datasets.interhand.reader import InterhandReader
 from handgen.errors import HandgenError
 from handgen.hand.model import HandModel, single_pose
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
+from handgen.hand.smplx_check import as_smplx
 from handgen.io.annotations import Annotations
 from handgen.io.shards import read_document, read_groups
 from handgen.stages.import_ import stage
