@@ -1,4 +1,4 @@
-"""MANO's files, as users get them, into the cache: read without chumpy, checked, and mended where they are at fault.
+"""Put MANO's files, as users get them, into the cache: read without chumpy, checked, and mended where they are wrong.
 
 MANO is Romero, Tzionas, Black, "Embodied Hands", SIGGRAPH Asia 2017. Its files are licensed to each user by
 mano.is.tue.mpg.de, for non-commercial use; they are never shipped with handgen nor copied into its output.
@@ -87,8 +87,8 @@ def add(paths: Sequence[Path]) -> list[InstalledHand]:
             raise HandgenError(f"{path}: a {hand.side} hand, like {hands[hand.side].source}; give one file per side")
         hands[hand.side] = hand
     if "right" in hands and "left" not in hands and mano_path("left").is_file():
-        hands["left"] = _cached("left")  # judged anew, by the right hand
-    right = hands.get("right") or (_cached("right") if mano_path("right").is_file() else None)
+        hands["left"] = _read_cached("left")  # judged anew, by the right hand
+    right = hands.get("right") or (_read_cached("right") if mano_path("right").is_file() else None)
     contents = {side: _content(hands[side], right) for side in SIDES if side in hands}
     added = []
     for side, (data, note) in contents.items():
@@ -122,7 +122,7 @@ def installed() -> list[InstalledHand]:
     for side in SIDES:
         path = mano_path(side)
         if path.is_file():
-            found.append(InstalledHand(side, path, path.stat().st_size, str(_cached(side).arrays.get("note", ""))))
+            found.append(InstalledHand(side, path, path.stat().st_size, str(_read_cached(side).arrays.get("note", ""))))
     return found
 
 
@@ -131,7 +131,7 @@ def _read(path: Path) -> _Hand:
     return _Hand(str(path), _side(arrays, str(path)), arrays)
 
 
-def _cached(side: str) -> _Hand:
+def _read_cached(side: str) -> _Hand:
     try:
         return _read(mano_path(side))
     except HandgenError as error:

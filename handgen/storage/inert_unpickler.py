@@ -250,7 +250,7 @@ class InertUnpickler(pickle._Unpickler):
 
 
 class _Opcodes(dict[int, Callable[[Any], Any]]):
-    """What is done for each opcode; there is an end to how many."""
+    """The functions that answer opcodes; asking for more than `_MAX_OPCODES` raises."""
 
     left = _MAX_OPCODES
 

@@ -28,7 +28,7 @@ class _ObjectDtype:
 
 @dataclass(frozen=True)
 class _OneObject:
-    """What an array of one Python object holds."""
+    """The item of an array of one Python object, which may be None."""
 
     item: Any
 

@@ -1,4 +1,4 @@
-"""The two MediaPipe keypoint networks (Apache-2.0): where they are kept and how they get there.
+"""Keep the two MediaPipe keypoint networks (Apache-2.0) in the user's cache, and fetch them.
 
 handgen neither ships them nor depends on the `mediapipe` package, whose version 0.10.21 is the last to carry
 them: `fetch` takes them out of that version's wheel, or out of a file that the user has.
@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """What is known about one of the networks.
+    """One of the two networks as handgen was tested with it.
 
     name: of the file in the cache. wheel_member: its path in the wheel. task_member: its name in a `.task`
     bundle. input_shape, output_shapes: of its float32 tensors, outputs in the order of their names.
@@ -84,7 +84,7 @@ class InstalledNetwork:
 
 
 def locate(name: str) -> Path:
-    """The file of the network called `name` (of `NETWORKS`); HandgenError if it has not been fetched."""
+    """Return the file of the network called `name` (of `NETWORKS`); HandgenError if it has not been fetched."""
     path = cache_folder() / NETWORKS[name].name
     if not path.is_file():
         raise HandgenError(

@@ -22,7 +22,7 @@ from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched, fetch, local
+from handgen.storage.local_copies import LocalCopy, fetch, local
 from handgen.storage.output import kind_of
 
 KIND = "capture"  # in the run.json of a simulated one; others have none
@@ -57,7 +57,7 @@ class Capture:
     subject: str | None
     fps: float | None
     folder: Path
-    fetched: Fetched | None = None
+    fetched: LocalCopy | None = None
 
     @property
     def scale_known(self) -> bool:

@@ -38,7 +38,7 @@ from handgen.stages.annotate.report import AnnotateReport, write_report
 from handgen.stages.annotate.subject import estimate
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched, fetch
+from handgen.storage.local_copies import LocalCopy, fetch
 from handgen.storage.output import claim_output, invalidate_manifest
 
 
@@ -130,7 +130,7 @@ def check_device(device: str) -> None:
         ) from None
 
 
-def _keypoints(config: AnnotateConfig) -> Fetched | None:
+def _keypoints(config: AnnotateConfig) -> LocalCopy | None:
     """Those that lie in a store."""
     place = filesystem.location(config.keypoints) if config.keypoints else Path()
     return None if isinstance(place, Path) else fetch(place)
