@@ -136,7 +136,7 @@ def test_one_side_of_mano_is_not_enough(tmp_path, monkeypatch):
     install_mano(monkeypatch, tmp_path, ["right"])
     write_interhand(tmp_path / "set", frames=1, cameras=2)
     assert stage.run(tmp_path / "set", tmp_path / "out", CONFIG).hand_model == "open"
-    with pytest.raises(HandgenError, match="MANO's left hand is not there"):
+    with pytest.raises(HandgenError, match="the left hand of model 'mano' is not there"):
         stage.run(tmp_path / "set", tmp_path / "out2", ImportConfig("interhand", hand_model="mano", workers=1))
 
 

@@ -179,6 +179,16 @@ def test_one_of_a_process_of_this_machine_that_is_no_more_is_taken_at_once(store
     assert no_waiting == [lock._SETTLED_S]
 
 
+def test_a_machine_without_proc_has_an_identity_too(monkeypatch):
+    def missing(path):
+        raise FileNotFoundError(path)
+
+    with_proc = lock._machine_id()
+    monkeypatch.setattr(lock.os, "readlink", missing)
+    assert lock._machine_id() not in (with_proc, os.uname().nodename)
+    assert lock._machine_id() == lock._machine_id()
+
+
 @pytest.mark.parametrize("machine", ["another machine", f"{os.uname().nodename} another-start pid:[1]"])
 def test_the_same_number_on_another_machine_is_another_process(store, machine):
     """Also of a container, which has its host's name and its own processes."""
