@@ -119,7 +119,7 @@ def _against_truth(
     total, done = sum(len(span.frames) for span in spans), 0
     show("measure", 0, total)
     workers = max(1, min(config.workers or default_workers(), len(spans)))
-    for index, result in map_units(partial(_numbered, job), list(enumerate(spans)), workers):
+    for index, result in map_units(partial(_number_span, job), list(enumerate(spans)), workers):
         results[index] = result
         done += result.frames
         show("measure", done, total)
@@ -132,7 +132,7 @@ def _against_truth(
     return summarise(report, annotated, truth, job, [results[index] for index in sorted(results)])
 
 
-def _numbered(job: Job, item: tuple[int, Span]) -> tuple[int, SpanResult]:
+def _number_span(job: Job, item: tuple[int, Span]) -> tuple[int, SpanResult]:
     index, span = item
     return index, measure_span(job, span)
 
