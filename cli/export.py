@@ -10,7 +10,7 @@ from handgen.cli.options import LocationType, engine_options
 from handgen.stages.export.config import EXPORT_FORMATS, ExportConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.export.stage import Report
+    from handgen.stages.export.stage import ExportReport
     from handgen.storage.filesystem import Location
 
 DEFAULTS = ExportConfig()
@@ -61,7 +61,7 @@ def export(source: Location, out: Location, overwrite: bool, as_json: bool, **op
         _print_summary(report)
 
 
-def _print_summary(report: Report) -> None:
+def _print_summary(report: ExportReport) -> None:
     from handgen.cli.console import print_summary
 
     sides = ", ".join(f"{count} {side}" for side, count in report.sides.items())

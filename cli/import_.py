@@ -11,7 +11,7 @@ from handgen.cli.options import LocalPath, LocationType
 from handgen.stages.import_.config import IMPORT_FORMATS, ImportConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.import_.stage import Report
+    from handgen.stages.import_.stage import ImportReport
     from handgen.storage.filesystem import Location
 
 DEFAULTS = ImportConfig(IMPORT_FORMATS[0])
@@ -62,7 +62,7 @@ def import_(directory: Path, out: Location, overwrite: bool, as_json: bool, **op
         _print(report)
 
 
-def _print(report: Report) -> None:
+def _print(report: ImportReport) -> None:
     from handgen.cli.console import print_summary
 
     def counted(counts: dict[str, int]) -> str:

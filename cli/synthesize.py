@@ -12,7 +12,7 @@ from handgen.stages.synthesize.config import SynthesizeConfig
 
 if TYPE_CHECKING:
     from handgen.io.shards import Sample
-    from handgen.stages.synthesize.stage import Report, SplitReport
+    from handgen.stages.synthesize.stage import SplitReport, SynthesizeReport
     from handgen.storage.filesystem import Location
 
 DEFAULTS = SynthesizeConfig()
@@ -125,7 +125,7 @@ def _split_text(split: SplitReport) -> str:
     )
 
 
-def _print_summary(report: Report, preview: Path | None) -> None:
+def _print_summary(report: SynthesizeReport, preview: Path | None) -> None:
     from handgen.cli.console import print_summary
 
     sides = ", ".join(f"{count} {side}" for side, count in report.sides.items())

@@ -60,7 +60,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Report:
+class ValidateReport:
     """What `validate` found. facts: what was looked at, by name. notes: what could not be checked.
 
     looked_at: how many things each check looked at; None of what is found on the way.

@@ -77,7 +77,7 @@ def read_samples(shards: Path) -> list[Sample]:
     return found
 
 
-def export(source: Path, out: Path, format: str, **options) -> stage.Report:
+def export(source: Path, out: Path, format: str, **options) -> stage.ExportReport:
     return stage.run(source, out, ExportConfig(format=format, workers=1, **options))
 
 

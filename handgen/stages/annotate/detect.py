@@ -15,7 +15,7 @@ from handgen.multiview.tracking import hands_of_detections
 from handgen.reconstruct.fit_hands import BRIDGED_FRAMES
 from handgen.reconstruct.redetection import SearchRegion, views_to_search
 from handgen.records.detection import Detection, DetectionRecord
-from handgen.stages.annotate.job import Job
+from handgen.stages.annotate.job import AnnotateJob
 from handgen.storage import filesystem
 
 
@@ -26,7 +26,7 @@ class DetectedChunk:
     index: int
 
 
-def detect_chunk(job: Job, index: int) -> DetectedChunk:
+def detect_chunk(job: AnnotateJob, index: int) -> DetectedChunk:
     """Write the detections of one chunk.
 
     Every camera starts without memory, so that chunks do not depend on each other. Frame numbers are those of the
@@ -48,7 +48,7 @@ def detect_chunk(job: Job, index: int) -> DetectedChunk:
     return DetectedChunk(index)
 
 
-def _pictures(job: Job, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
+def _pictures(job: AnnotateJob, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
     """Of each moment every camera's own frame number, and its picture; an empty one where no detector looks at it."""
     numbers = job.capture.source_frames[frames.start : frames.stop].tolist()
     nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.rig)
@@ -61,7 +61,7 @@ def _row(camera: str, number: int, found: Detection) -> DetectionRecord:
 
 
 def _second_looks(
-    job: Job, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
+    job: AnnotateJob, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
 ) -> list[DetectionRecord]:
     """What views see that missed a hand, when they are looked at again where it must be."""
     rig = job.capture.rig

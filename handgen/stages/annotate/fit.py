@@ -19,7 +19,7 @@ from handgen.reconstruct.fit_hands import HowToFit, fit_hands
 from handgen.reconstruct.mask_tracking import Redetect
 from handgen.reconstruct.record_builder import Track, records_of_frame
 from handgen.records.annotation import HandRecord
-from handgen.stages.annotate.job import Job, hands_of_frames
+from handgen.stages.annotate.job import AnnotateJob, hands_of_frames
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class WrittenChunk:
     files: dict[str, Any]
 
 
-def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
+def fit_chunk(job: AnnotateJob, subject: Subject, index: int) -> WrittenChunk:
     """Write the records and cutouts of one chunk."""
     frames = job.frames(index)
     rig = job.capture.rig.scaled(subject.metres_per_unit)
@@ -48,7 +48,7 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
     return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
 
 
-def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Track]:
+def tracks_of_chunk(job: AnnotateJob, rig: Rig, subject: Subject, index: int) -> list[Track]:
     """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
     config = job.config
     how = HowToFit(
@@ -70,7 +70,7 @@ def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Tr
     return tracks
 
 
-def _look_again(job: Job) -> Redetect | None:
+def _look_again(job: AnnotateJob) -> Redetect | None:
     """The detector, asked about one place in a picture; None if it looks at no pictures."""
     detector = job.detector()
     if job.config.track != "silhouette" or not detector.needs_images:

@@ -18,7 +18,7 @@ from handgen.io import annotations as store
 from handgen.io.camera_json import camera_document
 from handgen.reconstruct import camera_check
 from handgen.reconstruct.record_counts import Counts
-from handgen.stages.annotate.job import Job
+from handgen.stages.annotate.job import AnnotateJob
 from handgen.stages.annotate.subject import Estimate
 from handgen.storage import filesystem
 from handgen.storage.documents import schema_version
@@ -68,7 +68,7 @@ class AnnotateReport:
 
 
 def write_report(
-    job: Job,
+    job: AnnotateJob,
     estimated: Estimate,
     files: Mapping[int, dict[str, Any]],
     configuration: dict[str, Any],
@@ -141,7 +141,7 @@ def _moved(move: camera_check.CameraMove) -> dict[str, Any]:
     return {"camera": move.name} | {name: round(value, 3) for name, value in values.items()}
 
 
-def _notes(job: Job, subject: Subject, counts: Counts) -> list[str]:
+def _notes(job: AnnotateJob, subject: Subject, counts: Counts) -> list[str]:
     notes = list(job.capture.notes)
     if not job.capture.scale_known:
         notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")

@@ -33,7 +33,7 @@ from handgen.runtime.local import one_thread
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.annotate.detect import detect_chunk
 from handgen.stages.annotate.fit import fit_chunk
-from handgen.stages.annotate.job import Job
+from handgen.stages.annotate.job import AnnotateJob
 from handgen.stages.annotate.report import AnnotateReport, write_report
 from handgen.stages.annotate.subject import estimate
 from handgen.storage import filesystem
@@ -83,7 +83,7 @@ def run(
             f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
             f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
         )
-    job = Job(capture, out, config, config.hands or capture.hands or "both", _keypoints(config))
+    job = AnnotateJob(capture, out, config, config.hands or capture.hands or "both", _keypoints(config))
     if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
         raise HandgenError(
             f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "
@@ -136,7 +136,7 @@ def _keypoints(config: AnnotateConfig) -> Fetched | None:
     return None if isinstance(place, Path) else fetch(place)
 
 
-def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
+def _depends_on(job: AnnotateJob, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on; where the capture lies is not of it."""
     configuration = asdict(job.config) | {"hands": job.hands, "subject": job.subject}
     for name in ("workers", "engine", "address", "preview", "calibration", "keypoints", "weights"):
@@ -158,7 +158,7 @@ def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[st
 
 
 def _missing(
-    job: Job, engine: Engine, what: str, there: set[int], function: Callable[[int], Result], show: Progress
+    job: AnnotateJob, engine: Engine, what: str, there: set[int], function: Callable[[int], Result], show: Progress
 ) -> Iterator[Result]:
     """Do the chunks that are not there yet, in parallel."""
     missing = [index for index in range(job.chunk_count) if index not in there]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handgen.stages.evaluate.measures import Distribution
-from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.report import EvaluateReport
 
 ALIGNMENT_NAMES = {
     "absolute": "MPJPE, absolute",
@@ -14,7 +14,7 @@ ALIGNMENT_NAMES = {
 SURFACE_NAMES = {"corresponding": "vertex error", "surface": "surface distance"}
 
 
-def facts_of(report: Report) -> list[tuple[str, str]]:
+def facts_of(report: EvaluateReport) -> list[tuple[str, str]]:
     """Name and text with its unit, in the order in which they matter."""
     facts: list[tuple[str, str]] = []
     if report.truth:
@@ -26,7 +26,7 @@ def facts_of(report: Report) -> list[tuple[str, str]]:
     return facts
 
 
-def _coverage(report: Report) -> list[tuple[str, str]]:
+def _coverage(report: EvaluateReport) -> list[tuple[str, str]]:
     found = report.coverage
     if found is None:
         return []
@@ -39,7 +39,7 @@ def _coverage(report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _errors(report: Report) -> list[tuple[str, str]]:
+def _errors(report: EvaluateReport) -> list[tuple[str, str]]:
     facts = []
     for name, errors in (report.keypoints or {}).items():
         facts.append((ALIGNMENT_NAMES[name], spread(errors.overall_mm, "mm")))
@@ -67,7 +67,7 @@ def _errors(report: Report) -> list[tuple[str, str]]:
     return facts
 
 
-def _consistency(report: Report) -> list[tuple[str, str]]:
+def _consistency(report: EvaluateReport) -> list[tuple[str, str]]:
     facts = []
     if report.shapes:
         facts.append(

@@ -27,7 +27,7 @@ _DECIMALS = 6
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluateReport:
     """What `evaluate` found; None where something could not be measured, and `notes` say why.
 
     keypoints: by alignment (`handgen.stages.evaluate.alignment`). worst: hands, the worst first. missed, false: frame

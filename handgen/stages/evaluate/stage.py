@@ -25,9 +25,9 @@ from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.conventions import check_conventions
 from handgen.stages.evaluate.leave_one_out import leave_one_out
 from handgen.stages.evaluate.pairing import Span, common_spans, covered_frames
-from handgen.stages.evaluate.report import KIND, SCHEMA, Report
+from handgen.stages.evaluate.report import KIND, SCHEMA, EvaluateReport
 from handgen.stages.evaluate.results import Source
-from handgen.stages.evaluate.spans import Job, SpanResult, measure_span
+from handgen.stages.evaluate.spans import SpanJob, SpanResult, measure_span
 from handgen.stages.evaluate.summary import summarise
 from handgen.storage import filesystem
 from handgen.storage.documents import write_json
@@ -46,7 +46,7 @@ def run(
     progress: Progress | None = None,
     report_dir: Location | None = None,
     overwrite: bool = False,
-) -> Report:
+) -> EvaluateReport:
     """Measure the annotations in folder `annotations`.
 
     truth: annotations to measure against, or a capture that holds some in `truth/`. Without it `config.capture` must
@@ -62,7 +62,7 @@ def run(
         with writing(report_dir):
             prepare_output(report_dir, KIND, _depends_on(annotated, true, config), OWNED, overwrite)
             invalidate_manifest(report_dir)
-    report = Report(source_of(annotated), None, config, ())
+    report = EvaluateReport(source_of(annotated), None, config, ())
     if true is not None:
         report = _against_truth(annotated, true, config, progress)
     if config.capture is not None:
@@ -107,14 +107,14 @@ def source_of(annotations: Annotations) -> Source:
 
 def _against_truth(
     annotated: Annotations, truth: Annotations, config: EvaluateConfig, progress: Progress | None
-) -> Report:
+) -> EvaluateReport:
     show = progress or (lambda *_: None)
     spans = common_spans(annotated, truth)
     options = (config.match_distance_mm, config.include_rejected, config.align_world)
     conventions = check_conventions(annotated, truth, spans, *options)
     cameras, camera_notes = _common_cameras(annotated, truth)
     model_notes = _model_notes(annotated, truth)
-    job = Job(annotated.root, truth.root, config, cameras, not model_notes, conventions.truth_from_annotated)
+    job = SpanJob(annotated.root, truth.root, config, cameras, not model_notes, conventions.truth_from_annotated)
     results: dict[int, SpanResult] = {}
     total, done = sum(len(span.frames) for span in spans), 0
     show("measure", 0, total)
@@ -123,7 +123,7 @@ def _against_truth(
         results[index] = result
         done += result.frames
         show("measure", done, total)
-    report = Report(
+    report = EvaluateReport(
         annotations=source_of(annotated),
         truth=source_of(truth),
         config=config,
@@ -132,7 +132,7 @@ def _against_truth(
     return summarise(report, annotated, truth, job, [results[index] for index in sorted(results)])
 
 
-def _numbered(job: Job, item: tuple[int, Span]) -> tuple[int, SpanResult]:
+def _numbered(job: SpanJob, item: tuple[int, Span]) -> tuple[int, SpanResult]:
     index, span = item
     return index, measure_span(job, span)
 

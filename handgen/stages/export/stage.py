@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from handgen import __version__
-from handgen.datasets.writer import PARTS, File, Job, Writer
+from handgen.datasets.writer import PARTS, ExportJob, File, Writer
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
@@ -41,7 +41,7 @@ _LISTED_SUBJECTS = 100
 
 
 @dataclass(frozen=True)
-class Report:
+class ExportReport:
     """What a run did. pictures, hands, sides, left_out (hands, by reason): of the whole export.
 
     written_pictures: by this run. betas_beyond_3: subjects with a beta beyond 3 and the largest.
@@ -80,7 +80,7 @@ def run(
     config: ExportConfig,
     progress: Progress | None = None,
     overwrite: bool = False,
-) -> Report:
+) -> ExportReport:
     """Write the samples of shards, or the accepted views of annotations, as another project's data set.
 
     A rerun with the same options finishes what is missing. overwrite: replace another export in `out`.
@@ -90,7 +90,7 @@ def run(
     began = time.perf_counter()
     show = progress or (lambda *_: None)
     source = open_source(source_path, config.split, config.include_rejected)
-    job = Job(source, out, config)
+    job = ExportJob(source, out, config)
     engine = create_engine(config.engine, config.workers, config.address)
     with claim_output(out, KIND, _depends_on(job), _owned(out), overwrite) as journal:
         writer, new = WRITERS[config.format](job), 0
@@ -102,7 +102,7 @@ def run(
         else:
             writer.place(finished)
         filesystem.remove(out / PARTS)
-    return Report(
+    return ExportReport(
         out=out,
         format=config.format,
         pictures=finished["pictures"],
@@ -145,7 +145,7 @@ def _short_of_pictures(out: Location, noted: Iterable[dict[str, int]]) -> set[st
     return {folder for folder, count in counts.items() if sum(1 for _ in filesystem.names(out / folder)) < count}
 
 
-def _depends_on(job: Job) -> dict[str, Any]:
+def _depends_on(job: ExportJob) -> dict[str, Any]:
     """What decides the bytes; where input and output lie is not of it."""
     configuration = asdict(job.config)
     for name in ("workers", "engine", "address"):
@@ -158,7 +158,9 @@ def _depends_on(job: Job) -> dict[str, Any]:
     }
 
 
-def _export(job: Job, writer: Writer, engine: Engine, journal: Journal, show: Progress) -> tuple[dict[str, Any], int]:
+def _export(
+    job: ExportJob, writer: Writer, engine: Engine, journal: Journal, show: Progress
+) -> tuple[dict[str, Any], int]:
     """Everything but the manifest, which it returns, and how many pictures were written now."""
     counts = _counts(job, engine, show)
     kept = [sum(count[side] for side in writer.sides) for count in counts]
@@ -186,7 +188,7 @@ def _export(job: Job, writer: Writer, engine: Engine, journal: Journal, show: Pr
     return _manifest(job, writer, ordered, files, skipped), new
 
 
-def _counts(job: Job, engine: Engine, show: Progress) -> list[dict[str, int]]:
+def _counts(job: ExportJob, engine: Engine, show: Progress) -> list[dict[str, int]]:
     """Pictures of every unit by side: the number of a picture is that of those before it."""
     counts: dict[int, dict[str, int]] = {}
     units = range(job.source.units)
@@ -202,7 +204,7 @@ def _count(source: Source, unit: int) -> tuple[int, dict[str, int]]:
     return unit, source.count(unit)
 
 
-def _there(job: Job, journal: Journal) -> dict[int, UnitResult]:
+def _there(job: ExportJob, journal: Journal) -> dict[int, UnitResult]:
     """Units that an earlier run finished, and whose files are still there."""
     found = {}
     parts, whole = filesystem.sizes(job.out / PARTS), filesystem.sizes(job.out)
@@ -216,7 +218,7 @@ def _there(job: Job, journal: Journal) -> dict[int, UnitResult]:
 
 
 def _manifest(
-    job: Job, writer: Writer, results: Sequence[UnitResult], files: Sequence[File], skipped: int
+    job: ExportJob, writer: Writer, results: Sequence[UnitResult], files: Sequence[File], skipped: int
 ) -> dict[str, Any]:
     """As in `export_manifest.schema.json`."""
     left_out: Counter[str] = Counter()

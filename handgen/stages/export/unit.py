@@ -9,38 +9,38 @@ from typing import Any
 
 import numpy as np
 
-from handgen.datasets.writer import PARTS, TOO_FEW, File, Job, Writer, Written
+from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Writer, Written
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
 from handgen.storage import filesystem
 
 
-def _hamer(job: Job) -> Writer:
+def _hamer(job: ExportJob) -> Writer:
     from handgen.datasets.hamer.writer import HamerWriter
 
     return HamerWriter(job)
 
 
-def _freihand(job: Job) -> Writer:
+def _freihand(job: ExportJob) -> Writer:
     from handgen.datasets.freihand.writer import FreihandWriter
 
     return FreihandWriter(job)
 
 
-def _coco(job: Job) -> Writer:
+def _coco(job: ExportJob) -> Writer:
     from handgen.datasets.coco.writer import CocoWriter
 
     return CocoWriter(job)
 
 
-def _interhand(job: Job) -> Writer:
+def _interhand(job: ExportJob) -> Writer:
     from handgen.datasets.interhand.writer import InterhandWriter
 
     return InterhandWriter(job)
 
 
-WRITERS: dict[str, Callable[[Job], Writer]] = {
+WRITERS: dict[str, Callable[[ExportJob], Writer]] = {
     "hamer": _hamer,
     "freihand": _freihand,
     "coco": _coco,
@@ -73,7 +73,7 @@ class UnitResult:
         return cls(**{**document, "written": written})
 
 
-def export_unit(job: Job, unit_and_first: tuple[int, int]) -> UnitResult:
+def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
     """Write one unit. unit_and_first: its number, and that of its first picture."""
     unit, first = unit_and_first
     filesystem.make_folder(job.out / PARTS)

@@ -36,7 +36,7 @@ _NUMBERS = ("size_px", "intrinsics", "cam_from_world")  # that a camera's name t
 
 
 @dataclass(frozen=True)
-class Job:
+class ImportJob:
     """What a process needs to do any chunk. count: of the moments that are read. fitted: to keypoints."""
 
     reader: Reader
@@ -65,7 +65,7 @@ class WrittenChunk:
     files: dict[str, Any]
 
 
-def import_chunk(job: Job, index: int) -> WrittenChunk:
+def import_chunk(job: ImportJob, index: int) -> WrittenChunk:
     """Write the records and cutouts of one chunk."""
     frames = job.frames(index)
     left_out: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def import_chunk(job: Job, index: int) -> WrittenChunk:
 class _Found:
     """What comes up in a chunk besides its records."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ImportJob) -> None:
         self._job = job
         self._cameras: dict[str, dict[str, Any]] = {}
         self._missing: list[str] = []

@@ -29,7 +29,14 @@ from handgen.reconstruct.record_counts import Counts
 from handgen.runtime import reproducibility
 from handgen.runtime.engines import create_engine
 from handgen.runtime.local import one_thread
-from handgen.stages.import_.chunk import IMPORTED, Job, import_chunk, imported_path, missing_picture, read_imported
+from handgen.stages.import_.chunk import (
+    IMPORTED,
+    ImportJob,
+    import_chunk,
+    imported_path,
+    missing_picture,
+    read_imported,
+)
 from handgen.stages.import_.config import ImportConfig
 from handgen.storage import filesystem
 from handgen.storage.documents import schema_version
@@ -42,7 +49,7 @@ _NAMED_PICTURES = 5
 
 
 @dataclass(frozen=True)
-class Report:
+class ImportReport:
     """What `import` did. frames: moments that were read; written_frames: by this run, the rest was there already.
 
     parameters: "taken over" or "fitted". residual_mm: from the data set's keypoints to the model's, median and 95 %
@@ -83,7 +90,7 @@ def run(
     config: ImportConfig,
     progress: Progress | None = None,
     overwrite: bool = False,
-) -> Report:
+) -> ImportReport:
     """Make annotations of the data set in folder `root`.
 
     A rerun with the same configuration finishes what is missing. Raises HandgenError for what a user can fix.
@@ -95,7 +102,7 @@ def run(
     reader = FORMATS[config.format].open(root, config.split, {} if fitted else models)
     show("read the index", 1, 1)
     count = min(reader.moment_count, config.limit or reader.moment_count)
-    job = Job(reader, out, config, hand_model, fitted, count)
+    job = ImportJob(reader, out, config, hand_model, fitted, count)
     shas = {side: arrays.sha256 for side, arrays in models.items()}
     configuration = asdict(config) | {"split": reader.split, "hand_model": hand_model}
     for name in ("workers", "skip_missing"):  # of a data set that is complete, they decide no bytes
@@ -130,7 +137,7 @@ def run(
     return replace(report, written_frames=written, seconds=round(time.perf_counter() - began, 2))
 
 
-def _with_new_pictures(job: Job, finished: Iterable[int]) -> set[int]:
+def _with_new_pictures(job: ImportJob, finished: Iterable[int]) -> set[int]:
     """The chunks that were written without pictures which are there now.
 
     Raises HandgenError for the first that still is not there, unless that may be: before anything is changed.
@@ -171,8 +178,8 @@ def _hand_model(root: Path, config: ImportConfig) -> tuple[str, dict[str, HandAr
 
 
 def _write_manifest(
-    job: Job, files: dict[int, dict[str, Any]], configuration: dict[str, Any], shas: dict[str, str]
-) -> Report:
+    job: ImportJob, files: dict[int, dict[str, Any]], configuration: dict[str, Any], shas: dict[str, str]
+) -> ImportReport:
     counts = Counts()
     chunks: list[dict[str, Any]] = []
     subjects: dict[str, dict[str, Any]] = {}
@@ -201,7 +208,7 @@ def _write_manifest(
     betas = np.array([entry["betas"] for entry in subjects.values()]).reshape(-1, 10)
     people = {entry["person"] for entry in subjects.values()} - {store.UNNAMED_SUBJECT}
     residual = np.percentile(residuals, [50, 95]).round(3).tolist() if residuals else None
-    report = Report(
+    report = ImportReport(
         out=job.out,
         format=reader.format,
         split=reader.split,
@@ -246,7 +253,7 @@ def _write_manifest(
     return report
 
 
-def _notes(job: Job, betas: np.ndarray, missing: list[str], missing_count: int) -> list[str]:
+def _notes(job: ImportJob, betas: np.ndarray, missing: list[str], missing_count: int) -> list[str]:
     data_set = FORMATS[job.reader.format]
     notes = list(job.reader.notes)
     if job.fitted and job.config.hand_model is None and not declared_models(job.reader.root):

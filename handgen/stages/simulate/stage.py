@@ -51,7 +51,7 @@ _OWNED = ("cam_[0-9]*", TRUTH, CAPTURE, CALIBRATION, PIECES)  # what a run write
 
 
 @dataclass(frozen=True)
-class Report:
+class SimulateReport:
     """What a run did. views: images of the capture; written_views: by this run, the rest was there."""
 
     out: Path
@@ -75,7 +75,7 @@ class Report:
         return asdict(self) | paths | rounded
 
 
-def run(out: Path, config: SimulateConfig, progress: Progress | None = None, overwrite: bool = False) -> Report:
+def run(out: Path, config: SimulateConfig, progress: Progress | None = None, overwrite: bool = False) -> SimulateReport:
     """Render the capture that `config` describes into directory `out`, with its truth in `out/truth`.
 
     overwrite: replace a capture that was simulated with other options. Raises HandgenError when `out` holds one and
@@ -97,7 +97,7 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None, ove
             report_progress("render", done, config.frames)
         scene = make_scene(config)
         _finish(out, scene, chunks)
-    return Report(
+    return SimulateReport(
         out=out,
         truth=out / TRUTH,
         frames=config.frames,

@@ -15,7 +15,7 @@ from handgen.runtime import reproducibility
 from handgen.stages.synthesize.augment import Augmentation
 from handgen.stages.synthesize.backgrounds import Backgrounds, FolderScan, SynthesizedBackgrounds, scan_folder
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.stages.synthesize.sample import Job, ShardUnit
+from handgen.stages.synthesize.sample import ShardUnit, SynthesizeJob
 from handgen.stages.synthesize.sources import OpenSource, open_sources
 from handgen.stages.synthesize.splits import assign, divided, groups_of
 from handgen.stages.synthesize.views import ViewTable, order_views, spread, usable_views
@@ -67,7 +67,7 @@ class Plan:
     table: ViewTable
     splits: tuple[PlannedSplit, ...]
     scan: FolderScan | None
-    job: Job
+    job: SynthesizeJob
     notes: tuple[str, ...]
 
     @property
@@ -154,7 +154,7 @@ def planned(
     if backgrounds is not None:
         scan = scan_folder(backgrounds, samples, config.seed, reporter(progress, "looking at backgrounds"))
         sources = scan.backgrounds.divided([split.share for split in splits])
-    job = Job(
+    job = SynthesizeJob(
         sources=tuple(entry.source for entry in opened),
         out=out,
         config=config,

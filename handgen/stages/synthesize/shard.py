@@ -11,7 +11,7 @@ import numpy as np
 
 from handgen.io import shards
 from handgen.io.cutouts import DamagedCutout
-from handgen.stages.synthesize.sample import Job, SampleMaker, ShardUnit
+from handgen.stages.synthesize.sample import SampleMaker, ShardUnit, SynthesizeJob
 from handgen.storage import filesystem
 from handgen.storage.output import write_error
 
@@ -43,7 +43,7 @@ class ShardResult:
         return cls(number, document["description"], False, problems, damaged)
 
 
-def make_shard(job: Job, unit: ShardUnit) -> ShardResult:
+def make_shard(job: SynthesizeJob, unit: ShardUnit) -> ShardResult:
     """Write one shard.
 
     One that is there already but was not noted down is made again, which tells what of its backgrounds and cutouts was
@@ -90,7 +90,7 @@ def make_samples(maker: SampleMaker, unit: ShardUnit) -> Samples:
 
 
 @lru_cache(maxsize=1)
-def _maker(job: Job) -> SampleMaker:
+def _maker(job: SynthesizeJob) -> SampleMaker:
     """One per process and run: it keeps files open and pictures decoded."""
     return SampleMaker(job)
 

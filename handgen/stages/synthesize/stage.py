@@ -46,7 +46,7 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class SynthesizeReport:
     """What a run did.
 
     samples, shards, bytes, sides: of the whole directory. written_samples: by this run; the rest was there
@@ -90,7 +90,7 @@ def run(
     config: SynthesizeConfig,
     progress: Progress | None = None,
     overwrite: bool = False,
-) -> Report:
+) -> SynthesizeReport:
     """Turn accepted views into shards of training samples.
 
     annotations: directories, in whatever order. backgrounds: a folder of pictures, or None to synthesize them.
@@ -111,7 +111,7 @@ def run(
     finally:
         release()
     described = manifest["shards"]
-    return Report(
+    return SynthesizeReport(
         out=out,
         samples=manifest["samples"],
         sides={side: sum(shard["sides"][side] for shard in described) for side in SIDES},

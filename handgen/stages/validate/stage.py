@@ -14,7 +14,7 @@ from handgen.io import shards
 from handgen.io.calibration_files.registry import SUFFIXES
 from handgen.io.capture.camera_files import list_sources
 from handgen.io.capture.capture import KIND as CAPTURE
-from handgen.label_checks.findings import Checked, Findings, Report
+from handgen.label_checks.findings import Checked, Findings, ValidateReport
 from handgen.media.video import VIDEO_SUFFIXES
 from handgen.progress import Progress
 from handgen.runtime.engine import Engine
@@ -42,7 +42,7 @@ def run(
     pixels: bool = False,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> ValidateReport:
     """Check a capture, a calibration, annotations, shards or an export, without changing it.
 
     digests: recompute the SHA-256 of every file. pixels: decode every picture and mask; otherwise of each part of a set
@@ -66,7 +66,9 @@ def run(
     else:
         checked = exports.check(path, kind, digests, pixels, engine, show)
     seconds = time.perf_counter() - began
-    return Report(path, kind, checked.findings, checked.facts, tuple(checked.notes), seconds, dict(checked.looked_at))
+    return ValidateReport(
+        path, kind, checked.findings, checked.facts, tuple(checked.notes), seconds, dict(checked.looked_at)
+    )
 
 
 def recognised(path: Location) -> str:
