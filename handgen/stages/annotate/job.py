@@ -70,6 +70,11 @@ class AnnotateJob:
         """How many chunks the capture has."""
         return -(-self.capture.frame_count // self.config.chunk_frames)
 
+    @property
+    def chunk_sizes(self) -> list[int]:
+        """How many frames each chunk has."""
+        return [len(self.frames(index)) for index in range(self.chunk_count)]
+
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
         """Of each of the frames what every camera shows, one frame in memory at a time."""
         return self.capture.read(frames.start, frames.stop)

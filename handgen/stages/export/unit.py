@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Writer, Written
+from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
+from handgen.runtime.resumable_run import Units
 from handgen.storage import filesystem
 
 
@@ -62,15 +66,44 @@ class UnitResult:
     betas: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """For the journal."""
+        """The journal's entry."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> UnitResult:
-        """Of the journal."""
+        """Read what `to_json` gave."""
         written = Written(**document["written"])
         written.files = [File(**file) for file in document["written"]["files"]]
         return cls(**{**document, "written": written})
+
+
+def count_units(job: ExportJob) -> Units[dict[str, int]]:
+    """The step that counts the pictures of every unit by side: the number of a picture is that of those before it."""
+    return Units("counting", [1] * job.source.units, job.source.count)
+
+
+def kept_pictures(job: ExportJob, writer: Writer, counts: Sequence[dict[str, int]]) -> list[int]:
+    """How many pictures of each unit are written; HandgenError if it is none at all."""
+    kept = [sum(count[side] for side in writer.sides) for count in counts]
+    if not any(kept):
+        there = ", ".join(f"{sum(count[side] for count in counts)} {side}" for side in SIDES)
+        mirror = job.config.format == "freihand" and any(count["left"] for count in counts)  # or they would be kept
+        hint = "give --mirror-left" if mirror else "annotate more, or see --include-rejected"
+        raise HandgenError(f"{job.source.root}: nothing to write ({there} hands in all); {hint}")
+    return kept
+
+
+def export_units(job: ExportJob, kept: Sequence[int]) -> Units[UnitResult]:
+    """The step that writes every unit. kept: how many pictures of each."""
+    firsts = list(accumulate(kept, initial=0))
+    function, note = partial(export_unit, job), UnitResult.to_json
+    return Units("writing", kept, function, lambda unit: (unit, firsts[unit]), note, unit_files)
+
+
+def unit_files(unit: int, result: UnitResult) -> dict[str, int]:
+    """The files of a unit that stay, and the pieces of JSON files, until the export is whole."""
+    parts = {f"{PARTS}/{name}": size for name, size in result.written.parts.items()}
+    return parts | {file.name: file.bytes for file in result.written.files}
 
 
 def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
