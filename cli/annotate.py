@@ -104,4 +104,4 @@ def _print(report: AnnotateReport) -> None:
         f"handgen synthesize {report.out} --backgrounds DIR --out shards",
         f"handgen validate {report.out} --digests",
     ]
-    print_summary(report.title, report.facts(), report.remarks(), next_steps if report.views else next_steps[1:])
+    print_summary(report.title, report.rows(), report.remarks(), next_steps if report.views else next_steps[1:])

@@ -86,7 +86,6 @@ def evaluate(
 
 def _print(report: EvaluateReport, report_dir: Location | None) -> None:
     from handgen.cli.console import print_summary
-    from handgen.stages.evaluate.lines import facts_of
 
     steps = [f"open {report_dir / 'report.html'}"] if report_dir else []
-    print_summary(report.annotations.path, facts_of(report), report.notes, steps)
+    print_summary(report.title, report.rows(), report.remarks(), steps)

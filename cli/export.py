@@ -64,4 +64,4 @@ def export(source: Location, out: Location, overwrite: bool, as_json: bool, **op
 def _print_summary(report: ExportReport) -> None:
     from handgen.cli.console import print_summary
 
-    print_summary(report.title, report.facts(), report.remarks(), [f"handgen validate {report.out}"])
+    print_summary(report.title, report.rows(), report.remarks(), [f"handgen validate {report.out}"])

@@ -69,4 +69,4 @@ def _print(report: ImportReport) -> None:
         f"handgen synthesize {report.out} --backgrounds DIR --out shards",
         f"handgen validate {report.out} --digests",
     ]
-    print_summary(report.title, report.facts(), report.remarks(), steps if report.views else steps[1:])
+    print_summary(report.title, report.rows(), report.remarks(), steps if report.views else steps[1:])

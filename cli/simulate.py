@@ -99,7 +99,7 @@ def simulate(out: Path, overwrite: bool, as_json: bool, form: str, hands: str | 
         return
     print_summary(
         report.title,
-        report.facts(),
+        report.rows(),
         report.remarks(),
         [
             f"handgen annotate {report.out} --out {report.out / 'annotations'}",

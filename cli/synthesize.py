@@ -120,7 +120,7 @@ def _print_preview(path: Path, as_json: bool) -> None:
 def _print_summary(report: SynthesizeReport, preview: Path | None) -> None:
     from handgen.cli.console import print_summary
 
-    facts = report.facts() + ([("preview", str(preview))] if preview else [])
+    facts = report.rows() + ([("preview", str(preview))] if preview else [])
     print_summary(
         report.title,
         facts,

@@ -17,18 +17,18 @@ class ReadableReport:
         """What the report is about."""
         raise NotImplementedError
 
-    def facts(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit, in the order in which they matter."""
         raise NotImplementedError
 
     def remarks(self) -> list[str]:
-        """What a user should know besides the facts."""
+        """What a user should know besides."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        facts = self.facts()
-        width = max((len(name) for name, _ in facts), default=0)
-        lines = [f"{type(self).__name__}: {self.title}", *(f"  {name:<{width}}  {value}" for name, value in facts)]
+        rows = self.rows()
+        width = max((len(name) for name, _ in rows), default=0)
+        lines = [f"{type(self).__name__}: {self.title}", *(f"  {name:<{width}}  {value}" for name, value in rows)]
         return "\n".join([*lines, *(f"  note: {remark}" for remark in self.remarks())])
 
 

@@ -46,7 +46,7 @@ class AnnotateReport(OutputReport):
         """Plain values."""
         return super().to_json() | {"previews": [str(path) for path in self.previews]}
 
-    def facts(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""
         facts = [
             ("frames", str(self.frames)),

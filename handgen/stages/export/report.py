@@ -34,7 +34,7 @@ class ExportReport(OutputReport):
         """Pictures that this run wrote per second, preparation included."""
         return self.per_second(self.written_pictures)
 
-    def facts(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""
         sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
         apart = "" if self.format == "hamer" else ", pictures apart"

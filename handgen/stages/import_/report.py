@@ -44,7 +44,7 @@ class ImportReport(OutputReport):
         """Frames that this run wrote per second, preparation included."""
         return self.per_second(self.written_frames)
 
-    def facts(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""
         residual = "-"
         if self.residual_mm is not None:

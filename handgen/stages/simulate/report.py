@@ -31,7 +31,7 @@ class SimulateReport(OutputReport):
         """Plain values, for `--json`."""
         return super().to_json() | {"truth": str(self.truth)}
 
-    def facts(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""
         return [
             ("frames", f"{self.frames} from {self.cameras} cameras"),

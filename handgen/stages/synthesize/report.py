@@ -64,7 +64,7 @@ class SynthesizeReport(OutputReport):
             field: [{"name": name, "reason": reason} for name, reason in entries] for field, entries in named.items()
         }
 
-    def facts(self) -> list[tuple[str, str]]:
+    def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""
         sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
         facts = [("samples", f"{self.samples} ({sides}), from {self.views} views")]
