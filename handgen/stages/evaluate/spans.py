@@ -28,7 +28,7 @@ _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
 
 
 @dataclass(frozen=True)
-class Job:
+class SpanJob:
     """What a process needs to do any span.
 
     cameras: names that both have, with pictures of the same size. vertices: whether both hand models could be read.
@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ViewErrors:
-    """`m` views of matched hands. hand: row of the span's `Hands`. camera: row of `Job.cameras`.
+    """`m` views of matched hands. hand: row of the span's `Hands`. camera: row of `SpanJob.cameras`.
 
     error_px: (m, 21), full picture; NaN where the true keypoint is not in the picture. iou, boundary_f: NaN where the
     annotations have no accepted mask in that view.
@@ -77,7 +77,7 @@ class SpanResult:
     wrong_side: int
 
 
-def measure_span(job: Job, span: Span) -> SpanResult:
+def measure_span(job: SpanJob, span: Span) -> SpanResult:
     """Match and measure the hands of one span."""
     annotated, truth = Annotations(job.annotated), Annotations(job.truth)
     config = job.config
@@ -123,7 +123,7 @@ def _sigma_m(record: HandRecord) -> Float[np.ndarray, "21 3"]:
     return np.sqrt(np.diagonal(record.covariance_mm2, axis1=-2, axis2=-1)) / 1e3
 
 
-def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: Job) -> ViewErrors:
+def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: SpanJob) -> ViewErrors:
     """The views in which the truth shows the hand."""
     rows: list[tuple[int, int, np.ndarray, float, float]] = []
     cameras = {name: (annotated.rig[name], truth.rig[name]) for name in job.cameras}
@@ -164,7 +164,7 @@ def _error_px(pair: Pair, camera: Camera, true_camera: Camera) -> Float[np.ndarr
 
 
 def _surfaces(
-    annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: Job
+    annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: SpanJob
 ) -> tuple[SurfaceErrors | None, Float[np.ndarray, " n"]]:
     """Surface errors of all pairs, and how far the annotated keypoints are from the parameters' own."""
     regeneration_mm = np.full(len(pairs), np.nan)

@@ -40,7 +40,7 @@ _OTHER_CUTOUT_SHARE = 0.15  # of occluders: another hand of the same shard
 
 
 @dataclass(frozen=True)
-class Job:
+class SynthesizeJob:
     """What all shards of a run share. Hashable and picklable. backgrounds: of each split."""
 
     sources: tuple[Source, ...]
@@ -125,7 +125,7 @@ class _Opened:
 class SampleMaker:
     """Makes samples. Each depends on the job, its shard and its place alone."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: SynthesizeJob) -> None:
         self.job = job
         self._opened: dict[int, _Opened] = {}  # sources, when the first sample shows them
         self.augment = job.augmentation.pipeline()
