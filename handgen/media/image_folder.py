@@ -43,7 +43,7 @@ class ImageFolder:
         """How many images there are."""
         return len(self.files)
 
-    def moved(self, old: Path, new: Path) -> ImageFolder:
+    def relocate(self, old: Path, new: Path) -> ImageFolder:
         """Return the folder with its images in `new` instead of `old`."""
         files = tuple(new / file.relative_to(old) for file in self.files)
         return replace(self, path=new / self.path.relative_to(old), files=files)

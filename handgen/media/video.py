@@ -45,7 +45,7 @@ class VideoFile:
         """How many frames can be decoded."""
         return len(self.times_ms)
 
-    def moved(self, old: Path, new: Path) -> VideoFile:
+    def relocate(self, old: Path, new: Path) -> VideoFile:
         """Return the video with its file in folder `new` instead of `old`."""
         return replace(self, path=new / self.path.relative_to(old))
 

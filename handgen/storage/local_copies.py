@@ -107,7 +107,9 @@ def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, besid
     return LocalCopy(origin, files, name)
 
 
-def local(place: Location, progress: Callable[[int, int], None] | None = None, beside: tuple[str, ...] = ()) -> Path:
+def local_path(
+    place: Location, progress: Callable[[int, int], None] | None = None, beside: tuple[str, ...] = ()
+) -> Path:
     """Return the path of a file or folder, or of a copy of a store's (`fetch`, `LocalCopy.path`)."""
     return place if isinstance(place, Path) else fetch(place, beside=beside).path(progress)
 
