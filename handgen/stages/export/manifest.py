@@ -56,8 +56,8 @@ def build_manifest(
     if betas:
         subjects = count_of(len(betas), "subject")
         notes.append(
-            f"{subjects} with a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}): written as it is, but HaMeR's "
-            "loader then learns nothing from their parameters"
+            f"{subjects} with a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}): written as it is, but "
+            "HaMeR's loader then learns nothing from their parameters"
         )
     return {
         "kind": KIND,
