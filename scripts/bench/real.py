@@ -37,7 +37,7 @@ from handgen.multiview.association import MultiviewHand
 from handgen.multiview.tracking import hands_in_any_unit
 from handgen.records.annotation import HandRecord
 from handgen.stages.annotate.config import AnnotateConfig
-from handgen.stages.annotate.job import Job, detections_of_frames, hands_of_frames
+from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 from handgen.stages.evaluate.leave_one_out import leave_one_out
 
 DESK, ROOM = "desk_two_views", "room_four_views"
@@ -127,7 +127,7 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
     """Median reprojection with the detector's offsets as measured on renders, none of them learnt on this capture."""
     capture = load_capture(capture_path, metres_per_unit=None if hands == "both" else "auto")
     detector = DetectorCalibration(load_offsets_m(), load_view_bias())
-    job = Job(capture, out, AnnotateConfig(hands=hands), hands)
+    job = AnnotateJob(capture, out, AnnotateConfig(hands=hands), hands)
     if isinstance(capture.cameras, UnscaledRig):
         sure: dict[str, list[MultiviewHand]] = {}
         for index in range(job.chunk_count):

@@ -7,7 +7,7 @@ nothing else decides their content.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from handgen.detect.view_bias import DetectorCalibration
@@ -18,19 +18,23 @@ from handgen.reconstruct.fit_hands import HandFitter
 from handgen.reconstruct.fitted_records import FittedTrack, records_of_frame
 from handgen.reconstruct.mask_tracking import Redetect
 from handgen.records.annotation import HandRecord
-from handgen.stages.annotate.job import Job, hands_of_frames
+from handgen.runtime.resumable_run import Units
+from handgen.stages.annotate.job import AnnotateJob, hands_of_frames
+from handgen.stages.annotate.subject import Estimate
 
 
-@dataclass(frozen=True)
-class WrittenChunk:
-    """files: as in the manifest."""
+def fit_units(estimated: Estimate) -> Units[dict[str, Any]]:
+    """The step that writes the records and cutouts of every chunk; its results are as in the manifest."""
+    job = estimated.job
+    function = partial(fit_chunk, job, estimated.shape, estimated.detector)
+    return Units("fit and segment", job.chunk_sizes, function, files=store.chunk_files)
 
-    index: int
-    files: dict[str, Any]
 
+def fit_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int) -> dict[str, Any]:
+    """Write the records and cutouts of one chunk; returns what the manifest says of its files.
 
-def fit_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: int) -> WrittenChunk:
-    """Write the records and cutouts of one chunk. shape, detector: of the person."""
+    shape, detector: of the person.
+    """
     frames = job.frames(index)
     rig = job.capture.rig
     tracks = tracks_of_chunk(job, shape, detector, index)
@@ -44,10 +48,10 @@ def fit_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: 
                 records.append(record)
                 yield from found
 
-    return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
+    return store.write_chunk(job.out, index, records, cutouts())
 
 
-def tracks_of_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, index: int) -> list[FittedTrack]:
+def tracks_of_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int) -> list[FittedTrack]:
     """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
     fitter = HandFitter(job.config.fit, job.capture.rig, shape, detector, job.capture.fps)
     hands = hands_of_frames(job, job.with_context(index))
@@ -60,7 +64,7 @@ def tracks_of_chunk(job: Job, shape: HandShape, detector: DetectorCalibration, i
     return tracks
 
 
-def _redetect(job: Job) -> Redetect | None:
+def _redetect(job: AnnotateJob) -> Redetect | None:
     """The detector, asked about one place in a picture; None if it looks at no pictures."""
     detector = job.detector()
     if job.config.track != "silhouette" or not detector.needs_images:

@@ -31,7 +31,7 @@ def write_previews(
 ) -> list[Location]:
     """Write `count` pictures FRAME.png into `folder`, of frames spread over the annotated ones.
 
-    folder: inside the annotations. capture: in metres.
+    folder: inside the annotations, which are complete.
     """
     annotations = Annotations(folder.parent)
     frames = sorted({record.frame for _, record in annotations})
@@ -47,7 +47,7 @@ def write_previews(
         records = [r for r in annotations.records(frame // chunk_frames) if r.frame == frame]
         pictures, labels = [], []
         (views,) = capture.read(frame, frame + 1)
-        for camera, image in zip(capture.rig, views, strict=True):
+        for camera, image in zip(annotations.rig, views, strict=True):
             if image is not None:
                 picture, label = _draw(image, camera, records, models, annotations.betas)
                 pictures.append(picture)

@@ -25,7 +25,7 @@ from handgen.progress import Progress
 from handgen.reconstruct.camera_check import ExtrinsicsCheck, check_extrinsics
 from handgen.reconstruct.mask_refinement import masks_of_frames
 from handgen.records.detection import Detection
-from handgen.stages.annotate.job import Job, detections_of_frames, hands_of_frames
+from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
@@ -39,7 +39,7 @@ class Estimate:
     shape: HandShape
     detector: DetectorCalibration
     check: ExtrinsicsCheck
-    job: Job
+    job: AnnotateJob
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Evidence:
         return {side: evenly_spaced(found, _FRAMES_PER_SIDE) for side, found in self.sure.items() if found}
 
 
-def estimate(job: Job, detector: Detector, show: Progress) -> Estimate:
+def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     """Estimate the unit where it is unknown, the cameras that moved and the person, from some frames of the capture.
 
     Raises HandgenError where the unit must come from the hand and no hand was seen by two cameras.
@@ -85,7 +85,7 @@ def estimate(job: Job, detector: Detector, show: Progress) -> Estimate:
     return Estimate(shape, person, check, job)
 
 
-def _chunks(job: Job, show: Progress) -> Iterator[tuple[range, list[list[list[Detection]]]]]:
+def _chunks(job: AnnotateJob, show: Progress) -> Iterator[tuple[range, list[list[list[Detection]]]]]:
     """The frames and detections of chunks spread over the capture."""
     chosen = np.unique(np.linspace(0, job.chunk_count - 1, min(job.chunk_count, _CHUNKS)).round().astype(int))
     for done, index in enumerate(chosen.tolist()):
@@ -95,7 +95,7 @@ def _chunks(job: Job, show: Progress) -> Iterator[tuple[range, list[list[list[De
     show("subject", len(chosen), len(chosen))
 
 
-def _metres_per_unit(job: Job, rig: UnscaledRig, detector: DetectorCalibration, show: Progress) -> float:
+def _metres_per_unit(job: AnnotateJob, rig: UnscaledRig, detector: DetectorCalibration, show: Progress) -> float:
     """The only place where hands are in the calibration's unit."""
     evidence = _Evidence()
     for frames, detections in _chunks(job, show):
@@ -108,7 +108,7 @@ def _metres_per_unit(job: Job, rig: UnscaledRig, detector: DetectorCalibration, 
     )
 
 
-def _evidence(job: Job, show: Progress) -> _Evidence:
+def _evidence(job: AnnotateJob, show: Progress) -> _Evidence:
     found = _Evidence()
     for frames, detections in _chunks(job, show):
         found.detections |= dict(zip(frames, detections, strict=True))
@@ -117,7 +117,7 @@ def _evidence(job: Job, show: Progress) -> _Evidence:
 
 
 def _refine_with_masks(
-    job: Job,
+    job: AnnotateJob,
     detector: DetectorCalibration,
     shape: HandShape,
     person: DetectorCalibration,
