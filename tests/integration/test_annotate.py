@@ -14,7 +14,7 @@ from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.mediapipe import networks
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import write_detections
 from handgen.stages.annotate import stage as annotate
