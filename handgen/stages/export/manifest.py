@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from handgen import __version__
 from handgen.datasets.writer import ExportJob, File, Writer
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
+from handgen.options import deciding_options
 from handgen.runtime import reproducibility
 from handgen.stages.export.report import ExportReport
 from handgen.stages.export.unit import UnitResult
 from handgen.storage.documents import schema_version
 from handgen.storage.filesystem import Location
+from handgen.wording import count_of
 
 KIND, MANIFEST_SCHEMA = "export", "export_manifest"
 _PACKAGES = ("numpy", "opencv", "simplejpeg")  # that make bytes
@@ -33,10 +34,7 @@ def inputs_of_run(job: ExportJob) -> dict[str, Any]:
 
 
 def _configuration(job: ExportJob) -> dict[str, Any]:
-    configuration = asdict(job.config)
-    for name in ("workers", "engine", "address"):
-        configuration.pop(name)
-    return configuration | {"split": job.source.split}
+    return deciding_options(job.config) | {"split": job.source.split}
 
 
 def build_manifest(
@@ -56,9 +54,10 @@ def build_manifest(
         left_out["left hands: --mirror-left takes them"] = skipped
     notes = writer.notes()
     if betas:
+        subjects = count_of(len(betas), "subject")
         notes.append(
-            f"{len(betas)} subjects have a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}): written as it "
-            "is, but HaMeR's loader then learns nothing from their parameters"
+            f"{subjects} with a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}): written as it is, but "
+            "HaMeR's loader then learns nothing from their parameters"
         )
     return {
         "kind": KIND,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from handgen.runtime.report import OutputReport
+from handgen.wording import count_of
 
 _NAMED_SUBJECTS = 10
 
@@ -38,7 +39,10 @@ class ExportReport(OutputReport):
         """Name and value with its unit."""
         sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
         apart = "" if self.format == "hamer" else ", pictures apart"
-        facts = [("format", self.format), ("pictures", f"{self.pictures} ({sides}), {self.hands} hands labelled")]
+        facts = [
+            ("format", self.format),
+            ("pictures", f"{self.pictures} ({sides}), {count_of(self.hands, 'hand')} labelled"),
+        ]
         if kept := self.pictures - self.written_pictures:
             facts.append(("kept", f"{kept} pictures of an earlier run, {self.written_pictures} written now"))
         facts += [

@@ -41,7 +41,7 @@ def run(
     began = time.perf_counter()
     source = open_source(source_path, config.split, config.include_rejected)
     job = ExportJob(source, out, config)
-    engine = create_engine(config.engine, config.workers, config.address)
+    engine = create_engine(config.engine, config.workers, config.engine_options)
     with resumable_run(out, KIND, inputs_of_run(job), owned_files(out), overwrite, engine, progress) as resumable:
         writer = WRITERS[config.format](job)
         manifest = whole_manifest(out, resumable.noted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import handgen
 from handgen.datasets.reader import FORMATS, declared_models
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MANO, OPEN_HAND, HandArrays, load_hand, mano_path
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.stages.import_.chunk import ImportJob
@@ -39,9 +39,7 @@ def hand_model_digests(job: ImportJob) -> dict[str, str]:
 
 def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on, as `run.json` keeps it."""
-    configuration = asdict(job.config) | {"split": job.reader.split, "hand_model": job.hand_model}
-    for name in ("workers", "skip_missing"):  # of a data set that is complete, they decide no bytes
-        configuration.pop(name)
+    configuration = deciding_options(job.config) | {"split": job.reader.split, "hand_model": job.hand_model}
     return {
         "created_by": handgen.__version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
