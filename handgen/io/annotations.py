@@ -34,6 +34,7 @@ from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.storage import filesystem
 from handgen.storage.documents import dumps, loads, read_json, validate, write_json
 from handgen.storage.filesystem import Location, whole_file
+from handgen.storage.json_fields import from_document, to_document
 from handgen.storage.local_copies import fetch
 from handgen.storage.output import MANIFEST, kind_of
 from handgen.storage.tar import Span, write_tar
@@ -73,7 +74,7 @@ def write_chunk(
     with whole_file(path) as file:
         for record in records:
             views = tuple(replace(view, cutout_span=tar.spans.get(view.cutout)) for view in record.views)
-            line = dumps(replace(record, views=views).to_json())
+            line = dumps(to_document(replace(record, views=views)))
             validate(orjson.loads(line), RECORD_SCHEMA, f"{path}, frame {record.frame}")
             size += file.write(line)
             digest.update(line)
@@ -133,7 +134,7 @@ def _read_record(line: bytes, where: str) -> HandRecord:
     document = loads(line, where)
     validate(document, RECORD_SCHEMA, where)
     try:
-        return HandRecord.from_json(document)
+        return from_document(HandRecord, document)
     except ValueError as error:
         raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
 
