@@ -46,7 +46,7 @@ _LABEL_HEIGHT_PX = 18
 
 @dataclass(frozen=True)
 class ViewLabel:
-    """What is written over one view: its camera and, where known, how good the fit is there.
+    """Text over one view: its camera and, where known, how good the fit is there.
 
     accepted: the colour of the bar: green, red, or grey for None.
     """
@@ -67,7 +67,7 @@ class ViewLabel:
 
     @property
     def color(self) -> Color:
-        """Of the label's bar."""
+        """Colour of the label's bar."""
         if self.accepted is None:
             return NEUTRAL_COLOR
         return ACCEPTED_COLOR if self.accepted else REJECTED_COLOR

@@ -64,7 +64,7 @@ def _same_lens(a: Camera, b: Camera) -> bool:
 def _maps(
     cutout: Camera, picture: Camera, target_cutout: Camera, target_picture: Camera
 ) -> tuple[Float[np.ndarray, "rows columns"], Float[np.ndarray, "rows columns"]]:
-    """Where `cutout` shows what each pixel of `target_cutout` shows: float32 maps for `cv2.remap`."""
+    """Map each pixel of `target_cutout` to its place in `cutout`: float32 maps for `cv2.remap`."""
     width, height = target_cutout.size_px
     knots = [-(-(length - 1) // _GRID_STEP_PX) for length in (width, height)]  # the last at or behind the last pixel
     padded = target_cutout.cropped(0, 0, *(_GRID_STEP_PX * count + 1 for count in knots))
@@ -84,7 +84,7 @@ def iou(mask: UInt8[np.ndarray, "height width"], truth: UInt8[np.ndarray, "heigh
 
 
 def boundary_tolerance_px(size_px: tuple[int, int]) -> int:
-    """How far outlines may be apart in a picture of (width, height): `BOUNDARY_SHARE` of its diagonal, rounded up."""
+    """Return how far outlines may be apart in a picture of (width, height): `BOUNDARY_SHARE` of its diagonal."""
     return math.ceil(BOUNDARY_SHARE * math.hypot(*size_px))
 
 

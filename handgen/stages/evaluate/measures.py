@@ -20,7 +20,7 @@ BONES = tuple((p, k) for k, p in enumerate(KEYPOINT_PARENTS) if p >= 0 and k not
 
 @dataclass(frozen=True)
 class Distribution:
-    """Of a set of errors, in the unit that the name of whoever holds it says."""
+    """Distribution of a set of errors, in the unit that the name of its holder says."""
 
     count: int
     mean: float
@@ -32,7 +32,7 @@ class Distribution:
 
 
 def distribution(values: np.ndarray) -> Distribution | None:
-    """Of all finite values; None if there are none."""
+    """Summarise all finite values; None if there are none."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None
@@ -71,7 +71,7 @@ def _each(parts: dict[str, np.ndarray]) -> dict[str, Distribution]:
 
 
 def pck_counts(error_mm: np.ndarray) -> Int[np.ndarray, " 100"]:
-    """How many errors are within each of `PCK_THRESHOLDS_MM` (the threshold itself included)."""
+    """Count the errors within each of `PCK_THRESHOLDS_MM` (the threshold itself included)."""
     return np.searchsorted(np.sort(error_mm, axis=None), PCK_THRESHOLDS_MM, side="right")
 
 
@@ -126,7 +126,7 @@ class Hands:
 
 
 def relative_root(hands: Hands) -> Distribution | None:
-    """How far the offset between a person's two wrists is from the true one, mm, where both hands are matched.
+    """Measure how far the offset between a person's two wrists is from the true one, mm, where both hands match.
 
     Source: InterHand2.6M (Moon et al., ECCV 2020), MRRPE.
     """
@@ -180,7 +180,7 @@ def jitter(hands: Hands, fps: float) -> Jitter | None:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Whether annotations know how good they are: their covariances against their errors.
+    """Calibration of annotations' covariances against their errors.
 
     within_one_sigma, within_two_sigma: share of errors along the world's axes (68 and 95 % if they know). expected_mm:
     mean length of an error by the covariance (root of its trace).
@@ -193,7 +193,7 @@ class Uncertainty:
 
 
 def uncertainty(hands: Hands) -> Uncertainty | None:
-    """Of the hands whose annotation has a covariance; None without any."""
+    """Compare covariances with errors, of the hands whose annotation has one; None without any."""
     if hands.sigma_m is None:
         return None
     known = np.isfinite(hands.sigma_m).all((1, 2))

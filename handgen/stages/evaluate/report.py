@@ -1,4 +1,4 @@
-"""What evaluating gave: figures with their units, as `evaluate` prints them and `evaluation.json` keeps them."""
+"""The report of evaluating: figures with their units, as `evaluate` prints them and `evaluation.json` keeps them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DECIMALS = 6
 
 @dataclass(frozen=True)
 class Report:
-    """What `evaluate` found; None where something could not be measured, and `notes` say why.
+    """Figures that `evaluate` found; None where something could not be measured, and `notes` say why.
 
     keypoints: by alignment (`handgen.stages.evaluate.alignment`). worst: hands, the worst first. missed, false: frame
     and side of the first ones. series: what plots need besides; it is in no document.
@@ -118,7 +118,7 @@ class Report:
 
     @property
     def annotated_share(self) -> float | None:
-        """Of the true hands, 0 to 1."""
+        """Share of the true hands, 0 to 1."""
         return self.coverage.annotated_share if self.coverage else None
 
     @property
@@ -128,7 +128,7 @@ class Report:
 
     @property
     def annotated_hands(self) -> int:
-        """Of these, how many are annotated."""
+        """Count those of them that are annotated."""
         return self.coverage.annotated_hands if self.coverage else 0
 
     @property
@@ -138,7 +138,7 @@ class Report:
 
     @property
     def wrong_side_hands(self) -> int:
-        """Of these, how many lie on a hand of the other side."""
+        """Count those of them that lie on a hand of the other side."""
         return self.coverage.wrong_side_hands if self.coverage else 0
 
     @property
@@ -198,7 +198,7 @@ class Report:
 
     @property
     def leave_one_out_mm(self) -> float | None:
-        """The same at the hand's depth."""
+        """Distances at the hand's depth."""
         return self.leave_one_out.error_mm.median if self.leave_one_out and self.leave_one_out.error_mm else None
 
 

@@ -59,7 +59,7 @@ class ViewErrors:
 
 @dataclass(frozen=True)
 class SpanResult:
-    """What one span gave. chunks: (n, 2), the chunks of each matched hand's cutouts, annotated and true.
+    """Errors of one span. chunks: (n, 2), the chunks of each matched hand's cutouts, annotated and true.
 
     regeneration_mm: (n,), how far the annotated keypoints are from those that the pose parameters give.
     """

@@ -1,4 +1,4 @@
-"""What a directory holds, said in tables: a capture, annotations or shards."""
+"""Describe what a directory holds, in tables: a capture, annotations or shards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Description:
-    """What a directory holds. facts: name -> text with its unit. data: the same for programs, as JSON."""
+    """Contents of a directory. facts: name -> text with its unit. data: the same for programs, as JSON."""
 
     kind: Literal["capture", "annotations", "shards"]
     path: Location

@@ -88,7 +88,7 @@ def _fanned(angles_deg: Angles, hinges_deg: tuple[float, float]) -> Angles:
 
 
 def varied_encounter(kind: Encounter, rng: np.random.Generator) -> Encounter:
-    """The same touch as another person would do it. Both hands alike, or fingers would not meet."""
+    """Vary a touch as another person would do it, both hands alike, or fingers would not meet."""
     bend = np.zeros((15, 3))
     bend[:, 0] = rng.normal(0, _BEND_NOISE_DEG, 15)
     x, y, z = rng.normal(0, _TURN_NOISE_DEG, 3)

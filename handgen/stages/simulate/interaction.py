@@ -46,7 +46,7 @@ _MARGIN = 2  # encounters more than a capture needs
 
 @dataclass(frozen=True)
 class _Placement:
-    """Where both hands are at one moment, before the pair moves as a whole."""
+    """Poses of both hands at one moment, before the pair moves as a whole."""
 
     orientation: Mapping[str, Float[np.ndarray, "3 3"]]
     palm_m: Mapping[str, Float[np.ndarray, " 3"]]
@@ -81,7 +81,7 @@ class _Hands:
         )
 
     def meshes(self, at: _Placement) -> tuple[Mesh, Mesh]:
-        """Of the left and the right hand."""
+        """Return the paths of the left and the right hand."""
         left, right = (self._mesh(side, at) for side in SIDES)
         return left, right
 
@@ -91,12 +91,12 @@ class _Hands:
         return Mesh(posed_vertices(model, self.betas, motion)[0], model.faces)
 
     def is_free(self, at: _Placement) -> bool:
-        """Whether neither hand is in the other by more than a trace."""
+        """Tell whether neither hand is in the other by more than a trace."""
         left, right = (self.models[side].wrist_border for side in SIDES)
         return mutual_depth_m(*self.meshes(at), left, right) <= _MAX_DEPTH_M
 
     def met(self, encounter: Encounter) -> Encounter:
-        """As near as the palms come on the way from far to near, and a hair."""
+        """Find how near the palms come on the way from far to near, and add a hair."""
 
         def is_free(apart_m: float) -> bool:
             return self.is_free(self.placement(encounter, apart_m))
@@ -168,7 +168,7 @@ class Meeting:
         return self.order[count], self.order[count + 1], float(np.clip(time_s / PERIOD_S - count, 0.0, 1.0))
 
     def placement(self, time_s: float) -> _Placement:
-        """Where both hands are, before the pair moves as a whole."""
+        """Pose both hands, before the pair moves as a whole."""
         before, now, share = self.encounter(time_s)
         if share < _CHANGED:
             return self._between(before, now, _ease(share / _CHANGED))
@@ -205,7 +205,7 @@ class HandOfTwo:
     side: str
 
     def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """See `HandPath`."""
+        """Return the poses at these moments, as `HandPath` asks."""
         return self.meeting.at(self.side, times_s)
 
 

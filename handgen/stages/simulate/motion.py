@@ -1,4 +1,4 @@
-"""How simulated hands move: smooth ways through poses while the whole hand moves about, at any moment.
+"""Move simulated hands: smooth ways through poses while the whole hand moves about, at any moment.
 
 World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the
 middle of the cameras at positive y.
@@ -110,7 +110,7 @@ class SingleHand:
     around: Float[np.ndarray, " 3"]
 
     def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """See `HandPath`."""
+        """Return the poses at these moments, as `HandPath` asks."""
         orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
         within = times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1])
         return placed(self.model, self.betas, orientation, self.around + self.drift_m(times_s), self.angles_rad(within))

@@ -1,4 +1,4 @@
-"""What a simulated hand can do: named poses, random ones, and the anatomical angles behind them."""
+"""Poses of simulated hands: named ones, random ones, and the anatomical angles behind them."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _recombined_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"
 
 
 def is_free(side: str, angles_rad: Float[np.ndarray, "15 3"]) -> bool:
-    """Whether a hand can take a pose without passing through itself.
+    """Tell whether a hand can take a pose without passing through itself.
 
     Judged on the open hand of mean shape, so that what a capture's seed makes of poses is the same for all people.
     """

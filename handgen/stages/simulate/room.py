@@ -1,4 +1,4 @@
-"""Where a simulated capture takes place: a room with a table, things and the person, or a green studio."""
+"""Places of simulated captures: a room with a table, things and the person, or a green studio."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _finger_direction(model: HandModel) -> float:
 
 
 def _near(points: np.ndarray, centers: np.ndarray, radius_m: float) -> np.ndarray:
-    """How near each point is to any of the centres, 0 to 1."""
+    """Compute how near each point is to any of the centres, 0 to 1."""
     squared = ((points[:, None] - centers[None]) ** 2).sum(-1)
     return np.exp(-squared / (2 * radius_m**2)).max(1)
 

@@ -48,7 +48,7 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What to do to the pixels of a composite. Plain data: picklable and hashable.
+    """Operations on the pixels of a composite. Plain data: picklable and hashable.
 
     document: canonical JSON of the list of transforms; with a sample's seed it decides the bytes.
     """
@@ -225,7 +225,7 @@ class _Builder:
 
 
 def _reason(error: Exception) -> str:
-    """What a validator said, on one line; pydantic says it in many."""
+    """Put what a validator said on one line; pydantic says it in many."""
     cause = error.__cause__
     details = getattr(cause, "errors", None)
     if callable(details):

@@ -105,7 +105,7 @@ def _lay(image: np.ndarray, layer: Placed) -> None:
 
 
 def _covered(cover: Mask | None, layer: Placed, shape: tuple[int, ...]) -> Mask:
-    """What was covered before, and what the layer covers."""
+    """Add what the layer covers to what was covered before."""
     if cover is None:
         cover = np.zeros(shape[:2], np.uint8)
     target = cover[layer.box]

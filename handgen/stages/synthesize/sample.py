@@ -103,7 +103,7 @@ class ShardUnit:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """SHA-256 of its file."""
         _, split, index = self.split
         return shards.shard_name(split, index)
 
@@ -205,7 +205,7 @@ class SampleMaker:
         return shards.Sample(key, images.encode_jpeg(image, quality, "420"), images.encode_mask_png(mask), document)
 
     def _source(self, row: np.void) -> SourceView:
-        """What a row says; of those read last it is remembered."""
+        """Read what a row says; the rows read last are remembered."""
         key = (int(row["source"]), int(row["chunk"]), row["cutout"])
         if key not in self._sources:
             if len(self._sources) >= _SOURCES:
@@ -220,7 +220,7 @@ class SampleMaker:
         return self._opened[number]
 
     def name_of(self, source: int, cutout: str) -> str:
-        """Of a cutout, in reports: `CAPTURE/CUTOUT`."""
+        """Name a cutout for reports: `CAPTURE/CUTOUT`."""
         return f"{self.job.sources[source].capture}/{cutout}"
 
     def _where(self, source: SourceView) -> str:
@@ -245,7 +245,7 @@ class SampleMaker:
     def _placed_beside(
         self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
     ) -> PlacedHand | None:
-        """The same of a hand that the sample can do without: None, too, where its cutout is damaged, which is noted."""
+        """Read a hand that the sample can do without: None, too, where its cutout is damaged, which is noted."""
         try:
             return self._placed(source, sample_px_from_cutout_px, with_arm)
         except DamagedCutout as error:
@@ -328,5 +328,5 @@ def _middle(source: SourceView) -> tuple[float, float]:
 
 
 def _depth(source: SourceView, view: VirtualView) -> float:
-    """Of a hand, metres along the sample camera's axis."""
+    """Return a hand's depth, metres along the sample camera's axis."""
     return float(np.median(view.points_cam(source.keypoints_world_m)[:, 2]))

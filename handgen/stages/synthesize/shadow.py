@@ -46,5 +46,5 @@ def throw_shadow(
 
 
 def _kept(darkness: float) -> UInt8[np.ndarray, "1 256 3"]:
-    """Of the light, in 255, by how much of a pixel lies in the shadow."""
+    """Table of the light, in 255, by how much of a pixel lies in the shadow."""
     return np.round(255 - darkness * np.arange(256)[:, None] * _SKYLIGHT).astype(np.uint8)[None]

@@ -84,7 +84,7 @@ class Pixels:
 
     @cached_property
     def hand(self) -> Layers:
-        """Of the hand alone."""
+        """Alpha of the hand alone."""
         return self._layers(self.cutout.mask)
 
     @cached_property
@@ -101,7 +101,7 @@ class Pixels:
 
     @cached_property
     def is_empty(self) -> bool:
-        """Whether there is no hand in it."""
+        """Tell whether there is no hand in it."""
         return not self.cutout.mask.any()
 
     @property
