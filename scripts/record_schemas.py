@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin
 from handgen.records.annotation import HandRecord
 from handgen.records.detection import DetectionRecord
 from handgen.records.sample import SampleLabels
-from handgen.storage.json_fields import Json, is_truth, members_of, split_hint
+from handgen.storage.json_fields import Json, declared_members, holds_truth_values, split_hint
 
 # By the schema's name. Other files are plain documents, for which the schema is all there is.
 RECORDS = {"annotation_record": HandRecord, "detection": DetectionRecord, "sample": SampleLabels}
@@ -36,7 +36,7 @@ def schema_of(name: str) -> Schema:
 def _of_class(cls: type) -> Schema:
     texts = _descriptions(cls)
     schema = {"description": _line(cls.__doc__), **_object()}
-    for member in members_of(cls):
+    for member in declared_members(cls):
         json = member.json
         own = _of_type(member.hint, json)
         if json.inline:
@@ -69,7 +69,7 @@ def _of_type(hint: Any, json: Json) -> Schema:
     if json.stored:
         return _of_type(json.stored.form, replace(json, stored=None))
     if hasattr(hint, "dim_str"):
-        schema = {"enum": [0, 1]} if is_truth(hint) else {"type": "number", **json.limits}
+        schema = {"enum": [0, 1]} if holds_truth_values(hint) else {"type": "number", **json.limits}
         for size in reversed(hint.dim_str.split()):
             schema = {"type": "array", "minItems": int(size), "maxItems": int(size), "items": schema}
         return schema

@@ -123,7 +123,7 @@ class Page:
         yield from self.fields(schema, name)
 
     def kind(self, schema: Schema, several: bool = False) -> str:
-        """What a value is, in words; several: what values are."""
+        """The type of a value in words; several: of values."""
         target = schema.get("$ref", "").rpartition("/")[2]
         schema, linked = self.resolved(schema)
         if linked:
@@ -153,7 +153,7 @@ class Page:
         return f"list{'s' if several else ''}{count} {self.kind(schema.get('items', {}), several=True)}"
 
     def descriptions(self, schema: Schema) -> Iterator[str]:
-        """What is said of a field, and of the alternatives that it has."""
+        """The descriptions of a field, and of the alternatives that it has."""
         if "description" in schema:
             yield schema["description"]
         if "default" in schema:

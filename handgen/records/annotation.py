@@ -122,7 +122,7 @@ class HandRecord:
     """Covariance of each keypoint's position in the world, mm^2: xx, xy, xz, yy, yz, zz. One sigma holds 68 % of
     the errors along any axis. null or absent where it is not known."""
     source: Annotated[str, Json({"enum": SOURCES}, optional=True)] = KEYPOINTS
-    """What the pose is known by in this frame: detected keypoints, masks alone, or nothing but the frames before
+    """Evidence for the pose in this frame: detected keypoints, masks alone, or nothing but the frames before
     and after. Absent: keypoints."""
     terms: Annotated[dict[str, float], Json({"minimum": 0, "maximum": 1}, decimals=4, optional=True)] = field(
         default_factory=dict

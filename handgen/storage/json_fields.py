@@ -87,7 +87,7 @@ class Member:
         return self.json.key or self.attribute
 
 
-def members_of(cls: type) -> list[Member]:
+def declared_members(cls: type) -> list[Member]:
     """The fields of a declared class, then its properties that have a `Json`."""
     hints = get_type_hints(cls, include_extras=True)
     found = [Member(own.name, *split_hint(hints[own.name]), own.default) for own in fields(cls)]
@@ -137,7 +137,7 @@ def _remembered(cls: type) -> _Codec:
 
 def _codec_of_class(cls: type, make: Callable[..., Any] | None = None) -> _Codec:
     """The codec of a declared class. make: what takes its fields as keywords when it is read, if not the class."""
-    members = [(member, _codec(member.hint, member.json)) for member in members_of(cls)]
+    members = [(member, _codec(member.hint, member.json)) for member in declared_members(cls)]
     groups = dict.fromkeys(member.json.group for member, _ in members)
     parts = {
         group: [(m, codec) for m, codec in members if m.json.group == group and not m.json.inline] for group in groups
@@ -195,11 +195,11 @@ def _codec(hint: Any, json: Json) -> _Codec:
         return _Codec(lambda value: inner.encode(write(value)), lambda value: read(inner.decode(value)))
     decimals = json.decimals
     if hasattr(hint, "dim_str"):
-        written = int if is_truth(hint) else float
+        written = int if holds_truth_values(hint) else float
         encode = lambda value: np.asarray(value, written).tolist()  # noqa: E731
         if decimals is not None:
             encode = lambda value: np.asarray(value, float).round(decimals).tolist()  # noqa: E731
-        return _Codec(encode, partial(np.array, dtype=bool if is_truth(hint) else float))
+        return _Codec(encode, partial(np.array, dtype=bool if holds_truth_values(hint) else float))
     if origin is tuple:
         inner = _codec(arguments[0], json)
         if inner.encode is inner.decode is _unchanged:
@@ -223,6 +223,6 @@ def _unchanged(value: Any) -> Any:
     return value
 
 
-def is_truth(hint: Any) -> bool:
+def holds_truth_values(hint: Any) -> bool:
     """Whether an array type is of truth values, which a file has as 0 and 1."""
     return "bool" in hint.dtypes

@@ -37,7 +37,7 @@ def list_sources(capture: Path) -> list[Path]:
 
 
 def find_sources(capture: Path) -> list[Path]:
-    """As `list_sources`, but a HandgenError if there is none."""
+    """List the sources like `list_sources`; HandgenError if there is none."""
     found = list_sources(capture)
     if not found:
         raise HandgenError(
@@ -56,7 +56,7 @@ def _is_image_folder(path: Path) -> bool:
 
 
 def without_outputs(names: Iterable[str]) -> set[str]:
-    """Of the paths of files in a capture those that are its own: none in a folder that handgen wrote, none hidden."""
+    """Keep the paths that are the capture's own: none in a folder that handgen wrote, none hidden."""
     paths = [PurePath(name) for name in names]
     written = {path.parent for path in paths if path.name in (MANIFEST, RUN) and len(path.parts) > 1}
     return {

@@ -70,9 +70,9 @@ class Capture:
         return len(self.source_frames)
 
     def fingerprint(self) -> str:
-        """A digest of the pictures and of which of them belong together; where they lie is not of it.
+        """A digest of the pictures and of which of them belong together; it does not depend on where they lie.
 
-        Of a video it takes the size and both ends, of a folder the names and sizes of its files.
+        A video counts by its size and both ends, a folder by the names and sizes of its files.
         """
         digest = hashlib.sha256(np.ascontiguousarray(self.source_frames, dtype="<i8").tobytes())
         for source in self.sources:
@@ -108,7 +108,7 @@ class Capture:
                     stream.close()  # type: ignore[attr-defined]
 
     def _sources_here(self) -> tuple[VideoFile | ImageFolder, ...]:
-        """On another machine than the one that loaded the capture the copies may lie elsewhere, or be missing."""
+        """The sources on this machine, where the copies may lie elsewhere than on the one that loaded the capture."""
         here = self.fetched.path() if self.fetched else self.folder
         return self.sources if here == self.folder else tuple(s.moved(self.folder, here) for s in self.sources)
 

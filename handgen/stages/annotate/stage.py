@@ -94,7 +94,7 @@ def run(
     depends_on = _depends_on(job, detector, models)
     engine = create_engine(config.engine, config.workers, config.address)
     with claim_output(out, store.KIND, depends_on, _OWNED, overwrite) as journal, one_thread():
-        finished = store.finished_chunks(out, job.chunk_count, journal.entries)
+        finished = store.find_finished_chunks(out, job.chunk_count, journal.entries)
         if len(finished) < job.chunk_count:
             invalidate_manifest(out)
         there = filesystem.sizes(out / store.DETECTIONS)

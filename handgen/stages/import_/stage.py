@@ -110,7 +110,7 @@ def run(
     engine = create_engine("local", config.workers)
     written = 0
     with claim_output(out, store.KIND, depends_on, (store.CHUNKS, IMPORTED), overwrite) as journal, one_thread():
-        finished = store.finished_chunks(out, job.chunk_count, journal.entries)
+        finished = store.find_finished_chunks(out, job.chunk_count, journal.entries)
         beside = filesystem.sizes(out / IMPORTED)
         finished = {index: found for index, found in finished.items() if imported_path(out, index).name in beside}
         arrived = _with_new_pictures(job, finished)
