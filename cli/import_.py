@@ -11,7 +11,7 @@ from handgen.cli.options import LocalPath, LocationType
 from handgen.stages.import_.config import IMPORT_FORMATS, ImportConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.import_.stage import Report
+    from handgen.stages.import_.report import ImportReport
     from handgen.storage.filesystem import Location
 
 DEFAULTS = ImportConfig(IMPORT_FORMATS[0])
@@ -62,34 +62,11 @@ def import_(directory: Path, out: Location, overwrite: bool, as_json: bool, **op
         _print(report)
 
 
-def _print(report: Report) -> None:
+def _print(report: ImportReport) -> None:
     from handgen.cli.console import print_summary
 
-    def counted(counts: dict[str, int]) -> str:
-        return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
-
-    residual = report.residual_mm
-    facts = [
-        ("data set", f"{report.format}, split {report.split}"),
-        ("frames", str(report.frames)),
-        ("hands", counted(report.records)),
-        ("accepted", counted(report.accepted)),
-        ("rejected", counted(report.rejected)),
-        ("left out", counted(report.left_out)),
-        ("views accepted", str(report.views)),
-        ("views rejected", counted(report.views_rejected)),
-        ("hand model", f"{report.hand_model}, parameters {report.parameters}"),
-        (
-            "from its keypoints",
-            "-" if residual is None else f"{residual[0]:.2f} mm median, {residual[1]:.2f} mm (95 %)",
-        ),
-        ("median mask IoU", "-" if report.mask_iou is None else f"{report.mask_iou:.3f}"),
-        ("shapes", f"{report.shapes}, of {report.people or 'unknown'} people"),
-        ("cameras", str(report.cameras)),
-        ("speed", f"{report.written_frames / max(report.seconds, 1e-9):.1f} frames/s ({report.seconds:.0f} s)"),
-    ]
     steps = [
         f"handgen synthesize {report.out} --backgrounds DIR --out shards",
         f"handgen validate {report.out} --digests",
     ]
-    print_summary(f"{report.out}", facts, report.notes, steps if report.views else steps[1:])
+    print_summary(report.title, report.rows(), report.remarks(), steps if report.views else steps[1:])

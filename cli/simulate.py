@@ -98,14 +98,9 @@ def simulate(out: Path, overwrite: bool, as_json: bool, form: str, hands: str | 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
         return
     print_summary(
-        str(report.out),
-        [
-            ("frames", f"{report.frames} from {report.cameras} cameras"),
-            ("hands", ", ".join(report.hands)),
-            ("truth", f"{report.truth}, which annotate does not read"),
-            ("speed", f"{report.views_per_s:.1f} views/s, {report.seconds:.1f} s"),
-        ],
-        [],
+        report.title,
+        report.rows(),
+        report.remarks(),
         [
             f"handgen annotate {report.out} --out {report.out / 'annotations'}",
             f"handgen evaluate {report.out / 'annotations'} --truth {report.truth}",

@@ -41,12 +41,9 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
 
         click.echo(dumps(report.to_json(), indent=True), nl=False)
     else:
-        facts = [(name.replace("_", " "), str(value)) for name, value in report.facts.items()]
-        counted = ", ".join(f"{count} x {kind}" for kind, count in sorted(report.findings.counts.items()))
-        facts.append(("found", counted or "nothing wrong"))
         print_checks(report.checks, lambda name: report.findings.first_of(name).rpartition("/")[2])
-        print_summary(f"{report.path}: {report.kind}", facts, report.notes, ())
+        print_summary(report.title, report.rows(), report.notes, ())
         for finding in report.findings.kept:
-            click.echo(f"{finding.kind}: {finding.where}: {finding.what}; {finding.next}")
+            click.echo(str(finding))
     if not report.valid:
         raise SystemExit(1)

@@ -96,6 +96,11 @@ def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
     return described
 
 
+def chunk_files(index: int, described: Mapping[str, dict[str, Any]]) -> dict[str, int]:
+    """Names below the annotations' folder and bytes of the files of a chunk, by what `write_chunk` returned."""
+    return {f"{CHUNKS}/{index:06d}{suffix}": described[name]["bytes"] for name, suffix in FILES.items()}
+
+
 def find_finished_chunks(root: Location, count: int, noted: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Find which of `count` chunks are complete, and describe their files as noted, else by reading them."""
     there = filesystem.sizes(root / CHUNKS)

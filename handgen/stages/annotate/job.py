@@ -23,7 +23,7 @@ from handgen.reconstruct.single_view import OneView
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched
+from handgen.storage.local_copies import LocalCopy
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -31,7 +31,7 @@ _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with:
 
 
 @dataclass(frozen=True)
-class Job:
+class AnnotateJob:
     """What a process needs to do any chunk. hands: "left", "right" or "both".
 
     keypoints: what the configuration names, if it lies in a store.
@@ -41,7 +41,7 @@ class Job:
     out: Location
     config: AnnotateConfig
     hands: str
-    keypoints: Fetched | None = None
+    keypoints: LocalCopy | None = None
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
@@ -70,6 +70,11 @@ class Job:
         """How many chunks the capture has."""
         return -(-self.capture.frame_count // self.config.chunk_frames)
 
+    @property
+    def chunk_sizes(self) -> list[int]:
+        """How many frames each chunk has."""
+        return [len(self.frames(index)) for index in range(self.chunk_count)]
+
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
         """Of each of the frames what every camera shows, one frame in memory at a time."""
         return self.capture.read(frames.start, frames.stop)
@@ -95,7 +100,7 @@ class Job:
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
 
 
-def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]:
+def detections_of_frames(job: AnnotateJob, frames: range) -> list[list[list[Detection]]]:
     """What was written of `frames`: per frame and camera."""
     size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
@@ -104,7 +109,7 @@ def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]
 
 
 def hands_of_frames(
-    job: Job, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
+    job: AnnotateJob, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
 ) -> list[HandObservations]:
     """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
     found = detections_of_frames(job, frames) if detections is None else detections

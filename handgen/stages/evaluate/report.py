@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 import handgen
+from handgen.runtime.report import ReadableReport
+from handgen.stages.evaluate import lines
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
 from handgen.stages.evaluate.measures import (
@@ -26,8 +28,8 @@ SCHEMA, KIND = "evaluation", "evaluation"
 _DECIMALS = 6
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class EvaluateReport(ReadableReport):
     """Figures that `evaluate` found; None where something could not be measured, and `notes` say why.
 
     keypoints: by alignment (`handgen.stages.evaluate.alignment`). worst: hands, the worst first. missed, false: frame
@@ -71,6 +73,28 @@ class Report:
             "pck_thresholds_mm": _rounded(PCK_THRESHOLDS_MM),
             **{name: _rounded(value) for name, value in found.items()},
         }
+
+    @property
+    def title(self) -> str:
+        """The annotations' directory."""
+        return self.annotations.path
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value with its unit, in the order in which they matter."""
+        facts: list[tuple[str, str]] = []
+        if self.truth:
+            facts += [("truth", self.truth.path), *(lines.coverage_lines(self.coverage) if self.coverage else ())]
+            facts += lines.keypoint_lines(self.keypoints, self.fingertips, self.relative_root_mm)
+            facts += lines.picture_lines(self.vertices, self.pixels, self.masks)
+            if self.shapes:
+                bones = f"{self.bone_error_mm:.2f} mm off, {self.bone_spread_mm:.2f} mm spread over frames"
+                facts.append(("bone lengths", bones))
+            facts += lines.time_lines(self.jitter, self.uncertainty)
+        return facts + (lines.left_out_lines(self.leave_one_out) if self.leave_one_out else [])
+
+    def remarks(self) -> list[str]:
+        """The notes."""
+        return list(self.notes)
 
     def mean_mm(self, alignment: str) -> float | None:
         """MPJPE after the named alignment."""
