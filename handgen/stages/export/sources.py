@@ -259,7 +259,7 @@ class AnnotationSource:
                     for other in present
                     if other.side != record.side and (other.accepted or self.include_rejected)
                 ]
-                image, mask = self._annotations.encoded_cutout(unit, view)
+                image, mask = self._annotations.read_encoded_cutout(unit, view)
                 left, top, width, height = cv2.boundingRect(mask)
                 yield LabelledImage(
                     name=view.cutout,
