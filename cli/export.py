@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocationType, engine_options
-from handgen.stages.export.config import EXPORT_FORMATS, ExportConfig
+from handgen.datasets.coco.options import CocoOptions
+from handgen.datasets.registry import export_formats
+from handgen.stages.export.config import ExportConfig
 
 if TYPE_CHECKING:
     from handgen.stages.export.stage import Report
     from handgen.storage.filesystem import Location
 
-DEFAULTS = ExportConfig()
-
 
 @click.command()
 @click.argument("source", type=LocationType(exists=True), metavar="SHARDS|ANNOTATIONS")
-@click.option("--format", type=click.Choice(EXPORT_FORMATS), required=True, help="Whose loader is to read it.")
+@click.option("--format", type=click.Choice(export_formats()), required=True, help="Whose loader is to read it.")
 @click.option("--out", type=LocationType(), required=True, help="Directory to write.")
 @click.option("--split", metavar="NAME", help="Of shards that have several.")
 @click.option("--mirror-left", is_flag=True,
               help="freihand: make right hands of left ones, pictures, keypoints and parameters.")  # fmt: skip
 @click.option("--wholebody", is_flag=True, help="coco: one annotation per picture, as COCO-WholeBody has it.")
-@click.option("--segmentation", type=click.Choice(["rle", "polygon"]), default=DEFAULTS.segmentation, show_default=True,
-              help="coco: exact masks, or outlines.")  # fmt: skip
+@click.option("--segmentation", type=click.Choice(["rle", "polygon"]), show_default=True,
+              default=CocoOptions.segmentation, help="coco: exact masks, or outlines.")  # fmt: skip
 @click.option("--model-is-mano", is_flag=True,
               help="The hand model is MANO, whatever its file is called: parameters are marked as valid.")  # fmt: skip
 @click.option("--include-rejected", is_flag=True, help="Of annotations, also what `annotate` rejected.")
@@ -45,7 +45,7 @@ def export(source: Location, out: Location, overwrite: bool, as_json: bool, **op
     samples. Run it again after an interruption: what is finished is kept.
     """
     try:
-        config = ExportConfig(**options)
+        config = ExportConfig.from_options(**options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     from handgen.cli.console import progress_bars

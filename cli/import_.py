@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from handgen.cli.options import LocalPath, LocationType
-from handgen.stages.import_.config import IMPORT_FORMATS, ImportConfig
+from handgen.datasets.registry import import_formats
+from handgen.stages.import_.config import ImportConfig
 
 if TYPE_CHECKING:
     from handgen.stages.import_.stage import Report
     from handgen.storage.filesystem import Location
 
-DEFAULTS = ImportConfig(IMPORT_FORMATS[0])
+DEFAULTS = ImportConfig(import_formats()[0])
 
 
 @click.command("import")
 @click.argument("directory", type=LocalPath(exists=True, file_okay=False, path_type=Path), metavar="DIR")
-@click.option("--format", type=click.Choice(IMPORT_FORMATS), required=True, help="Whose format DIR is in.")
+@click.option("--format", type=click.Choice(import_formats()), required=True, help="Whose format DIR is in.")
 @click.option("--out", type=LocationType(), required=True, help="Directory to write.")
 @click.option("--split", help="training or evaluation; train or test; train, val or test.  [default: the first there]")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Read the first N frames only.")

@@ -47,6 +47,6 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
         print_checks(report.checks, lambda name: report.findings.first_of(name).rpartition("/")[2])
         print_summary(f"{report.path}: {report.kind}", facts, report.notes, ())
         for finding in report.findings.kept:
-            click.echo(f"{finding.kind}: {finding.where}: {finding.what}; {finding.next}")
+            click.echo(f"{finding.kind}: {finding.where}: {finding.what}; {finding.fix}")
     if not report.valid:
         raise SystemExit(1)

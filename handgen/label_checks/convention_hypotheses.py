@@ -100,8 +100,8 @@ def explanations(found: Disagreement) -> Iterator[Explanation]:
     arrays = found.sides[found.side].model.arrays
     pose, labelled, other = found.pose, found.labelled, other_side(found.side)
 
-    def told(check: str, made: np.ndarray, what: str, next_step: str) -> Explanation:
-        return Explanation(check, found.at_wrist(made), labelled, lambda _: Fault(what, next_step))
+    def told(check: str, made: np.ndarray, what: str, fix: str) -> Explanation:
+        return Explanation(check, found.at_wrist(made), labelled, lambda _: Fault(what, fix))
 
     put_back, orders = _put_back(found)
     yield Explanation(

@@ -26,7 +26,7 @@ class Fault:
     """What is wrong with one hand, picture or set, and what to change."""
 
     what: str
-    next: str
+    fix: str
 
 
 @dataclass
@@ -92,7 +92,7 @@ def model_beside(folder: str, name: str) -> str | None:
     return f"{folder}/{name}"
 
 
-class Models:
+class HandModels:
     """The hand models that labels name, read once.
 
     known: others, by name, as `handgen.hand.model_files.load_hand` takes it.
@@ -147,7 +147,7 @@ class Evidence:
     """What checks look at, and what several of them derive from it, once."""
 
     hands: Hands
-    models: Models
+    models: HandModels
     tolerances: Tolerances = Tolerances()
     kept: dict[str, Any] = field(default_factory=dict)  # what several checks share
     wrong: dict[str, Bool[np.ndarray, " n"]] = field(default_factory=dict)  # hands, by the checks that ran so far

@@ -16,12 +16,12 @@ _KEPT = 20  # findings of one kind that are kept; all are counted
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. kind: a few words, the same for all of its kind. next: what to do."""
+    """One thing that is wrong. kind: a few words, the same for all of its kind. fix: what to do."""
 
     kind: str
     where: str
     what: str
-    next: str
+    fix: str
 
 
 @dataclass
@@ -31,11 +31,11 @@ class Findings:
     kept: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def add(self, kind: str, where: str, what: str, next_step: str) -> None:
+    def add(self, kind: str, where: str, what: str, fix: str) -> None:
         """Note one."""
         self.counts[kind] += 1
         if self.counts[kind] <= _KEPT:
-            self.kept.append(Finding(kind, where, what, next_step))
+            self.kept.append(Finding(kind, where, what, fix))
 
     def first_of(self, kind: str) -> str:
         """Where the first of a kind is; empty if there is none."""
@@ -96,9 +96,7 @@ class Report:
             "checks": [
                 {"name": name, "looked_at": looked_at, "wrong": wrong} for name, looked_at, wrong in self.checks
             ],
-            "findings": [
-                {"kind": f.kind, "where": f.where, "what": f.what, "next": f.next} for f in self.findings.kept
-            ],
+            "findings": [{"kind": f.kind, "where": f.where, "what": f.what, "next": f.fix} for f in self.findings.kept],
             "counts": dict(self.findings.counts),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 3),

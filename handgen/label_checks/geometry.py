@@ -92,15 +92,13 @@ def _depth(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
         if rooted[i]:
             fault = Fault("the 3D keypoints are relative to the wrist", "write them in the camera's frame, metres")
         elif (other := other_frame(hands.px[i], in_view, max(evidence.tolerances.reprojection_px, 0.02))) is not None:
-            fault = Fault(f"{behind[i]} 3D keypoints lie behind the camera: {other.what}", other.next)
+            fault = Fault(f"{behind[i]} 3D keypoints lie behind the camera: {other.what}", other.fix)
         elif place_m is not None and 0 < (away_m := float(np.linalg.norm(place_m))) < _BESIDE_ORIGIN_M:
             what = f"{behind[i]} 3D keypoints lie behind the camera, which is {1000 * away_m:.2g} mm from the origin"
             fault = Fault(what, "its place looks like metres where millimetres are meant, or the other way round")
         elif behind[i] == 21:
-            next_step = (
-                "negate y and z if the camera's axes are OpenGL's; otherwise cam_from_world is the wrong way round"
-            )
-            fault = Fault("all 3D keypoints lie behind the camera", next_step)
+            fix = "negate y and z if the camera's axes are OpenGL's; otherwise cam_from_world is the wrong way round"
+            fault = Fault("all 3D keypoints lie behind the camera", fix)
         else:
             fault = Fault(
                 f"{behind[i]} 3D keypoints lie behind the camera", "give points in the camera's frame, z forward"

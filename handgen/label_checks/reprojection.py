@@ -59,9 +59,9 @@ def misplaced(
                 f"{off}: they are mirrored in x", "mirror picture, 2D and 3D keypoints, pose and side together"
             )
     if (fault := _normalised(px, projected, size, near_px) or _focal(px, projected, seen, near_px)) is not None:
-        return Fault(f"{off}: {fault.what}", fault.next)
+        return Fault(f"{off}: {fault.what}", fault.fix)
     if seen is not None and (fault := other_frame(px, seen, near_px)) is not None:
-        return Fault(f"{off}: {fault.what}", fault.next)
+        return Fault(f"{off}: {fault.what}", fault.fix)
     spread = projected - projected.mean(0)
     scale = float((spread * (px - px.mean(0))).sum() / max((spread**2).sum(), 1e-12))
     shift = np.round(px.mean(0) - scale * projected.mean(0), 1) + 0.0  # no -0.0
@@ -81,12 +81,12 @@ def _normalised(
     px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], size: Float[np.ndarray, " 2"], near_px: float
 ) -> Fault | None:
     """Pixels by the picture's size, or its size less one: these differ by up to a pixel."""
-    for name, shares, next_step in (
+    for name, shares, fix in (
         ("0..1", px, "multiply by the size"),
         ("-1..1", (px + 1) / 2, "add 1 and multiply by half the size"),
     ):
         if np.abs(shares * size - projected).max() < max(near_px, 1.01):
-            return Fault(f"the 2D keypoints are normalised to {name}", f"write pixels: {next_step}")
+            return Fault(f"the 2D keypoints are normalised to {name}", f"write pixels: {fix}")
     return None
 
 
@@ -107,10 +107,10 @@ def _focal(
 
 def other_frame(px: Float[np.ndarray, "21 2"], seen: Seen3D, near_px: float) -> Fault | None:
     """The frame of the 3D keypoints, where one other than the camera's makes them project onto the 2D ones."""
-    for name, points, next_step in _frames(seen):
+    for name, points, fix in _frames(seen):
         rays = points @ seen.intrinsics.T
         if (rays[:, 2] > 0).all() and np.abs(rays[:, :2] / rays[:, 2:] - px).max() < near_px:
-            return Fault(name, next_step)
+            return Fault(name, fix)
     return None
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.data_sets import write_freihand, write_hanco, write_interhand
 
-from handgen.datasets.reader import FORMATS
+from handgen.datasets.registry import FORMATS
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES

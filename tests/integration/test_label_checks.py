@@ -20,7 +20,7 @@ from handgen.hand.skeleton import KEYPOINT_ORDERS, other_side
 from handgen.label_checks import order
 from handgen.label_checks.checks import conclude, examine
 from handgen.label_checks.convention_hypotheses import Disagreement, explanations, unexplained
-from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.label_checks.geometry import intrinsics_fault
 from handgen.label_checks.hands import Hands
 from handgen.label_checks.reprojection import misplaced
@@ -109,7 +109,7 @@ def test_parameters_of_a_model_that_is_not_here_are_left_alone():
         larger = 1.15 * (hand.keypoints_cam_m - hand.keypoints_cam_m[0]) + hand.keypoints_cam_m[0]
         unnamed = replace(hand.parameters, model=None, model_sha256=None)
         pictures.append(replace(changed(image, keypoints_cam_m=larger, parameters=unnamed), intrinsics=None))
-    part = examine(pictures, "", Models(), Tolerances(parameters_mm=None))
+    part = examine(pictures, "", HandModels(), Tolerances(parameters_mm=None))
     _, looked_at, notes = conclude([part], "")
     assert looked_at["parameters"] == 0 and any("do not name their hand model" in note for note in notes)
 
@@ -177,7 +177,7 @@ def test_intrinsics_that_cannot_be_are_described(k, said):
     size = np.array([640.0, 480.0])
     assert intrinsics_fault(K, size) is None
     fault = intrinsics_fault(np.array(k, float), size)
-    assert said in f"{fault.what}; {fault.next}"
+    assert said in f"{fault.what}; {fault.fix}"
 
 
 @settings(max_examples=30, deadline=None)

@@ -78,7 +78,7 @@ def read_samples(shards: Path) -> list[Sample]:
 
 
 def export(source: Path, out: Path, format: str, **options) -> stage.Report:
-    return stage.run(source, out, ExportConfig(format=format, workers=1, **options))
+    return stage.run(source, out, ExportConfig.from_options(format=format, workers=1, **options))
 
 
 def decoded(jpeg: bytes) -> np.ndarray:

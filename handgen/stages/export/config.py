@@ -2,44 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
+from handgen.datasets.registry import FORMATS, export_formats
+from handgen.options import check_options, deciding_options, option, options_of
 from handgen.runtime.engine import check_engine
-
-EXPORT_FORMATS = ("hamer", "freihand", "coco", "interhand")
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """Options of `export`. Everything but `workers`, `engine` and `address` decides what is written.
 
-    format: one of `EXPORT_FORMATS`. split: whose samples, where shards have several.
+    format: one of `export_formats()`. split: whose samples, where shards have several.
     include_rejected: of annotations, also what `annotate` rejected.
-    mirror_left: of freihand, which knows right hands only: left ones become right ones, pictures and all.
-    wholebody: of coco: one annotation per picture, as in COCO-WholeBody, instead of one per hand.
-    segmentation: of coco: "rle", exact, or "polygon".
     model_is_mano: whether a hand model that is not called "mano" is MANO all the same.
+    format_options: the format's own (`DataSetFormat.options`); None: their defaults.
     """
 
-    format: str = "hamer"
-    split: str | None = None
-    include_rejected: bool = False
-    mirror_left: bool = False
-    wholebody: bool = False
-    segmentation: str = "rle"
-    model_is_mano: bool = False
+    format: str = option("hamer", "Whose loader is to read it.", choices=export_formats)
+    split: str | None = option(None, "Of shards that have several.", metavar="NAME")
+    include_rejected: bool = option(False, "Of annotations, also what `annotate` rejected.")
+    model_is_mano: bool = option(
+        False, "The hand model is MANO, whatever its file is called: parameters are marked as valid."
+    )
+    format_options: Any = None
     workers: int | None = None
     engine: str = "local"
     address: str | None = None
 
     def __post_init__(self) -> None:
-        if self.format not in EXPORT_FORMATS:
-            raise ValueError(f"format must be one of {', '.join(EXPORT_FORMATS)}, got {self.format!r}")
-        if self.segmentation not in ("rle", "polygon"):
-            raise ValueError(f"segmentation must be rle or polygon, got {self.segmentation!r}")
-        for name, format in (("mirror_left", "freihand"), ("wholebody", "coco")):
-            if getattr(self, name) and self.format != format:
-                raise ValueError(f"--{name.replace('_', '-')} is for --format {format}, not {self.format}")
-        if self.segmentation != "rle" and self.format != "coco":
-            raise ValueError(f"--segmentation is for --format coco, not {self.format}")
+        check_options(self)
+        wanted = FORMATS[self.format].options
+        if self.format_options is None:
+            object.__setattr__(self, "format_options", wanted())
+        elif not isinstance(self.format_options, wanted):
+            raise ValueError(f"format_options must be {wanted.__name__} for --format {self.format}")
         check_engine(self.engine, self.workers, self.address)
+
+    @classmethod
+    def from_options(cls, **options: Any) -> ExportConfig:
+        """Make a configuration of options by name, those of formats among them.
+
+        Raises ValueError for one that belongs to another format and is not its default.
+        """
+        common = {each.name: options.pop(each.name) for each in fields(cls) if each.name in options}
+        format = common.get("format", cls.format)
+        own: dict[str, Any] = {}
+        if format in FORMATS:
+            known = {each.name for each, _ in options_of(FORMATS[format].options)}
+            own = {name: options.pop(name) for name in known & options.keys()}
+            _refuse_others(format, options)
+        return cls(**common, format_options=FORMATS[format].options(**own) if own else None)
+
+    def deciding(self) -> dict[str, Any]:
+        """Names and values of all options that decide what is written; those of other formats have their defaults."""
+        others = {name: default for _, name, _, default in _format_options()}
+        return others | deciding_options(self) | deciding_options(self.format_options)
+
+
+def _format_options() -> list[tuple[str, str, str, Any]]:
+    """Format, name, flag and default of every option of a format."""
+    return [
+        (entry.name, each.name, described.flag or "--" + each.name.replace("_", "-"), each.default)
+        for entry in FORMATS.values()
+        for each, described in options_of(entry.options)
+    ]
+
+
+def _refuse_others(format: str, options: dict[str, Any]) -> None:
+    for owner, name, flag, default in _format_options():
+        if name in options and options.pop(name) != default:
+            raise ValueError(f"{flag} is for --format {owner}, not {format}")
+    if options:
+        raise TypeError(f"export has no option {next(iter(options))!r}")

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from handgen import __version__
-from handgen.datasets.writer import PARTS, File, Job, Writer
+from handgen.datasets.registry import FORMATS
+from handgen.datasets.source import Source, open_source
+from handgen.datasets.writer import PARTS, ExportJob, File, Writer
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
@@ -21,8 +23,7 @@ from handgen.runtime import reproducibility
 from handgen.runtime.engine import Engine
 from handgen.runtime.engines import create_engine
 from handgen.stages.export.config import ExportConfig
-from handgen.stages.export.sources import Source, open_source
-from handgen.stages.export.unit import WRITERS, UnitResult, export_unit
+from handgen.stages.export.unit import UnitResult, export_unit
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json, schema_version, write_json
 from handgen.storage.filesystem import Location
@@ -30,12 +31,6 @@ from handgen.storage.journal import Journal
 from handgen.storage.output import MANIFEST, RUN, RUN_SCHEMA, claim_output, invalidate_manifest
 
 KIND, MANIFEST_SCHEMA = "export", "export_manifest"
-OWNED: dict[str, tuple[str, ...]] = {  # what an export of each format has besides run.json and manifest.json
-    "hamer": ("[0-9][0-9][0-9][0-9][0-9][0-9].tar", "dataset.yaml"),
-    "freihand": ("training", "training_*.json"),
-    "coco": ("images", "annotations"),
-    "interhand": ("images", "annotations"),
-}
 _PACKAGES = ("numpy", "opencv", "simplejpeg")  # that make bytes
 _LISTED_SUBJECTS = 100
 
@@ -90,13 +85,14 @@ def run(
     began = time.perf_counter()
     show = progress or (lambda *_: None)
     source = open_source(source_path, config.split, config.include_rejected)
-    job = Job(source, out, config)
+    job = ExportJob(source, out, config.format, config.format_options, config.model_is_mano)
+    configuration = config.deciding() | {"split": source.split}
     engine = create_engine(config.engine, config.workers, config.address)
-    with claim_output(out, KIND, _depends_on(job), _owned(out), overwrite) as journal:
-        writer, new = WRITERS[config.format](job), 0
+    with claim_output(out, KIND, _depends_on(source, configuration), _owned(out), overwrite) as journal:
+        writer, new = FORMATS[config.format].create_writer(job), 0
         finished = _finished(out, journal)
         if finished is None:
-            finished, new = _export(job, writer, engine, journal, show)
+            finished, new = _export(job, configuration, writer, engine, journal, show)
             writer.place(finished)
             write_json(out / MANIFEST, finished, MANIFEST_SCHEMA)
         else:
@@ -124,7 +120,7 @@ def _owned(out: Location) -> tuple[str, ...]:
         return (PARTS,)
     found = read_json(out / RUN, RUN_SCHEMA)["depends_on"]
     format = found.get("configuration", {}).get("format") if isinstance(found, dict) else None
-    return (PARTS, *OWNED.get(str(format), ()))
+    return (PARTS, *(FORMATS[format].owned_files() if format in FORMATS else ()))
 
 
 def _finished(out: Location, journal: Journal) -> dict[str, Any] | None:
@@ -145,28 +141,27 @@ def _short_of_pictures(out: Location, noted: Iterable[dict[str, int]]) -> set[st
     return {folder for folder, count in counts.items() if sum(1 for _ in filesystem.names(out / folder)) < count}
 
 
-def _depends_on(job: Job) -> dict[str, Any]:
-    """What decides the bytes; where input and output lie is not of it."""
-    configuration = asdict(job.config)
-    for name in ("workers", "engine", "address"):
-        configuration.pop(name)
+def _depends_on(source: Source, configuration: dict[str, Any]) -> dict[str, Any]:
+    """The values that decide the bytes; where input and output lie is not one of them."""
     return {
         "created_by": __version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
-        "source": job.source.sha256,
-        "configuration": configuration | {"split": job.source.split},
+        "source": source.sha256,
+        "configuration": configuration,
     }
 
 
-def _export(job: Job, writer: Writer, engine: Engine, journal: Journal, show: Progress) -> tuple[dict[str, Any], int]:
+def _export(
+    job: ExportJob, configuration: dict[str, Any], writer: Writer, engine: Engine, journal: Journal, show: Progress
+) -> tuple[dict[str, Any], int]:
     """Everything but the manifest, which it returns, and how many pictures were written now."""
     counts = _counts(job, engine, show)
     kept = [sum(count[side] for side in writer.sides) for count in counts]
     total, done = sum(kept), 0
     if not total:
         there = ", ".join(f"{sum(count[side] for count in counts)} {side}" for side in SIDES)
-        mirror = job.config.format == "freihand" and any(count["left"] for count in counts)  # or they would be kept
-        hint = "give --mirror-left" if mirror else "annotate more, or see --include-rejected"
+        option = writer.other_sides_option if any(map(sum, map(dict.values, counts))) else ""
+        hint = f"give {option}" if option else "annotate more, or see --include-rejected"
         raise HandgenError(f"{job.source.root}: nothing to write ({there} hands in all); {hint}")
     firsts = np.concatenate([[0], np.cumsum(kept)]).tolist()
     results = _there(job, journal)
@@ -183,10 +178,10 @@ def _export(job: Job, writer: Writer, engine: Engine, journal: Journal, show: Pr
     ordered = [results[unit] for unit in range(len(kept))]
     files = writer.finish([result.written for result in ordered])
     skipped = sum(map(sum, map(dict.values, counts))) - total
-    return _manifest(job, writer, ordered, files, skipped), new
+    return _manifest(job, configuration, writer, ordered, files, skipped), new
 
 
-def _counts(job: Job, engine: Engine, show: Progress) -> list[dict[str, int]]:
+def _counts(job: ExportJob, engine: Engine, show: Progress) -> list[dict[str, int]]:
     """Pictures of every unit by side: the number of a picture is that of those before it."""
     counts: dict[int, dict[str, int]] = {}
     units = range(job.source.units)
@@ -202,7 +197,7 @@ def _count(source: Source, unit: int) -> tuple[int, dict[str, int]]:
     return unit, source.count(unit)
 
 
-def _there(job: Job, journal: Journal) -> dict[int, UnitResult]:
+def _there(job: ExportJob, journal: Journal) -> dict[int, UnitResult]:
     """Units that an earlier run finished, and whose files are still there."""
     found = {}
     parts, whole = filesystem.sizes(job.out / PARTS), filesystem.sizes(job.out)
@@ -216,16 +211,21 @@ def _there(job: Job, journal: Journal) -> dict[int, UnitResult]:
 
 
 def _manifest(
-    job: Job, writer: Writer, results: Sequence[UnitResult], files: Sequence[File], skipped: int
+    job: ExportJob,
+    configuration: dict[str, Any],
+    writer: Writer,
+    results: Sequence[UnitResult],
+    files: Sequence[File],
+    skipped: int,
 ) -> dict[str, Any]:
-    """As in `export_manifest.schema.json`."""
+    """The manifest (`export_manifest.schema.json`)."""
     left_out: Counter[str] = Counter()
     betas: dict[str, float] = {}
     for result in results:
         left_out.update(result.written.left_out)
         betas = {name: max(result.betas.get(name, 0.0), betas.get(name, 0.0)) for name in betas | result.betas}
     if skipped:
-        left_out["left hands: --mirror-left takes them"] = skipped
+        left_out[f"left hands: {writer.other_sides_option} takes them"] = skipped
     notes = writer.notes()
     if betas:
         notes.append(
@@ -236,10 +236,10 @@ def _manifest(
         "kind": KIND,
         "format_version": schema_version(MANIFEST_SCHEMA),
         "created_by": __version__,
-        "format": job.config.format,
+        "format": job.format,
         "source": {"kind": job.source.kind, "path": str(job.source.root), "sha256": job.source.sha256},
         "split": job.source.split,
-        "configuration": _depends_on(job)["configuration"],
+        "configuration": configuration,
         "hand_models": dict(sorted(job.source.models.items())),
         "pictures": sum(result.pictures for result in results),
         "hands": sum(result.written.hands for result in results),

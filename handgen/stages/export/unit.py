@@ -1,56 +1,25 @@
-"""One shard or chunk in another format: the unit of work of `export`. Its bytes depend on job and unit alone."""
+"""Write one shard or chunk in another format: the unit of work of `export`. Its bytes depend on job and unit alone."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from handgen.datasets.writer import PARTS, TOO_FEW, File, Job, Writer, Written
+from handgen.datasets.registry import FORMATS
+from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Written
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
 from handgen.storage import filesystem
 
 
-def _hamer(job: Job) -> Writer:
-    from handgen.datasets.hamer.writer import HamerWriter
-
-    return HamerWriter(job)
-
-
-def _freihand(job: Job) -> Writer:
-    from handgen.datasets.freihand.writer import FreihandWriter
-
-    return FreihandWriter(job)
-
-
-def _coco(job: Job) -> Writer:
-    from handgen.datasets.coco.writer import CocoWriter
-
-    return CocoWriter(job)
-
-
-def _interhand(job: Job) -> Writer:
-    from handgen.datasets.interhand.writer import InterhandWriter
-
-    return InterhandWriter(job)
-
-
-WRITERS: dict[str, Callable[[Job], Writer]] = {
-    "hamer": _hamer,
-    "freihand": _freihand,
-    "coco": _coco,
-    "interhand": _interhand,
-}
-
-
 @dataclass(frozen=True)
 class UnitResult:
-    """What became of a unit.
+    """The result of one unit.
 
     pictures: taken. sides: of their first hands. betas: largest absolute beta beyond `MOST_BETA` by subject.
     """
@@ -62,24 +31,24 @@ class UnitResult:
     betas: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """For the journal."""
+        """The result as the journal has it."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> UnitResult:
-        """Of the journal."""
+        """Make a result of its document in the journal."""
         written = Written(**document["written"])
         written.files = [File(**file) for file in document["written"]["files"]]
         return cls(**{**document, "written": written})
 
 
-def export_unit(job: Job, unit_and_first: tuple[int, int]) -> UnitResult:
+def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
     """Write one unit. unit_and_first: its number, and that of its first picture."""
     unit, first = unit_and_first
     filesystem.make_folder(job.out / PARTS)
-    writer = WRITERS[job.config.format](job)
+    writer = FORMATS[job.format].create_writer(job)
     tally = _Tally()
-    written = writer.write(unit, first, tally.counted(job.source.read(unit), writer.sides))
+    written = writer.write(unit, first, tally.count(job.source.read(unit), writer.sides))
     written.leave_out(TOO_FEW, tally.too_few)
     return UnitResult(unit, written, tally.pictures, dict(tally.sides), tally.betas)
 
@@ -92,8 +61,8 @@ class _Tally:
         self.sides = Counter(dict.fromkeys(SIDES, 0))
         self.betas: dict[str, float] = {}
 
-    def counted(self, pictures: Iterable[LabelledImage], sides: Sequence[str]) -> Iterator[LabelledImage]:
-        """Those whose first hand is of one of `sides`, without other hands that are hardly in them."""
+    def count(self, pictures: Iterable[LabelledImage], sides: Sequence[str]) -> Iterator[LabelledImage]:
+        """Pass pictures on whose first hand is of one of `sides`, without other hands that are hardly in them."""
         for picture in pictures:
             if picture.hands[0].side not in sides:
                 continue

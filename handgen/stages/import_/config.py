@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from handgen.datasets.registry import import_formats
 from handgen.reconstruct.settings import QualityLimits
-
-IMPORT_FORMATS = ("freihand", "hanco", "interhand")
 
 
 @dataclass(frozen=True)
 class ImportConfig:
     """Options of `import`. Everything but `workers` and `skip_missing` decides the annotations.
 
-    format: one of `IMPORT_FORMATS`. split: the data set's own; None: the first that is there.
+    format: one of `import_formats()`. split: the data set's own; None: the first that is there.
     limit: how many frames are read at most, the first ones; None: all.
     hand_model: "mano" or the path of an .npz ({side} in it where there are both) to take the data set's parameters over
     as that model's; "open" to fit the open hand to its keypoints; None: mano where it is installed, else open.
@@ -32,8 +31,8 @@ class ImportConfig:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.format not in IMPORT_FORMATS:
-            raise ValueError(f"format must be one of {', '.join(IMPORT_FORMATS)}, got {self.format!r}")
+        if self.format not in import_formats():
+            raise ValueError(f"format must be one of {', '.join(import_formats())}, got {self.format!r}")
         for name in ("limit", "chunk_frames", "workers"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

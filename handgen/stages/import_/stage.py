@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 import handgen
-from handgen.datasets.reader import FORMATS, declared_models
+from handgen.datasets.reader import declared_models
+from handgen.datasets.registry import FORMATS
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MANO, MOST_BETA, OPEN_HAND, HandArrays, load_hand, mano_path
 from handgen.io import annotations as store

@@ -20,7 +20,7 @@ from handgen.io.camera_json import camera_from_document
 from handgen.io.cutouts import CutoutTar
 from handgen.io.shards import read_groups
 from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.label_checks.findings import Checked, Findings, check_files, first
 from handgen.label_checks.rotations import transform_fault
 from handgen.progress import Progress
@@ -132,7 +132,7 @@ def _check_cameras(
     looked_at["rotation"] += len(manifest["cameras"])
     for entry in manifest["cameras"]:
         if (fault := transform_fault(np.array(entry["cam_from_world"], float))) is not None:
-            findings.add("rotation", f"{where}, camera {entry['name']}", fault.what, fault.next)
+            findings.add("rotation", f"{where}, camera {entry['name']}", fault.what, fault.fix)
     if "rotation" in findings.counts:
         return
     try:
@@ -166,7 +166,7 @@ def check_chunk(
         records = store.read_chunk(root, index)
     except HandgenError as error:
         for where, fault in rotation_faults(root, index):
-            found.findings.add("rotation", where, fault.what, fault.next)
+            found.findings.add("rotation", where, fault.what, fault.fix)
         if not found.findings.counts:
             found.findings.add("damaged records", str(path), str(error), _AGAIN)
         return found
@@ -244,7 +244,7 @@ def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], s
             for name, fault in checks.items():
                 found.looked_at[name] += 1
                 if fault is not None:
-                    found.findings.add(name, where, fault.what, fault.next)
+                    found.findings.add(name, where, fault.what, fault.fix)
 
 
 def _check_cutouts(
@@ -267,7 +267,7 @@ def _check_cutouts(
     for name, several in cutouts.items():
         if len(several) > 1:
             found.findings.add("cutout twice", f"{chunk_tar}, {name}", f"belongs to {len(several)} views", _AGAIN)
-    models = Models({} if opened is None else opened.models)
+    models = HandModels({} if opened is None else opened.models)
     batch, left, stray = list[LabelledImage](), dict(cutouts), set[str]()
 
     def look() -> None:

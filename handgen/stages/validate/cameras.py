@@ -42,7 +42,7 @@ def check_cameras(findings: Findings, where: str, cameras: Sequence[Camera], siz
     for camera in cameras:
         for name, fault in (("intrinsics", _intrinsics(camera, sized)), ("distortion", _distortion(camera, sized))):
             if fault is not None:
-                findings.add(name, f"{where}, camera {camera.name}", fault.what, fault.next)
+                findings.add(name, f"{where}, camera {camera.name}", fault.what, fault.fix)
     return Counter({"intrinsics": len(cameras), "distortion": len(cameras)})
 
 
@@ -59,12 +59,12 @@ def check_rig(findings: Findings, where: str, cameras: Sequence[Camera], in_metr
     if view is None and in_metres and median_baseline(cameras) > _HEADSET_M and (said := doubt(cameras)) is not None:
         view = Fault(said, "write cam_from_world: it takes points of the world to the camera")
     if view is not None:
-        findings.add("common view", where, view.what, view.next)
+        findings.add("common view", where, view.what, view.fix)
         return looked_at
     if in_metres:
         looked_at["baseline"] = count
         if (baseline := _baseline(cameras)) is not None:
-            findings.add("baseline", where, baseline.what, baseline.next)
+            findings.add("baseline", where, baseline.what, baseline.fix)
     _check_apart(findings, where, cameras)
     return looked_at
 
@@ -104,10 +104,8 @@ def _check_apart(findings: Findings, where: str, cameras: Sequence[Camera]) -> N
             same = np.abs(one.cam_from_world.rotation - cameras[j].cam_from_world.rotation).max() < 1e-3
             what = f"is at the place of camera {cameras[j].name}"
             kind = "camera twice" if same else "cameras apart"
-            next_step = (
-                "leave one of them out" if same else "check the translations: these cameras see no depth together"
-            )
-            findings.add(kind, f"{where}, camera {one.name}", what, next_step)
+            fix = "leave one of them out" if same else "check the translations: these cameras see no depth together"
+            findings.add(kind, f"{where}, camera {one.name}", what, fix)
 
 
 def _baseline(cameras: Sequence[Camera]) -> Fault | None:

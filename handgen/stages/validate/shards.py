@@ -11,7 +11,7 @@ from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES, other_side
 from handgen.io import shards
 from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import Models, Tolerances, model_beside
+from handgen.label_checks.evidence import HandModels, Tolerances, model_beside
 from handgen.label_checks.findings import Checked, Findings, check_files, first
 from handgen.progress import Progress
 from handgen.records.labelled_image import LabelledImage
@@ -126,7 +126,7 @@ def check_shard(job: Job, entry: dict[str, Any]) -> ShardCheck:
     name = entry["name"]
     path, found = job.root / name, ShardCheck(name.rpartition("-")[0], name)
     batch: list[LabelledImage] = []
-    models = Models(job.models)
+    models = HandModels(job.models)
 
     def look() -> None:
         if batch:
@@ -191,7 +191,7 @@ def _check_sample(
     sound = picture_is_sound(document, members, where, job.pixels, wrong)
     image, fault = labelled(key, document, members if sound else {})
     if fault is not None:
-        found.findings.add("rotation", where, fault.what, fault.next)
+        found.findings.add("rotation", where, fault.what, fault.fix)
     return [image]
 
 

@@ -1,4 +1,4 @@
-"""The stage: a place in, findings out. What is there is recognised by its files."""
+"""The stage: recognise a place by its files, and check what is there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from handgen.datasets.registry import FORMATS
 from handgen.errors import HandgenError
 from handgen.io import annotations as store
 from handgen.io import shards
@@ -28,7 +29,7 @@ from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, RUN, kind_of
 
-CALIBRATION, EXPORT = "calibration", "export"
+CALIBRATION = "calibration"
 # kind -> schema of its manifest, what checks it, command that makes it
 CHECKS: dict[str, tuple[str, Callable[..., Checked], str]] = {
     shards.KIND: (shards.MANIFEST_SCHEMA, check_shards.check, "handgen synthesize"),
@@ -51,7 +52,7 @@ def run(
     Raises HandgenError when `path` is none of these, or has a COCO file that is too large.
     """
     began = time.perf_counter()
-    kind = recognised(path)
+    kind = recognise(path)
     engine = create_engine("local", workers)
     show = progress or (lambda *_: None)
     if kind == CALIBRATION:
@@ -69,8 +70,8 @@ def run(
     return Report(path, kind, checked.findings, checked.facts, tuple(checked.notes), seconds, dict(checked.looked_at))
 
 
-def recognised(path: Location) -> str:
-    """What lies there: a key of `CHECKS`, "capture", "calibration", or the name of an export's format.
+def recognise(path: Location) -> str:
+    """The kind of a place: a key of `CHECKS`, "capture", "calibration", or the name of an export's format.
 
     Raises HandgenError when it is none of these.
     """
@@ -79,9 +80,9 @@ def recognised(path: Location) -> str:
     kind = kind_of(path)
     if kind in CHECKS:
         return kind
-    if kind == EXPORT and (said := _said_format(path)) is not None:
+    if kind == exports.KIND and (said := _stated_format(path)) is not None:
         return said
-    if (export := exports.recognised(path)) is not None:
+    if (export := exports.recognise(path)) is not None:
         return export
     names = set(filesystem.names(path)) if filesystem.is_folder(path) else set()
     has_videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in names)
@@ -91,28 +92,27 @@ def recognised(path: Location) -> str:
         return CALIBRATION
     what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
     raise HandgenError(
-        f"{path}: {what}, no capture, no calibration and no export; give one of these "
-        f"(exports: {', '.join(exports.FORMATS)})"
+        f"{path}: {what}, no capture, no calibration and no export; give one of these (exports: {', '.join(FORMATS)})"
     )
 
 
-def _said_format(path: Location) -> str | None:
-    """The format of an export by handgen, finished or not."""
+def _stated_format(path: Location) -> str | None:
+    """The format that an export by handgen says it is in, finished or not."""
     for name in (RUN, MANIFEST):
         with suppress(HandgenError, KeyError, TypeError):
             document = read_json(path / name)
             said = document["depends_on"]["configuration"]["format"] if name == RUN else document["format"]
-            return said if said in exports.FORMATS else None
+            return said if said in FORMATS else None
     return None
 
 
 def _is_unfinished(path: Location) -> bool:
     """Whether a run of `handgen export` has not come to its end there."""
-    return kind_of(path) == EXPORT and filesystem.size_of(path / MANIFEST) is None
+    return kind_of(path) == exports.KIND and filesystem.size_of(path / MANIFEST) is None
 
 
 def _check_output(path: Location, kind: str, digests: bool, pixels: bool, engine: Engine, show: Progress) -> Checked:
-    """Of what handgen wrote: its manifest first, then what belongs to it."""
+    """Check a directory of handgen's: its manifest first, then the files that belong to it."""
     schema, check, command = CHECKS[kind]
     findings = Findings()
     if filesystem.size_of(path / MANIFEST) is None:

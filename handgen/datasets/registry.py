@@ -1,0 +1,150 @@
+"""The foreign formats by name: an entry says what a format is and where its parts are.
+
+Nothing of a part is imported before it is needed. A new format is a folder with the parts that it has, and an entry
+here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from handgen.datasets.coco.options import CocoOptions
+from handgen.datasets.freihand.options import FreihandOptions
+
+if TYPE_CHECKING:
+    from handgen.datasets.checks import CheckContext
+    from handgen.datasets.reader import Models, Reader
+    from handgen.datasets.writer import ExportJob, Writer
+    from handgen.label_checks.findings import Checked
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a format that has none of its own."""
+
+
+@dataclass(frozen=True)
+class DataSetFormat:
+    """One foreign format. Parts are given as "module:name", the module below `package`.
+
+    title: as its authors call it. recognises: `(folder) -> bool`, whether a folder holds it. checks: `(folder, context)
+    -> Checked`. reader, writer: what makes a `Reader` or a `Writer`; empty where it is not imported or exported.
+    licence: what its authors say of its use, of a format that is imported. sides: of the hands in it. options: a frozen
+    dataclass of `handgen.options.option` fields, of exports. owned: patterns of the files and folders that an export
+    writes besides run.json and manifest.json.
+    """
+
+    name: str
+    title: str
+    recognises: str
+    checks: str
+    reader: str = ""
+    writer: str = ""
+    licence: str = ""
+    sides: tuple[str, ...] = ("left", "right")
+    options: type = NoOptions
+    owned: str = ""
+    package: str = "handgen.datasets"
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether a folder holds this format, by its files."""
+        return bool(self.load(self.recognises)(folder))
+
+    def check(self, folder: Path, context: CheckContext) -> Checked:
+        """Check a data set of this format."""
+        found: Checked = self.load(self.checks)(folder, context)
+        return found
+
+    def open(self, folder: Path, split: str | None, models: Models) -> Reader:
+        """Open a data set of this format; split None: the first that is there."""
+        reader: Reader = self.load(self.reader)(folder, split, models)
+        return reader
+
+    def create_writer(self, job: ExportJob) -> Writer:
+        """Make what writes an export of this format."""
+        writer: Writer = self.load(self.writer)(job)
+        return writer
+
+    def owned_files(self) -> tuple[str, ...]:
+        """Patterns of the files and folders that an export writes, for `fnmatch`."""
+        return tuple(self.load(self.owned)) if self.owned else ()
+
+    def load(self, part: str) -> Any:
+        """Import a part, given as "module:name"."""
+        module, _, name = part.partition(":")
+        return getattr(importlib.import_module(f"{self.package}.{module}"), name)
+
+
+_ENTRIES = (
+    DataSetFormat(
+        name="hamer",
+        title="HaMeR",
+        recognises="hamer.layout:is_hamer",
+        checks="hamer.checks:check",
+        writer="hamer.writer:HamerWriter",
+        owned="hamer.layout:OWNED",
+    ),
+    DataSetFormat(
+        name="freihand",
+        title="FreiHAND",
+        recognises="freihand.layout:is_freihand",
+        checks="freihand.checks:check",
+        reader="freihand.reader:FreihandReader",
+        writer="freihand.writer:FreihandWriter",
+        licence="research only, no commercial use, its paper to be cited",
+        sides=("right",),
+        options=FreihandOptions,
+        owned="freihand.layout:OWNED",
+    ),
+    DataSetFormat(
+        name="hanco",
+        title="HanCo",
+        recognises="hanco.layout:is_hanco",
+        checks="hanco.checks:check",
+        reader="hanco.reader:HancoReader",
+        licence="research only, no commercial use, its paper to be cited",
+        sides=("right",),
+    ),
+    DataSetFormat(
+        name="coco",
+        title="COCO",
+        recognises="coco.layout:is_coco",
+        checks="coco.checks:check",
+        writer="coco.writer:CocoWriter",
+        options=CocoOptions,
+        owned="coco.layout:OWNED",
+    ),
+    DataSetFormat(
+        name="interhand",
+        title="InterHand2.6M",
+        recognises="interhand.layout:is_interhand",
+        checks="interhand.checks:check",
+        reader="interhand.reader:InterhandReader",
+        writer="interhand.writer:InterhandWriter",
+        licence="CC BY-NC 4.0",
+        owned="interhand.layout:OWNED",
+    ),
+)
+FORMATS: dict[str, DataSetFormat] = {entry.name: entry for entry in _ENTRIES}
+
+
+def export_formats() -> Sequence[str]:
+    """The names of the formats that exports are written in."""
+    return tuple(name for name, entry in FORMATS.items() if entry.writer)
+
+
+def import_formats() -> Sequence[str]:
+    """The names of the formats that are imported."""
+    return tuple(name for name, entry in FORMATS.items() if entry.reader)
+
+
+def format_in(folder: Path) -> str | None:
+    """The format of a data set by its files; None where it is none.
+
+    The last entries are tried first: their files say more than any tars (hamer), or JSON beside pictures (coco).
+    """
+    return next((name for name, entry in reversed(FORMATS.items()) if entry.is_in(folder)), None)
