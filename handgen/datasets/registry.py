@@ -1,7 +1,7 @@
 """The foreign formats by name: an entry says what a format is and where its parts are.
 
 Nothing of a part is imported before it is needed. A new format is a folder with the parts that it has, and an entry
-here.
+here; a plug-in calls `register_format`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from handgen.datasets.coco.options import CocoOptions
 from handgen.datasets.freihand.options import FreihandOptions
+from handgen.plugins import NoOptions, Registry
 
 if TYPE_CHECKING:
     from handgen.datasets.checks import CheckContext
@@ -23,13 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NoOptions:
-    """The options of a format that has none of its own."""
-
-
-@dataclass(frozen=True)
 class DataSetFormat:
-    """One foreign format. Parts are given as "module:name", the module below `package`.
+    """One foreign format. Its parts are given as "module:name".
 
     title: as its authors call it. recognises: `(folder) -> bool`, whether a folder holds it. checks: `(folder, context)
     -> Checked`. reader, writer: what makes a `Reader` or a `Writer`; empty where it is not imported or exported.
@@ -48,7 +44,6 @@ class DataSetFormat:
     sides: tuple[str, ...] = ("left", "right")
     options: type = NoOptions
     owned: str = ""
-    package: str = "handgen.datasets"
 
     def is_in(self, folder: Path) -> bool:
         """Whether a folder holds this format, by its files."""
@@ -76,75 +71,88 @@ class DataSetFormat:
     def load(self, part: str) -> Any:
         """Import a part, given as "module:name"."""
         module, _, name = part.partition(":")
-        return getattr(importlib.import_module(f"{self.package}.{module}"), name)
+        return getattr(importlib.import_module(module), name)
 
 
-_ENTRIES = (
+FORMATS: Registry[DataSetFormat] = Registry("format")
+
+
+def register_format(entry: DataSetFormat) -> None:
+    """Add a format, which `export`, `import` and `validate` then know as far as it has the parts."""
+    FORMATS.register(entry.name, entry, entry.options)
+
+
+for _entry in (
     DataSetFormat(
         name="hamer",
         title="HaMeR",
-        recognises="hamer.layout:is_hamer",
-        checks="hamer.checks:check",
-        writer="hamer.writer:HamerWriter",
-        owned="hamer.layout:OWNED",
+        recognises="handgen.datasets.hamer.layout:is_hamer",
+        checks="handgen.datasets.hamer.checks:check",
+        writer="handgen.datasets.hamer.writer:HamerWriter",
+        owned="handgen.datasets.hamer.layout:OWNED",
     ),
     DataSetFormat(
         name="freihand",
         title="FreiHAND",
-        recognises="freihand.layout:is_freihand",
-        checks="freihand.checks:check",
-        reader="freihand.reader:FreihandReader",
-        writer="freihand.writer:FreihandWriter",
+        recognises="handgen.datasets.freihand.layout:is_freihand",
+        checks="handgen.datasets.freihand.checks:check",
+        reader="handgen.datasets.freihand.reader:FreihandReader",
+        writer="handgen.datasets.freihand.writer:FreihandWriter",
         licence="research only, no commercial use, its paper to be cited",
         sides=("right",),
         options=FreihandOptions,
-        owned="freihand.layout:OWNED",
+        owned="handgen.datasets.freihand.layout:OWNED",
     ),
     DataSetFormat(
         name="hanco",
         title="HanCo",
-        recognises="hanco.layout:is_hanco",
-        checks="hanco.checks:check",
-        reader="hanco.reader:HancoReader",
+        recognises="handgen.datasets.hanco.layout:is_hanco",
+        checks="handgen.datasets.hanco.checks:check",
+        reader="handgen.datasets.hanco.reader:HancoReader",
         licence="research only, no commercial use, its paper to be cited",
         sides=("right",),
     ),
     DataSetFormat(
         name="coco",
         title="COCO",
-        recognises="coco.layout:is_coco",
-        checks="coco.checks:check",
-        writer="coco.writer:CocoWriter",
+        recognises="handgen.datasets.coco.layout:is_coco",
+        checks="handgen.datasets.coco.checks:check",
+        writer="handgen.datasets.coco.writer:CocoWriter",
         options=CocoOptions,
-        owned="coco.layout:OWNED",
+        owned="handgen.datasets.coco.layout:OWNED",
     ),
     DataSetFormat(
         name="interhand",
         title="InterHand2.6M",
-        recognises="interhand.layout:is_interhand",
-        checks="interhand.checks:check",
-        reader="interhand.reader:InterhandReader",
-        writer="interhand.writer:InterhandWriter",
+        recognises="handgen.datasets.interhand.layout:is_interhand",
+        checks="handgen.datasets.interhand.checks:check",
+        reader="handgen.datasets.interhand.reader:InterhandReader",
+        writer="handgen.datasets.interhand.writer:InterhandWriter",
         licence="CC BY-NC 4.0",
-        owned="interhand.layout:OWNED",
+        owned="handgen.datasets.interhand.layout:OWNED",
     ),
-)
-FORMATS: dict[str, DataSetFormat] = {entry.name: entry for entry in _ENTRIES}
+):
+    register_format(_entry)
+
+
+def get_format(name: str) -> DataSetFormat:
+    """The format `name`; HandgenError for a name that is none."""
+    return FORMATS[name].load()
 
 
 def export_formats() -> Sequence[str]:
     """The names of the formats that exports are written in."""
-    return tuple(name for name, entry in FORMATS.items() if entry.writer)
+    return tuple(name for name in FORMATS.names() if get_format(name).writer)
 
 
 def import_formats() -> Sequence[str]:
     """The names of the formats that are imported."""
-    return tuple(name for name, entry in FORMATS.items() if entry.reader)
+    return tuple(name for name in FORMATS.names() if get_format(name).reader)
 
 
-def format_in(folder: Path) -> str | None:
+def recognise_format(folder: Path) -> str | None:
     """The format of a data set by its files; None where it is none.
 
     The last entries are tried first: their files say more than any tars (hamer), or JSON beside pictures (coco).
     """
-    return next((name for name, entry in reversed(FORMATS.items()) if entry.is_in(folder)), None)
+    return next((name for name in reversed(FORMATS.names()) if get_format(name).is_in(folder)), None)

@@ -11,8 +11,8 @@ from handgen.options import check_options, option
 class CocoOptions:
     """Options of an export in COCO's format."""
 
-    wholebody: bool = option(False, "One annotation per picture, as COCO-WholeBody has it.")
-    segmentation: str = option("rle", "Exact masks, or outlines.", choices=("rle", "polygon"))
+    wholebody: bool = option(False, "one annotation per picture, as COCO-WholeBody has it.")
+    segmentation: str = option("rle", "exact masks, or outlines.", choices=("rle", "polygon"))
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -11,7 +11,7 @@ from handgen.options import check_options, option
 class FreihandOptions:
     """Options of an export in FreiHAND's format, which knows right hands only."""
 
-    mirror_left: bool = option(False, "Make right hands of left ones, pictures, keypoints and parameters.")
+    mirror_left: bool = option(False, "make right hands of left ones, pictures, keypoints and parameters.")
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from handgen import __version__
-from handgen.datasets.registry import FORMATS
+from handgen.datasets.registry import FORMATS, get_format
 from handgen.datasets.source import Source, open_source
 from handgen.datasets.writer import PARTS, ExportJob, File, Writer
 from handgen.errors import HandgenError
@@ -22,7 +22,7 @@ from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.runtime.engine import Engine
 from handgen.runtime.engines import create_engine
-from handgen.stages.export.config import ExportConfig
+from handgen.stages.export.config import ExportConfig, recorded_options
 from handgen.stages.export.unit import UnitResult, export_unit
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json, schema_version, write_json
@@ -86,10 +86,10 @@ def run(
     show = progress or (lambda *_: None)
     source = open_source(source_path, config.split, config.include_rejected)
     job = ExportJob(source, out, config.format, config.format_options, config.model_is_mano)
-    configuration = config.deciding() | {"split": source.split}
-    engine = create_engine(config.engine, config.workers, config.address)
+    configuration = recorded_options(config) | {"split": source.split}
+    engine = create_engine(config.engine, config.workers, config.engine_options)
     with claim_output(out, KIND, _depends_on(source, configuration), _owned(out), overwrite) as journal:
-        writer, new = FORMATS[config.format].create_writer(job), 0
+        writer, new = get_format(config.format).create_writer(job), 0
         finished = _finished(out, journal)
         if finished is None:
             finished, new = _export(job, configuration, writer, engine, journal, show)
@@ -119,8 +119,8 @@ def _owned(out: Location) -> tuple[str, ...]:
     if filesystem.size_of(out / RUN) is None:
         return (PARTS,)
     found = read_json(out / RUN, RUN_SCHEMA)["depends_on"]
-    format = found.get("configuration", {}).get("format") if isinstance(found, dict) else None
-    return (PARTS, *(FORMATS[format].owned_files() if format in FORMATS else ()))
+    format = str(found.get("configuration", {}).get("format")) if isinstance(found, dict) else ""
+    return (PARTS, *(get_format(format).owned_files() if format in FORMATS.names() else ()))
 
 
 def _finished(out: Location, journal: Journal) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from handgen.datasets.registry import FORMATS
+from handgen.datasets.registry import get_format
 from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Written
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
@@ -46,7 +46,7 @@ def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
     """Write one unit. unit_and_first: its number, and that of its first picture."""
     unit, first = unit_and_first
     filesystem.make_folder(job.out / PARTS)
-    writer = FORMATS[job.format].create_writer(job)
+    writer = get_format(job.format).create_writer(job)
     tally = _Tally()
     written = writer.write(unit, first, tally.count(job.source.read(unit), writer.sides))
     written.leave_out(TOO_FEW, tally.too_few)

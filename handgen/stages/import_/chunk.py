@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from handgen.datasets.reader import Moment, Reader, make_camera
-from handgen.datasets.registry import FORMATS
+from handgen.datasets.registry import get_format
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
 from handgen.io import annotations as store
@@ -71,7 +71,7 @@ def import_chunk(job: Job, index: int) -> WrittenChunk:
     frames = job.frames(index)
     left_out: Counter[str] = Counter()
     labels = list(job.reader.moments(frames.start, frames.stop, pictures=False))
-    sides = FORMATS[job.config.format].sides
+    sides = get_format(job.config.format).sides
     hands = posed_hands(labels, job.hand_model, job.fitted, sides, left_out)
     del labels
     found = _Found(job)

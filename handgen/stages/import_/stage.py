@@ -21,10 +21,11 @@ import numpy as np
 
 import handgen
 from handgen.datasets.reader import declared_models
-from handgen.datasets.registry import FORMATS
+from handgen.datasets.registry import get_format
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MANO, MOST_BETA, OPEN_HAND, HandArrays, load_hand, mano_path
 from handgen.io import annotations as store
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.reconstruct.record_counts import Counts
 from handgen.runtime import reproducibility
@@ -93,14 +94,12 @@ def run(
     show = progress or (lambda *_: None)
     show("read the index", 0, 1)
     hand_model, models, fitted = _hand_model(root, config)
-    reader = FORMATS[config.format].open(root, config.split, {} if fitted else models)
+    reader = get_format(config.format).open(root, config.split, {} if fitted else models)
     show("read the index", 1, 1)
     count = min(reader.moment_count, config.limit or reader.moment_count)
     job = Job(reader, out, config, hand_model, fitted, count)
     shas = {side: arrays.sha256 for side, arrays in models.items()}
-    configuration = asdict(config) | {"split": reader.split, "hand_model": hand_model}
-    for name in ("workers", "skip_missing"):  # of a data set that is complete, they decide no bytes
-        configuration.pop(name)
+    configuration = deciding_options(config) | {"split": reader.split, "hand_model": hand_model}
     depends_on = {
         "created_by": handgen.__version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
@@ -153,7 +152,7 @@ def _hand_model(root: Path, config: ImportConfig) -> tuple[str, dict[str, HandAr
 
     An export of handgen's own says which model its parameters are of; those of others are MANO's.
     """
-    sides = FORMATS[config.format].sides
+    sides = get_format(config.format).sides
     declared = declared_models(root)
     named = set(declared.values())
     name = config.hand_model
@@ -248,7 +247,7 @@ def _write_manifest(
 
 
 def _notes(job: Job, betas: np.ndarray, missing: list[str], missing_count: int) -> list[str]:
-    data_set = FORMATS[job.reader.format]
+    data_set = get_format(job.reader.format)
     notes = list(job.reader.notes)
     if job.fitted and job.config.hand_model is None and not declared_models(job.reader.root):
         notes.append(

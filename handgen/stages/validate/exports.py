@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from handgen.datasets.checks import PIXELS_NOTE, CheckContext, read_manifest_info
-from handgen.datasets.registry import FORMATS, format_in
+from handgen.datasets.registry import FORMATS, get_format, recognise_format
 from handgen.label_checks.findings import Checked
 from handgen.progress import Progress
 from handgen.runtime.engine import Engine
@@ -23,8 +23,8 @@ def recognise(path: Location) -> str | None:
         return None
     if kind_of(path) == KIND and (path / MANIFEST).is_file():
         format = read_json(path / MANIFEST).get("format")
-        return format if format in FORMATS else None
-    return format_in(path)
+        return format if format in FORMATS.names() else None
+    return recognise_format(path)
 
 
 def check(path: Location, format: str, digests: bool, pixels: bool, engine: Engine, show: Progress) -> Checked:
@@ -35,7 +35,7 @@ def check(path: Location, format: str, digests: bool, pixels: bool, engine: Engi
     assert isinstance(path, Path)
     context = CheckContext(read_manifest_info(path), pixels, engine, show)
     listed = check_listed(path, digests, engine)
-    checked = FORMATS[format].check(path, context)
+    checked = get_format(format).check(path, context)
     checked.findings.extend(listed.findings)
     checked.looked_at.update({name: count for name, count in listed.looked_at.items() if count})
     checked.notes.extend(listed.notes)

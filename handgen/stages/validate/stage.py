@@ -92,7 +92,8 @@ def recognise(path: Location) -> str:
         return CALIBRATION
     what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
     raise HandgenError(
-        f"{path}: {what}, no capture, no calibration and no export; give one of these (exports: {', '.join(FORMATS)})"
+        f"{path}: {what}, no capture, no calibration and no export; give one of these "
+        f"(exports: {', '.join(FORMATS.names())})"
     )
 
 
@@ -102,7 +103,7 @@ def _stated_format(path: Location) -> str | None:
         with suppress(HandgenError, KeyError, TypeError):
             document = read_json(path / name)
             said = document["depends_on"]["configuration"]["format"] if name == RUN else document["format"]
-            return said if said in FORMATS else None
+            return said if said in FORMATS.names() else None
     return None
 
 
