@@ -41,7 +41,7 @@ class ManifestInfo:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What the checks of every format are given besides the folder. pixels: look at every picture and mask."""
+    """The folder's surroundings that the checks of every format are given. pixels: look at every picture and mask."""
 
     manifest: ManifestInfo
     pixels: bool

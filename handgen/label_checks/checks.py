@@ -27,7 +27,7 @@ SET_CHECKS: dict[str, SetCheck] = {**order.SET_CHECKS, **handedness.SET_CHECKS, 
 
 @dataclass
 class Part:
-    """What one part of a set (a shard, a chunk) gives. looked_at, collected: by check."""
+    """The outcome of one part of a set (a shard, a chunk). looked_at, collected: by check."""
 
     findings: Findings = field(default_factory=Findings)
     looked_at: Counter[str] = field(default_factory=Counter)
@@ -64,7 +64,7 @@ def examine(
 
 
 def conclude(parts: Iterable[Part], where: str) -> tuple[Findings, Counter[str], list[str]]:
-    """Findings, how many things each check looked at, and notes, of all parts of a set."""
+    """Join all parts of a set: findings, how many things each check looked at, and notes."""
     findings, looked_at, missing = Findings(), Counter[str](), set[str]()
     collected: dict[str, list[Any]] = {}
     for part in parts:

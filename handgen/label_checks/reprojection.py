@@ -1,4 +1,4 @@
-"""Why 2D keypoints are not where the 3D ones project: conventions of pixels, cameras and axes that are mixed up."""
+"""Explanations of 2D keypoints off the projected 3D ones: mixed-up conventions of pixels, cameras and axes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _FOCAL_OFF = 0.002  # of the focal length: less is no mistake of convention
 
 
 @dataclass(frozen=True)
-class Seen3D:
-    """The 3D keypoints that are looked at, and their picture's camera."""
+class PointsInCamera:
+    """The 3D keypoints of a hand, and their picture's camera."""
 
     points_m: Float[np.ndarray, "21 3"]
     intrinsics: Float[np.ndarray, "3 3"]
     cam_from_world: Rigid | None
 
 
-def misplaced(
+def explain_reprojection(
     px: Float[np.ndarray, "21 2"],
     projected: Float[np.ndarray, "21 2"],
     size: Float[np.ndarray, " 2"],
     near_px: float,
-    seen: Seen3D | None = None,
+    seen: PointsInCamera | None = None,
 ) -> Fault:
-    """What makes 2D keypoints differ from projected ones. near_px: how near an explanation must come."""
+    """Explain how 2D keypoints differ from projected ones. near_px: how near an explanation must come."""
     miss = px - projected
     offset = np.median(miss, 0)
     worst = int(np.argmax(np.linalg.norm(miss, axis=1)))
@@ -91,7 +91,7 @@ def _normalised(
 
 
 def _focal(
-    px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], seen: Seen3D | None, near_px: float
+    px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], seen: PointsInCamera | None, near_px: float
 ) -> Fault | None:
     """Keypoints that are scaled about the principal point."""
     if seen is None:
@@ -105,8 +105,8 @@ def _focal(
     return Fault(f"the focal length is {times}", "write the focal length of this picture, pixels")
 
 
-def other_frame(px: Float[np.ndarray, "21 2"], seen: Seen3D, near_px: float) -> Fault | None:
-    """The frame of the 3D keypoints, where one other than the camera's makes them project onto the 2D ones."""
+def other_frame(px: Float[np.ndarray, "21 2"], seen: PointsInCamera, near_px: float) -> Fault | None:
+    """Find a frame other than the camera's in which the 3D keypoints project onto the 2D ones."""
     for name, points, fix in _frames(seen):
         rays = points @ seen.intrinsics.T
         if (rays[:, 2] > 0).all() and np.abs(rays[:, :2] / rays[:, 2:] - px).max() < near_px:
@@ -114,7 +114,7 @@ def other_frame(px: Float[np.ndarray, "21 2"], seen: Seen3D, near_px: float) -> 
     return None
 
 
-def _frames(seen: Seen3D) -> Iterator[tuple[str, Float[np.ndarray, "21 3"], str]]:
+def _frames(seen: PointsInCamera) -> Iterator[tuple[str, Float[np.ndarray, "21 3"], str]]:
     points = seen.points_m
     if seen.cam_from_world is not None:
         name = "the 3D keypoints are in the world's frame"

@@ -6,7 +6,6 @@ takes bbox, joint_valid and hand_type from there; joint_3d.json gives the coordi
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +22,7 @@ from handgen.datasets.interhand.layout import HAND_TYPES
 from handgen.datasets.interhand.reader import InterhandReader, valid_joints
 from handgen.errors import HandgenError
 from handgen.label_checks.findings import Checked
+from handgen.label_checks.hashes import hash_bytes
 from handgen.records.labelled_image import LabelledImage
 from handgen.storage.json_stream import list_entries, nested_entries, read_value
 
@@ -144,8 +144,8 @@ def _names(path: Path, split: str) -> Iterator[tuple[int, int]]:
 
 
 def _hash(name: str) -> int:
-    """63 bits: among a million names two are alike with a chance of 1 in ten million."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1
+    """Hash a name to 63 bits, which fit into a signed number."""
+    return hash_bytes(name.encode()) >> 1
 
 
 def _frames(path: Path) -> Iterator[tuple[tuple[str, str], tuple[Bool[np.ndarray, " 42"], str | None]]]:

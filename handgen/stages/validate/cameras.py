@@ -88,8 +88,8 @@ def _distortion(camera: Camera, sized: bool) -> Fault | None:
     _, valid = camera.undistort(grid.reshape(-1, 2))
     if valid.mean() >= _INVERTIBLE:
         return None
-    told = camera.distortion.round(4).tolist()
-    what = f"the distortion {told} cannot be inverted over {1 - valid.mean():.0%} of the picture"
+    coefficients = camera.distortion.round(4).tolist()
+    what = f"the distortion {coefficients} cannot be inverted over {1 - valid.mean():.0%} of the picture"
     return Fault(
         what, "check the order of the coefficients (k1 k2 p1 p2 k3) and the lens model, or calibrate with fewer"
     )
@@ -124,10 +124,10 @@ def _common_view(cameras: Sequence[Camera]) -> Fault | None:
     share = _seen_together(cameras)
     if share == 1:
         return None
-    for meaning, change in _MEANINGS.items():
+    for misreading, change in _MISREADINGS.items():
         changed = [replace(camera, cam_from_world=change(camera.cam_from_world)) for camera in cameras]
         if _seen_together(changed) == 1:
-            what = f"no place is seen by more than {share:.0%} of the cameras; cam_from_world looks like {meaning}"
+            what = f"no place is seen by more than {share:.0%} of the cameras; cam_from_world looks like {misreading}"
             return Fault(
                 what, "write cam_from_world: it takes points of the world to the camera, x right, y down, z forward"
             )
@@ -138,15 +138,14 @@ def _common_view(cameras: Sequence[Camera]) -> Fault | None:
 
 
 def doubt(cameras: Sequence[Camera]) -> str | None:
-    """What should be looked at where cameras look away from each other, which a headset's do on purpose."""
+    """Say what to look at where cameras look away from each other, which a headset's do on purpose."""
     if len(cameras) < 2 or _off_axis_deg(cameras) < _AWAY_DEG or _common_view(cameras) is not None:
         return None
-    for meaning, change in _MEANINGS.items():
+    for misreading, change in _MISREADINGS.items():
         changed = [replace(camera, cam_from_world=change(camera.cam_from_world)) for camera in cameras]
         if _off_axis_deg(changed) < _TOGETHER_DEG and _seen_together(changed) == 1:
-            return (
-                f"the cameras look away from each other; if cam_from_world were {meaning}, they would look at one place"
-            )
+            f"the cameras look away from each other; if cam_from_world were {misreading}, "
+            "they would look at one place"
     return None
 
 
@@ -160,7 +159,7 @@ def _off_axis_deg(cameras: Sequence[Camera]) -> float:
 
 
 _FLIP = np.diag([1.0, -1.0, -1.0])
-_MEANINGS = {
+_MISREADINGS = {
     "world_from_cam": lambda rigid: rigid.inverse(),
     "its rotation transposed": lambda rigid: Rigid(rigid.rotation.T, rigid.translation),
     "one with the camera's place as its translation": lambda rigid: Rigid(
