@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import click
 
@@ -84,6 +84,7 @@ class _Described:
             default=None if self.of_part or self.default is MISSING else self._spelled_default(),
             required=self.default is MISSING and not self.of_part,
             show_default=is_plain and self._has_default(),
+            multiple=self.is_repeated,
             metavar=self.option.metavar,
             help=self.help + self._default_help(),
         )
@@ -97,8 +98,13 @@ class _Described:
         words = self.option.spellings or {}
         return next((word for word, value in words.items() if value == self.default), self.default)
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the option may be given several times: its field is a tuple of any length."""
+        return get_origin(self.type) is tuple and get_args(self.type)[1:] == (Ellipsis,)
+
     def _has_default(self) -> bool:
-        return not any(self.default is none for none in (None, False, MISSING))
+        return not any(self.default is none for none in (None, False, MISSING)) and self.default != ()
 
     def _default_help(self) -> str:
         shown = self.option.default_help
@@ -123,7 +129,7 @@ class _Described:
             return click.IntRange(low, high)  # type: ignore[arg-type]
         if self.type is float and has_bounds:
             return click.FloatRange(option.above if low is None else low, high, min_open=option.above is not None)
-        return self.type
+        return get_args(self.type)[0] if self.is_repeated else self.type
 
 
 def _options(config_type: type) -> Iterator[_Described]:

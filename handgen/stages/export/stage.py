@@ -29,6 +29,7 @@ from handgen.storage.documents import read_json, schema_version, write_json
 from handgen.storage.filesystem import Location
 from handgen.storage.journal import Journal
 from handgen.storage.output import MANIFEST, RUN, RUN_SCHEMA, claim_output, invalidate_manifest
+from handgen.wording import count_of
 
 KIND, MANIFEST_SCHEMA = "export", "export_manifest"
 _PACKAGES = ("numpy", "opencv", "simplejpeg")  # that make bytes
@@ -229,8 +230,8 @@ def _manifest(
     notes = writer.notes()
     if betas:
         notes.append(
-            f"{len(betas)} subjects have a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}): written as it "
-            "is, but HaMeR's loader then learns nothing from their parameters"
+            f"a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}) in {count_of(len(betas), 'subject')}: written as "
+            "it is, but HaMeR's loader then learns nothing from their parameters"
         )
     return {
         "kind": KIND,
