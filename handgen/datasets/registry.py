@@ -28,7 +28,7 @@ class DataSetFormat:
     """One foreign format. Its parts are given as "module:name".
 
     title: as its authors call it. recognises: `(folder) -> bool`, whether a folder holds it. checks: `(folder, context)
-    -> Checked`. reader, writer: what makes a `Reader` or a `Writer`; empty where it is not imported or exported.
+    -> Checked`. reader, writer: the class of its `Reader` or `Writer`; empty where it is not imported or exported.
     licence: what its authors say of its use, of a format that is imported. sides: of the hands in it. options: a frozen
     dataclass of `handgen.options.option` fields, of exports. owned: patterns of the files and folders that an export
     writes besides run.json and manifest.json.
@@ -36,8 +36,8 @@ class DataSetFormat:
 
     name: str
     title: str
-    recognises: str
-    checks: str
+    recognises: str = ""
+    checks: str = ""
     reader: str = ""
     writer: str = ""
     licence: str = ""
@@ -47,11 +47,11 @@ class DataSetFormat:
 
     def is_in(self, folder: Path) -> bool:
         """Whether a folder holds this format, by its files."""
-        return bool(self.load(self.recognises)(folder))
+        return bool(self.recognises and self.load(self.recognises)(folder))
 
     def check(self, folder: Path, context: CheckContext) -> Checked:
-        """Check a data set of this format."""
-        found: Checked = self.load(self.checks)(folder, context)
+        """Check a data set of this format; of a format without checks, nothing."""
+        found: Checked = self.load(self.checks or "handgen.datasets.checks:check_nothing")(folder, context)
         return found
 
     def open(self, folder: Path, split: str | None, models: Models) -> Reader:

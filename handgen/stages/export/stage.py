@@ -229,9 +229,10 @@ def _manifest(
         left_out[f"left hands: {writer.other_sides_option} takes them"] = skipped
     notes = writer.notes()
     if betas:
+        subjects = count_of(len(betas), "subject")
         notes.append(
-            f"a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}) in {count_of(len(betas), 'subject')}: written as "
-            "it is, but HaMeR's loader then learns nothing from their parameters"
+            f"a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}) in {subjects}: written as it is, but HaMeR's "
+            "loader then learns nothing from their parameters"
         )
     return {
         "kind": KIND,
