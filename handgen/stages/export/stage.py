@@ -231,8 +231,8 @@ def _manifest(
     if betas:
         subjects = count_of(len(betas), "subject")
         notes.append(
-            f"a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}) in {subjects}: written as it is, but HaMeR's "
-            "loader then learns nothing from their parameters"
+            f"a beta beyond {MOST_BETA:g} (up to {max(betas.values()):.2f}) in {subjects}: written as it is, but "
+            "HaMeR's loader then learns nothing from their parameters"
         )
     return {
         "kind": KIND,
