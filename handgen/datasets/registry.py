@@ -150,7 +150,7 @@ def import_formats() -> Sequence[str]:
     return tuple(name for name in FORMATS.names() if get_format(name).reader)
 
 
-def recognise_format(folder: Path) -> str | None:
+def find_format(folder: Path) -> str | None:
     """The format of a data set by its files; None where it is none.
 
     The last entries are tried first: their files say more than any tars (hamer), or JSON beside pictures (coco).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from handgen.datasets.checks import PIXELS_NOTE, CheckContext, read_manifest_info
-from handgen.datasets.registry import FORMATS, get_format, recognise_format
+from handgen.datasets.registry import FORMATS, get_format, find_format
 from handgen.label_checks.findings import Checked
 from handgen.progress import Progress
 from handgen.runtime.engine import Engine
@@ -17,14 +17,14 @@ from handgen.storage.output import MANIFEST, kind_of
 KIND = "export"
 
 
-def recognise(path: Location) -> str | None:
+def recognise_format(path: Location) -> str | None:
     """The format of a folder, by its manifest or its files; None where it is none of `FORMATS`."""
     if not isinstance(path, Path) or not path.is_dir():
         return None
     if kind_of(path) == KIND and (path / MANIFEST).is_file():
         format = read_json(path / MANIFEST).get("format")
         return format if format in FORMATS.names() else None
-    return recognise_format(path)
+    return find_format(path)
 
 
 def check(path: Location, format: str, digests: bool, pixels: bool, engine: Engine, show: Progress) -> Checked:

@@ -82,7 +82,7 @@ def recognise(path: Location) -> str:
         return kind
     if kind == exports.KIND and (said := _stated_format(path)) is not None:
         return said
-    if (export := exports.recognise(path)) is not None:
+    if (export := exports.recognise_format(path)) is not None:
         return export
     names = set(filesystem.names(path)) if filesystem.is_folder(path) else set()
     has_videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in names)
