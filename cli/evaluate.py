@@ -11,7 +11,7 @@ from handgen.cli.options import LocationType, config_options, json_option, overw
 from handgen.stages.evaluate.config import EvaluateConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.evaluate.report import Report
+    from handgen.stages.evaluate.report import EvaluateReport
     from handgen.storage.filesystem import Location
 
 FOLDER = LocationType(exists=True)
@@ -56,9 +56,8 @@ def evaluate(
     print_report(report, as_json, lambda found: _print(found, report_dir))
 
 
-def _print(report: Report, report_dir: Location | None) -> None:
+def _print(report: EvaluateReport, report_dir: Location | None) -> None:
     from handgen.cli.console import print_summary
-    from handgen.stages.evaluate.lines import facts_of
 
     steps = [f"open {report_dir / 'report.html'}"] if report_dir else []
-    print_summary(report.annotations.path, facts_of(report), report.notes, steps)
+    print_summary(report.title, report.rows(), report.remarks(), steps)

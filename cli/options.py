@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 import click
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from handgen.storage.filesystem import Location
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Decorator = Callable[[Command], Command]
+Decorator = Callable[[Any], Any]
 
 
-def config_options(config_type: type) -> Decorator[Any]:
+def config_options(config_type: type) -> Callable[[Command], Command]:
     """The options of a configuration, and those that its parts bring; the command gets the whole as `config`."""
     found = [*_options(config_type)]
     texts = {each.name for each in found if each.option.kind != "value"}
@@ -37,11 +37,10 @@ def config_options(config_type: type) -> Decorator[Any]:
                 raise click.UsageError(str(error)) from None
             return command(*arguments, config=config, **values)
 
-        decorated: Any = run
         for each in reversed(found):
             for made in each.click_options():
-                decorated = made(decorated)
-        return decorated
+                made(run)
+        return cast(Command, run)
 
     return decorate
 
@@ -61,7 +60,7 @@ class _Described:
     help: str
     of_part: bool = False
 
-    def click_options(self) -> Iterator[Decorator[Any]]:
+    def click_options(self) -> Iterator[Decorator]:
         """Decorators: the option, and the hidden ones of its old names."""
         flag = self.option.flag_of(self.name)
         for old in self.option.old_flags:

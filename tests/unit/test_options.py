@@ -92,23 +92,8 @@ def run(*arguments):
 
 def test_the_command_line_is_made_from_the_fields():
     assert run().stdout == f"{PaintConfig()}\n"
-    found = run(
-        *[
-            "--brush",
-            "round",
-            "--radius",
-            "3",
-            "--no-wet",
-            "--format",
-            "images",
-            "--size",
-            "16",
-            "--colour",
-            "a",
-            "--colour",
-            "b",
-        ]
-    )
+    drawn = ("--no-wet", "--format=images", "--size=16", "--colour=a", "--colour=b")
+    found = run("--brush", "round", "--radius", "3", *drawn)
     expected = make_config(PaintConfig, brush="round", radius=3.0, wet=False, video=False, size=16, colour=("a", "b"))
     assert found.stdout == f"{expected}\n" and found.stderr == ""
     help = run("--help").stdout

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from handgen.datasets.registry import get_format
-from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Written
+from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Writer, Written
+from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
+from handgen.runtime.resumable_run import Units
 from handgen.storage import filesystem
 
 
@@ -31,15 +35,44 @@ class UnitResult:
     betas: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """The result as the journal has it."""
+        """The journal's entry."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> UnitResult:
-        """Make a result of its document in the journal."""
+        """Read a result that `to_json` wrote."""
         written = Written(**document["written"])
         written.files = [File(**file) for file in document["written"]["files"]]
         return cls(**{**document, "written": written})
+
+
+def count_units(job: ExportJob) -> Units[dict[str, int]]:
+    """The step that counts the pictures of every unit by side: the number of a picture is that of those before it."""
+    return Units("counting", [1] * job.source.units, job.source.count)
+
+
+def kept_pictures(job: ExportJob, writer: Writer, counts: Sequence[dict[str, int]]) -> list[int]:
+    """Count the pictures of each unit that are written; HandgenError if it is none at all."""
+    kept = [sum(count[side] for side in writer.sides) for count in counts]
+    if not any(kept):
+        there = ", ".join(f"{sum(count[side] for count in counts)} {side}" for side in SIDES)
+        option = writer.other_sides_option if any(map(sum, map(dict.values, counts))) else ""
+        hint = f"give {option}" if option else "annotate more, or see --include-rejected"
+        raise HandgenError(f"{job.source.root}: nothing to write ({there} hands in all); {hint}")
+    return kept
+
+
+def export_units(job: ExportJob, kept: Sequence[int]) -> Units[UnitResult]:
+    """The step that writes every unit. kept: how many pictures of each."""
+    firsts = list(accumulate(kept, initial=0))
+    function, note = partial(export_unit, job), UnitResult.to_json
+    return Units("writing", kept, function, lambda unit: (unit, firsts[unit]), note, unit_files)
+
+
+def unit_files(unit: int, result: UnitResult) -> dict[str, int]:
+    """The files of a unit that stay, and the pieces of JSON files, until the export is whole."""
+    parts = {f"{PARTS}/{name}": size for name, size in result.written.parts.items()}
+    return parts | {file.name: file.bytes for file in result.written.files}
 
 
 def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:

@@ -1,4 +1,4 @@
-"""What a directory holds, said in tables: a capture, annotations or shards."""
+"""Describe what a directory holds, in tables: a capture, annotations or shards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Description:
-    """What a directory holds. facts: name -> text with its unit. data: the same for programs, as JSON."""
+    """Contents of a directory. facts: name -> text with its unit. data: the same for programs, as JSON."""
 
     kind: Literal["capture", "annotations", "shards"]
     path: Location
@@ -129,7 +129,7 @@ def _describe_capture(capture: Capture) -> Description:
     )
     data = {
         "calibration_format": capture.calibration.format,
-        "calibration_path": _named(capture),
+        "calibration_path": _name_files(capture),
         "unit_note": capture.calibration.unit_note,
         "metres_per_unit": capture.metres_per_unit,
         "frame_count": capture.frame_count,
@@ -143,7 +143,7 @@ def _describe_capture(capture: Capture) -> Description:
     return Description("capture", capture.path, facts, tuple(tables), capture.notes, data)
 
 
-def _named(capture: Capture) -> str:
+def _name_files(capture: Capture) -> str:
     """The calibration as a user finds it, not its copy."""
     path = capture.calibration.path
     inside = path.is_relative_to(capture.folder)

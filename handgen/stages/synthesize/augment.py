@@ -61,7 +61,7 @@ def register_transform(name: str, transform: type | str) -> None:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What to do to the pixels of a composite. Plain data: picklable and hashable.
+    """Operations on the pixels of a composite. Plain data: picklable and hashable.
 
     document: canonical JSON of the list of transforms; with a sample's seed it decides the bytes.
     """
@@ -109,10 +109,10 @@ class Pipeline:
         result = image
         for transform, draw in zip(self._transforms, rng.random(len(self._transforms)), strict=True):
             if draw < transform.p:
-                result = self._applied(transform, result, rng)
+                result = self._apply(transform, result, rng)
         return result
 
-    def _applied(self, transform: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _apply(self, transform: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         try:
             result = _run(transform, image, rng, self._scalars)
         except Exception as error:  # of a transform of somebody else's, given a file of the user's
@@ -239,7 +239,7 @@ class _Builder:
 
 
 def _reason(error: Exception) -> str:
-    """What a validator said, on one line; pydantic says it in many."""
+    """Put what a validator said on one line; pydantic says it in many."""
     cause = error.__cause__
     details = getattr(cause, "errors", None)
     if callable(details):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from handgen.datasets.checks import PIXELS_NOTE, CheckContext, read_manifest_info
-from handgen.datasets.registry import FORMATS, get_format, find_format
+from handgen.datasets.registry import FORMATS, find_format, get_format
 from handgen.label_checks.findings import Checked
 from handgen.progress import Progress
 from handgen.runtime.engine import Engine
