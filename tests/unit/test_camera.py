@@ -23,7 +23,7 @@ def camera_with(lens: str) -> Camera:
 
 
 @pytest.mark.parametrize("lens", LENSES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(x=st.floats(-0.4, 0.4), y=st.floats(-0.25, 0.25), z=st.floats(0.2, 3))
 def test_undistort_inverts_the_lens(lens, x, y, z):
     camera = camera_with(lens)
@@ -61,7 +61,7 @@ def test_a_polynomial_that_turns_back_does_not_fold_far_points_into_the_image():
     assert camera.contains(pixel) and not valid
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(left=st.integers(-50, 300), top=st.integers(-50, 200), scale=st.floats(0.3, 2.5))
 def test_crop_and_resize_move_the_projection_with_the_pixels(left, top, scale):
     camera = camera_with("five").ideal()
