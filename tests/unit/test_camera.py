@@ -131,3 +131,15 @@ def test_ring_cameras_see_the_origin():
     pixels, valid = ring(6).project(np.zeros((1, 3)))
     assert valid.all()
     np.testing.assert_allclose(pixels[:, 0], np.tile((319.5, 239.5), (6, 1)), atol=1e-6)
+
+
+def test_the_image_reaches_half_a_pixel_beyond_the_outer_centres():
+    """Pixel (0, 0) is a centre, so the picture begins at -0.5 and ends at the size less 0.5, borders included."""
+    camera = camera_with("pinhole")
+    inside = [(-0.5, 0), (-0.3, 10), (1279.5, 10), (1279.3, 10), (0, -0.5), (10, -0.3), (10, 719.5), (10, 719.3)]
+    outside = [(-0.51, 10), (1279.51, 10), (10, -0.51), (10, 719.51)]
+    assert camera.contains(np.array(inside)).all() and not camera.contains(np.array(outside)).any()
+    k = camera.intrinsics
+    for (x, y), expected in [(pixel, True) for pixel in inside[1::2]] + [(pixel, False) for pixel in outside]:
+        _, valid = camera.project_cam(np.array([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], 1.0]))
+        assert bool(valid) == expected

@@ -158,7 +158,10 @@ def test_a_lease_is_refused_while_its_holder_lives(store):
     with holding(store):
         found = orjson.loads(filesystem.read(store / LEASE))
         assert found["process"] == os.getpid()
-        with pytest.raises(HandgenError, match=r"if that run was killed, this ends in (90|[1-8][0-9]) s"), holding(store):
+        with (
+            pytest.raises(HandgenError, match=r"if that run was killed, this ends in (90|[1-8][0-9]) s"),
+            holding(store),
+        ):
             pass
         assert orjson.loads(filesystem.read(store / LEASE)) == found
     assert list(filesystem.names(store)) == []

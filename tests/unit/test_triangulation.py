@@ -1,6 +1,11 @@
-import numpy as np
-from support.cameras import ring
+from dataclasses import replace
 
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+from support.cameras import look_at, ring
+
+from handgen.geometry.camera import Rig
 from handgen.geometry.triangulation import triangulate
 
 
@@ -54,3 +59,45 @@ def test_a_point_seen_once_is_not_valid(rng):
     result = triangulate(projections, pixels, confidence, 5.0)
     assert not result.valid.any()
     assert np.isfinite(result.points_world).all()
+
+
+def near_and_far_rig() -> Rig:
+    """Three cameras at 0.5 m and two at 6 m: a pixel of the far ones is twelve times as many millimetres."""
+    near = [
+        look_at(f"near{i}", 0.5 * np.array([np.cos(a), 0.3, np.sin(a)]), np.zeros(3)) for i, a in enumerate((0, 1, 2))
+    ]
+    far = [look_at(f"far{i}", 6.0 * np.array([np.cos(a), 0.2, np.sin(a)]), np.zeros(3)) for i, a in enumerate((3, 4.5))]
+    return Rig((*near, *far))
+
+
+def least_reprojection(rig, pixels, weights, start):
+    """The point that the reprojection error is least for, found by a solver that knows nothing of triangulation."""
+
+    def off(point):
+        return ((rig.project(point[None])[0][:, 0] - pixels) * weights[:, None]).ravel()
+
+    return least_squares(off, start, x_scale=1e-3, xtol=1e-12, ftol=1e-12).x
+
+
+@pytest.mark.parametrize("wrong", [0, 3])
+def test_an_observation_counts_by_its_pixels_however_far_its_camera_is(rng, wrong):
+    """Near the point of least reprojection error, which weights by rows times depth would miss by millimetres.
+
+    wrong: views so far off that the agreeing ones must be found by consensus.
+    """
+    rig = near_and_far_rig()
+    world = rng.uniform(-0.05, 0.05, (150, 3))
+    pixels = rig.project(world)[0] + rng.normal(0, 1.0, (5, 150, 2))
+    good = np.ones((5, 150), bool)
+    if wrong:  # the two far ones and one near one are left, or consensus would have no depth to weigh
+        pixels, good = np.concatenate([pixels, pixels[:wrong] + rng.uniform(60, 150, (wrong, 150, 2))]), None
+        rig = Rig((*rig.cameras, *(replace(camera, name=f"{camera.name}_again") for camera in rig.cameras[:wrong])))
+        pixels[-wrong:] += 40 * np.arange(wrong)[:, None, None]
+        good = np.arange(5 + wrong)[:, None] < 5
+        good = np.broadcast_to(good, (5 + wrong, 150))
+    projections = np.stack([camera.ideal_px_from_world for camera in rig])
+    found = triangulate(projections, pixels, np.ones(pixels.shape[:2]), 5.0)
+    best = np.stack([least_reprojection(rig, pixels[:, i], good[:, i] * 1.0, world[i]) for i in range(150)])
+    off_mm = 1e3 * np.linalg.norm(found.points_world - best, axis=1)
+    noise_mm = 1e3 * np.linalg.norm(best - world, axis=1)
+    assert np.median(off_mm) < 0.1 * np.median(noise_mm)
