@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.optimize import least_squares
@@ -70,34 +68,29 @@ def near_and_far_rig() -> Rig:
     return Rig((*near, *far))
 
 
-def least_reprojection(rig, pixels, weights, start):
+def least_reprojection(rig, pixels, start):
     """The point that the reprojection error is least for, found by a solver that knows nothing of triangulation."""
 
     def off(point):
-        return ((rig.project(point[None])[0][:, 0] - pixels) * weights[:, None]).ravel()
+        return (rig.project(point[None])[0][:, 0] - pixels).ravel()
 
     return least_squares(off, start, x_scale=1e-3, xtol=1e-12, ftol=1e-12).x
 
 
-@pytest.mark.parametrize("wrong", [0, 3])
-def test_an_observation_counts_by_its_pixels_however_far_its_camera_is(rng, wrong):
-    """Near the point of least reprojection error, which weights by rows times depth would miss by millimetres.
+@pytest.mark.parametrize("consensus", [False, True])
+def test_an_observation_counts_by_its_pixels_however_far_its_camera_is(rng, consensus):
+    """The point is that of least reprojection error. By rows not divided by the depth the far cameras would decide.
 
-    wrong: views so far off that the agreeing ones must be found by consensus.
+    consensus: half of the views are so far off, and agree so little, that the others must be found first.
     """
     rig = near_and_far_rig()
-    world = rng.uniform(-0.05, 0.05, (150, 3))
-    pixels = rig.project(world)[0] + rng.normal(0, 1.0, (5, 150, 2))
-    good = np.ones((5, 150), bool)
-    if wrong:  # the two far ones and one near one are left, or consensus would have no depth to weigh
-        pixels, good = np.concatenate([pixels, pixels[:wrong] + rng.uniform(60, 150, (wrong, 150, 2))]), None
-        rig = Rig((*rig.cameras, *(replace(camera, name=f"{camera.name}_again") for camera in rig.cameras[:wrong])))
-        pixels[-wrong:] += 40 * np.arange(wrong)[:, None, None]
-        good = np.arange(5 + wrong)[:, None] < 5
-        good = np.broadcast_to(good, (5 + wrong, 150))
+    world = rng.uniform(-0.05, 0.05, (100, 3))
+    pixels = rig.project(world)[0] + rng.normal(0, 1.0, (5, 100, 2))
+    best = np.stack([least_reprojection(rig, pixels[:, i], world[i]) for i in range(100)])
     projections = np.stack([camera.ideal_px_from_world for camera in rig])
-    found = triangulate(projections, pixels, np.ones(pixels.shape[:2]), 5.0)
-    best = np.stack([least_reprojection(rig, pixels[:, i], good[:, i] * 1.0, world[i]) for i in range(150)])
-    off_mm = 1e3 * np.linalg.norm(found.points_world - best, axis=1)
-    noise_mm = 1e3 * np.linalg.norm(best - world, axis=1)
-    assert np.median(off_mm) < 0.1 * np.median(noise_mm)
+    if consensus:
+        wrong = pixels + 60.0 * np.arange(1, 6)[:, None, None] + rng.uniform(0, 20, pixels.shape)
+        projections, pixels = np.concatenate([projections, projections]), np.concatenate([pixels, wrong])
+    found = triangulate(projections, pixels, np.ones(pixels.shape[:2]), 5.0 if consensus else 20.0)
+    off_mm = 1e3 * np.median(np.linalg.norm(found.points_world - best, axis=1))
+    assert off_mm < (0.3 if consensus else 0.02)  # of 0.65 mm of noise; far cameras alone are off by 5 mm
