@@ -4,6 +4,7 @@ import sys
 from collections import defaultdict
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from support.annotations import write_annotations
@@ -12,20 +13,20 @@ from support.synthesize import PLAIN, maker_of
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.synthesize import stage as synthesize
-from handgen.stages.synthesize import views
+from handgen.stages.synthesize import splits, views
 
 SEED = 1_000_003  # of a run here; nothing else has it
 
 
 @pytest.fixture
 def seeds(monkeypatch):
-    """All seeds of generators made in a test, by the file and line that made them."""
+    """All seeds of generators made in a test, by the module that made them."""
     made, default_rng = defaultdict(list), np.random.default_rng
 
     def noted(seed=None):
         frame = sys._getframe(1)
         if "/handgen/" in frame.f_code.co_filename:
-            made[f"{frame.f_code.co_filename.rpartition('/handgen/')[2]}:{frame.f_lineno}"].append(seed)
+            made[frame.f_code.co_filename.rpartition("/handgen/")[2]].append(seed)
         return default_rng(seed)
 
     monkeypatch.setattr(np.random, "default_rng", noted)
@@ -33,25 +34,27 @@ def seeds(monkeypatch):
 
 
 def check(made, at_least):
-    """Every stream is of a list that begins with the run's seed, or of a constant; no two lines share one."""
+    """Every stream is of a list that begins with the run's seed, or of a constant; no two modules share one."""
     lists = {}
-    for line, found in made.items():
+    for module, found in made.items():
         for seed in found:
             if np.ndim(seed) == 0:
-                assert seed is not None and abs(seed) < SEED / 2, f"{line}: {seed} is no list"
-                continue
-            key = tuple(int(part) for part in seed)
-            if key[0] == SEED:
-                assert lists.setdefault(key, line) == line, f"{key}: {line} and {lists[key]}"
+                assert seed is not None and abs(seed) < SEED / 2, f"{module}: {seed} is no list"
+            elif seed[0] == SEED:
+                key = tuple(map(int, seed))
+                assert lists.setdefault(key, module) == module, f"{key}: {module} and {lists[key]}"
     assert len(lists) >= at_least
 
 
 def test_synthesis_draws_from_streams_of_its_own(seeds, tmp_path):
     root = write_annotations(tmp_path / "a", frames=1, cameras=1)
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((256, 256, 3), 60 * number, np.uint8))
     seeds.clear()
     config = replace(PLAIN, samples=8, samples_per_shard=4, size=32, workers=1, seed=SEED)
-    synthesize.run(root, tmp_path / "shards", None, config)
-    check(seeds, at_least=8 + 1)  # samples, and the order of the views
+    synthesize.run(root, tmp_path / "shards", tmp_path, config)
+    splits.assign([splits.Group((i,), (str(i),), 9) for i in range(3)], (0.5, 0.5), SEED, ("a", "b"), "subject")
+    check(seeds, at_least=8 + 3)  # samples, the orders of views, backgrounds and people
 
 
 def test_simulation_draws_from_streams_of_its_own(seeds, tmp_path):
