@@ -102,7 +102,6 @@ class Mutation:
     """One changed expression. start, end: byte offsets of what `text` replaces."""
 
     module: str
-    line: int
     start: int
     end: int
     text: str
@@ -119,23 +118,18 @@ class Mutation:
 
 
 def mutations_of(module: str) -> list[Mutation]:
-    """All mutations of a module that can be a fault."""
+    """All mutations of a module that can be a fault, each once."""
     source = (ROOT / module).read_bytes()
     starts = [0]
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    tree = ast.parse(source)
     found = {}
-    for node in _nodes_of_behaviour(tree):
+    for node in _nodes_of_behaviour(ast.parse(source)):
         start, end = (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
         for changed in _changes(node):
-            mutation = Mutation(module, node.lineno, start, end, f"({ast.unparse(changed)})")
-            try:
-                same = ast.dump(ast.parse(mutation.apply(source))) == ast.dump(tree)
-            except SyntaxError:
-                continue
-            if not same:
-                found[mutation] = None
+            text = f"({ast.unparse(changed)})"
+            if ast.dump(ast.parse(text, mode="eval").body) != ast.dump(node):
+                found[Mutation(module, start, end, text)] = None
     return list(found)
 
 

@@ -68,7 +68,7 @@ def test_numbers_of_any_size_in_shards_are_findings(shards, tmp_path, data):
         holder[key] = array.tolist()
 
     each_sample(change, only=3)(root)
-    run(root, workers=1)
+    assert run(root, workers=1).findings.kept or abs(value) < 1e6
 
 
 @FUZZED

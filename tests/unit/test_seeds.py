@@ -12,8 +12,8 @@ from support.synthesize import PLAIN, maker_of
 
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.stages.synthesize import stage as synthesize
 from handgen.stages.synthesize import splits, views
+from handgen.stages.synthesize import stage as synthesize
 
 SEED = 1_000_003  # of a run here; nothing else has it
 
