@@ -276,6 +276,7 @@ def main() -> None:
     every = [mutation for module in modules for mutation in mutations_of(module)]
     drawn = random.Random(arguments.seed).sample(every, min(arguments.count, len(every)))
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    tried: list[Mutation] = []
     survivors: list[Mutation] = []
     out = sys.stderr if arguments.json else sys.stdout
     with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
@@ -300,9 +301,11 @@ def main() -> None:
                 caught = bench.catches(mutation, tests_of(mutation.module), seconds)
             finally:
                 benches.put(bench)
+            tried.append(mutation)
             if not caught:
                 survivors.append(mutation)
                 print(mutation.diff(), file=out, flush=True)
+            print(f"{len(tried)} tried, {len(survivors)} survive", file=sys.stderr, flush=True)
 
         with ThreadPoolExecutor(arguments.workers) as pool:
             used = sorted({mutation.module for mutation in drawn})
