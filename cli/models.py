@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from handgen.cli.console import print_json
+from handgen.cli.options import json_option
+
 if TYPE_CHECKING:
-    from handgen.detect.mediapipe.networks import Installed
-    from handgen.hand.mano import Added
+    from handgen.detect.mediapipe.networks import InstalledNetwork
+    from handgen.hand.mano import InstalledHand
 
 
 @click.group()
@@ -26,14 +29,14 @@ def models() -> None:
     "without it the wheel is downloaded by pip (36 MB), unless both are there already.",
 )
 @click.option("--force", is_flag=True, help="Download the networks although they are there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def fetch(source: Path | None, force: bool, as_json: bool) -> None:
     """Put MediaPipe's palm and landmark networks (Apache-2.0) into the cache."""
     from handgen.detect.mediapipe import networks
 
     found = networks.fetch(source, force)
     if as_json:
-        _echo_json([_row(network) | {"written": network.written} for network in found])
+        print_json([_row(network) | {"written": network.written} for network in found])
         return
     for network in found:
         digest = "SHA-256 as pinned" if network.pinned else "SHA-256 NOT the pinned one"
@@ -43,28 +46,35 @@ def fetch(source: Path | None, force: bool, as_json: bool) -> None:
 
 @models.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def add(files: tuple[Path, ...], as_json: bool) -> None:
     """Put MANO's hands into the cache, for `--hand-model mano`.
 
     FILE: MANO_RIGHT.pkl, MANO_LEFT.pkl or both, as they come from mano.is.tue.mpg.de (registration; for
-    non-commercial use), or such a model as .npz. Read without chumpy; nothing in a file is run.
+    non-commercial use), or such a model as .npz. Read without chumpy; nothing in a file is run. Each hand is
+    compared with smplx's own kinematics before it is written.
     """
     from handgen.hand import mano
 
     added = mano.add(files)
     if as_json:
-        _echo_json([_hand_row(hand) | {"side": hand.side, "remarks": list(hand.remarks)} for hand in added])
+        more = ("side", "remarks", "smplx_difference_mm")
+        print_json([_hand_row(hand) | {name: getattr(hand, name) for name in more} for hand in added])
         return
     for hand in added:
         click.echo(f"wrote {hand.path} (MANO's {hand.side} hand, {hand.size_bytes / 1e6:.1f} MB)")
-        for line in (*hand.remarks, *([f"mended: {hand.note}"] if hand.note else [])):
+        difference_mm = hand.smplx_difference_mm
+        if difference_mm is None:
+            compared = "not compared with smplx, which is not installed"
+        else:
+            compared = f"within {difference_mm:.1g} mm of smplx's own kinematics in random poses and shapes"
+        for line in (*hand.remarks, *([f"mended: {hand.note}"] if hand.note else []), compared):
             click.echo(f"  {line}")
     click.echo("use: --hand-model mano")
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def list_models(as_json: bool) -> None:
     """Show which networks and hand models are in the cache."""
     from handgen.detect.mediapipe import networks
@@ -77,7 +87,7 @@ def list_models(as_json: bool) -> None:
     paths = [mano_path(side) for side in SIDES]
     if as_json:
         missing = {"installed": False, "size_bytes": None, "sha256_as_pinned": None}
-        _echo_json(
+        print_json(
             [
                 {"name": name, "path": str(networks.cache_folder() / name)}
                 | (_row(found[name]) if name in found else missing)
@@ -105,7 +115,7 @@ def list_models(as_json: bool) -> None:
     Console().print(table)
 
 
-def _row(network: Installed) -> dict[str, Any]:
+def _row(network: InstalledNetwork) -> dict[str, Any]:
     return {
         "name": network.name,
         "path": str(network.path),
@@ -115,7 +125,7 @@ def _row(network: Installed) -> dict[str, Any]:
     }
 
 
-def _hand_row(hand: Added) -> dict[str, Any]:
+def _hand_row(hand: InstalledHand) -> dict[str, Any]:
     return {
         "name": hand.path.name,
         "path": str(hand.path),
@@ -124,9 +134,3 @@ def _hand_row(hand: Added) -> dict[str, Any]:
         "sha256_as_pinned": None,
         "mended": hand.note or None,
     }
-
-
-def _echo_json(rows: list[dict[str, Any]]) -> None:
-    from handgen.storage.documents import dumps
-
-    click.echo(dumps(rows, indent=True), nl=False)

@@ -17,11 +17,12 @@ from support.cpm import flat_arrays, random_arrays
 from support.make_mano_pickle import Python2Pickler
 
 from handgen.detect import registry
-from handgen.detect.base import Detector
+from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.cpm import detector as cpm
 from handgen.detect.cpm import network
 from handgen.detect.cpm.detector import CpmView, peaks_of, region_around, region_before_screen
 from handgen.detect.cpm.network import LAYERS, PoseNetwork, load_network
+from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_ORDERS
@@ -29,6 +30,7 @@ from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import read_detections
 from handgen.media.images import read_rgb
+from handgen.options import make_config
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.simulate import stage as simulate
@@ -99,7 +101,7 @@ def test_the_convolution_that_the_network_is_held_against(rng):
 def test_the_network_is_hand3ds(arrays, rng):
     """The real layers on 64x64 pixels; doubles add 7,301 products in another order."""
     image = rng.uniform(-0.5, 0.5, (64, 64, 3))
-    network = PoseNetwork.of(arrays, "x", dtype=torch.float64)
+    network = PoseNetwork.from_arrays(arrays, "x", dtype=torch.float64)
     found = network.scores(torch.from_numpy(image.transpose(2, 0, 1))[None])[0].numpy()
     expected = posenet(arrays, image).transpose(2, 0, 1)
     assert found.shape == (21, 8, 8) and expected.std() > 0.1  # alive
@@ -110,7 +112,7 @@ def test_crops_go_in_as_hand3d_wants_them(arrays, rng):
     """RGB, value / 255 - 0.5; single precision through 31 layers, relative to the largest score."""
     crop = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     expected = posenet(arrays, crop / 255 - 0.5).transpose(2, 0, 1)
-    found = PoseNetwork.of(arrays, "x").look(crop)
+    found = PoseNetwork.from_arrays(arrays, "x").score_crop(crop)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -151,7 +153,7 @@ def test_files_of_python_2_and_3_are_read(arrays, weights, tmp_path):
 def test_layers_that_do_not_fit_are_named(change, message):
     arrays = {key: value for key, value in (flat_arrays() | change).items() if value is not None}
     with pytest.raises(HandgenError, match=message):
-        PoseNetwork.of(arrays, "weights.pickle")
+        PoseNetwork.from_arrays(arrays, "weights.pickle")
 
 
 class Call:
@@ -232,7 +234,7 @@ class SeesTheSpot:
     def __init__(self):
         self.crops = []
 
-    def look(self, crop):
+    def score_crop(self, crop):
         self.crops.append(crop)
         light = crop.astype(float).sum(-1) - 3 * crop[..., 0].min()
         rows, columns = np.mgrid[: len(crop), : len(crop)]
@@ -252,7 +254,7 @@ def test_a_spot_in_the_image_is_found_where_it_is(x, y, off, side_px, side):
     view = CpmView(SeesTheSpot(), side)
     half = side_px / 2.5
     guess = np.array([[x + off - half, y - half], [x + off + half, y + half]]).repeat([10, 11], 0)
-    found = view._look(image, region_around(guess))
+    found = view._detect_in(image, region_around(guess))
     np.testing.assert_allclose(found.keypoints_px, np.tile([x, y], (21, 1)), atol=0.05)
     assert found.right == (side == "right")
 
@@ -264,7 +266,7 @@ class Sees:
         self.maps = target_maps(crop_px) * np.reshape(np.broadcast_to(scores, 21), (21, 1, 1))
         self.crops = []
 
-    def look(self, crop):
+    def score_crop(self, crop):
         self.crops.append(crop)
         return self.maps
 
@@ -376,14 +378,16 @@ def test_crops_are_grey_outside_the_image():
 
 
 def test_the_detector_in_the_registry(weights, tmp_path):
-    detector: Detector = registry.create("cpm", cameras=("a",), weights_path=weights, side="left")
+    detector: Detector = registry.create_detector(
+        "cpm", DetectionTask(("a",), side="left"), CpmOptions(weights=weights)
+    )
     assert detector.name == "cpm" and detector.needs_images and not detector.offsets_m.any()
     assert detector.view_bias is None and detector.fingerprint() == load_network(weights)[1]
     assert detector.start("a").detect(np.full((48, 64, 3), GREEN, np.uint8), 0) == []
     with pytest.raises(HandgenError, match="finds one hand per view .*give --hands left or --hands right"):
-        registry.create("cpm", cameras=("a",), weights_path=weights)
-    with pytest.raises(HandgenError, match="no weights given"):
-        registry.create("cpm", cameras=("a",), side="left")
+        registry.create_detector("cpm", DetectionTask(("a",)), CpmOptions(weights=weights))
+    with pytest.raises(ValueError, match="--detector cpm needs --weights FILE"):
+        AnnotateConfig(detector="cpm")
     with pytest.raises(ValueError, match="side: must be one of"):
         cpm.CpmDetector(weights, "both")
 
@@ -407,7 +411,7 @@ class KnowsTheTruth:
 
         monkeypatch.setattr(Region, "crop", remember)
 
-    def look(self, crop):
+    def score_crop(self, crop):
         region, image = self.looking_at
         truth = self.truth_px[image.tobytes()]
         ours = (truth - region.to_image(np.zeros(2), 256)) * 256 / region.side_px
@@ -425,7 +429,7 @@ def test_a_capture_is_annotated_with_a_network_that_sees(tmp_path, monkeypatch):
     simulate.run(capture, SimulateConfig(workers=1, **options))
     network = KnowsTheTruth(capture, monkeypatch)
     monkeypatch.setattr(cpm, "load_network", lambda path, device: (network, "0" * 64))
-    config = AnnotateConfig(detector="cpm", weights="weights.pickle", hands="right", workers=1)
+    config = make_config(AnnotateConfig, detector="cpm", weights="weights.pickle", hands="right", workers=1)
     report = annotate.run(capture, tmp_path / "out", config)
     assert report.views == 12 and report.accepted == {"right": 4}
     rig = load_capture(capture).rig

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from handgen.detect import registry
-from handgen.detect.base import Detector
+from handgen.detect.base import DetectionTask, Detector
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture
@@ -23,7 +22,7 @@ from handgen.reconstruct.single_view import OneView
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched
+from handgen.storage.local_copies import LocalCopy
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -31,17 +30,17 @@ _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with:
 
 
 @dataclass(frozen=True)
-class Job:
+class AnnotateJob:
     """What a process needs to do any chunk. hands: "left", "right" or "both".
 
-    keypoints: what the configuration names, if it lies in a store.
+    fetched: names of the detector's options that name files in a store, and these files.
     """
 
     capture: Capture
     out: Location
     config: AnnotateConfig
     hands: str
-    keypoints: Fetched | None = None
+    fetched: tuple[tuple[str, LocalCopy], ...] = ()
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
@@ -70,32 +69,32 @@ class Job:
         """How many chunks the capture has."""
         return -(-self.capture.frame_count // self.config.chunk_frames)
 
+    @property
+    def chunk_sizes(self) -> list[int]:
+        """How many frames each chunk has."""
+        return [len(self.frames(index)) for index in range(self.chunk_count)]
+
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
         """Of each of the frames what every camera shows, one frame in memory at a time."""
         return self.capture.read(frames.start, frames.stop)
 
     def detector(self) -> Detector:
         """The configured detector; HandgenError if something that it needs is missing."""
-        keypoints = self.keypoints.path() if self.keypoints else None
-        if keypoints is None and self.config.keypoints:
-            keypoints = Path(self.config.keypoints)
-        with self.keypoints.named_by_origin() if self.keypoints else nullcontext():
-            return registry.create(
-                self.config.detector,
-                cameras=self.capture.rig.names,
-                keypoints_path=keypoints,
-                weights_path=Path(self.config.weights) if self.config.weights else None,
-                max_hands=1 if self.hands in SIDES else 2,
-                side=self.hands if self.hands in SIDES else None,
-                device=self.config.device,
-            )
+        side = self.hands if self.hands in SIDES else None
+        task = DetectionTask(self.capture.rig.names, 2 if side is None else 1, side, self.config.device)
+        with ExitStack() as stack:
+            copies = {name: str(copy.path()) for name, copy in self.fetched}
+            for _, copy in self.fetched:
+                stack.enter_context(copy.named_by_origin())
+            options = replace(self.config.detector_options, **copies)
+            return registry.create_detector(self.config.detector, task, options)
 
     def detections_path(self, index: int) -> Location:
         """Where the detections of one chunk are."""
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
 
 
-def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]:
+def detections_of_frames(job: AnnotateJob, frames: range) -> list[list[list[Detection]]]:
     """What was written of `frames`: per frame and camera."""
     size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
@@ -104,7 +103,7 @@ def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]
 
 
 def hands_of_frames(
-    job: Job, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
+    job: AnnotateJob, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
 ) -> list[HandObservations]:
     """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
     found = detections_of_frames(job, frames) if detections is None else detections

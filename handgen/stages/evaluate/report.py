@@ -1,37 +1,39 @@
-"""What evaluating gave: figures with their units, as `evaluate` prints them and `evaluation.json` keeps them."""
+"""The report of evaluating: figures with their units, as `evaluate` prints them and `evaluation.json` keeps them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 import handgen
+from handgen.options import deciding_options
+from handgen.runtime.report import ReadableReport
+from handgen.stages.evaluate import lines
 from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, Distribution
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
-from handgen.stages.evaluate.measures import (
-    PCK_THRESHOLDS_MM,
-    Distribution,
-    Fingertips,
-    HandShape,
-    Jitter,
-    KeypointErrors,
-    Uncertainty,
-)
-from handgen.stages.evaluate.results import Coverage, Hand, Masks, MissingHand, Pixels, Series, Source, Vertices
+from handgen.stages.evaluate.metrics.jitter import Jitter
+from handgen.stages.evaluate.metrics.keypoints import Fingertips, KeypointErrors
+from handgen.stages.evaluate.metrics.registry import all_metrics
+from handgen.stages.evaluate.metrics.shapes import HandShape, largest_bone_spread_mm, mean_bone_error_mm
+from handgen.stages.evaluate.metrics.uncertainty import Uncertainty
+from handgen.stages.evaluate.metrics.vertices import Vertices
+from handgen.stages.evaluate.metrics.views import Masks, Pixels
+from handgen.stages.evaluate.results import Coverage, Hand, MissingHand, Series, Source
 from handgen.storage.documents import schema_version
 
 SCHEMA, KIND = "evaluation", "evaluation"
 _DECIMALS = 6
 
 
-@dataclass(frozen=True)
-class Report:
-    """What `evaluate` found; None where something could not be measured, and `notes` say why.
+@dataclass(frozen=True, repr=False)
+class EvaluateReport(ReadableReport):
+    """Figures that `evaluate` found; None where something could not be measured, and `notes` say why.
 
-    keypoints: by alignment (`handgen.stages.evaluate.alignment`). worst: hands, the worst first. missed, false: frame
-    and side of the first ones. series: what plots need besides; it is in no document.
+    metrics: values by name (`handgen.stages.evaluate.metrics`); the usual ones are properties, too. worst: hands, the
+    worst first. missed, false: frame and side of the first ones. series: what plots need besides; it is in no document.
     """
 
     annotations: Source
@@ -39,15 +41,7 @@ class Report:
     config: EvaluateConfig
     notes: tuple[str, ...]
     coverage: Coverage | None = None
-    keypoints: dict[str, KeypointErrors] | None = None
-    relative_root_mm: Distribution | None = None
-    fingertips: Fingertips | None = None
-    pixels: Pixels | None = None
-    vertices: Vertices | None = None
-    masks: Masks | None = None
-    shapes: tuple[HandShape, ...] = ()
-    jitter: Jitter | None = None
-    uncertainty: Uncertainty | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
     worst: tuple[Hand, ...] = ()
     missed: tuple[MissingHand, ...] = ()
     false: tuple[MissingHand, ...] = ()
@@ -58,11 +52,20 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The document of `evaluation.schema.json`."""
         found = asdict(replace(self, series=None))
-        for name in ("config", "series"):
+        for name in ("config", "series", "metrics"):
             del found[name]
-        options = asdict(self.config)
-        for name in ("workers", "worst", "capture", "calibration"):  # they change no figure
-            del options[name]
+        others = {}
+        for name, metric in all_metrics():
+            value = self.metrics.get(name)
+            value = metric.empty if value is None else value
+            if metric.has_own_key:
+                found[name] = value
+            elif value is not None:
+                others[name] = value
+        if others:
+            found["metrics"] = others
+        options = deciding_options(self.config)
+        del options["worst"], options["capture"]  # they change no figure
         return {
             "kind": KIND,
             "format_version": schema_version(SCHEMA),
@@ -71,6 +74,70 @@ class Report:
             "pck_thresholds_mm": _rounded(PCK_THRESHOLDS_MM),
             **{name: _rounded(value) for name, value in found.items()},
         }
+
+    @property
+    def title(self) -> str:
+        """The annotations' directory."""
+        return self.annotations.path
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value with its unit, in the order in which they matter."""
+        facts: list[tuple[str, str]] = []
+        if self.truth:
+            facts += [("truth", self.truth.path), *(lines.coverage_lines(self.coverage) if self.coverage else ())]
+            for name, metric in all_metrics():
+                if (value := self.metrics.get(name)) is not None:
+                    facts += metric.facts(value)
+        return facts + (lines.left_out_lines(self.leave_one_out) if self.leave_one_out else [])
+
+    def remarks(self) -> list[str]:
+        """The notes."""
+        return list(self.notes)
+
+    @property
+    def keypoints(self) -> dict[str, KeypointErrors] | None:
+        """Distances of keypoints by alignment (`handgen.stages.evaluate.alignment`)."""
+        return self.metrics.get("keypoints")
+
+    @property
+    def relative_root_mm(self) -> Distribution | None:
+        """Error of the offset between both wrists."""
+        return self.metrics.get("relative_root_mm")
+
+    @property
+    def fingertips(self) -> Fingertips | None:
+        """Distances of the five tips on chosen frames."""
+        return self.metrics.get("fingertips")
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """2D distances."""
+        return self.metrics.get("pixels")
+
+    @property
+    def vertices(self) -> Vertices | None:
+        """Distances of surfaces."""
+        return self.metrics.get("vertices")
+
+    @property
+    def masks(self) -> Masks | None:
+        """Overlaps of masks."""
+        return self.metrics.get("masks")
+
+    @property
+    def shapes(self) -> tuple[HandShape, ...]:
+        """Shapes of the annotated people's hands."""
+        return self.metrics.get("shapes") or ()
+
+    @property
+    def jitter(self) -> Jitter | None:
+        """Accelerations of keypoints."""
+        return self.metrics.get("jitter")
+
+    @property
+    def uncertainty(self) -> Uncertainty | None:
+        """Covariances against errors."""
+        return self.metrics.get("uncertainty")
 
     def mean_mm(self, alignment: str) -> float | None:
         """MPJPE after the named alignment."""
@@ -118,7 +185,7 @@ class Report:
 
     @property
     def annotated_share(self) -> float | None:
-        """Of the true hands, 0 to 1."""
+        """Share of the true hands, 0 to 1."""
         return self.coverage.annotated_share if self.coverage else None
 
     @property
@@ -128,7 +195,7 @@ class Report:
 
     @property
     def annotated_hands(self) -> int:
-        """Of these, how many are annotated."""
+        """Count those of them that are annotated."""
         return self.coverage.annotated_hands if self.coverage else 0
 
     @property
@@ -138,7 +205,7 @@ class Report:
 
     @property
     def wrong_side_hands(self) -> int:
-        """Of these, how many lie on a hand of the other side."""
+        """Count those of them that lie on a hand of the other side."""
         return self.coverage.wrong_side_hands if self.coverage else 0
 
     @property
@@ -184,12 +251,12 @@ class Report:
     @property
     def bone_spread_mm(self) -> float | None:
         """Largest difference between frames of any bone's length."""
-        return max((shape.bone_spread_mm for shape in self.shapes), default=None)
+        return largest_bone_spread_mm(self.shapes)
 
     @property
     def bone_error_mm(self) -> float | None:
         """Mean difference of bone lengths from the truth's, over hands."""
-        return float(np.mean([shape.bone_error_mm for shape in self.shapes])) if self.shapes else None
+        return mean_bone_error_mm(self.shapes)
 
     @property
     def leave_one_out_px(self) -> float | None:
@@ -198,12 +265,14 @@ class Report:
 
     @property
     def leave_one_out_mm(self) -> float | None:
-        """The same at the hand's depth."""
+        """Distances at the hand's depth."""
         return self.leave_one_out.error_mm.median if self.leave_one_out and self.leave_one_out.error_mm else None
 
 
 def _rounded(value: Any) -> Any:
     """Plain values; numbers to a millionth of their unit."""
+    if is_dataclass(value):
+        value = asdict(value)  # type: ignore[arg-type]
     if isinstance(value, dict):
         return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

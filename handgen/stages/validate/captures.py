@@ -11,15 +11,15 @@ import numpy as np
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
-from handgen.io.calibration_files.base import parse_json, read_text
-from handgen.io.calibration_files.registry import Calibration, load_calibration
+from handgen.io.calibration_files.base import Calibration, parse_json, read_text
+from handgen.io.calibration_files.registry import load_calibration
 from handgen.io.capture.capture import Capture, load_capture
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.rotations import transform_fault
 from handgen.media.image_folder import ImageFolder
 from handgen.stages.validate.cameras import check_cameras, check_rig, doubt
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import local
+from handgen.storage.local_copies import local_path
 
 _FRAMES_APART = 0.02  # of the longest video, or two frames, whichever is more
 _RATES_APART = 0.01
@@ -30,7 +30,7 @@ _COMPARED_BYTES = 2**20
 def check_calibration(path: Location) -> Checked:
     """A calibration: a file, or a folder of files, of any format that is read."""
     findings, looked_at, notes = Findings(), Counter[str](), list[str]()
-    here = local(path)
+    here = local_path(path)
     try:
         calibration = load_calibration(here)
     except HandgenError as error:
