@@ -59,7 +59,7 @@ def test_without_nonsense_they_are_read(data_set):
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_nonsense_gives_nothing_but_a_handgen_error(data_set, data):
     _, root, _ = data_set

@@ -1,5 +1,7 @@
 """Checks of labels on hands made here; what is done to whole sets is in `test_validate_mutations`."""
 
+import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -35,13 +37,13 @@ def changed(image: LabelledImage, **fields) -> LabelledImage:
     return replace(image, hands=(replace(image.hands[0], **fields),))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.sampled_from(["left", "right"]))
 def test_hands_within_their_joints_limits_are_right_however_they_are_turned(seed, side):
     assert found(hand_in_front(side, seed)) == {}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.sampled_from(list(order.orders())))
 def test_every_order_that_is_tried_is_named(seed, name):
     places = list(order.orders()[name])
@@ -53,7 +55,7 @@ def test_every_order_that_is_tried_is_named(seed, name):
     assert name in told.get("joint order", told.get("keypoint order", ""))  # by bone lengths, else by the parameters
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds)
 def test_the_pattern_of_lengths_depends_neither_on_place_nor_on_scale(seed):
     rng = np.random.default_rng(seed)
@@ -180,16 +182,19 @@ def test_intrinsics_that_cannot_be_are_described(k, said):
     assert said in f"{fault.what}; {fault.fix}"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.floats(0.5, 2.0).filter(lambda times: abs(times - 1) > 0.01))
 def test_a_wrong_focal_length_is_told_by_how_much(seed, times):
     image = hand_in_front("right", seed)
     told = found(replace(image, intrinsics=K * [[times, 1, 1], [1, times, 1], [1, 1, 1]]))["reprojection"]
-    said = f"{times:.3g} times too long" if times > 1 else f"{1 / times:.3g} times too short"
-    assert f"the focal length is {said}" in told
+    factor, direction = re.search(r"the focal length is (\S+) times too (long|short)", told).groups()
+    assert direction == ("long" if times > 1 else "short")
+    off = max(times, 1 / times)
+    # Three digits are shown; the least squares behind them may round a tie such as 1.125 to either side.
+    assert abs(float(factor) - off) <= 0.501 * 10 ** (math.floor(math.log10(off)) - 2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds)
 def test_keypoints_in_the_worlds_frame_are_told_in_front_of_the_camera_and_behind(seed):
     rng = np.random.default_rng(seed)
