@@ -128,7 +128,7 @@ def group_by_moment(
                 wanted.setdefault((names[camera], number), []).append((moment, camera))
     for row in rows:
         for moment, camera in wanted.get((row.camera, row.frame), ()):
-            found[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right, row.redetected))
+            found[moment][camera].append(Detection(row.keypoints_px, row.confidence, row.right, row.again))
     return found
 
 

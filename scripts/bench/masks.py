@@ -29,7 +29,7 @@ from handgen.segmentation.segment import MeshGuides, segment
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
+from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, iou, resample_mask
 from handgen.stages.evaluate.stage import run as evaluate
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
@@ -145,7 +145,7 @@ def measured_views(capture_path: Path, annotated: Annotations) -> Iterator[Measu
             true_mask = truth.cutout(chunk, true_view).mask
             fitted_cut, off_cut = fitted.segment("auto"), off.segment("auto")
             moved = [
-                brought_onto(mask, view.camera, camera, true_view.camera, truth.rig[camera.name])
+                resample_mask(mask, view.camera, camera, true_view.camera, truth.rig[camera.name])
                 for mask, view in ((fitted.guides.hand, fitted), (off.guides.hand, off), (off_cut.mask, off))
             ]
             yield Measured(

@@ -88,7 +88,7 @@ class Setting:
         """What the detector saw in some frames of the capture; a camera without a frame saw nothing."""
         chunks = range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1)
         paths = [self.root / DETECTIONS / f"{chunk:06d}.jsonl" for chunk in chunks]
-        rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.redetected)
+        rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.again)
         return group_by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
 
 
