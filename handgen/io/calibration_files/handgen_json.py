@@ -13,12 +13,13 @@ from handgen.io.camera_json import camera_document
 from handgen.storage.documents import read_json, schema_version, write_json
 
 NAME = "handgen JSON"
+SUFFIXES = (".json",)
 SCHEMA = "calibration"
 
 
 def recognise(path: Path, text: str) -> Path | None:
     """`path`, if it is a JSON object with a `format_version` and a list of cameras."""
-    if path.suffix.lower() != ".json" or "format_version" not in text:
+    if "format_version" not in text:
         return None
     document = parse_json(path, text)
     return path if isinstance(document, dict) and isinstance(document.get("cameras"), list) else None

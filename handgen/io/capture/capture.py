@@ -17,7 +17,7 @@ from jaxtyping import Int
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, Rig, UnscaledRig
 from handgen.io.calibration_files.base import Calibration
-from handgen.io.calibration_files.registry import SUFFIXES, load_calibration
+from handgen.io.calibration_files.registry import calibration_suffixes, load_calibration
 from handgen.io.capture import camera_files, synchronization
 from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
@@ -146,7 +146,7 @@ def load_capture(
     HandgenError for what a user can fix.
     """
     if calibration is not None:
-        calibration = local_path(calibration, beside=SUFFIXES)
+        calibration = local_path(calibration, beside=calibration_suffixes())
     if not isinstance(path, Path):
         fetched = fetch(path, camera_files.without_outputs)
         camera_files.check_worth_copying(path, [file.name for file in fetched.files])
