@@ -59,6 +59,8 @@ def test_a_polynomial_that_turns_back_does_not_fold_far_points_into_the_image():
     slope = 1.6  # beyond the turning point at 0.976 the image comes back to where 0.18 lies
     pixel, valid = camera.project_cam(np.array([slope, 0, 1.0]))
     assert camera.contains(pixel) and not valid
+    _, valid = camera.project_cam(np.array([[0.97, 0, 1.0], [0.979, 0, 1.0], [0, -0.979, 1.0]]))
+    assert valid.tolist() == [True, False, False]
 
 
 @settings(max_examples=30)
