@@ -47,7 +47,7 @@ class PieceWriter:
 
 @contextmanager
 def piece_writer(path: Path, size_px: tuple[int, int], fps: float, crf: int) -> Iterator[PieceWriter]:
-    """A writer of the piece `path`, which appears under its name only when complete.
+    """Open a writer of the piece `path`, which appears under its name only when complete.
 
     size_px: width and height, both even. crf: x264's constant rate factor, 0 to 51, lower is better.
     Raises HandgenError where PyAV has no H.264 encoder.
@@ -93,7 +93,7 @@ def join_pieces(pieces: Sequence[Path], path: Path, fps: float) -> None:
     partial.replace(path)
 
 
-def _packets(found: Iterable[av.Packet]) -> Iterator[av.Packet]:
+def _packets(found: Iterable[av.Packet[av.VideoStream]]) -> Iterator[av.Packet[av.VideoStream]]:
     """Yield the packets but for the empty one that ends a stream."""
     return (packet for packet in found if packet.size)
 

@@ -21,11 +21,11 @@ from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import KEYPOINT_ORDERS, other_side
 from handgen.label_checks import order
 from handgen.label_checks.checks import conclude, examine
-from handgen.label_checks.convention_hypotheses import Disagreement, explanations, unexplained
-from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.convention_hypotheses import Disagreement, describe_disagreement, list_hypotheses
+from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.label_checks.geometry import intrinsics_fault
 from handgen.label_checks.hands import Hands
-from handgen.label_checks.reprojection import misplaced
+from handgen.label_checks.reprojection import explain_reprojection
 from handgen.label_checks.rotations import rotation_fault, transform_fault
 from handgen.records.labelled_image import HandParameters, LabelledImage
 
@@ -111,7 +111,7 @@ def test_parameters_of_a_model_that_is_not_here_are_left_alone():
         larger = 1.15 * (hand.keypoints_cam_m - hand.keypoints_cam_m[0]) + hand.keypoints_cam_m[0]
         unnamed = replace(hand.parameters, model=None, model_sha256=None)
         pictures.append(replace(changed(image, keypoints_cam_m=larger, parameters=unnamed), intrinsics=None))
-    part = examine(pictures, "", Models(), Tolerances(parameters_mm=None))
+    part = examine(pictures, "", HandModels(), Tolerances(parameters_mm=None))
     _, looked_at, notes = conclude([part], "")
     assert looked_at["parameters"] == 0 and any("do not name their hand model" in note for note in notes)
 
@@ -143,9 +143,9 @@ def test_translations_of_other_conventions_are_named(rng):
         image = changed(hand_in_front("right", 0), keypoints_cam_m=points)
         image = changed(image, parameters=HandParameters(pose, np.zeros(10), given_one))
         disagreement = Disagreement.of(Hands.of([image]), np.array([0]), sides, "right")
-        fitting = [e for e in explanations(disagreement) if np.abs(e.made - e.labelled).max() < 1e-6]
+        fitting = [e for e in list_hypotheses(disagreement) if np.abs(e.made - e.labelled).max() < 1e-6]
         assert [e.check for e in fitting][0] == "translation" and said in fitting[0].fault(0).what
-    assert "mm (at most" in unexplained(disagreement, 0).what
+    assert "mm (at most" in describe_disagreement(disagreement, 0).what
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_intrinsics_that_cannot_be_are_described(k, said):
     size = np.array([640.0, 480.0])
     assert intrinsics_fault(K, size) is None
     fault = intrinsics_fault(np.array(k, float), size)
-    assert said in f"{fault.what}; {fault.next}"
+    assert said in f"{fault.what}; {fault.fix}"
 
 
 @settings(max_examples=30)
@@ -239,7 +239,7 @@ def test_single_keypoints_that_are_off_are_named():
     points = hand_in_front("right", 1).hands[0].keypoints_px
     moved = points.copy()
     moved[4] += (3, 0)
-    assert misplaced(moved, points, np.array([640.0, 480.0]), 0.02).what.endswith("at thumb_tip")
+    assert explain_reprojection(moved, points, np.array([640.0, 480.0]), 0.02).what.endswith("at thumb_tip")
 
 
 def test_one_camera_alone_says_nothing_about_the_world():

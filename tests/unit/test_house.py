@@ -1,6 +1,7 @@
 """Rules of the house that a linter does not know."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +77,10 @@ def _checks(function: ast.FunctionDef, checkers: set[str]) -> bool:
             if name in checkers or name.startswith(("assert_", "raises", "warns", "wait_for")):
                 return True
     return False
+
+
+def test_the_wheel_holds_every_package():
+    """A package that pyproject.toml does not list works in a checkout and is missing in what users install."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "handgen").rglob("__init__.py")}
+    assert set(listed) == there | {"handgen.cli", "handgen.schemas"}
