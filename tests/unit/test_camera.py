@@ -106,6 +106,8 @@ def test_rig_scaling_keeps_pixels(rig, rng):
     [
         {"intrinsics": np.full((3, 3), np.nan)},
         {"intrinsics": np.diag([-1.0, 1, 1])},
+        {"intrinsics": np.diag([0.0, 1, 1])},
+        {"intrinsics": np.diag([1.0, 0, 1])},
         {"distortion": np.zeros(3)},
         {"distortion": np.array([np.inf, 0, 0, 0])},
         {"size_px": (0, 10)},
@@ -115,6 +117,7 @@ def test_rig_scaling_keeps_pixels(rig, rng):
 def test_bad_cameras_are_refused(change):
     good = {"name": "c", "size_px": (10, 10), "intrinsics": np.diag([5.0, 5, 1])}
     Camera(**good)
+    Camera(**(good | {"intrinsics": np.diag([0.5, 0.5, 1]), "size_px": (1, 1)}))
     with pytest.raises(ValueError, match="camera c"):
         Camera(**(good | change))
 
