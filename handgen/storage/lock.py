@@ -36,7 +36,7 @@ LEASE = ".lock.lease"
 BEAT_S, STALE_S = 20.0, 90.0
 _SETTLED_S = 2.0  # after a lease was taken over: whoever took it at the same moment has written by then
 _ATTEMPTS = 5
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # macOS has two of "not supported"
 
 log = logging.getLogger(__name__)
 
@@ -190,10 +190,12 @@ def _is_dead(holder: dict[str, Any]) -> bool:
 
 def _machine() -> str:
     """Where process numbers mean what they mean here: this host since it was started, and this container."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
-    return " ".join(parts)
+    host = socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{host} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux: its network card, or a new number in each process, which is never taken for dead
+        return f"{host} {uuid.getnode():012x}"
 
 
 def _holder() -> dict[str, Any]:

@@ -55,7 +55,7 @@ def detect_chunk(job: AnnotateJob, index: int) -> None:
 
 
 def _pictures(job: AnnotateJob, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
-    """Of each moment every camera's own frame number, and its picture; an empty one where no detector looks at it."""
+    """Yield every camera's own frame number and its picture at each moment; an empty one where no detector looks."""
     numbers = job.capture.source_frames[frames.start : frames.stop].tolist()
     nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.rig)
     pictures = job.pictures(frames) if detector.needs_images else (nothing for _ in frames)
@@ -69,7 +69,7 @@ def _row(camera: str, number: int, found: Detection) -> DetectionRecord:
 def _second_looks(
     job: AnnotateJob, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
 ) -> list[DetectionRecord]:
-    """What views see that missed a hand, when they are looked at again where it must be."""
+    """Search the views that missed a hand where the others say that it must be."""
     rig = job.capture.rig
     detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
     by_frame: dict[int, list[SearchRegion]] = {}

@@ -32,7 +32,7 @@ _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with:
 
 @dataclass(frozen=True)
 class AnnotateJob:
-    """What a process needs to do any chunk. hands: "left", "right" or "both".
+    """Everything that a process needs to do any chunk. hands: "left", "right" or "both".
 
     keypoints: what the configuration names, if it lies in a store.
     """
@@ -76,7 +76,7 @@ class AnnotateJob:
         return [len(self.frames(index)) for index in range(self.chunk_count)]
 
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
-        """Of each of the frames what every camera shows, one frame in memory at a time."""
+        """Yield what every camera shows in each of the frames, one frame in memory at a time."""
         return self.capture.read(frames.start, frames.stop)
 
     def detector(self) -> Detector:
@@ -96,12 +96,12 @@ class AnnotateJob:
             )
 
     def detections_path(self, index: int) -> Location:
-        """Where the detections of one chunk are."""
+        """The file that holds the detections of one chunk."""
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
 
 
 def detections_of_frames(job: AnnotateJob, frames: range) -> list[list[list[Detection]]]:
-    """What was written of `frames`: per frame and camera."""
+    """Read the detections of `frames`, per frame and camera."""
     size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
     rows = chain.from_iterable(map(read_detections, files))

@@ -82,7 +82,7 @@ def build_manifest(
 
 
 def build_report(out: Location, manifest: dict[str, Any]) -> ExportReport:
-    """What the whole export amounts to; what this run wrote and its seconds are not known yet."""
+    """Sum up the whole export; what this run wrote and its seconds are not known yet."""
     return ExportReport(
         out=out,
         format=manifest["format"],

@@ -54,7 +54,7 @@ WRITERS: dict[str, Callable[[ExportJob], Writer]] = {
 
 @dataclass(frozen=True)
 class UnitResult:
-    """What became of a unit.
+    """The outcome of a unit.
 
     pictures: taken. sides: of their first hands. betas: largest absolute beta beyond `MOST_BETA` by subject.
     """
@@ -126,7 +126,7 @@ class _Tally:
         self.betas: dict[str, float] = {}
 
     def counted(self, pictures: Iterable[LabelledImage], sides: Sequence[str]) -> Iterator[LabelledImage]:
-        """Those whose first hand is of one of `sides`, without other hands that are hardly in them."""
+        """Pass on pictures whose first hand is of one of `sides`, without other hands that are hardly in them."""
         for picture in pictures:
             if picture.hands[0].side not in sides:
                 continue

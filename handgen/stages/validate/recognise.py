@@ -1,4 +1,4 @@
-"""What lies in a place, by its files."""
+"""Recognising what lies in a place, by its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALIBRATION, EXPORT = "calibration", "export"
 
 
 def recognise_kind(path: Location) -> str:
-    """What lies there: a key of `OUTPUTS`, "capture", "calibration", or the name of an export's format.
+    """Say what lies there: a key of `OUTPUTS`, "capture", "calibration", or the name of an export's format.
 
     Raises HandgenError when it is none of these.
     """

@@ -1,4 +1,4 @@
-"""What validating found, as `validate` prints it."""
+"""The report of `validate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from handgen.storage.filesystem import Location
 
 @dataclass(frozen=True, repr=False)
 class ValidateReport(ReadableReport):
-    """What `validate` found. facts: what was looked at, by name. notes: what could not be checked.
+    """Findings, and what was looked at. facts: what was looked at, by name. notes: what could not be checked.
 
     looked_at: how many things each check looked at; None of what is found on the way.
     """
@@ -37,7 +37,7 @@ class ValidateReport(ReadableReport):
         return f"{self.path}: {self.kind}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """What was looked at, and how many things of each kind were found."""
+        """Facts, and how many findings of each kind there are."""
         counted = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.findings.counts.items()))
         rows = [(name.replace("_", " "), str(value)) for name, value in self.facts.items()]
         return [*rows, ("found", counted or "nothing wrong")]
@@ -59,7 +59,7 @@ class ValidateReport(ReadableReport):
         return not self.findings.counts
 
     def to_json(self) -> dict[str, Any]:
-        """As in `validation.schema.json`."""
+        """The document of `validation.schema.json`."""
         return {
             "valid": self.valid,
             "kind": self.kind,
