@@ -68,8 +68,8 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     accepted, found = sum(annotated.accepted.values()), sum(annotated.records.values())
     say(
         f"   {accepted} of {found} hands accepted in {annotated.frames} frames, "
-        f"reprojection {_shown(annotated.reprojection_px, '.1f')} px, "
-        f"mask IoU {_shown(annotated.mask_iou, '.2f')} ({annotated.seconds:.0f} s)"
+        f"reprojection {_show(annotated.reprojection_px, '.1f')} px, "
+        f"mask IoU {_show(annotated.mask_iou, '.2f')} ({annotated.seconds:.0f} s)"
     )
     say(f"3. synthesizing training samples on made-up backgrounds: {shards}")
     with progress_bars() as progress:
@@ -97,5 +97,5 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     say("  handgen inspect CAPTURE; handgen annotate CAPTURE     with your own cameras")
 
 
-def _shown(value: float | None, form: str) -> str:
+def _show(value: float | None, form: str) -> str:
     return "unknown" if value is None else format(value, form)

@@ -20,7 +20,7 @@ from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.annotate.job import AnnotateJob
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched, fetch
+from handgen.storage.local_copies import LocalCopy, fetch
 
 _PACKAGES = ("numpy", "scipy", "torch", "opencv", "simplejpeg", "ai-edge-litert")  # that make the bytes
 
@@ -90,7 +90,7 @@ def _check_device(device: str) -> None:
         ) from None
 
 
-def _fetch_keypoints(config: AnnotateConfig) -> Fetched | None:
+def _fetch_keypoints(config: AnnotateConfig) -> LocalCopy | None:
     """The keypoint files, where they lie in a store."""
     place = filesystem.location(config.keypoints) if config.keypoints else Path()
     return None if isinstance(place, Path) else fetch(place)

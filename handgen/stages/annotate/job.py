@@ -23,7 +23,7 @@ from handgen.reconstruct.single_view import OneView
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched
+from handgen.storage.local_copies import LocalCopy
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -41,7 +41,7 @@ class AnnotateJob:
     out: Location
     config: AnnotateConfig
     hands: str
-    keypoints: Fetched | None = None
+    keypoints: LocalCopy | None = None
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""

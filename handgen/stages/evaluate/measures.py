@@ -262,7 +262,7 @@ def hand_shapes(
     return tuple(found)
 
 
-def joined(parts: Sequence[Hands]) -> Hands:
+def join_errors(parts: Sequence[Hands]) -> Hands:
     """Hands of several spans as one; at least one span."""
     sigmas = [part.sigma_m for part in parts]
     return Hands(

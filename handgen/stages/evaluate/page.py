@@ -58,7 +58,7 @@ def write_page(
     worst = []
     for rank, hand in enumerate(report.worst):
         show(rank, len(report.worst))
-        worst.append(_drawn(rank, hand, annotated, truth, folder))
+        worst.append(_draw_worst(rank, hand, annotated, truth, folder))
     show(len(report.worst), len(report.worst))
     environment = Environment(
         loader=PackageLoader("handgen.stages.evaluate", "."),
@@ -80,7 +80,9 @@ def write_page(
     return path
 
 
-def _drawn(rank: int, hand: Hand, annotated: Annotations, truth: Annotations | None, folder: Location) -> WorstHand:
+def _draw_worst(
+    rank: int, hand: Hand, annotated: Annotations, truth: Annotations | None, folder: Location
+) -> WorstHand:
     picture = picture_of(hand, annotated, truth) if truth is not None else None
     if picture is None:
         return WorstHand(hand, None, ())

@@ -17,7 +17,7 @@ from handgen.hand.skeleton import JOINT_COUNT, KEYPOINT_COUNT, SIDES
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
+from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, iou, resample_mask
 from handgen.stages.evaluate.measures import Hands
 from handgen.stages.evaluate.pairing import Pair, Span, matches
 from handgen.stages.evaluate.results import MissingHand
@@ -140,7 +140,7 @@ def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], jo
             if view is not None and (view.accepted or job.config.include_rejected):
                 mask = annotated.cutout(pair.annotated_chunk, view).mask
                 true_mask = truth.cutout(pair.truth_chunk, true_view).mask
-                moved = brought_onto(mask, view.camera, camera, true_view.camera, true_camera)
+                moved = resample_mask(mask, view.camera, camera, true_view.camera, true_camera)
                 tolerance_px = boundary_tolerance_px(true_view.camera.size_px)
                 scores = iou(moved, true_mask), boundary_f(moved, true_mask, tolerance_px)
             rows.append((hand, job.cameras.index(name), error, *scores))
@@ -175,18 +175,18 @@ def _surfaces(
         rows = [i for i, pair in enumerate(pairs) if pair.truth.side == side]
         for first in range(0, len(rows), _POSED_AT_ONCE):
             chosen = rows[first : first + _POSED_AT_ONCE]
-            mesh = _posed(annotated, side, [pairs[i].annotated for i in chosen])
+            mesh = _pose_hands(annotated, side, [pairs[i].annotated for i in chosen])
             given_m = np.stack([pairs[i].annotated.keypoints_world_m for i in chosen])
             regeneration_mm[chosen] = np.linalg.norm(mesh.keypoints - given_m, axis=2).mean(1) * 1e3
             if job.truth_from_annotated is not None:
                 move = job.truth_from_annotated.apply
                 mesh = Mesh(move(mesh.vertices), mesh.faces, move(mesh.keypoints))
-            parts.append(surface_errors(mesh, _posed(truth, side, [pairs[i].truth for i in chosen])))
+            parts.append(surface_errors(mesh, _pose_hands(truth, side, [pairs[i].truth for i in chosen])))
             order += chosen
-    return joined_surfaces(parts, np.argsort(order)), regeneration_mm
+    return join_surfaces(parts, np.argsort(order)), regeneration_mm
 
 
-def joined_surfaces(parts: Sequence[SurfaceErrors], order: Int[np.ndarray, " n"] | None = None) -> SurfaceErrors:
+def join_surfaces(parts: Sequence[SurfaceErrors], order: Int[np.ndarray, " n"] | None = None) -> SurfaceErrors:
     """The errors of several sets of hands as one. order: rows of the whole, or None to leave them one after another."""
     error_mm = np.concatenate([part.error_mm for part in parts])
     rows = np.arange(len(error_mm)) if order is None else order
@@ -200,7 +200,7 @@ def joined_surfaces(parts: Sequence[SurfaceErrors], order: Int[np.ndarray, " n"]
     )
 
 
-def _posed(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> Mesh:
+def _pose_hands(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> Mesh:
     """The surfaces that the records' parameters give, in their own world."""
     for record in records:
         if record.subject not in annotations.betas:

@@ -18,7 +18,7 @@ from handgen.stages.evaluate.measures import Hands, distribution
 from handgen.stages.evaluate.pairing import covered_frames
 from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import Coverage, Hand, Masks, Pixels, Series, Vertices
-from handgen.stages.evaluate.spans import SpanJob, SpanResult, ViewErrors, joined_surfaces
+from handgen.stages.evaluate.spans import SpanJob, SpanResult, ViewErrors, join_surfaces
 from handgen.stages.evaluate.surfaces import F_THRESHOLDS_MM, kind_of
 
 _LISTED_HANDS = 200  # of those missed and those false
@@ -29,8 +29,8 @@ def summarise(
     report: EvaluateReport, annotated: Annotations, truth: Annotations, job: SpanJob, results: Sequence[SpanResult]
 ) -> EvaluateReport:
     """Fill in everything that is measured against truth. results: at least one, in the order of the frames."""
-    hands = measures.joined([result.hands for result in results])
-    views = _joined_views(results)
+    hands = measures.join_errors([result.hands for result in results])
+    views = _join_views(results)
     errors = {name: hands.errors_mm(name) for name in ALIGNMENTS}
     found = {name: summary for name, error in errors.items() if (summary := measures.keypoint_errors(error))}
     notes = list(report.notes)
@@ -70,7 +70,7 @@ def summarise(
     )
 
 
-def _joined_views(results: Sequence[SpanResult]) -> ViewErrors:
+def _join_views(results: Sequence[SpanResult]) -> ViewErrors:
     """All views; `hand` counts through all spans."""
     first = np.cumsum([0, *(len(result.hands) for result in results)])[:-1]
     parts = [result.views for result in results]
@@ -133,7 +133,7 @@ def _vertices(annotated: Annotations, truth: Annotations, results: Sequence[Span
     parts = [result.surfaces for result in results if result.surfaces is not None]
     if not parts:
         return None
-    found = joined_surfaces(parts)
+    found = join_surfaces(parts)
     as_is, fitted = distribution(found.error_mm), distribution(found.aligned_mm)
     if as_is is None or fitted is None:
         return None

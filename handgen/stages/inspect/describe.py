@@ -128,7 +128,7 @@ def _describe_capture(capture: Capture) -> Description:
     )
     data = {
         "calibration_format": capture.calibration.format,
-        "calibration_path": _named(capture),
+        "calibration_path": _name_files(capture),
         "unit_note": capture.calibration.unit_note,
         "metres_per_unit": capture.metres_per_unit,
         "frame_count": capture.frame_count,
@@ -142,7 +142,7 @@ def _describe_capture(capture: Capture) -> Description:
     return Description("capture", capture.path, facts, tuple(tables), capture.notes, data)
 
 
-def _named(capture: Capture) -> str:
+def _name_files(capture: Capture) -> str:
     """The calibration as a user finds it, not its copy."""
     path = capture.calibration.path
     inside = path.is_relative_to(capture.folder)

@@ -25,9 +25,9 @@ from handgen.stages.simulate.encounters import (
     Angles,
     Encounter,
     encounters,
-    varied_encounter,
+    vary_encounter,
 )
-from handgen.stages.simulate.motion import HandMotion, Wander, placed, posed_vertices, raised_hand
+from handgen.stages.simulate.motion import HandMotion, Wander, place_hand, posed_vertices, raised_hand
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
 
 PERIOD_S = 3.0  # of an encounter, from apart to apart
@@ -87,7 +87,7 @@ class _Hands:
 
     def _mesh(self, side: str, at: _Placement) -> Mesh:
         model, angles = self.models[side], np.radians(at.angles_deg[side])[None]
-        motion = placed(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
+        motion = place_hand(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
         return Mesh(posed_vertices(model, self.betas, motion)[0], model.faces)
 
     def is_free(self, at: _Placement) -> bool:
@@ -110,14 +110,14 @@ class _Hands:
             free -= step
         return replace(encounter, nearest_m=_last_free(is_free, free, free - step, _BISECTIONS) + _HAIR_M)
 
-    def interleaved(self, encounter: Encounter) -> Encounter:
+    def interleave(self, encounter: Encounter) -> Encounter:
         """Met with the offset along the row of fingers that lets them go deepest between each other."""
         lean = np.radians(encounter.turns_deg["right"][0])
         row = np.array([np.cos(lean), np.sin(lean)])  # in y and z
         variants = [replace(encounter, offset_m=tuple((half * row).tolist())) for half in _HALF_PITCHES_M]
         return min((self.met(variant) for variant in variants), key=lambda met: met.nearest_m)
 
-    def closed(self, met: Encounter) -> Encounter:
+    def close_fingers(self, met: Encounter) -> Encounter:
         """With each finger closed until it touches, one after the other, both hands at once."""
         if not met.closed_deg:
             return met
@@ -194,7 +194,7 @@ class Meeting:
         orientation = pair @ np.stack([at.orientation[side] for at in found])
         palms = (pair @ np.stack([at.palm_m[side] for at in found])[..., None])[..., 0] + self.drift_m(times_s)
         angles = np.radians(np.stack([at.angles_deg[side] for at in found]))
-        return placed(self.hands.models[side], self.hands.betas, orientation, palms, angles)
+        return place_hand(self.hands.models[side], self.hands.betas, orientation, palms, angles)
 
 
 @dataclass(frozen=True)
@@ -222,15 +222,15 @@ def two_hands(
     hands = _Hands(models, betas)
     kinds: dict[str, Encounter] = {}
     for kind in encounters():
-        varied = varied_encounter(kind, rng)
+        varied = vary_encounter(kind, rng)
         if kind.name == INTERLEAVE:
-            met = hands.interleaved(varied)
+            met = hands.interleave(varied)
         elif kind.name == CLASP:  # what follows when fingers have interleaved
             met = replace(kinds[INTERLEAVE], name=CLASP, closed_deg=varied.closed_deg)
             met = replace(met, nearest_m=met.nearest_m + _ROOM_TO_CLOSE_M)
         else:
             met = hands.met(varied)
-        kinds[kind.name] = hands.closed(met)
+        kinds[kind.name] = hands.close_fingers(met)
     order: list[Encounter] = []
     while len(order) < seconds / PERIOD_S + _MARGIN:
         order += [kinds[str(name)] for name in rng.permutation(list(kinds))]

@@ -119,7 +119,7 @@ class Moment:
         found = face >= 0
         hand[rows, columns] = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
         if len(self.exposure) > 1:
-            light[rows, columns] = self._exposed(rays, rows, columns, background[rows, columns])
+            light[rows, columns] = self._expose(rays, rows, columns, background[rows, columns])
             return View(light, hand)
         light[rows[found], columns[found]] = color[found]
         shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
@@ -137,7 +137,7 @@ class Moment:
         light[rows, columns] = total / len(SUBPIXELS)
         return View(light, hand)
 
-    def _exposed(
+    def _expose(
         self, rays: PixelRays, rows: np.ndarray, columns: np.ndarray, behind: Float[np.ndarray, "n 3"]
     ) -> Float[np.ndarray, "n 3"]:
         """The mean light over the exposure at some pixels."""

@@ -60,7 +60,7 @@ class SimulatedHand:
         rest = model.rest_joints + torch.einsum("jcb,b->jc", model.joint_shapedirs, torch.as_tensor(self.betas))
         return rest.numpy()
 
-    def posed(self, motion: HandMotion) -> PosedHand:
+    def pose(self, motion: HandMotion) -> PosedHand:
         """The model's own vertices, joints and keypoints."""
         count = len(motion.rotations)
         betas = torch.as_tensor(np.tile(self.betas, (count, 1)))
@@ -159,7 +159,7 @@ class Scene:
         ends = np.array([middle_s - half, middle_s + half])
         moved_m = 0.0
         for hand in self.hands:
-            start, end = hand.posed(hand.path.at(ends)).vertices.numpy()
+            start, end = hand.pose(hand.path.at(ends)).vertices.numpy()
             moved_m = max(moved_m, float(np.linalg.norm(end - start, axis=1).max()))
         moved_px = moved_m * float(max(camera.intrinsics[0, 0] for camera in self.rig)) / _NEAREST_M
         steps = min(2 * int(moved_px / _BLUR_STEP_PX / 2 + 0.5) + 1, _MAX_EXPOSURE_TIMES)
@@ -170,9 +170,9 @@ class Scene:
         """Pose all hands with their arms: vertices in the world, metres."""
         vertices = []
         for hand in self.hands:
-            posed = hand.posed(hand.path.at(np.array([time_s])))
+            posed = hand.pose(hand.path.at(np.array([time_s])))
             rotations, joints = posed.rotations[0].numpy(), posed.joints[0].numpy()
-            vertices.append(hand.surface.posed(self.person.betas, rotations, joints, hand.rest_joints))
+            vertices.append(hand.surface.pose(self.person.betas, rotations, joints, hand.rest_joints))
             back = -np.sign(hand.rest_joints[4, 0] - hand.rest_joints[0, 0])
             elbow = joints[0] + rotations[0] @ np.array([back * ELBOW_M, 0.0, 0.0])
             shoulder = self.shoulder_m * ([1, 1, 1] if hand.side == "right" else [-1, 1, 1])

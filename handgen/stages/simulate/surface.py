@@ -42,7 +42,7 @@ class Surface:
     part: Int[np.ndarray, " faces"]
     cloth: Float[np.ndarray, " 3"]
 
-    def posed(
+    def pose(
         self,
         betas: Float[np.ndarray, " 10"],
         rotations: Float[np.ndarray, "16 3 3"],

@@ -38,7 +38,7 @@ def record_frame(
     screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
         motion = hand.path.at(np.array([scene.time_s(frame)]))
-        posed = hand.posed(motion)
+        posed = hand.pose(motion)
         views, cutouts = [], []
         for i, camera in enumerate(scene.rig):
             mask = np.where(labels[i] == owner, 255, 0).astype(np.uint8)

@@ -96,10 +96,10 @@ class Pipeline:
         result = image
         for transform, draw in zip(self._transforms, rng.random(len(self._transforms)), strict=True):
             if draw < transform.p:
-                result = self._applied(transform, result, rng)
+                result = self._apply(transform, result, rng)
         return result
 
-    def _applied(self, transform: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _apply(self, transform: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         try:
             result = _run(transform, image, rng, self._scalars)
         except Exception as error:  # of a transform of somebody else's, given a file of the user's

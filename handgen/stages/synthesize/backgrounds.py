@@ -159,7 +159,7 @@ class FolderBackgrounds:
         found = cache.get((name, size))
         if found is None:
             try:
-                found = _halved(read_rgb(self.root / name, _ENOUGH * size), size)
+                found = _halve(read_rgb(self.root / name, _ENOUGH * size), size)
             except DamagedPicture as error:
                 found = error  # every sample that wanted it meets the same error
             cache[name, size] = found
@@ -200,7 +200,7 @@ def _reason(error: DamagedPicture, path: Location) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _halved(picture: UInt8[np.ndarray, "height width 3"], size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
+def _halve(picture: UInt8[np.ndarray, "height width 3"], size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
     """The picture at most four times `size`, then halved down to what a crop that is far out of focus needs."""
     levels = [picture]
     smallest = size * _COARSE_SIGMA_PX / max(_BLUR_SIGMA[1] * size, _COARSE_SIGMA_PX)
@@ -230,13 +230,13 @@ def _vary(
     crop = picture[top : top + side, left : left + side]
     if mirrored:
         crop = cv2.flip(crop, 1)
-    crop = _scaled(crop, inner)
+    crop = _scale(crop, inner)
     if sigma_px:
         crop = cv2.GaussianBlur(crop, (0, 0), sigma_px * inner / size)
     return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR) if inner < size else crop
 
 
-def _scaled(crop: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+def _scale(crop: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
     """A square at most about twice as large as wanted, or smaller.
 
     Enlarged to twice the size and halved, it aliases less than by INTER_AREA and takes half the time.
@@ -279,7 +279,7 @@ def scan_folder(
     usable: list[str] = []
     skipped: list[tuple[str, str]] = []
     order = [found[place] for place in np.random.default_rng([seed, _ORDER]).permutation(len(found))]
-    for looked_at, (name, problem) in enumerate(_looked_at(root, order, sizes), 1):
+    for looked_at, (name, problem) in enumerate(_look_at_file(root, order, sizes), 1):
         try:
             if problem is not None:
                 raise problem
@@ -303,7 +303,7 @@ def scan_folder(
     return FolderScan(FolderBackgrounds(root, tuple(usable), seed), tuple(sorted(skipped)), digest.hexdigest())
 
 
-def _looked_at(
+def _look_at_file(
     root: Location, names: Sequence[str], sizes: Mapping[str, int | None]
 ) -> Iterator[tuple[str, DamagedPicture | None]]:
     """Each of the pictures in turn, and what is wrong with it; some ahead of the caller where a store answers slowly.
