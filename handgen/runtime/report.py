@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -67,8 +66,3 @@ class OutputReport(ReadableReport):
     def summary(self) -> dict[str, Any]:
         """The part that a manifest keeps: all values that are the same in every run of the same bytes."""
         return {name: value for name, value in self.to_json().items() if name not in (*self.VOLATILE, self.RATE)}
-
-
-def list_counts(counts: Mapping[str, int]) -> str:
-    """`12 left, 30 right` of counts by name, or `none`."""
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"

@@ -18,16 +18,12 @@ from handgen.hand.skeleton import other_side
 from handgen.io.annotations import Annotations
 from handgen.stages.evaluate.alignment import errors_mm, similarity_between
 from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, area_under
 from handgen.stages.evaluate.masks import boundary_f, iou, resample_mask
-from handgen.stages.evaluate.measures import (
-    PCK_THRESHOLDS_MM,
-    Hands,
-    area_under,
-    fingertips,
-    jitter,
-    keypoint_errors,
-    uncertainty,
-)
+from handgen.stages.evaluate.matched import Hands
+from handgen.stages.evaluate.metrics.jitter import jitter
+from handgen.stages.evaluate.metrics.keypoints import fingertips, keypoint_errors
+from handgen.stages.evaluate.metrics.uncertainty import uncertainty
 from handgen.stages.evaluate.stage import run
 from handgen.stages.evaluate.surfaces import Mesh, distance_to_surface, f_scores, surface_errors
 
@@ -265,7 +261,7 @@ def test_fingertips_are_measured_on_evenly_chosen_frames():
 
 
 @given(points_m, st.floats(0.5, 2.0), arrays(np.float64, 3, elements=st.floats(-3, 3)), points_m)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_an_alignment_takes_out_changes_nothing(points, scale, vector, truth):
     truth, points = truth + SHAPE_M, points + SHAPE_M[::-1]
     turn = Rotation.from_rotvec(vector).as_matrix()

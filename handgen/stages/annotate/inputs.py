@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from handgen.detect.base import Detector
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
 from handgen.io.capture.capture import load_capture
+from handgen.options import deciding_options, options_of
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.stages.annotate.config import AnnotateConfig
@@ -36,7 +36,7 @@ def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show
     capture = load_capture(
         capture_path,
         calibration=filesystem.location(config.calibration) if config.calibration else None,
-        metres_per_unit=config.metres_per_unit,  # type: ignore[arg-type]
+        metres_per_unit=config.metres_per_unit,
         progress=partial(show, "fetch, MiB"),
     )
     if len(capture.rig) < config.min_views:
@@ -44,7 +44,9 @@ def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show
             f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
             f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
         )
-    job = AnnotateJob(capture, out, config, config.hands or capture.hands or "both", _fetch_keypoints(config))
+    job = AnnotateJob(
+        capture, out, config, config.hands or capture.hands or "both", _fetch_files(config.detector_options)
+    )
     if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
         raise HandgenError(
             f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "
@@ -60,9 +62,7 @@ def hand_model_digests(job: AnnotateJob) -> dict[str, str]:
 
 def inputs_of_run(job: AnnotateJob, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on, as `run.json` keeps it, wherever the capture lies."""
-    configuration = asdict(job.config) | {"hands": job.hands, "subject": job.subject}
-    for name in ("workers", "engine", "address", "preview", "calibration", "keypoints", "weights"):
-        configuration.pop(name)
+    configuration = deciding_options(job.config) | {"hands": job.hands, "subject": job.subject}
     rig = job.capture.rig
     return {
         "created_by": handgen.__version__,
@@ -90,7 +90,11 @@ def _check_device(device: str) -> None:
         ) from None
 
 
-def _fetch_keypoints(config: AnnotateConfig) -> LocalCopy | None:
-    """The keypoint files, where they lie in a store."""
-    place = filesystem.location(config.keypoints) if config.keypoints else Path()
-    return None if isinstance(place, Path) else fetch(place)
+def _fetch_files(options: Any) -> tuple[tuple[str, LocalCopy], ...]:
+    """The files that a detector's options of kind "location" name, where they lie in a store."""
+    places = {
+        each.name: filesystem.location(getattr(options, each.name))
+        for each, described in options_of(options)
+        if described.kind == "location" and getattr(options, each.name)
+    }
+    return tuple((name, fetch(place)) for name, place in places.items() if not isinstance(place, Path))

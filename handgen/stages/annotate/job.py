@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from handgen.detect import registry
-from handgen.detect.base import Detector
+from handgen.detect.base import DetectionTask, Detector
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture
@@ -34,14 +33,14 @@ _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with:
 class AnnotateJob:
     """Everything that a process needs to do any chunk. hands: "left", "right" or "both".
 
-    keypoints: what the configuration names, if it lies in a store.
+    fetched: names of the detector's options that name files in a store, and these files.
     """
 
     capture: Capture
     out: Location
     config: AnnotateConfig
     hands: str
-    keypoints: LocalCopy | None = None
+    fetched: tuple[tuple[str, LocalCopy], ...] = ()
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
@@ -81,19 +80,14 @@ class AnnotateJob:
 
     def detector(self) -> Detector:
         """The configured detector; HandgenError if something that it needs is missing."""
-        keypoints = self.keypoints.path() if self.keypoints else None
-        if keypoints is None and self.config.keypoints:
-            keypoints = Path(self.config.keypoints)
-        with self.keypoints.named_by_origin() if self.keypoints else nullcontext():
-            return registry.create(
-                self.config.detector,
-                cameras=self.capture.rig.names,
-                keypoints_path=keypoints,
-                weights_path=Path(self.config.weights) if self.config.weights else None,
-                max_hands=1 if self.hands in SIDES else 2,
-                side=self.hands if self.hands in SIDES else None,
-                device=self.config.device,
-            )
+        side = self.hands if self.hands in SIDES else None
+        task = DetectionTask(self.capture.rig.names, 2 if side is None else 1, side, self.config.device)
+        with ExitStack() as stack:
+            copies = {name: str(copy.path()) for name, copy in self.fetched}
+            for _, copy in self.fetched:
+                stack.enter_context(copy.named_by_origin())
+            options = replace(self.config.detector_options, **copies)
+            return registry.create_detector(self.config.detector, task, options)
 
     def detections_path(self, index: int) -> Location:
         """The file that holds the detections of one chunk."""

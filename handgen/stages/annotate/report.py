@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from handgen.runtime.report import OutputReport, list_counts
+from handgen.runtime.report import OutputReport
 from handgen.storage.filesystem import Location
+from handgen.wording import counts_of
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -51,12 +52,12 @@ class AnnotateReport(OutputReport):
         """Name and value with its unit."""
         facts = [
             ("frames", str(self.frames)),
-            ("hands fitted", list_counts(self.records)),
-            ("accepted", list_counts(self.accepted)),
-            ("rejected", list_counts(self.rejected)),
+            ("hands fitted", counts_of(self.records)),
+            ("accepted", counts_of(self.accepted)),
+            ("rejected", counts_of(self.rejected)),
             ("frames bridged", str(self.bridged)),
-            ("views accepted", f"{self.views}, {self.views_detected_again} of them found in a second look"),
-            ("views rejected", list_counts(self.views_rejected)),
+            ("views accepted", f"{self.views}, {self.views_detected_again} of them found when searched again"),
+            ("views rejected", counts_of(self.views_rejected)),
             ("median reprojection", "-" if self.reprojection_px is None else f"{self.reprojection_px:.2f} px"),
             ("median mask IoU", "-" if self.mask_iou is None else f"{self.mask_iou:.3f}"),
             ("scale", f"{self.metres_per_unit:.6g} m per calibration unit ({self.scale})"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from typing import Any
 
 import handgen
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
+from handgen.options import deciding_options
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.results import Source
 from handgen.storage import filesystem
@@ -48,12 +48,9 @@ def inputs_of_run(annotated: Annotations, truth: Annotations | None, config: Eva
     def digest(source: Annotations) -> str:
         return hashlib.sha256(filesystem.read(source.root / MANIFEST)).hexdigest()
 
-    options = asdict(config)
-    for name in ("workers", "calibration"):
-        del options[name]
     return {
         "created_by": handgen.__version__,
         "annotations": digest(annotated),
         "truth": digest(truth) if truth else None,
-        "configuration": options | {"capture": config.capture is not None},
+        "configuration": deciding_options(config) | {"capture": config.capture is not None},
     }

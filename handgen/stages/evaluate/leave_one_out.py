@@ -33,7 +33,7 @@ from handgen.records.detection import Detection
 from handgen.runtime.engine import Engine
 from handgen.runtime.local import LocalEngine
 from handgen.runtime.resumable_run import Units, map_missing
-from handgen.stages.evaluate.measures import Distribution, distribution
+from handgen.stages.evaluate.distributions import Distribution, distribution
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location

@@ -1,45 +1,36 @@
-"""Options of the export stage. Imports nothing heavy, so that the command takes its defaults from here."""
+"""Options of the export stage. Imports nothing heavy, so that the command line is made from here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from handgen.runtime.engine import check_engine
-
-EXPORT_FORMATS = ("hamer", "freihand", "coco", "interhand")
+from handgen.datasets.registry import FORMATS, export_formats
+from handgen.options import REQUIRED, check_options, chosen_options, deciding_options, option, options_of_parts
+from handgen.runtime.engines import engine_option, engine_options, workers_option
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Options of `export`. Everything but `workers`, `engine` and `address` decides what is written.
+    """Options of `export`."""
 
-    format: one of `EXPORT_FORMATS`. split: whose samples, where shards have several.
-    include_rejected: of annotations, also what `annotate` rejected.
-    mirror_left: of freihand, which knows right hands only: left ones become right ones, pictures and all.
-    wholebody: of coco: one annotation per picture, as in COCO-WholeBody, instead of one per hand.
-    segmentation: of coco: "rle", exact, or "polygon".
-    model_is_mano: whether a hand model that is not called "mano" is MANO all the same.
-    """
-
-    format: str = "hamer"
-    split: str | None = None
-    include_rejected: bool = False
-    mirror_left: bool = False
-    wholebody: bool = False
-    segmentation: str = "rle"
-    model_is_mano: bool = False
-    workers: int | None = None
-    engine: str = "local"
-    address: str | None = None
+    format: str = option(REQUIRED, "Whose loader is to read it.", choices=export_formats)
+    split: str | None = option(None, "Of shards that have several.", metavar="NAME")
+    format_options: Any = chosen_options("format", FORMATS)
+    model_is_mano: bool = option(
+        False, "The hand model is MANO, whatever its file is called: parameters are marked as valid."
+    )
+    include_rejected: bool = option(False, "Of annotations, also what `annotate` rejected.")
+    workers: int | None = workers_option(any_engine=True)
+    engine: str = engine_option()
+    engine_options: Any = engine_options()
 
     def __post_init__(self) -> None:
-        if self.format not in EXPORT_FORMATS:
-            raise ValueError(f"format must be one of {', '.join(EXPORT_FORMATS)}, got {self.format!r}")
-        if self.segmentation not in ("rle", "polygon"):
-            raise ValueError(f"segmentation must be rle or polygon, got {self.segmentation!r}")
-        for name, format in (("mirror_left", "freihand"), ("wholebody", "coco")):
-            if getattr(self, name) and self.format != format:
-                raise ValueError(f"--{name.replace('_', '-')} is for --format {format}, not {self.format}")
-        if self.segmentation != "rle" and self.format != "coco":
-            raise ValueError(f"--segmentation is for --format coco, not {self.format}")
-        check_engine(self.engine, self.workers, self.address)
+        check_options(self)
+
+
+def recorded_options(config: ExportConfig) -> dict[str, Any]:
+    """The options that decide what is written, as run.json has them: side by side, other formats' at their defaults."""
+    others = {name: field.default for name, field, *_ in options_of_parts(FORMATS)}
+    own = deciding_options(config)
+    return others | own.pop("format_options", {}) | own

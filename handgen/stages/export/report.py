@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from handgen.runtime.report import OutputReport
+from handgen.wording import count_of
 
 _NAMED_SUBJECTS = 10
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ExportReport(OutputReport):
-    """Counts of an export. pictures, hands, sides, left_out (hands, by reason): of the whole export.
+    """The result of `export`. pictures, hands, sides, left_out (hands, by reason): of the whole export.
 
     written_pictures: by this run. betas_beyond_3: subjects with a beta beyond 3 and the largest.
     """
@@ -38,7 +39,10 @@ class ExportReport(OutputReport):
         """Name and value with its unit."""
         sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
         apart = "" if self.format == "hamer" else ", pictures apart"
-        facts = [("format", self.format), ("pictures", f"{self.pictures} ({sides}), {self.hands} hands labelled")]
+        facts = [
+            ("format", self.format),
+            ("pictures", f"{self.pictures} ({sides}), {count_of(self.hands, 'hand')} labelled"),
+        ]
         if kept := self.pictures - self.written_pictures:
             facts.append(("kept", f"{kept} pictures of an earlier run, {self.written_pictures} written now"))
         facts += [

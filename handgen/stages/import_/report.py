@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from handgen.runtime.report import OutputReport, list_counts
+from handgen.runtime.report import OutputReport
+from handgen.wording import count_of, counts_of
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -50,19 +51,20 @@ class ImportReport(OutputReport):
         residual = "-"
         if self.residual_mm is not None:
             residual = f"{self.residual_mm[0]:.2f} mm median, {self.residual_mm[1]:.2f} mm (95 %)"
+        people = count_of(self.people, "person", "people") if self.people else "unknown people"
         return [
             ("data set", f"{self.format}, split {self.split}"),
             ("frames", str(self.frames)),
-            ("hands", list_counts(self.records)),
-            ("accepted", list_counts(self.accepted)),
-            ("rejected", list_counts(self.rejected)),
-            ("left out", list_counts(self.left_out)),
+            ("hands", counts_of(self.records)),
+            ("accepted", counts_of(self.accepted)),
+            ("rejected", counts_of(self.rejected)),
+            ("left out", counts_of(self.left_out)),
             ("views accepted", str(self.views)),
-            ("views rejected", list_counts(self.views_rejected)),
+            ("views rejected", counts_of(self.views_rejected)),
             ("hand model", f"{self.hand_model}, parameters {self.parameters}"),
             ("from its keypoints", residual),
             ("median mask IoU", "-" if self.mask_iou is None else f"{self.mask_iou:.3f}"),
-            ("shapes", f"{self.shapes}, of {self.people or 'unknown'} people"),
+            ("shapes", f"{self.shapes}, of {people}"),
             ("cameras", str(self.cameras)),
             ("speed", f"{self.frames_per_s:.1f} frames/s ({self.seconds:.0f} s)"),
         ]

@@ -20,6 +20,7 @@ from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, kind_of
+from handgen.wording import count_of
 
 MAX_ROWS = 20  # of chunks or shards in a table
 _HOW_TO_SCALE = "annotate with --metres-per-unit X, or auto to scale by the hand"
@@ -236,7 +237,7 @@ def _subjects_text(subjects: Mapping[str, Mapping[str, Any]]) -> str:
     """Names; of many, and of shapes of the same people, how many there are."""
     people = {entry.get("person", name) for name, entry in subjects.items()}
     if len(subjects) > MAX_ROWS or len(people) < len(subjects):
-        return f"{len(subjects)} shapes of {len(people)} subjects"
+        return f"{count_of(len(subjects), 'shape')} of {count_of(len(people), 'subject')}"
     return ", ".join(subjects) or "none"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from handgen.hand.skeleton import SIDES
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.media.video_writer import join_pieces
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.person import MODEL_NAME, personal_file, personal_hand

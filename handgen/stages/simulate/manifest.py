@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
 from handgen.io.camera_json import camera_document
+from handgen.options import deciding_options
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.files import CALIBRATION, TRUTH, chunks_of, video_path
 from handgen.stages.simulate.person import MODEL_NAME, personal_hand
@@ -23,8 +23,7 @@ from handgen.storage.documents import schema_version
 
 def inputs_of_run(config: SimulateConfig) -> dict[str, Any]:
     """The options that decide the capture's bytes, as `run.json` keeps them; pictures by their content."""
-    document = asdict(config) | {"size": list(config.size), "created_by": handgen.__version__}
-    document.pop("workers")
+    document = deciding_options(config) | {"created_by": handgen.__version__}
     if files := background_files(config):
         digest = hashlib.sha256()
         for file in files:

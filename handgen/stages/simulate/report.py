@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from handgen.runtime.report import OutputReport
+from handgen.wording import count_of
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -34,7 +35,7 @@ class SimulateReport(OutputReport):
     def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""
         return [
-            ("frames", f"{self.frames} from {self.cameras} cameras"),
+            ("frames", f"{self.frames} from {count_of(self.cameras, 'camera')}"),
             ("hands", ", ".join(self.hands)),
             ("truth", f"{self.truth}, which annotate does not read"),
             ("speed", f"{self.views_per_s:.1f} views/s, {self.seconds:.1f} s"),

@@ -21,6 +21,7 @@ import orjson
 from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
+from handgen.plugins import Registry
 from handgen.stages.synthesize.augment_file import read_entries
 from handgen.stages.synthesize.augment_trial import try_out
 
@@ -44,6 +45,18 @@ _REFUSED = {
     **dict.fromkeys(("FDA", "HistogramMatching", "PixelDistributionAdaptation", "TemplateTransform"), _ALIEN),
     **dict.fromkeys(("TextImage", "Mosaic", "MixUp", "OverlayElements", "Lambda"), _ALIEN),
 }
+
+
+TRANSFORMS: Registry[type] = Registry("transform")
+
+
+def register_transform(name: str, transform: type | str) -> None:
+    """Add a transform that files of `--augment` may name besides those of albumentations.
+
+    transform: a class derived from `albumentations.ImageOnlyTransform`, or where it is, as "module:name", so that the
+    library is imported only where samples are made. It is tried out like the others: colours may change, not places.
+    """
+    TRANSFORMS.register(name, transform)
 
 
 @dataclass(frozen=True)
@@ -214,9 +227,10 @@ class _Builder:
             for key, value in vars(module).items()
             if isinstance(value, type) and issubclass(value, base) and value.__module__ != base.__module__
         }
-        found = kinds.get(name)
+        own = {key: TRANSFORMS[key].load() for key in TRANSFORMS.names()}
+        found = own.get(name, kinds.get(name))
         if found is None:
-            near = get_close_matches(name, [*kinds, *_COMPOSITIONS], 3, 0.6)
+            near = get_close_matches(name, [*kinds, *own, *_COMPOSITIONS], 3, 0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else "docs/augmentation.md lists those that are taken"
             raise HandgenError(f"{where}: no such transform in albumentations; {hint}")
         if issubclass(found, module.DualTransform):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from handgen.runtime.report import OutputReport
+from handgen.wording import count_of
 
 _NAMED_CUTOUTS = 20  # of damaged ones in the summary
 
@@ -24,8 +25,9 @@ class SplitReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.samples} samples of {self.views} views ({100 * self.reached:.1f} % of them, "
-            f"{100 * self.asked:.1f} % asked), {self.subjects} subjects, {self.sequences} sequences"
+            f"{count_of(self.samples, 'sample')} of {count_of(self.views, 'view')} ({100 * self.reached:.1f} % of "
+            f"them, {100 * self.asked:.1f} % asked), {count_of(self.subjects, 'subject')}, "
+            f"{count_of(self.sequences, 'sequence')}"
         )
 
 
@@ -67,13 +69,13 @@ class SynthesizeReport(OutputReport):
     def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""
         sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
-        facts = [("samples", f"{self.samples} ({sides}), from {self.views} views")]
+        facts = [("samples", f"{self.samples} ({sides}), from {count_of(self.views, 'view')}")]
         if kept := self.samples - self.written_samples:
             facts.append(("kept", f"{kept} samples of an earlier run, {self.written_samples} written now"))
         facts += [
             ("shards", f"{self.shards}, {self.bytes / 1e6:.1f} MB"),
             ("speed", f"{self.samples_per_s:.0f} samples/s, {self.seconds:.1f} s"),
-            ("backgrounds", f"{self.backgrounds} pictures" if self.backgrounds else "synthesized"),
+            ("backgrounds", count_of(self.backgrounds, "picture") if self.backgrounds else "synthesized"),
         ]
         if len(self.splits) > 1:
             facts += [(f"split {split.name}", str(split)) for split in self.splits]

@@ -48,7 +48,7 @@ def run(
     """
     began = time.perf_counter()
     plan = plan_run(_several(annotations), out, backgrounds, config, progress)
-    engine = create_engine(config.engine, config.workers, config.address)
+    engine = create_engine(config.engine, config.workers, config.engine_options)
     depends_on = plan.depends_on()
     try:
         with resumable_run(out, shards.KIND, depends_on, shards.OWNED, overwrite, engine, progress) as resumable:
