@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.cameras import look_at, ring
+from support.cameras import in_units, look_at, ring
 
-from handgen.geometry.camera import Camera, resampling_maps
+from handgen.geometry.camera import Camera, Rig, resampling_maps
 from handgen.geometry.rigid import Rigid
 
 LENSES = {
@@ -97,7 +97,11 @@ def test_resampling_maps_say_where_the_source_sees_a_target_pixel(lens):
 
 def test_rig_scaling_keeps_pixels(rig, rng):
     points = rng.uniform(-0.05, 0.05, (10, 3))
-    np.testing.assert_allclose(rig.scaled(2.5).project(points * 2.5)[0], rig.project(points)[0], atol=1e-9)
+    squares = in_units(rig, 0.024)
+    for camera, mine in zip(squares, rig, strict=True):
+        np.testing.assert_allclose(camera.project(points / 0.024)[0], mine.project(points)[0], atol=1e-9)
+    np.testing.assert_allclose(squares.in_metres(0.024).project(points)[0], rig.project(points)[0], atol=1e-9)
+    assert not hasattr(squares, "project") and not isinstance(squares, Rig)
     assert rig.baselines_m().shape == (4, 4)
 
 
