@@ -40,6 +40,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 check: $(VENV)/.ready $(VENV)/numpy1/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from handgen.hand.model import HandModel
     from handgen.io.capture.capture import load_capture
     from handgen.runtime.reproducibility import pin as pin_numerics
-
-    __version__: str
+    from handgen.version import __version__
 
 __all__ = [
     "Camera",
@@ -56,6 +55,7 @@ _MODULES = {
     "HandgenError": "handgen.errors",
     "Rig": "handgen.geometry.camera",
     "Tracker": "handgen.fit.tracker",
+    "__version__": "handgen.version",
     "annotate": "handgen._api.stages",
     "evaluate": "handgen._api.stages",
     "export": "handgen._api.stages",
@@ -71,24 +71,12 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        value: Any = _version()
-    elif name in _MODULES:
-        value = getattr(import_module(_MODULES[name]), "pin" if name == "pin_numerics" else name)
-    else:
+    if name not in _MODULES:
         raise AttributeError(f"module 'handgen' has no attribute {name!r}")
+    value = getattr(import_module(_MODULES[name]), "pin" if name == "pin_numerics" else name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("handgen")
-    except PackageNotFoundError:  # a source tree that was never installed
-        return "0+unknown"

@@ -15,8 +15,8 @@ import webdataset
 from torch.utils.data import IterableDataset, get_worker_info
 
 from handgen.arguments import check_arguments
-from handgen.data.dealing import Shard, ShardSlice, assign_shards, taken_of_workers
 from handgen.data.decode import HandSample, collate, decode_sample
+from handgen.data.shard_assignment import Shard, ShardSlice, assign_shards, batches_per_worker
 from handgen.data.stream import stream
 from handgen.errors import HandgenError
 from handgen.io import shards
@@ -31,8 +31,8 @@ Urls = str | Location | Sequence[str | Location]
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """How shards are read; see `load_shards`."""
+class _ReadOptions:
+    """Options of reading, as `load_shards` takes them."""
 
     batch_size: int | None
     buffer: int
@@ -59,7 +59,7 @@ def load_shards(
     rank: int | None = None,
     world_size: int | None = None,
 ) -> ShardDataset:
-    """Shards as an iterable torch dataset of `HandSample`s.
+    """Open shards as an iterable torch dataset of `HandSample`s.
 
     urls: a shards directory, a tar, a pattern of tars such as `dir/train-{000000..000099}.tar`, or several of these;
     paths or fsspec URLs. split: which of a directory's; None where it has one.
@@ -78,7 +78,7 @@ def load_shards(
     if (rank is None) != (world_size is None):
         raise ValueError("give both rank and world_size, or neither")
     if rank is None or world_size is None:
-        rank, world_size = _distributed()
+        rank, world_size = _rank_and_world_size()
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must be 0 to {world_size - 1}, got {rank}")
     if batch_size is not None and batch_size < 1:
@@ -90,15 +90,18 @@ def load_shards(
     buffer = _BUFFER if shuffle is True else int(shuffle)
     if buffer < 0:
         raise ValueError(f"shuffle must not be negative, got {shuffle}")
-    how = _Reading(batch_size, buffer, seed, resampled, epoch_size, even, rank, world_size)
+    how = _ReadOptions(batch_size, buffer, seed, resampled, epoch_size, even, rank, world_size)
     return ShardDataset(find_shards(urls, split), how, transform)
 
 
-class ShardDataset(IterableDataset):
-    """See `load_shards`. shards: what is read, with the number of samples of each where a manifest says it."""
+class ShardDataset(IterableDataset[Any]):
+    """An iterable dataset over shards, as `load_shards` makes it.
+
+    shards: what is read, with the number of samples of each where a manifest says it.
+    """
 
     def __init__(
-        self, found: Sequence[Shard], how: _Reading, transform: Callable[[HandSample], Any] | None = None
+        self, found: Sequence[Shard], how: _ReadOptions, transform: Callable[[HandSample], Any] | None = None
     ) -> None:
         super().__init__()
         self.shards = tuple(found)
@@ -111,7 +114,7 @@ class ShardDataset(IterableDataset):
 
     @property
     def rank(self) -> int:
-        """Of this process."""
+        """The rank of this process."""
         return self._how.rank
 
     @property
@@ -134,11 +137,11 @@ class ShardDataset(IterableDataset):
         self._place[:] = torch.tensor([epoch, epoch, batches])
 
     def state_dict(self) -> dict[str, int]:
-        """Where this reader is, as torchdata's StatefulDataLoader asks it in each worker."""
+        """Return this reader's position, which torchdata's StatefulDataLoader asks for in each worker."""
         return {"epoch": int(self._place[0]), "given": self._given}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a `state_dict` of the same reader."""
+        """Continue from a `state_dict` of the same reader."""
         self._state = dict(state)
 
     def __iter__(self) -> Iterator[Any]:
@@ -149,7 +152,7 @@ class ShardDataset(IterableDataset):
             epoch, skip = self._state["epoch"], self._state["given"]
             self._place[0], self._state = epoch, None
         elif batches and epoch == resumed_epoch:
-            worker, skip = self._resumed(epoch, worker, workers, batches)
+            worker, skip = self._resume_part(epoch, worker, workers, batches)
         else:
             skip = 0
         self._given = skip
@@ -162,9 +165,9 @@ class ShardDataset(IterableDataset):
             decoded = map(self._transform, decoded)
         if how.batch_size is not None:
             decoded = webdataset.batched(how.batch_size, collation_fn=collate)(decoded)
-        return self._counted(decoded)
+        return self._count_given(decoded)
 
-    def _counted(self, items: Iterator[Any]) -> Iterator[Any]:
+    def _count_given(self, items: Iterator[Any]) -> Iterator[Any]:
         for item in items:
             self._given += 1 if self._how.batch_size is None else self._how.batch_size
             yield item
@@ -172,9 +175,9 @@ class ShardDataset(IterableDataset):
     def _pieces(self, epoch: int, worker: int, workers: int) -> Iterator[ShardSlice] | list[ShardSlice]:
         how = self._how
         if how.resampled:
-            return self._drawn(random.Random(f"{how.seed} {epoch} {how.rank} {worker} of {workers}"))
+            return self._draw_shards(random.Random(f"{how.seed} {epoch} {how.rank} {worker} of {workers}"))
         readers = how.world_size * workers
-        order = list(self._known() if readers > len(self.shards) or how.even else self.shards)
+        order = list(self._counted_shards() if readers > len(self.shards) or how.even else self.shards)
         if how.buffer:
             random.Random(f"{how.seed} {epoch}").shuffle(order)  # the same in every reader
         if readers > len(order) and not how.even and how.rank + worker == 0:
@@ -185,13 +188,13 @@ class ShardDataset(IterableDataset):
             )
         return assign_shards(order, how.rank * workers + worker, readers, how.even)
 
-    def _drawn(self, rng: random.Random) -> Iterator[ShardSlice]:
-        """Shards with replacement, all as likely, so that all samples are."""
+    def _draw_shards(self, rng: random.Random) -> Iterator[ShardSlice]:
+        """Draw shards with replacement, all equally likely, which makes all samples equally likely."""
         while True:
             yield ShardSlice(rng.choice(self.shards))
 
-    def _known(self) -> Sequence[Shard]:
-        """The shards with their numbers of samples, which are counted where no manifest says them."""
+    def _counted_shards(self) -> Sequence[Shard]:
+        """Return the shards with their numbers of samples, which are counted where no manifest says them."""
         if any(shard.samples is None for shard in self.shards):
             self.shards = tuple(
                 shard if shard.samples is not None else replace(shard, samples=sum(1 for _ in read_groups(shard.path)))
@@ -203,26 +206,26 @@ class ShardDataset(IterableDataset):
         return f"{self._how.seed} {epoch} {self._how.rank} {worker} of {workers}"
 
     def _epoch_share(self, worker: int, workers: int) -> int:
-        """Samples of one worker of a resampled epoch."""
+        """Count the samples of one worker in a resampled epoch."""
         assert self._how.epoch_size is not None
         return self._how.epoch_size // workers + (worker < self._how.epoch_size % workers)
 
-    def _resumed(self, epoch: int, worker: int, workers: int, batches: int) -> tuple[int, int]:
-        """Whose part this worker takes in the rest of an epoch, and how many samples that one has given.
+    def _resume_part(self, epoch: int, worker: int, workers: int, batches: int) -> tuple[int, int]:
+        """Find whose part this worker takes in the rest of an epoch, and how many samples that one has given.
 
         A loader begins with its first worker, so that one takes the part of the worker whose turn it was.
         """
         size = self._how.batch_size or 1
         counts = [self._count(epoch, other, workers) for other in range(workers)]
-        taken, turn = taken_of_workers(batches, [-(-count // size) for count in counts])
+        taken, turn = batches_per_worker(batches, [-(-count // size) for count in counts])
         part = (worker + turn) % workers
         return part, min(taken[part] * size, counts[part])
 
     def _count(self, epoch: int, worker: int, workers: int) -> int:
-        """Samples of a worker in an epoch."""
+        """Count the samples of a worker in an epoch."""
         if self._how.resampled:
             return 2**62 if self._how.epoch_size is None else self._epoch_share(worker, workers)
-        self._known()
+        self._counted_shards()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             pieces = self._pieces(epoch, worker, workers)
@@ -230,7 +233,7 @@ class ShardDataset(IterableDataset):
 
 
 def find_shards(urls: Urls, split: str | None = None) -> list[Shard]:
-    """The shards that `load_shards` reads, with their numbers of samples where a manifest lies beside them.
+    """Find the shards that `load_shards` reads, with their numbers of samples where a manifest lies beside them.
 
     Raises HandgenError when there are none.
     """
@@ -240,7 +243,9 @@ def find_shards(urls: Urls, split: str | None = None) -> list[Shard]:
     for url in several:
         for text in webdataset.shardlists.expand_urls(url) if isinstance(url, str) and "{" in url else [url]:
             place = location(text)
-            found += [_single(place, noted)] if place.name.endswith(".tar") else _of_directory(place, split)
+            found += (
+                [_single_shard(place, noted)] if place.name.endswith(".tar") else _shards_of_directory(place, split)
+            )
     if not found:
         raise HandgenError("no shards were named; give a directory of shards, or tars")
     if split is not None:
@@ -251,7 +256,7 @@ def find_shards(urls: Urls, split: str | None = None) -> list[Shard]:
     return found
 
 
-def _of_directory(root: Location, split: str | None) -> list[Shard]:
+def _shards_of_directory(root: Location, split: str | None) -> list[Shard]:
     manifest = shards.read_manifest(root)
     names = [entry["name"] for entry in manifest["splits"]]
     if split is None and len(names) > 1:
@@ -266,8 +271,11 @@ def _of_directory(root: Location, split: str | None) -> list[Shard]:
     ]
 
 
-def _single(path: Location, noted: dict[Location, dict[str, int]]) -> Shard:
-    """A tar, with its samples by the manifest beside it, if there is one. noted: by folder, what was read of these."""
+def _single_shard(path: Location, noted: dict[Location, dict[str, int]]) -> Shard:
+    """Make the entry of one tar, with its number of samples if a manifest beside it says it.
+
+    noted: what was read of manifests, by folder.
+    """
     folder = path.parent
     if folder not in noted:
         manifest = folder / MANIFEST
@@ -278,8 +286,8 @@ def _single(path: Location, noted: dict[Location, dict[str, int]]) -> Shard:
     return Shard(path, noted[folder].get(path.name))
 
 
-def _distributed() -> tuple[int, int]:
-    """Rank and number of ranks of this process."""
+def _rank_and_world_size() -> tuple[int, int]:
+    """Return the rank of this process and the number of ranks."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     try:

@@ -1,4 +1,4 @@
-"""One sample of a shard -> tensors."""
+"""Decode a sample of a shard into tensors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class HandSample(TypedDict):
 
 
 def decode_sample(group: Group) -> HandSample:
-    """The tensors of one sample.
+    """Decode one sample into tensors.
 
     Raises HandgenError when a member is missing or damaged.
     """
@@ -75,7 +75,7 @@ def _floats(values: Any) -> Tensor:
 
 
 def collate(samples: Sequence[HandSample]) -> dict[str, Any]:
-    """A batch: stacked tensors, and lists of everything else."""
+    """Make a batch: stacked tensors, and lists of everything else."""
     return {
         name: torch.stack([sample[name] for sample in samples])  # type: ignore[literal-required]
         if isinstance(value, Tensor)

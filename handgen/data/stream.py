@@ -10,17 +10,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from itertools import count, islice
+from typing import TypeVar
 
 import webdataset
 
-from handgen.data.dealing import ShardSlice
 from handgen.data.decode import Group
+from handgen.data.shard_assignment import ShardSlice
 from handgen.errors import HandgenError
 from handgen.io import shards
 
+Item = TypeVar("Item")
+
 
 def stream(pieces: Iterable[ShardSlice], buffer: int, seed: str, skip: int = 0) -> Iterator[Group]:
-    """The samples of `pieces`, without the first `skip`.
+    """Yield the samples of `pieces`, without the first `skip`.
 
     buffer: samples that are mixed; 0 keeps their order. The same arguments give the same order.
 
@@ -34,18 +37,19 @@ def stream(pieces: Iterable[ShardSlice], buffer: int, seed: str, skip: int = 0) 
             unread = _unread(numbers, buffer, seed, skip)
     groups: Iterator[Group | None] = _groups(pieces, unread)
     if buffer:
-        groups = _mixed(groups, buffer, seed)
+        groups = _shuffle(groups, buffer, seed)
     for group in islice(groups, skip, None):
         assert group is not None  # what is left out has been passed over
         yield group
 
 
-def _mixed(items: Iterator, buffer: int, seed: str) -> Iterator:
+def _shuffle(items: Iterator[Item], buffer: int, seed: str) -> Iterator[Item]:
+    """Mix items in a buffer of so many, in an order that depends on the seed alone."""
     return webdataset.shuffle(buffer, initial=buffer, rng=random.Random(seed))(items)
 
 
 class _Unread:
-    """Which of the samples, numbered as they come, need not be read: those that are passed over.
+    """Samples that need not be read because they are passed over; they are numbered as they come.
 
     first: all up to here but `kept` have been.
     """
@@ -59,23 +63,26 @@ class _Unread:
 
 
 def _unread(numbers: Iterable[int], buffer: int, seed: str, skip: int) -> _Unread:
-    """numbers: of the samples that there are, from 0 on."""
+    """Find which samples need not be read because they are passed over.
+
+    numbers: of the samples that there are, from 0 on.
+    """
     if not buffer:
         return _Unread(skip, set())
     taken = 0
 
-    def counted() -> Iterator[int]:
+    def count_numbers() -> Iterator[int]:
         nonlocal taken
         for number in numbers:
             taken = number + 1
             yield number
 
-    passed = set(islice(_mixed(counted(), buffer, seed), skip))
+    passed = set(islice(_shuffle(count_numbers(), buffer, seed), skip))
     return _Unread(taken, set(range(taken)) - passed)
 
 
 def _groups(pieces: Iterable[ShardSlice], unread: _Unread | None) -> Iterator[Group | None]:
-    """The samples of the pieces; None for each that is not read."""
+    """Yield the samples of the pieces, and None for each that is not read."""
     number = 0
     for piece in pieces:
         if unread is not None and piece.samples is not None and unread.covers(number, number + piece.samples):

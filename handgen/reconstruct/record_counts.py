@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from handgen.io import annotations as store
-from handgen.records.annotation import KEYPOINTS
+from handgen.records.annotation import KEYPOINTS, HandRecord
 
 
 class Counts:
@@ -23,7 +22,7 @@ class Counts:
         self.errors_px: list[float] = []
         self.ious: list[float] = []
 
-    def add(self, records: list[store.HandRecord]) -> None:
+    def add(self, records: list[HandRecord]) -> None:
         """Count the records of one chunk."""
         good = [record for record in records if record.accepted]
         self.records.update(record.side for record in records)

@@ -9,7 +9,7 @@ from support.reading import as_loader
 from torch.utils.data import DataLoader
 
 from handgen.data import load_shards
-from handgen.data.dealing import taken_of_workers
+from handgen.data.shard_assignment import batches_per_worker
 from handgen.io import shards
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
@@ -81,7 +81,7 @@ def test_resampled_readers_go_on_as_well(root, monkeypatch):
 def test_batches_are_counted_as_a_loader_takes_them(of_worker, batches):
     queues = [[worker] * count for worker, count in enumerate(of_worker)]
     order = [queue[turn] for turn in range(10) for queue in queues if turn < len(queue)]
-    taken, turn = taken_of_workers(batches, of_worker)
+    taken, turn = batches_per_worker(batches, of_worker)
     assert taken == [order[:batches].count(worker) for worker in range(len(of_worker))]
     if batches < len(order):
         assert turn == order[batches]

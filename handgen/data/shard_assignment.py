@@ -1,4 +1,4 @@
-"""Who reads what: shards dealt to readers, each sample to exactly one of them.
+"""Assign shards to readers so that each sample goes to exactly one of them.
 
 A reader is one DataLoader worker of one rank. Where there are as many shards as readers, each reads its own; where
 there are fewer, each reads a range of samples, which crosses shards where it must.
@@ -25,7 +25,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class ShardSlice:
-    """What one reader reads of one shard: samples from `start` up to `stop` (None: the end)."""
+    """A part of one shard for one reader: samples from `start` up to `stop` (None: the end)."""
 
     shard: Shard
     start: int = 0
@@ -39,7 +39,7 @@ class ShardSlice:
 
 
 def assign_shards(shards: Sequence[Shard], reader: int, readers: int, even: bool = False) -> list[ShardSlice]:
-    """What reader number `reader` of `readers` reads of shards in this order.
+    """Find what reader number `reader` of `readers` reads of shards in this order.
 
     even: every reader gets the same number of samples, and the remainder (fewer than `readers`) is left out. With it,
     or with fewer shards than readers, their numbers of samples must be known.
@@ -65,8 +65,8 @@ def assign_shards(shards: Sequence[Shard], reader: int, readers: int, even: bool
     ]
 
 
-def taken_of_workers(batches: int, of_worker: Sequence[int]) -> tuple[list[int], int]:
-    """How many of the first `batches` batches of a DataLoader came from each worker, and whose turn it is then.
+def batches_per_worker(batches: int, of_worker: Sequence[int]) -> tuple[list[int], int]:
+    """Count how many of the first `batches` batches of a DataLoader came from each worker, and whose turn is next.
 
     of_worker: how many each has in all. The loader takes one from each in turn, and passes over those that have no more
     (PyTorch, `DataLoader` of `IterableDataset`s with `in_order=True`).
