@@ -1,4 +1,4 @@
-"""The version of this package; a module of its own, so that what writes it into files need not import all of `handgen`."""
+"""The version of this package, apart from it: what writes it into files need not import all that `handgen` names."""
 
 from importlib.metadata import PackageNotFoundError, version
 
