@@ -4,6 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+
+class _Report(Protocol):
+    """What a stage found out."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+Found = TypeVar("Found", bound=_Report)
+
+
+def print_report(report: Found, as_json: bool, print_text: Callable[[Found], None]) -> None:
+    """Print what a stage found: as JSON on standard output, or as text by `print_text`."""
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_text(report)
+
+
+def print_json(document: Any) -> None:
+    """Print a document on standard output, for programs."""
+    import click
+
+    from handgen.storage.documents import dumps
+
+    click.echo(dumps(document, indent=True), nl=False)
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from handgen.cli.options import LocalPath
+from handgen.cli.options import LocalPath, json_option
 
 
 @click.command()
 @click.argument("out", type=LocalPath(file_okay=False, path_type=Path), metavar="OUT")
 @click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs; progress goes to standard error.")
+@json_option
 def demo(out: Path, workers: int | None, as_json: bool) -> None:
     """Render a small capture, annotate it, make training shards of it: all in OUT, in minutes.
 
@@ -26,7 +26,7 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     Needs no cameras and no licensed files; downloads the two keypoint networks if `handgen models fetch` has
     not been run. A demo that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import progress_bars
+    from handgen.cli.console import print_json, progress_bars
     from handgen.detect.mediapipe import networks
     from handgen.errors import HandgenError
     from handgen.media.images import write_png
@@ -36,7 +36,6 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     from handgen.stages.simulate.config import SimulateConfig
     from handgen.stages.synthesize import stage as synthesize
     from handgen.stages.synthesize.config import SynthesizeConfig
-    from handgen.storage.documents import dumps
     from handgen.visualize import drawing
 
     began = time.perf_counter()
@@ -88,7 +87,7 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
             "annotate": annotated.to_json(),
             "synthesize": synthesized.to_json(),
         }
-        click.echo(dumps(document, indent=True), nl=False)
+        print_json(document)
         return
     say(f"4. done in {seconds:.0f} s; look at {sheet}")
     say("Next:")

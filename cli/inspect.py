@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from handgen.cli.options import LocationType, MetresPerUnit
+from handgen.cli.options import LocationType, config_options, json_option
+from handgen.stages.inspect.config import InspectConfig
 
 if TYPE_CHECKING:
+    from handgen.stages.inspect.describe import Description
     from handgen.storage.filesystem import Location
 
 
 @click.command()
 @click.argument("directory", default=".", type=LocationType(exists=True), metavar="[DIR]")
-@click.option(
-    "--calibration",
-    type=LocationType(exists=True, file=True),
-    metavar="FILE",
-    help="For a capture: the calibration file or folder, if it is not in the capture or there are several.",
-)
-@click.option(
-    "--metres-per-unit",
-    type=MetresPerUnit(),
-    metavar="X|auto",
-    help="For a capture: metres in one unit of the calibration (a chessboard square of 24 mm is 0.024).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of tables.")
-def inspect(
-    directory: Location, calibration: Location | None, metres_per_unit: float | Literal["auto"] | None, as_json: bool
-) -> None:
+@config_options(InspectConfig)
+@json_option
+def inspect(directory: Location, config: InspectConfig, as_json: bool) -> None:
     """Say what DIR (default: this folder) holds: a capture, annotations or shards.
 
     \b
@@ -41,14 +30,19 @@ def inspect(
     For a capture check that the baselines are what a tape measure gives: a wrong unit shows there first.
     Every video is decoded once to count its frames.
     """
+    from handgen.cli.console import print_json
     from handgen.stages.inspect import describe as stage
-    from handgen.storage.documents import dumps
+    from handgen.storage import filesystem
 
-    description = stage.describe(directory, calibration=calibration, metres_per_unit=metres_per_unit)
+    calibration = filesystem.location(config.calibration) if config.calibration else None
+    description = stage.describe(directory, calibration=calibration, metres_per_unit=config.metres_per_unit)
     if as_json:
-        click.echo(dumps(stage.as_document(description), indent=True), nl=False)
-        return
+        print_json(stage.as_document(description))
+    else:
+        _print(description)
 
+
+def _print(description: Description) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table

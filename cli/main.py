@@ -66,6 +66,10 @@ class HandgenGroup(click.Group):
 
 @click.group(cls=HandgenGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="handgen")
+@click.option("--plugin", "plugins", multiple=True, metavar="MODULE", is_eager=True, expose_value=False,
+              callback=lambda ctx, param, modules: _prepare(modules),
+              help="Import a module that adds detectors, calibration formats, metrics, ...; see docs/contributing.md. "
+              "May be repeated; HANDGEN_PLUGINS=one,two does the same.")  # fmt: skip
 @click.option("-v", "--verbose", count=True, help="Log what happens (-v) and details (-vv) to standard error.")
 def main(verbose: int) -> None:
     """Training sets for hand-pose estimation from calibrated multi-camera video; nobody labels anything.
@@ -78,12 +82,22 @@ def main(verbose: int) -> None:
 
     Exit status: 0 success, 1 something to fix in the input, 2 wrong usage.
     """
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(levelname).1s %(name)s: %(message)s")
+
+
+def _prepare(modules: tuple[str, ...]) -> None:
+    """Load plug-ins, so that the commands have their options; numbers are pinned before any library is loaded."""
+    from handgen.errors import HandgenError
+    from handgen.plugins import load_plugins
     from handgen.runtime import reproducibility
 
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network when imported
-    reproducibility.pin()  # before any numerical library is loaded
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(levelname).1s %(name)s: %(message)s")
+    reproducibility.pin()
+    try:
+        load_plugins(modules)
+    except HandgenError as error:
+        raise click.ClickException(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from handgen.cli.console import print_json
+from handgen.cli.options import json_option
+
 if TYPE_CHECKING:
     from handgen.detect.mediapipe.networks import Installed
     from handgen.hand.mano import Added
@@ -26,14 +29,14 @@ def models() -> None:
     "without it the wheel is downloaded by pip (36 MB), unless both are there already.",
 )
 @click.option("--force", is_flag=True, help="Download the networks although they are there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def fetch(source: Path | None, force: bool, as_json: bool) -> None:
     """Put MediaPipe's palm and landmark networks (Apache-2.0) into the cache."""
     from handgen.detect.mediapipe import networks
 
     found = networks.fetch(source, force)
     if as_json:
-        _echo_json([_row(network) | {"written": network.written} for network in found])
+        print_json([_row(network) | {"written": network.written} for network in found])
         return
     for network in found:
         digest = "SHA-256 as pinned" if network.pinned else "SHA-256 NOT the pinned one"
@@ -43,7 +46,7 @@ def fetch(source: Path | None, force: bool, as_json: bool) -> None:
 
 @models.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def add(files: tuple[Path, ...], as_json: bool) -> None:
     """Put MANO's hands into the cache, for `--hand-model mano`.
 
@@ -54,7 +57,7 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
 
     added = mano.add(files)
     if as_json:
-        _echo_json([_hand_row(hand) | {"side": hand.side, "remarks": list(hand.remarks)} for hand in added])
+        print_json([_hand_row(hand) | {"side": hand.side, "remarks": list(hand.remarks)} for hand in added])
         return
     for hand in added:
         click.echo(f"wrote {hand.path} (MANO's {hand.side} hand, {hand.size_bytes / 1e6:.1f} MB)")
@@ -64,7 +67,7 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
 
 
 @models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def list_models(as_json: bool) -> None:
     """Show which networks and hand models are in the cache."""
     from handgen.detect.mediapipe import networks
@@ -77,7 +80,7 @@ def list_models(as_json: bool) -> None:
     paths = [mano_path(side) for side in SIDES]
     if as_json:
         missing = {"installed": False, "size_bytes": None, "sha256_as_pinned": None}
-        _echo_json(
+        print_json(
             [
                 {"name": name, "path": str(networks.cache_folder() / name)}
                 | (_row(found[name]) if name in found else missing)
@@ -124,9 +127,3 @@ def _hand_row(hand: Added) -> dict[str, Any]:
         "sha256_as_pinned": None,
         "mended": hand.note or None,
     }
-
-
-def _echo_json(rows: list[dict[str, Any]]) -> None:
-    from handgen.storage.documents import dumps
-
-    click.echo(dumps(rows, indent=True), nl=False)

@@ -1,39 +1,189 @@
-"""Option types that more than one command uses."""
+"""Options of commands, made from the fields of their configurations, and the types of their values."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from handgen.runtime.engine import ENGINES
+from handgen.options import Option, make_config, option_types, options_of, options_of_parts
 
 if TYPE_CHECKING:
     from handgen.storage.filesystem import Location
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
 
 
-def engine_options(command: Command) -> Command:
-    """`--workers`, `--engine` and `--address` of a stage, for its configuration."""
-    for option in reversed(
-        (
-            click.option("--workers", type=click.IntRange(1),
-                         help="Processes.  [default: one per core; with ray all CPUs of the cluster]"),
-            click.option("--engine", type=click.Choice(ENGINES), default=ENGINES[0], show_default=True,
-                         help="local: processes of this machine. ray: a Ray cluster (`ray start --head` on one "
-                              "machine, `ray start --address=HEAD:6379` on the others); all nodes must have this "
-                              "handgen, and reach all paths or URLs under the same names."),
-            click.option("--address", metavar="HEAD:6379",
-                         help="Of the Ray cluster, on a machine of it.  [default: RAY_ADDRESS; else Ray is started "
-                              "here for this run]"),
+def config_options(config_type: type) -> Decorator[Any]:
+    """The options of a configuration, and those that its parts bring; the command gets the whole as `config`."""
+    found = [*_options(config_type)]
+    texts = {each.name for each in found if each.option.kind != "value"}
+    of_parts = {each.name for each in found if each.of_part}
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(*arguments: Any, **values: Any) -> Any:
+            given = {each.name: values.pop(each.name) for each in found}
+            given |= {name: str(given[name]) for name in texts if given[name] is not None}
+            given = {name: value for name, value in given.items() if value is not None or name not in of_parts}
+            try:
+                config: Any = make_config(config_type, **given)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+            return command(*arguments, config=config, **values)
+
+        decorated: Any = run
+        for each in reversed(found):
+            for made in each.click_options():
+                decorated = made(decorated)
+        return decorated
+
+    return decorate
+
+
+overwrite_option = functools.partial(click.option, "--overwrite", is_flag=True)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for programs.")
+
+
+@dataclass(frozen=True)
+class _Described:
+    """One option of a command. of_part: whether a part brings it; then it is only passed on where it is given."""
+
+    name: str
+    option: Option
+    type: Any
+    default: Any
+    help: str
+    of_part: bool = False
+
+    def click_options(self) -> Iterator[Decorator[Any]]:
+        """Decorators: the option, and the hidden ones of its old names."""
+        flag = self.option.flag_of(self.name)
+        for old in self.option.old_flags:
+            yield click.option(
+                self._spelled(old),
+                f"old_{self.name}",
+                hidden=True,
+                expose_value=False,
+                is_eager=True,  # so that what it says is the default of the option, whose turn comes later
+                callback=functools.partial(_use_old_flag, self.name, old, flag),
+                default=None,
+                type=self._click_type(),
+            )
+        is_plain = self.option.default_help is None and not self.of_part
+        yield click.option(
+            self._spelled(flag),
+            self.name,
+            type=self._click_type(),
+            is_flag=self.type is bool and self.option.spellings is None,
+            default=None if self.of_part or self.default is MISSING else self._spelled_default(),
+            required=self.default is MISSING and not self.of_part,
+            show_default=is_plain and self._has_default(),
+            metavar=self.option.metavar,
+            help=self.help + self._default_help(),
         )
-    ):  # fmt: skip
-        command = option(command)
-    return command
+
+    def _spelled(self, flag: str) -> str:
+        """The flag, with its opposite where it is on by default."""
+        is_on = self.type is bool and self.default is True and self.option.spellings is None
+        return f"{flag}/--no-{flag.removeprefix('--')}" if is_on else flag
+
+    def _spelled_default(self) -> Any:
+        words = self.option.spellings or {}
+        return next((word for word, value in words.items() if value == self.default), self.default)
+
+    def _has_default(self) -> bool:
+        return not any(self.default is none for none in (None, False, MISSING))
+
+    def _default_help(self) -> str:
+        shown = self.option.default_help
+        if shown is None and self.of_part and self._has_default():
+            shown = str(self.default)
+        return "" if shown is None else f"  [default: {shown}]"
+
+    def _click_type(self) -> Any:
+        option, low, high = self.option, self.option.low, self.option.high
+        if option.spellings is not None:
+            return _Spelled(option.spellings)
+        if (allowed := option.allowed()) is not None:
+            return click.Choice(list(allowed))
+        if option.parse is not None:
+            return _Parsed(option.parse)
+        if option.kind == "file":
+            return LocalPath(exists=True, dir_okay=False)
+        if option.kind == "location":
+            return LocationType(exists=True, file=True)
+        has_bounds = any(bound is not None for bound in (low, high, option.above))
+        if self.type is int and has_bounds:
+            return click.IntRange(low, high)  # type: ignore[arg-type]
+        if self.type is float and has_bounds:
+            return click.FloatRange(option.above if low is None else low, high, min_open=option.above is not None)
+        return self.type
+
+
+def _options(config_type: type) -> Iterator[_Described]:
+    """What the fields of a configuration say, in their order."""
+    for field, option in options_of(config_type):
+        if option.registry is not None:
+            yield from _options_of_parts(option)
+        elif option.help:
+            type_ = option_types(config_type)[field.name]
+            yield _Described(field.name, option, type_, field.default, option.help)
+
+
+def _options_of_parts(chosen: Option) -> Iterator[_Described]:
+    """What the parts of a registry say; one option where several have it."""
+    assert chosen.registry is not None
+    found: dict[str, _Described] = {}
+    for name, field, option, part, type_ in options_of_parts(chosen.registry):
+        help = f"{part}: {option.help}"
+        if name in found:
+            help = f"{found[name].help} {help}"
+        found[name] = _Described(name, option, type_, field.default, help, of_part=True)
+    yield from found.values()
+
+
+def _use_old_flag(name: str, old: str, flag: str, ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Say that the option has another name now, and make the value the default of that one."""
+    if value is None:
+        return
+    no = "--no-" if value is False else "--"
+    old, flag = (no + each.removeprefix("--") for each in (old, flag))
+    click.echo(f"note: {old} is called {flag} now", err=True)
+    ctx.default_map = {**(ctx.default_map or {}), name: value}
+
+
+class _Spelled(click.Choice):  # type: ignore[type-arg,unused-ignore]
+    """One of some words, each with its value."""
+
+    def __init__(self, values: Any) -> None:
+        super().__init__(list(values))
+        self._values = values
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of the word."""
+        return self._values[super().convert(value, param, ctx)]
+
+
+class _Parsed(click.ParamType):
+    """Text that a function makes a value of; its ValueError is wrong usage."""
+
+    name = "text"
+
+    def __init__(self, parse: Callable[[str], Any]) -> None:
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value."""
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class LocationType(click.ParamType):
@@ -83,21 +233,3 @@ class LocalPath(click.Path):
         if isinstance(value, str) and "://" in value:
             self.fail(f"{value!r} is a URL; give a path of this machine", param, ctx)
         return super().convert(value, param, ctx)
-
-
-class MetresPerUnit(click.ParamType):
-    """A positive number of metres, or `auto`."""
-
-    name = "metres"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Literal["auto"]:
-        """The number or "auto"; anything else is wrong usage."""
-        if value == "auto":
-            return "auto"
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not (math.isfinite(number) and number > 0):
-            self.fail(f"{value!r} is not a positive number of metres, nor auto", param, ctx)
-        return number

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from handgen.cli.options import LocationType, engine_options
+from handgen.cli.options import LocationType, config_options, json_option, overwrite_option
 from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.wording import count_of
 
 if TYPE_CHECKING:
     from handgen.io.shards import Sample
     from handgen.stages.synthesize.stage import Report, SplitReport
     from handgen.storage.filesystem import Location
 
-DEFAULTS = SynthesizeConfig()
 DEFAULT_ANNOTATIONS, DEFAULT_OUT = "annotations", "shards"
 _NAMED_CUTOUTS = 20  # of damaged ones in the summary
 DIRECTORY = LocationType()
@@ -23,47 +24,17 @@ DIRECTORY = LocationType()
 
 @click.command()
 @click.argument("annotations", type=DIRECTORY, nargs=-1, metavar="[ANNOTATIONS]...")
-@click.option("--backgrounds", type=DIRECTORY, help="Folder of pictures, searched recursively. [default: synthesized]")
+@click.option("--backgrounds", type=DIRECTORY, help="Folder of pictures, searched recursively.  [default: synthesized]")
 @click.option("--out", type=DIRECTORY, help="Directory to write.  [default: shards]")
-@click.option("--samples", type=click.IntRange(1), help="How many. [default: one per accepted view]")
-@click.option(
-    "--size", type=click.IntRange(16, 4096), default=DEFAULTS.size, show_default=True, help="Pixels per side."
-)
-@click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True)
-@click.option("--split", default=DEFAULTS.split, show_default=True, metavar="NAME|NAME=SHARE,...",
-              help="First part of the shards' names; or several splits: train=0.9,val=0.1.")  # fmt: skip
-@click.option("--split-by", type=click.Choice(["subject", "sequence"]), default=DEFAULTS.split_by, show_default=True,
-              help="What no two splits share. Never frames of one sequence.")  # fmt: skip
-@click.option("--samples-per-shard", type=click.IntRange(1, 100_000), help="[default: 1000, less for 8 shards or more]")
-@click.option("--flip", type=click.FloatRange(0, 1), default=DEFAULTS.flip_probability, show_default=True,
-              help="Probability of a mirrored sample.")  # fmt: skip
-@click.option("--light", type=click.FloatRange(0, 1), default=DEFAULTS.light_matching, show_default=True,
-              help="How far a hand's light is fitted to its background's.")  # fmt: skip
-@click.option("--shadow", type=click.FloatRange(0, 1), default=DEFAULTS.shadow_probability, show_default=True,
-              help="Probability of a shadow behind the hand.")  # fmt: skip
-@click.option("--occluder", type=click.FloatRange(0, 1), default=DEFAULTS.occluder_probability, show_default=True,
-              help="Probability of something in front of it.")  # fmt: skip
-@click.option("--grain/--no-grain", default=DEFAULTS.grain, show_default=True,
-              help="Give hand and background the same noise and JPEG history.")  # fmt: skip
-@click.option("--blend", type=click.Choice(["alpha", "poisson", "hard"]), default=DEFAULTS.blend, show_default=True,
-              help="How edges are laid in: soft, with the background's gradients, or cut.")  # fmt: skip
-@click.option("--forearm", type=click.FloatRange(0, 1), default=DEFAULTS.forearm_probability, show_default=True,
-              help="Probability that forearm and sleeve stay on the hand; masks are of the hand alone.")  # fmt: skip
+@config_options(SynthesizeConfig)
 @click.option("--keep-forearm", is_flag=True, help="The same as --forearm 1.")
-@click.option("--other-hand/--no-other-hand", default=DEFAULTS.other_hand, show_default=True,
-              help="Lay in the person's other hand too, as the two were.")  # fmt: skip
-@click.option("--augment", default=DEFAULTS.augment, show_default=True, metavar="default|none|FILE",
-              help="Photometric augmentation: a YAML file of albumentations' transforms.")  # fmt: skip
-@engine_options
-@click.option("--overwrite", is_flag=True, help="Replace the shards of a different run.")
-@click.option("--include-rejected", is_flag=True, help="Also use what `annotate` rejected.")
+@overwrite_option(help="Replace the shards of a different run.")
 @click.option("--preview", type=click.Path(dir_okay=False, path_type=Path), metavar="SHEET.png",
               help="Draw the first samples on a sheet to look at; without --out, do nothing else.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@json_option
 def synthesize(
-    annotations: tuple[Location, ...], backgrounds: Location | None, out: Location | None, flip: float, light: float,
-    shadow: float, occluder: float, forearm: float, keep_forearm: bool, overwrite: bool, preview: Path | None,
-    as_json: bool, **options: Any,
+    annotations: tuple[Location, ...], backgrounds: Location | None, out: Location | None, config: SynthesizeConfig,
+    keep_forearm: bool, overwrite: bool, preview: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Composite the hands of ANNOTATIONS on backgrounds and write WebDataset shards.
 
@@ -76,14 +47,9 @@ def synthesize(
     3D keypoints, model parameters and camera, which agree with each other and with the pixels. The same options give
     the same bytes; run it again after an interruption, and finished shards are kept.
     """
-    try:
-        config = SynthesizeConfig(
-            flip_probability=flip, light_matching=light, shadow_probability=shadow, occluder_probability=occluder,
-            forearm_probability=1.0 if keep_forearm else forearm, **options,
-        )  # fmt: skip
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    from handgen.cli.console import progress_bars
+    if keep_forearm:
+        config = replace(config, forearm_probability=1.0)
+    from handgen.cli.console import print_report, progress_bars
     from handgen.stages.synthesize import stage
 
     annotations = annotations or (Path(DEFAULT_ANNOTATIONS),)
@@ -94,12 +60,7 @@ def synthesize(
                 _print_preview(preview, as_json)
                 return
         report = stage.run(annotations, out or Path(DEFAULT_OUT), backgrounds, config, progress, overwrite)
-    if as_json:
-        from handgen.storage.documents import dumps
-
-        click.echo(dumps(report.to_json(), indent=True), nl=False)
-    else:
-        _print_summary(report, preview)
+    print_report(report, as_json, lambda found: _print_summary(found, preview))
 
 
 def _write_preview(path: Path, samples: list[Sample]) -> None:
@@ -111,17 +72,18 @@ def _write_preview(path: Path, samples: list[Sample]) -> None:
 
 def _print_preview(path: Path, as_json: bool) -> None:
     if as_json:
-        from handgen.storage.documents import dumps
+        from handgen.cli.console import print_json
 
-        click.echo(dumps({"preview": str(path)}, indent=True), nl=False)
+        print_json({"preview": str(path)})
     else:
         click.echo(f"{path}: look at it; then run the same command with --out instead of --preview")
 
 
 def _split_text(split: SplitReport) -> str:
     return (
-        f"{split.samples} samples of {split.views} views ({100 * split.reached:.1f} % of them, "
-        f"{100 * split.asked:.1f} % asked), {split.subjects} subjects, {split.sequences} sequences"
+        f"{count_of(split.samples, 'sample')} of {count_of(split.views, 'view')} ({100 * split.reached:.1f} % of them, "
+        f"{100 * split.asked:.1f} % asked), "
+        f"{count_of(split.subjects, 'subject')}, {count_of(split.sequences, 'sequence')}"
     )
 
 
@@ -130,23 +92,23 @@ def _print_summary(report: Report, preview: Path | None) -> None:
 
     sides = ", ".join(f"{count} {side}" for side, count in report.sides.items())
     facts = [
-        ("samples", f"{report.samples} ({sides}), from {report.views} views"),
+        ("samples", f"{report.samples} ({sides}), from {count_of(report.views, 'view')}"),
         ("shards", f"{report.shards}, {report.bytes / 1e6:.1f} MB"),
         ("speed", f"{report.samples_per_s:.0f} samples/s, {report.seconds:.1f} s"),
-        ("backgrounds", f"{report.backgrounds} pictures" if report.backgrounds else "synthesized"),
+        ("backgrounds", count_of(report.backgrounds, "picture") if report.backgrounds else "synthesized"),
     ]
     if kept := report.samples - report.written_samples:
-        facts.insert(1, ("kept", f"{kept} samples of an earlier run, {report.written_samples} written now"))
+        facts.insert(1, ("kept", f"{count_of(kept, 'sample')} of an earlier run, {report.written_samples} written now"))
     if len(report.splits) > 1:
         facts += [(f"split {split.name}", _split_text(split)) for split in report.splits]
     if preview:
         facts.append(("preview", str(preview)))
     notes = [f"skipped background {name}: {reason}" for name, reason in report.skipped_backgrounds]
     if report.left_out_samples:
-        facts.append(("left out", f"{report.left_out_samples} samples of damaged cutouts"))
+        facts.append(("left out", f"{count_of(report.left_out_samples, 'sample')} of damaged cutouts"))
     notes += [f"damaged cutout {name}: {reason}" for name, reason in report.damaged_cutouts[:_NAMED_CUTOUTS]]
     if (more := len(report.damaged_cutouts) - _NAMED_CUTOUTS) > 0:
-        notes.append(f"{more} more damaged cutouts are named in {report.out}/manifest.json")
+        notes.append(f"{report.out}/manifest.json names {count_of(more, 'more damaged cutout')}")
     notes += report.notes
     print_summary(
         str(report.out),

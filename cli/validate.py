@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from handgen.cli.options import LocationType
+from handgen.cli.options import LocationType, json_option
 
 if TYPE_CHECKING:
     from handgen.storage.filesystem import Location
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.option("--digests", is_flag=True, help="Recompute the SHA-256 of every file and compare it with the manifest's.")
 @click.option("--pixels", is_flag=True, help="Look at every picture and mask; without it at some of each part.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@json_option
 def validate(path: Location, digests: bool, pixels: bool, workers: int | None, as_json: bool) -> None:
     """Check PATH: is it whole, is it what its files say, and do its labels mean what they should?
 
@@ -31,15 +31,13 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     All labels are looked at (reprojection, metres, side, joint order, mean pose, rotations, betas), and some pictures.
     Changes nothing: it says what to change. Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
-    from handgen.cli.console import print_checks, print_summary, progress_bars
+    from handgen.cli.console import print_checks, print_json, print_summary, progress_bars
     from handgen.stages.validate.stage import run
 
     with progress_bars() as progress:
         report = run(path, digests, pixels, workers, progress)
     if as_json:
-        from handgen.storage.documents import dumps
-
-        click.echo(dumps(report.to_json(), indent=True), nl=False)
+        print_json(report.to_json())
     else:
         facts = [(name.replace("_", " "), str(value)) for name, value in report.facts.items()]
         counted = ", ".join(f"{count} x {kind}" for kind, count in sorted(report.findings.counts.items()))

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from handgen.detect import registry
+from handgen.detect.base import DetectionTask
 from handgen.detect.view_bias import FEATURES, ViewBias, features_of
 from handgen.fit.corrections import flesh_before
 from handgen.hand.model import HandModel, single_pose
@@ -87,7 +88,7 @@ def observe(detector_name: str, frames: int, views: int, folder: Path, index: in
     simulate(path, config)
     capture, truth = load_capture(path), Annotations(path / "truth")
     records = {record.frame: record for _, record in truth}
-    detector = registry.create(detector_name, cameras=capture.rig.names, max_hands=1)
+    detector = registry.create_detector(detector_name, DetectionTask(capture.rig.names, max_hands=1))
     detectors = [detector.start(name) for name in capture.rig.names]
     parts = []
     for frame, images in enumerate(capture.read()):

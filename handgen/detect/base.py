@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,20 @@ from jaxtyping import Float, UInt8
 
 from handgen.detect.view_bias import ViewBias
 from handgen.records.detection import Detection
+
+
+@dataclass(frozen=True)
+class DetectionTask:
+    """What a stage tells a detector when it makes one.
+
+    cameras: names, in the rig's order. max_hands: per view. side: the one hand that there is, if that is known. device:
+    cpu or cuda, where the detector has a choice.
+    """
+
+    cameras: tuple[str, ...]
+    max_hands: int = 2
+    side: str | None = None
+    device: str = "cpu"
 
 
 class ViewDetector(Protocol):

@@ -3,74 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from handgen.detect.base import Detector
-from handgen.errors import HandgenError
+from handgen.detect.cpm.options import CpmOptions
+from handgen.detect.keypoint_files.options import KeypointFilesOptions
+from handgen.plugins import NoOptions, Registry
+
+if TYPE_CHECKING:
+    from handgen.detect.base import DetectionTask, Detector
+
+DETECTORS: Registry[Callable[[DetectionTask, Any], Detector]] = Registry("detector")
 
 
-@dataclass(frozen=True)
-class DetectorOptions:
-    """What a detector may need to know.
+def register_detector(
+    name: str, create: Callable[[DetectionTask, Any], Detector] | str, options: type = NoOptions
+) -> None:
+    """Add a detector, which `annotate --detector NAME` then uses.
 
-    cameras: names, in the rig's order. keypoints_path: file or folder of keypoints made elsewhere. weights_path: of
-    hand3d's network. max_hands: per view. side: the one hand that there is, if known. device: cpu or cuda, where the
-    detector has a choice.
+    create: makes it of a task and an instance of `options`; or where that function is, as "module:name", so that
+    nothing heavy is imported before it is needed. options: a frozen dataclass of `handgen.options.option` fields, which
+    the command line shows. Paths of kind "location" are fetched where they lie in a store.
     """
-
-    cameras: tuple[str, ...]
-    keypoints_path: Path | None = None
-    weights_path: Path | None = None
-    max_hands: int = 2
-    side: str | None = None
-    device: str = "cpu"
+    DETECTORS.register(name, create, options)
 
 
-def _mediapipe(options: DetectorOptions) -> Detector:
-    from handgen.detect.mediapipe.detector import MediaPipeDetector
-
-    return MediaPipeDetector(max_hands=options.max_hands)
-
-
-def _keypoints(options: DetectorOptions) -> Detector:
-    from handgen.detect.keypoint_files.detector import KeypointsDetector
-
-    if options.keypoints_path is None:
-        raise HandgenError("detector keypoints: no file given; give the file or folder that holds the keypoints")
-    return KeypointsDetector(options.keypoints_path, options.cameras, side=options.side)
+register_detector("mediapipe", "handgen.detect.mediapipe.detector:create_detector")
+register_detector("keypoints", "handgen.detect.keypoint_files.detector:create_detector", KeypointFilesOptions)
+register_detector("cpm", "handgen.detect.cpm.detector:create_detector", CpmOptions)
 
 
-def _cpm(options: DetectorOptions) -> Detector:
-    from handgen.detect.cpm.detector import CpmDetector
-
-    if options.weights_path is None:
-        raise HandgenError("detector cpm: no weights given; give the file of hand3d's weights")
-    if options.side is None:
-        raise HandgenError(
-            "detector cpm: finds one hand per view and does not know which; give --hands left or --hands right"
-        )
-    return CpmDetector(options.weights_path, options.side, options.device)
-
-
-DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {
-    "mediapipe": _mediapipe,
-    "keypoints": _keypoints,
-    "cpm": _cpm,
-}
-
-
-def create(
-    name: str,
-    *,
-    cameras: tuple[str, ...],
-    keypoints_path: Path | None = None,
-    weights_path: Path | None = None,
-    max_hands: int = 2,
-    side: str | None = None,
-    device: str = "cpu",
-) -> Detector:
-    """The detector called `name`; HandgenError for a name that is none. Arguments as in `DetectorOptions`."""
-    if name not in DETECTORS:
-        raise HandgenError(f"detector {name!r}: there is none of this name; choose one of {', '.join(DETECTORS)}")
-    return DETECTORS[name](DetectorOptions(cameras, keypoints_path, weights_path, max_hands, side, device))
+def create_detector(name: str, task: DetectionTask, options: Any = None) -> Detector:
+    """The detector `name` with its own options (None: its defaults); HandgenError for what a user can fix."""
+    entry = DETECTORS[name]
+    return entry.load()(task, entry.options() if options is None else options)

@@ -8,18 +8,6 @@ from typing import Protocol, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-ENGINES = ("local", "ray")
-
-
-def check_engine(engine: str, workers: int | None, address: str | None) -> None:
-    """Raise a ValueError unless a configuration names an engine and options that it takes."""
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be {' or '.join(ENGINES)}, got {engine!r}")
-    if address is not None and engine != "ray":
-        raise ValueError("address is of a Ray cluster; give engine ray with it")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-
 
 class Engine(Protocol):
     """Does units of work, many at a time.

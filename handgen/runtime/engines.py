@@ -1,32 +1,80 @@
-"""Engines by name. Each is imported only when asked for."""
+"""Engines by name, and the options that choose one. Each is imported only when asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+from handgen.options import chosen_options, option
+from handgen.plugins import NoOptions, Registry
 from handgen.runtime.engine import Engine
 
-
-def create_engine(name: str, workers: int | None = None, address: str | None = None) -> Engine:
-    """The engine `name`: "local" or "ray". See the classes of these for the options.
-
-    Raises HandgenError where it cannot be had.
-    """
-    return _FACTORIES[name](workers, address)
+ENGINES: Registry[Callable[[int | None, Any], Engine]] = Registry("engine")
 
 
-def _local(workers: int | None, address: str | None) -> Engine:
+@dataclass(frozen=True)
+class RayOptions:
+    """What the engine `ray` needs to know; None: the cluster of RAY_ADDRESS, or a Ray that is started for the run."""
+
+    address: str | None = option(
+        None,
+        "the Ray cluster to join, from a machine of it.",
+        metavar="HEAD:6379",
+        default_help="RAY_ADDRESS; else Ray is started here for this run",
+        decides_output=False,
+    )
+
+
+def _local(workers: int | None, options: NoOptions) -> Engine:
     from handgen.runtime.local import LocalEngine
 
-    if address is not None:
-        raise ValueError("address is for the engine ray")
     return LocalEngine(workers)
 
 
-def _ray(workers: int | None, address: str | None) -> Engine:
+def _ray(workers: int | None, options: RayOptions) -> Engine:
     from handgen.runtime.ray import RayEngine
 
-    return RayEngine(workers, address)
+    return RayEngine(workers, options.address)
 
 
-_FACTORIES: dict[str, Callable[[int | None, str | None], Engine]] = {"local": _local, "ray": _ray}
+def register_engine(name: str, create: Callable[[int | None, Any], Engine] | str, options: type = NoOptions) -> None:
+    """Add an engine.
+
+    create: makes it of the number of workers (None: as many as there are) and an instance of `options`; or where that
+    function is, as "module:name".
+    """
+    ENGINES.register(name, create, options)
+
+
+register_engine("local", _local)
+register_engine("ray", _ray, RayOptions)
+
+
+def create_engine(name: str, workers: int | None = None, options: Any = None) -> Engine:
+    """The engine `name`, with its own options (None: its defaults). Raises HandgenError where it cannot be had."""
+    entry = ENGINES[name]
+    return entry.load()(workers, entry.options() if options is None else options)
+
+
+def workers_option(any_engine: bool = False) -> Any:
+    """The field `workers` of a configuration: how many processes, or None."""
+    meaning = "one per core" + ("; with ray all CPUs of the cluster" if any_engine else "")
+    return option(None, "Processes.", low=1, default_help=meaning, decides_output=False)
+
+
+def engine_option() -> Any:
+    """The field `engine` of a configuration."""
+    return option(
+        "local",
+        "local: processes of this machine. ray: a Ray cluster (`ray start --head` on one machine, "
+        "`ray start --address=HEAD:6379` on the others); all nodes must have this handgen, and reach all paths or URLs "
+        "under the same names.",
+        choices=ENGINES.names,
+        decides_output=False,
+    )
+
+
+def engine_options() -> Any:
+    """The field `engine_options` of a configuration: what the chosen engine needs besides."""
+    return chosen_options("engine", ENGINES)

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from handgen import plugins
 from handgen.errors import HandgenError
 from handgen.runtime import reproducibility
 from handgen.runtime.engine import Item, Result
@@ -85,7 +86,7 @@ def _joined(address: str | None) -> Iterator[tuple[Any, bool]]:
             try:
                 ray.init(
                     place,
-                    runtime_env={"env_vars": _ENVIRONMENT | reproducibility.environment()},
+                    runtime_env={"env_vars": _ENVIRONMENT | reproducibility.environment() | plugins.environment()},
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     **options,

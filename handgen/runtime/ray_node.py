@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from handgen.plugins import load_plugins
 from handgen.runtime import reproducibility
 from handgen.runtime.local import sendable
 
@@ -71,6 +72,7 @@ def _begin(folder: str) -> None:
     cv2.setNumThreads(1)
     if os.path.isdir(folder):
         os.chdir(folder)
+    load_plugins()
 
 
 def create_task() -> tuple[Callable[..., Any], dict[str, str]]:

@@ -21,11 +21,13 @@ from pathlib import Path
 import numpy as np
 from table import report
 
+from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.geometry.camera import Rig
 from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.detections import read_detections, write_detections
+from handgen.options import make_config
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.evaluate.config import EvaluateConfig
@@ -137,7 +139,7 @@ def bench_silence(bench: Bench, scene: str, prefix: str) -> dict[str, float]:
     """Frame 0 is all that the detector says."""
     capture = bench.capture(scene)
     keypoints = some_detections(bench, scene, f"{prefix}_frame_0", {0})
-    config = replace(CARRIED, detector="keypoints", keypoints=str(keypoints))
+    config = replace(CARRIED, detector="keypoints", detector_options=KeypointFilesOptions(keypoints=str(keypoints)))
     _, out = bench.annotated(prefix, capture, config)
     report = measured(out, capture / "truth")
     return {f"{prefix}_share": number(report.annotated_share), f"{prefix}_mm": number(report.mean_absolute_mm)}
@@ -152,7 +154,7 @@ def bench_gaps(bench: Bench) -> dict[str, float]:
     truth = {record.frame: record for _, record in Annotations(capture / "truth")}
     figures = {}
     for name, refine in (("interpolated", "none"), ("masks", "silhouette")):
-        config = AnnotateConfig(detector="keypoints", keypoints=str(keypoints), refine=refine)
+        config = make_config(AnnotateConfig, detector="keypoints", keypoints=str(keypoints), refine=refine)
         _, out = bench.annotated(f"gaps_{name}", capture, config)
         errors = [
             np.linalg.norm(record.keypoints_world_m - truth[record.frame].keypoints_world_m, axis=1).mean() * 1e3

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from support.annotate import config, errors_mm, rendered, true_keypoints
 
+from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.mediapipe import networks
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
@@ -159,7 +160,7 @@ def test_changed_input_is_not_mixed_with_old_chunks(capture, annotated, tmp_path
     out, settings, _ = annotated
     other = true_keypoints(capture, tmp_path / "other.jsonl", noise_px=1.0)
     with pytest.raises(HandgenError, match=r"detector\.fingerprint"):
-        annotate.run(capture, out, replace(settings, keypoints=other))
+        annotate.run(capture, out, replace(settings, detector_options=KeypointFilesOptions(keypoints=other)))
     picture = capture / "cam_1" / "000003.jpg"
     pixels = picture.read_bytes()
     picture.write_bytes(pixels + b"\0")

@@ -13,6 +13,7 @@ from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import write_detections
+from handgen.plugins import Entry
 from handgen.reconstruct import quality
 from handgen.records.detection import Detection, DetectionRecord
 from handgen.stages.annotate import stage as annotate
@@ -97,7 +98,8 @@ class _View:
 
 
 def test_a_view_that_missed_the_hand_is_looked_at_again(capture, tmp_path, monkeypatch):
-    monkeypatch.setitem(registry.DETECTORS, "mediapipe", lambda options: ShortSighted(capture, "cam_1"))
+    short_sighted = Entry(lambda task, options: ShortSighted(capture, "cam_1"))
+    monkeypatch.setitem(registry.DETECTORS.entries, "mediapipe", short_sighted)
     settings = AnnotateConfig(hands="right", workers=1, refine="none")
     report = annotate.run(capture, tmp_path / "twice", settings)
     assert report.views_detected_again == 8

@@ -104,7 +104,7 @@ def test_the_detectors_offered_are_those_there_are():
     from handgen.detect.registry import DETECTORS
 
     (option,) = (p for p in command.params if p.name == "detector")
-    assert list(option.type.choices) == list(DETECTORS)
+    assert list(option.type.choices) == list(DETECTORS.names())
 
 
 # --- said before anything is written

@@ -72,13 +72,15 @@ def contents(root, *patterns):
 _SYNTHESIZE = """
 import json, logging, sys
 from pathlib import Path
+from handgen.runtime.engines import RayOptions
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize import stage
 
 logging.basicConfig(level=logging.WARNING)
 steps = []
 folder = Path(sys.argv[1])
-config = SynthesizeConfig(samples=240, samples_per_shard=10, size=64, engine="ray", address=sys.argv[2])
+options = RayOptions(sys.argv[2])
+config = SynthesizeConfig(samples=240, samples_per_shard=10, size=64, engine="ray", engine_options=options)
 report = stage.run(folder / "annotations", folder / "ray", None, config, lambda *step: steps.append(step))
 print(json.dumps({"written": report.written_samples, "steps": [step for step in steps if "writing" in step[0]]}))
 """

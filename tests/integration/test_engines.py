@@ -12,7 +12,8 @@ import pytest
 from support.engines import REPOSITORY, begun, marked_unit, raises_one_way, wait_for
 
 from handgen.errors import HandgenError
-from handgen.runtime.engines import create_engine
+from handgen.options import make_config
+from handgen.runtime.engines import RayOptions, create_engine
 from handgen.runtime.local import LocalEngine, map_units
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.synthesize.config import SynthesizeConfig
@@ -42,12 +43,13 @@ def fails_at(fatal, error, number):
 
 def test_engines_have_names():
     assert create_engine("local", 3) == LocalEngine(3)
-    with pytest.raises(ValueError, match="ray"):
-        create_engine("local", 3, "127.0.0.1:6379")
     for config in (AnnotateConfig, SynthesizeConfig):
-        assert config(engine="ray", address="127.0.0.1:6379").address
-        with pytest.raises(ValueError, match="engine ray"):
-            config(address="127.0.0.1:6379")
+        chosen = make_config(config, engine="ray", address="127.0.0.1:6379")
+        assert chosen.engine_options == RayOptions("127.0.0.1:6379")
+        with pytest.raises(ValueError, match="--address is for --engine ray, not local"):
+            make_config(config, address="127.0.0.1:6379")
+        with pytest.raises(TypeError, match="no option 'adress'"):
+            make_config(config, adress="127.0.0.1:6379")
         with pytest.raises(ValueError, match="local or ray"):
             config(engine="slurm")
 

@@ -18,16 +18,12 @@ from handgen.hand.skeleton import other_side
 from handgen.io.annotations import Annotations
 from handgen.stages.evaluate.alignment import errors_mm, similarity_between
 from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, area_under
 from handgen.stages.evaluate.masks import boundary_f, brought_onto, iou
-from handgen.stages.evaluate.measures import (
-    PCK_THRESHOLDS_MM,
-    Hands,
-    area_under,
-    fingertips,
-    jitter,
-    keypoint_errors,
-    uncertainty,
-)
+from handgen.stages.evaluate.matched import Hands
+from handgen.stages.evaluate.metrics.jitter import jitter
+from handgen.stages.evaluate.metrics.keypoints import fingertips, keypoint_errors
+from handgen.stages.evaluate.metrics.uncertainty import uncertainty
 from handgen.stages.evaluate.stage import run
 from handgen.stages.evaluate.surfaces import Mesh, distance_to_surface, f_scores, surface_errors
 

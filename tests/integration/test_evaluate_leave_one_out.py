@@ -9,7 +9,7 @@ from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.hand.model import HandPose
 from handgen.io import annotations as store
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.camera_json import camera_document
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import write_detections

@@ -14,7 +14,7 @@ from support.captures import make_capture, small_rig
 
 from handgen.cli.main import main
 from handgen.errors import HandgenError
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.stages.inspect.describe import describe
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig

@@ -24,7 +24,7 @@ from handgen.datasets.interhand import checks as interhand
 from handgen.geometry.camera import Rig
 from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.label_checks.checks import CHECKS, SET_CHECKS
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig

@@ -5,6 +5,7 @@ import numpy as np
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import write_detections
+from handgen.options import make_config
 from handgen.records.detection import DetectionRecord
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.simulate import stage as simulate
@@ -43,4 +44,5 @@ def errors_mm(capture, out):
 
 
 def config(keypoints, **options):
-    return AnnotateConfig(detector="keypoints", keypoints=keypoints, hands="right", workers=1, **options)
+    found = {"detector": "keypoints", "keypoints": str(keypoints), "hands": "right", "workers": 1}
+    return make_config(AnnotateConfig, **found, **options)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from handgen.geometry.camera import Camera, Rig
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 
 DISTORTION = (-0.05, 0.02, 0.001, -0.002, 0.003)
 

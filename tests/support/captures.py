@@ -8,7 +8,7 @@ import numpy as np
 
 # from support import SIZE_PX, make_capture, small_rig, write_video
 from handgen.geometry.camera import Rig
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from support.cameras import look_at
 
 SIZE_PX = (128, 96)

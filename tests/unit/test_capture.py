@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.captures import _CODECS, BITS, SIZE_PX, make_capture, numbered_image, small_rig, write_video
 
 from handgen.errors import HandgenError
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.capture import synchronization
 from handgen.io.capture.capture import Capture, load_capture
 from handgen.media import video as video_module

@@ -17,11 +17,12 @@ from support.cpm import flat_arrays, random_arrays
 from support.make_mano_pickle import Python2Pickler
 
 from handgen.detect import registry
-from handgen.detect.base import Detector
+from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.cpm import detector as cpm
 from handgen.detect.cpm import network
 from handgen.detect.cpm.detector import CpmView, peaks_of, region_around, region_before_screen
 from handgen.detect.cpm.network import LAYERS, PoseNetwork, load_network
+from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_ORDERS
@@ -29,6 +30,7 @@ from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import read_detections
 from handgen.media.images import read_rgb
+from handgen.options import make_config
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.simulate import stage as simulate
@@ -376,14 +378,16 @@ def test_crops_are_grey_outside_the_image():
 
 
 def test_the_detector_in_the_registry(weights, tmp_path):
-    detector: Detector = registry.create("cpm", cameras=("a",), weights_path=weights, side="left")
+    detector: Detector = registry.create_detector(
+        "cpm", DetectionTask(("a",), side="left"), CpmOptions(weights=weights)
+    )
     assert detector.name == "cpm" and detector.needs_images and not detector.offsets_m.any()
     assert detector.view_bias is None and detector.fingerprint() == load_network(weights)[1]
     assert detector.start("a").detect(np.full((48, 64, 3), GREEN, np.uint8), 0) == []
     with pytest.raises(HandgenError, match="finds one hand per view .*give --hands left or --hands right"):
-        registry.create("cpm", cameras=("a",), weights_path=weights)
-    with pytest.raises(HandgenError, match="no weights given"):
-        registry.create("cpm", cameras=("a",), side="left")
+        registry.create_detector("cpm", DetectionTask(("a",)), CpmOptions(weights=weights))
+    with pytest.raises(ValueError, match="--detector cpm needs --weights FILE"):
+        AnnotateConfig(detector="cpm")
     with pytest.raises(ValueError, match="side: must be one of"):
         cpm.CpmDetector(weights, "both")
 
@@ -425,7 +429,7 @@ def test_a_capture_is_annotated_with_a_network_that_sees(tmp_path, monkeypatch):
     simulate.run(capture, SimulateConfig(workers=1, **options))
     network = KnowsTheTruth(capture, monkeypatch)
     monkeypatch.setattr(cpm, "load_network", lambda path, device: (network, "0" * 64))
-    config = AnnotateConfig(detector="cpm", weights="weights.pickle", hands="right", workers=1)
+    config = make_config(AnnotateConfig, detector="cpm", weights="weights.pickle", hands="right", workers=1)
     report = annotate.run(capture, tmp_path / "out", config)
     assert report.views == 12 and report.accepted == {"right": 4}
     rig = load_capture(capture).rig

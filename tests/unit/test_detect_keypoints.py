@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from handgen.detect import registry
-from handgen.detect.base import Detector
+from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.keypoint_files import detector as keypoints
 from handgen.detect.keypoint_files.detector import KeypointsDetector
+from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.errors import HandgenError
 from handgen.io.detections import read_detections, write_detections
 from handgen.records.detection import DetectionRecord
@@ -199,13 +200,12 @@ def test_other_files_that_do_not_fit(tmp_path):
 
 
 def test_registry(jsonl):
-    detector = registry.create("keypoints", cameras=CAMERAS, keypoints_path=jsonl)
+    task = DetectionTask(CAMERAS, max_hands=1)
+    detector = registry.create_detector("keypoints", task, KeypointFilesOptions(keypoints=jsonl))
     assert detector.name == "keypoints"
-    assert registry.create("mediapipe", cameras=CAMERAS, max_hands=1).needs_images
+    assert registry.create_detector("mediapipe", task).needs_images
     with pytest.raises(HandgenError, match="choose one of mediapipe, keypoints, cpm"):
-        registry.create("openpose", cameras=CAMERAS)
-    with pytest.raises(HandgenError, match="no file given"):
-        registry.create("keypoints", cameras=CAMERAS)
+        registry.create_detector("openpose", task)
 
 
 def test_a_file_is_parsed_once_until_it_changes(jsonl, monkeypatch):

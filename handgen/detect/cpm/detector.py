@@ -25,9 +25,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.cpm.network import CELL_PX, INPUT_PX, PoseNetwork, load_network
+from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
 from handgen.detect.view_bias import ViewBias
+from handgen.errors import HandgenError
 from handgen.hand.conversions import reordered_keypoints
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS, MIDDLE_MCP, SIDES
 from handgen.records.detection import Detection
@@ -49,6 +52,15 @@ _MAX_SHIFT, _MAX_GROWTH = 0.05, 1.1
 _FAR_FROM_GUESS = 0.5  # of the guess's extent: beyond, `detect_near` has found another hand
 _SCREEN_SHARE = 0.3  # of the image, for it to be in front of a screen
 _MIN_BLOB_SHARE = 0.001  # of the image: smaller blobs are noise
+
+
+def create_detector(task: DetectionTask, options: CpmOptions) -> Detector:
+    """The detector, with its weights read; HandgenError where it is not known which hand it is to find."""
+    if task.side is None:
+        raise HandgenError(
+            "detector cpm: finds one hand per view and does not know which; give --hands left or --hands right"
+        )
+    return CpmDetector(Path(options.weights), task.side, task.device)
 
 
 class CpmDetector:

@@ -14,12 +14,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.keypoint_files import formats as keypoint_files
 from handgen.detect.keypoint_files.formats import CameraHands, Source
+from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.records.detection import Detection
+
+
+def create_detector(task: DetectionTask, options: KeypointFilesOptions) -> Detector:
+    """The detector, with its files read."""
+    return KeypointsDetector(Path(options.keypoints), task.cameras, side=task.side)
 
 
 class KeypointsDetector:

@@ -21,11 +21,13 @@ import numpy as np
 import orjson
 from jaxtyping import Float, UInt8
 
+from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.mediapipe.landmarks import LandmarkNetwork, Landmarks, region_from_keypoints, region_from_palm
 from handgen.detect.mediapipe.networks import NETWORKS, locate
 from handgen.detect.mediapipe.palm import PalmNetwork, Palms, concatenate, merge
 from handgen.detect.view_bias import ViewBias
 from handgen.hand.skeleton import KEYPOINT_COUNT
+from handgen.plugins import NoOptions
 from handgen.records.detection import Detection
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -48,6 +50,11 @@ _SETTLED = 0.01  # of the hand's extent: keypoints that move less from one pass 
 _MAX_PASSES = 3
 _MIRROR_AGREES = 0.1  # of the hand's extent: a mirror image whose keypoints are farther off is no second opinion
 _FAR_FROM_GUESS = 0.5  # of the smaller extent of hand and guess: beyond, `detect_near` has found another hand
+
+
+def create_detector(task: DetectionTask, options: NoOptions) -> Detector:
+    """The detector, with its networks loaded."""
+    return MediaPipeDetector(max_hands=task.max_hands)
 
 
 class MediaPipeDetector:

@@ -1,7 +1,6 @@
 """Reading camera calibrations: one module per format, each recognised by its content and not by its name.
 
-Every format is world->camera with OpenCV axes. A format module has `NAME`, `recognise(path, text)`, which
-gives the path to read if the file belongs to it, and `read(path)`.
+Every format is world->camera with OpenCV axes. `register_calibration_format` adds one.
 """
 
 from __future__ import annotations
@@ -12,24 +11,36 @@ from typing import Protocol
 from handgen.errors import HandgenError
 from handgen.io.calibration_files import anipose, caliscope, easymocap, handgen_json, stereo_dat, two_file_json
 from handgen.io.calibration_files.base import Calibration, read_text
-from handgen.io.calibration_files.handgen_json import save_calibration
-
-__all__ = ["FORMATS", "SUFFIXES", "Calibration", "load_calibration", "save_calibration"]
+from handgen.plugins import Registry
 
 SUFFIXES = (".json", ".toml", ".yml", ".yaml", ".dat")
 _MAX_FILES = 500  # of these suffixes in one folder; a folder of keypoint files is no place to look further
 
 
-class _Format(Protocol):
+class CalibrationFormat(Protocol):
+    """A module, or any object, that knows one format."""
+
     NAME: str
 
-    def recognise(self, path: Path, text: str) -> Path | None: ...
+    def recognise(self, path: Path, text: str) -> Path | None:
+        """The path to read if the file `path`, which holds `text`, belongs to this format; else None."""
+        ...
 
-    def read(self, path: Path) -> Calibration: ...
+    def read(self, path: Path) -> Calibration:
+        """The calibration in a path that was recognised; HandgenError in one line for a bad value."""
+        ...
 
 
-_FORMATS: tuple[_Format, ...] = (handgen_json, two_file_json, stereo_dat, caliscope, anipose, easymocap)
-FORMATS = tuple(module.NAME for module in _FORMATS)
+FORMATS: Registry[CalibrationFormat] = Registry("calibration format")
+
+
+def register_calibration_format(form: CalibrationFormat) -> None:
+    """Add a format; files with one of `SUFFIXES` are shown to all formats, in the order of registration."""
+    FORMATS.register(form.NAME, form)
+
+
+for _form in (handgen_json, two_file_json, stereo_dat, caliscope, anipose, easymocap):
+    register_calibration_format(_form)
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -44,23 +55,24 @@ def load_calibration(path: Path) -> Calibration:
     folders = _search_folders(path) if path.is_dir() else [path]
     problems: list[str] = []
     for folder in folders:
-        found: dict[tuple[Path, str], _Format] = {}
+        found: dict[tuple[Path, str], CalibrationFormat] = {}
         for file in _candidates(folder):
             try:
                 text = read_text(file)
-                for module in _FORMATS:
-                    root = module.recognise(file, text)
+                for name in FORMATS.names():
+                    form = FORMATS[name].load()
+                    root = form.recognise(file, text)
                     if root is not None:
-                        found[root, module.NAME] = module
+                        found[root, name] = form
                         break
             except HandgenError as error:
                 problems.append(str(error))
         if len(found) > 1:
             names = ", ".join(f"{root} ({name})" for root, name in found)
             raise HandgenError(f"{path}: more than one calibration: {names}; choose with --calibration FILE")
-        for (root, _), module in found.items():
-            return module.read(root)
-    formats = ", ".join(FORMATS)
+        for (root, _), form in found.items():
+            return form.read(root)
+    formats = ", ".join(FORMATS.names())
     if problems:
         raise HandgenError(
             f"{problems[0]} (no other calibration was recognised in {path}; formats: {formats}); "

@@ -17,7 +17,8 @@ from jaxtyping import Int, UInt8
 from handgen.arguments import check_arguments
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, Rig
-from handgen.io.calibration_files.registry import SUFFIXES, Calibration, load_calibration
+from handgen.io.calibration_files.base import Calibration
+from handgen.io.calibration_files.registry import SUFFIXES, load_calibration
 from handgen.io.capture import camera_files, synchronization
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video

@@ -1,83 +1,101 @@
-"""Options of the annotate stage. Imports nothing heavy, so that the command takes its defaults from here."""
+"""Options of the annotate stage. Imports nothing heavy, so that the command line is made from here."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from handgen.detect.registry import DETECTORS
+from handgen.io.capture.options import calibration_option, metres_per_unit_option
+from handgen.options import check_options, chosen_options, option
 from handgen.reconstruct.settings import ACCELERATION_MM_S2, QualityLimits
-from handgen.runtime.engine import check_engine
+from handgen.runtime.engines import engine_option, engine_options, workers_option
 
 SUBJECT_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # as in capture.schema.json
 
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """Options of `annotate`. Everything but `workers`, `device` and `preview` decides the annotations.
+    """Options of `annotate`; None where the capture or the calibration says it."""
 
-    detector: "mediapipe", "keypoints" or "cpm". keypoints: the file or folder that the second reads. weights: the
-    file of the third's network.
-    hands: which are in view, "left", "right" or "both"; None: as the capture says, else both.
-    subject: name of the person; None: as the capture says, else nobody's.
-    hand_model: "open", "mano" (see `handgen models add`), or the path of an .npz in MANO's format with {side} in it.
-    calibration: a file or folder, or None to look for it in the capture.
-    metres_per_unit: a number, "auto" (so that the hand has mean size), or None: as the calibration says.
-    chunk_frames: frames per unit of work; the detector's tracking starts anew in each.
-    min_views, max_error_share, min_mask_iou, max_uncertainty_mm: as in `QualityLimits`.
-    background: "green", "blue", "any", or "auto" to look at the pixels around the hand.
-    track: "silhouette" to carry hands by their masks where the detector is silent, or "keypoints".
-    refine: "silhouette" to fit masks together with the keypoints, or "none".
-    refine_extrinsics: whether cameras that moved after the calibration are put where the hands say that they are.
-    look_again: whether views that missed a hand which others saw are searched where it must be.
-    acceleration_mm_s2: of a keypoint, usual (one sigma); 0: frames are fitted on their own and gaps are left open.
-    device: of the fit. workers: processes, or None for one per core. preview: overlay pictures to write.
-    engine: "local" (processes of this machine) or "ray". address: of a Ray cluster, or None.
-    """
-
-    detector: str = "mediapipe"
-    keypoints: str | None = None
-    weights: str | None = None
-    hands: str | None = None
-    subject: str | None = None
-    hand_model: str = "open"
-    calibration: str | None = None
-    metres_per_unit: float | str | None = None
-    chunk_frames: int = 64
-    min_views: int = QualityLimits.min_views
-    max_error_share: float = QualityLimits.max_error_share
-    min_mask_iou: float = QualityLimits.min_mask_iou
-    max_uncertainty_mm: float = QualityLimits.max_uncertainty_mm
-    background: str = "auto"
-    acceleration_mm_s2: float = ACCELERATION_MM_S2
-    redetect: bool = True
-    refine: str = "silhouette"
-    track: str = "keypoints"
-    refine_extrinsics: bool = False
-    device: str = "cpu"
-    workers: int | None = None
-    engine: str = "local"
-    address: str | None = None
-    preview: int = 0
+    calibration: str | None = calibration_option()
+    metres_per_unit: float | Literal["auto"] | None = metres_per_unit_option(
+        "Metres in one unit of the calibration; auto: so that the hand has mean size."
+    )
+    hands: str | None = option(
+        None,
+        "Which hands are there.",
+        choices=("left", "right", "both"),
+        default_help="as capture.json says, else both",
+    )
+    subject: str | None = option(
+        None, "Who it is, for splits by person.", metavar="NAME", default_help="as capture.json says"
+    )
+    detector: str = option(
+        "mediapipe",
+        "mediapipe; keypoints made elsewhere; or cpm, hand3d's network before a green screen, one hand per view.",
+        choices=DETECTORS.names,
+    )
+    detector_options: Any = chosen_options("detector", DETECTORS)
+    hand_model: str = option(
+        "open", "open, mano (see `models add`), or an .npz in MANO's format with {side} in its path."
+    )
+    background: str = option(
+        "auto",
+        "What is behind the hands: a screen to key, or anything.",
+        choices=("auto", "green", "blue", "any"),
+    )
+    max_error_share: float = option(
+        QualityLimits.max_error_share, "Largest reprojection error, in hand sizes.", above=0, high=1, flag="--max-error"
+    )
+    min_mask_iou: float = option(
+        QualityLimits.min_mask_iou, "Smallest overlap of mask and mesh.", low=0, high=1, flag="--min-iou"
+    )
+    max_uncertainty_mm: float = option(
+        QualityLimits.max_uncertainty_mm, "Largest expected error of a keypoint, mm.", above=0, flag="--max-uncertainty"
+    )
+    redetect: bool = option(
+        True, "Search views that missed a hand where the others say that it is.", old_flags=("--look-again",)
+    )
+    refine: str = option(
+        "silhouette",
+        "silhouette: fit masks together with keypoints; none: keypoints alone, in less time.",
+        choices=("silhouette", "none"),
+    )
+    track: str = option(
+        "keypoints",
+        "silhouette: follow hands by their masks where the detector sees nothing.",
+        choices=("keypoints", "silhouette"),
+    )
+    refine_extrinsics: bool = option(
+        False, "Put cameras that moved after the calibration where the hands say that they are."
+    )
+    acceleration_mm_s2: float = option(
+        ACCELERATION_MM_S2,
+        "Usual acceleration of a keypoint, mm/s^2: less is smoother; 0 fits every frame alone.",
+        low=0,
+        flag="--acceleration",
+    )
+    min_views: int = option(
+        QualityLimits.min_views,
+        "Views that must see a hand; with 1, its distance is a guess by its size.",
+        low=1,
+        high=64,
+    )
+    chunk_frames: int = option(64, "Frames per unit of work.", low=1, high=4096)
+    device: str = option("cpu", "Where to fit: cpu or cuda.")
+    workers: int | None = workers_option(any_engine=True)
+    engine: str = engine_option()
+    engine_options: Any = engine_options()
+    preview: int = option(0, "Write N overlay pictures to look at.", low=0, metavar="N", decides_output=False)
 
     def __post_init__(self) -> None:
-        if self.hands not in (None, "left", "right", "both"):
-            raise ValueError(f"hands must be left, right or both, got {self.hands!r}")
+        check_options(self)
         if self.subject is not None and not re.fullmatch(SUBJECT_PATTERN, self.subject):
             raise ValueError(f"subject must be 1 to 64 letters, digits or any of ._-, got {self.subject!r}")
-        if self.background not in ("auto", "green", "blue", "any"):
-            raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
-        if self.track not in ("keypoints", "silhouette"):
-            raise ValueError(f"track must be keypoints or silhouette, got {self.track!r}")
-        if self.refine not in ("silhouette", "none"):
-            raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
-        check_engine(self.engine, self.workers, self.address)
-        if self.chunk_frames < 1 or self.preview < 0:
-            raise ValueError("chunk_frames must be at least 1, preview at least 0")
-        if not 0 <= self.acceleration_mm_s2 < 1e9:
-            raise ValueError(f"acceleration_mm_s2 must be 0 or more, got {self.acceleration_mm_s2:g}")
-        _ = self.limits
 
     @property
     def limits(self) -> QualityLimits:

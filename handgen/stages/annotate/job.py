@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from handgen.detect import registry
-from handgen.detect.base import Detector
+from handgen.detect.base import DetectionTask, Detector
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture
 from handgen.io.detections import read_detections
 from handgen.multiview.association import by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
+from handgen.options import options_of
 from handgen.reconstruct.single_view import OneView
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
+from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched
+from handgen.storage.local_copies import Fetched, fetch
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -34,14 +37,14 @@ _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with:
 class Job:
     """What a process needs to do any chunk. hands: "left", "right" or "both".
 
-    keypoints: what the configuration names, if it lies in a store.
+    fetched: names of the detector's options that name files in a store, and these files.
     """
 
     capture: Capture
     out: Location
     config: AnnotateConfig
     hands: str
-    keypoints: Fetched | None = None
+    fetched: tuple[tuple[str, Fetched], ...] = ()
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
@@ -76,23 +79,28 @@ class Job:
 
     def detector(self) -> Detector:
         """The configured detector; HandgenError if something that it needs is missing."""
-        keypoints = self.keypoints.path() if self.keypoints else None
-        if keypoints is None and self.config.keypoints:
-            keypoints = Path(self.config.keypoints)
-        with self.keypoints.named_by_origin() if self.keypoints else nullcontext():
-            return registry.create(
-                self.config.detector,
-                cameras=self.capture.rig.names,
-                keypoints_path=keypoints,
-                weights_path=Path(self.config.weights) if self.config.weights else None,
-                max_hands=1 if self.hands in SIDES else 2,
-                side=self.hands if self.hands in SIDES else None,
-                device=self.config.device,
-            )
+        side = self.hands if self.hands in SIDES else None
+        task = DetectionTask(self.capture.rig.names, 2 if side is None else 1, side, self.config.device)
+        with ExitStack() as stack:
+            copies = {name: str(fetched.path()) for name, fetched in self.fetched}
+            for _, fetched in self.fetched:
+                stack.enter_context(fetched.named_by_origin())
+            options = replace(self.config.detector_options, **copies)
+            return registry.create_detector(self.config.detector, task, options)
 
     def detections_path(self, index: int) -> Location:
         """Where the detections of one chunk are."""
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
+
+
+def fetch_files(options: Any) -> tuple[tuple[str, Fetched], ...]:
+    """What a detector's options of kind "location" name, where it lies in a store."""
+    places = {
+        each.name: filesystem.location(getattr(options, each.name))
+        for each, described in options_of(options)
+        if described.kind == "location" and getattr(options, each.name)
+    }
+    return tuple((name, fetch(place)) for name, place in places.items() if not isinstance(place, Path))
 
 
 def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]:

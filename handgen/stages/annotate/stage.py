@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -25,6 +24,7 @@ from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
 from handgen.io import annotations as store
 from handgen.io.capture.capture import load_capture
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.runtime.engine import Engine
@@ -33,12 +33,11 @@ from handgen.runtime.local import one_thread
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.annotate.detect import detect_chunk
 from handgen.stages.annotate.fit import fit_chunk
-from handgen.stages.annotate.job import Job
+from handgen.stages.annotate.job import Job, fetch_files
 from handgen.stages.annotate.report import AnnotateReport, write_report
 from handgen.stages.annotate.subject import estimate
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched, fetch
 from handgen.storage.output import claim_output, invalidate_manifest
 
 
@@ -75,7 +74,7 @@ def run(
     capture = load_capture(
         capture_path,
         calibration=filesystem.location(config.calibration) if config.calibration else None,
-        metres_per_unit=config.metres_per_unit,  # type: ignore[arg-type]
+        metres_per_unit=config.metres_per_unit,
         progress=partial(show, "fetch, MiB"),
     )
     if len(capture.rig) < config.min_views:
@@ -83,7 +82,7 @@ def run(
             f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
             f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
         )
-    job = Job(capture, out, config, config.hands or capture.hands or "both", _keypoints(config))
+    job = Job(capture, out, config, config.hands or capture.hands or "both", fetch_files(config.detector_options))
     if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
         raise HandgenError(
             f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "
@@ -92,7 +91,7 @@ def run(
     detector = job.detector()  # a missing network or keypoint file is said before anything is written
     models = {side: load_hand(config.hand_model, side).sha256 for side in job.sides}
     depends_on = _depends_on(job, detector, models)
-    engine = create_engine(config.engine, config.workers, config.address)
+    engine = create_engine(config.engine, config.workers, config.engine_options)
     with claim_output(out, store.KIND, depends_on, _OWNED, overwrite) as journal, one_thread():
         finished = store.finished_chunks(out, job.chunk_count, journal.entries)
         if len(finished) < job.chunk_count:
@@ -130,17 +129,9 @@ def check_device(device: str) -> None:
         ) from None
 
 
-def _keypoints(config: AnnotateConfig) -> Fetched | None:
-    """Those that lie in a store."""
-    place = filesystem.location(config.keypoints) if config.keypoints else Path()
-    return None if isinstance(place, Path) else fetch(place)
-
-
 def _depends_on(job: Job, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on; where the capture lies is not of it."""
-    configuration = asdict(job.config) | {"hands": job.hands, "subject": job.subject}
-    for name in ("workers", "engine", "address", "preview", "calibration", "keypoints", "weights"):
-        configuration.pop(name)
+    configuration = deciding_options(job.config) | {"hands": job.hands, "subject": job.subject}
     rig = job.capture.rig
     return {
         "created_by": handgen.__version__,

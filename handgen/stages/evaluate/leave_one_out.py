@@ -31,7 +31,7 @@ from handgen.reconstruct.fit_hands import HowToFit, fit_hands
 from handgen.reconstruct.settings import ACCELERATION_MM_S2
 from handgen.records.detection import Detection
 from handgen.runtime.local import map_units
-from handgen.stages.evaluate.measures import Distribution, distribution
+from handgen.stages.evaluate.distributions import Distribution, distribution
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location

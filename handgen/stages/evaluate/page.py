@@ -11,7 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import handgen
 from handgen.io.annotations import Annotations
 from handgen.media.images import encode_jpeg, write_png
-from handgen.stages.evaluate.lines import ALIGNMENT_NAMES, SURFACE_NAMES, facts_of
+from handgen.stages.evaluate.lines import facts_of
+from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
+from handgen.stages.evaluate.metrics.vertices import SURFACE_NAMES
 from handgen.stages.evaluate.pictures import picture_of
 from handgen.stages.evaluate.plots import plots_of
 from handgen.stages.evaluate.report import Report

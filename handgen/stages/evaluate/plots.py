@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from handgen.hand.skeleton import KEYPOINT_NAMES
-from handgen.stages.evaluate.lines import ALIGNMENT_NAMES
-from handgen.stages.evaluate.measures import PCK_THRESHOLDS_MM, Distribution
+from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, Distribution
+from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
 from handgen.stages.evaluate.report import Report
 from handgen.visualize.drawing import FINGER_COLORS, WRIST_COLOR
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 import handgen
+from handgen.options import deciding_options
 from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, Distribution
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
-from handgen.stages.evaluate.measures import (
-    PCK_THRESHOLDS_MM,
-    Distribution,
-    Fingertips,
-    HandShape,
-    Jitter,
-    KeypointErrors,
-    Uncertainty,
-)
-from handgen.stages.evaluate.results import Coverage, Hand, Masks, MissingHand, Pixels, Series, Source, Vertices
+from handgen.stages.evaluate.metrics.jitter import Jitter
+from handgen.stages.evaluate.metrics.keypoints import Fingertips, KeypointErrors
+from handgen.stages.evaluate.metrics.registry import all_metrics
+from handgen.stages.evaluate.metrics.shapes import HandShape, largest_bone_spread_mm, mean_bone_error_mm
+from handgen.stages.evaluate.metrics.uncertainty import Uncertainty
+from handgen.stages.evaluate.metrics.vertices import Vertices
+from handgen.stages.evaluate.metrics.views import Masks, Pixels
+from handgen.stages.evaluate.results import Coverage, Hand, MissingHand, Series, Source
 from handgen.storage.documents import schema_version
 
 SCHEMA, KIND = "evaluation", "evaluation"
@@ -30,8 +30,8 @@ _DECIMALS = 6
 class Report:
     """What `evaluate` found; None where something could not be measured, and `notes` say why.
 
-    keypoints: by alignment (`handgen.stages.evaluate.alignment`). worst: hands, the worst first. missed, false: frame
-    and side of the first ones. series: what plots need besides; it is in no document.
+    metrics: values by name (`handgen.stages.evaluate.metrics`); the usual ones are properties, too. worst: hands, the
+    worst first. missed, false: frame and side of the first ones. series: what plots need besides; it is in no document.
     """
 
     annotations: Source
@@ -39,15 +39,7 @@ class Report:
     config: EvaluateConfig
     notes: tuple[str, ...]
     coverage: Coverage | None = None
-    keypoints: dict[str, KeypointErrors] | None = None
-    relative_root_mm: Distribution | None = None
-    fingertips: Fingertips | None = None
-    pixels: Pixels | None = None
-    vertices: Vertices | None = None
-    masks: Masks | None = None
-    shapes: tuple[HandShape, ...] = ()
-    jitter: Jitter | None = None
-    uncertainty: Uncertainty | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
     worst: tuple[Hand, ...] = ()
     missed: tuple[MissingHand, ...] = ()
     false: tuple[MissingHand, ...] = ()
@@ -58,11 +50,20 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """The document of `evaluation.schema.json`."""
         found = asdict(replace(self, series=None))
-        for name in ("config", "series"):
+        for name in ("config", "series", "metrics"):
             del found[name]
-        options = asdict(self.config)
-        for name in ("workers", "worst", "capture", "calibration"):  # they change no figure
-            del options[name]
+        others = {}
+        for name, metric in all_metrics():
+            value = self.metrics.get(name)
+            value = metric.empty if value is None else value
+            if metric.has_own_key:
+                found[name] = value
+            elif value is not None:
+                others[name] = value
+        if others:
+            found["metrics"] = others
+        options = deciding_options(self.config)
+        del options["worst"], options["capture"]  # they change no figure
         return {
             "kind": KIND,
             "format_version": schema_version(SCHEMA),
@@ -71,6 +72,51 @@ class Report:
             "pck_thresholds_mm": _rounded(PCK_THRESHOLDS_MM),
             **{name: _rounded(value) for name, value in found.items()},
         }
+
+    @property
+    def keypoints(self) -> dict[str, KeypointErrors] | None:
+        """Distances of keypoints by alignment (`handgen.stages.evaluate.alignment`)."""
+        return self.metrics.get("keypoints")
+
+    @property
+    def relative_root_mm(self) -> Distribution | None:
+        """Error of the offset between both wrists."""
+        return self.metrics.get("relative_root_mm")
+
+    @property
+    def fingertips(self) -> Fingertips | None:
+        """Distances of the five tips on chosen frames."""
+        return self.metrics.get("fingertips")
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """2D distances."""
+        return self.metrics.get("pixels")
+
+    @property
+    def vertices(self) -> Vertices | None:
+        """Distances of surfaces."""
+        return self.metrics.get("vertices")
+
+    @property
+    def masks(self) -> Masks | None:
+        """Overlaps of masks."""
+        return self.metrics.get("masks")
+
+    @property
+    def shapes(self) -> tuple[HandShape, ...]:
+        """Shapes of the annotated people's hands."""
+        return self.metrics.get("shapes") or ()
+
+    @property
+    def jitter(self) -> Jitter | None:
+        """Accelerations of keypoints."""
+        return self.metrics.get("jitter")
+
+    @property
+    def uncertainty(self) -> Uncertainty | None:
+        """Covariances against errors."""
+        return self.metrics.get("uncertainty")
 
     def mean_mm(self, alignment: str) -> float | None:
         """MPJPE after the named alignment."""
@@ -184,12 +230,12 @@ class Report:
     @property
     def bone_spread_mm(self) -> float | None:
         """Largest difference between frames of any bone's length."""
-        return max((shape.bone_spread_mm for shape in self.shapes), default=None)
+        return largest_bone_spread_mm(self.shapes)
 
     @property
     def bone_error_mm(self) -> float | None:
         """Mean difference of bone lengths from the truth's, over hands."""
-        return float(np.mean([shape.bone_error_mm for shape in self.shapes])) if self.shapes else None
+        return mean_bone_error_mm(self.shapes)
 
     @property
     def leave_one_out_px(self) -> float | None:
@@ -204,6 +250,8 @@ class Report:
 
 def _rounded(value: Any) -> Any:
     """Plain values; numbers to a millionth of their unit."""
+    if is_dataclass(value):
+        value = asdict(value)  # type: ignore[arg-type]
     if isinstance(value, dict):
         return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from handgen.stages.evaluate.measures import Distribution
-
 
 @dataclass(frozen=True)
 class Source:
@@ -46,41 +44,6 @@ class Coverage:
     unjudged_hands: int
     views: int
     annotated_views: int
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """2D distances in the full picture."""
-
-    error_px: Distribution
-    per_camera_px: dict[str, Distribution]
-
-
-@dataclass(frozen=True)
-class Vertices:
-    """Of surfaces. kind: "corresponding" or "surface". Distributions are over hands, of each one's mean.
-
-    f_scores: by threshold in mm, as is and after Procrustes.
-    """
-
-    kind: str
-    absolute_mm: Distribution
-    procrustes_mm: Distribution
-    auc_absolute: float
-    auc_procrustes: float
-    f_scores: dict[str, float]
-    f_scores_procrustes: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Masks:
-    """Means and percentiles over views. boundary_tolerance_share: of the cutout's diagonal."""
-
-    views: int
-    iou: Distribution
-    boundary_f: Distribution
-    boundary_tolerance_share: float
-    per_camera_iou: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
-from handgen.stages.evaluate.measures import Hands
+from handgen.stages.evaluate.matched import Hands, ViewErrors
 from handgen.stages.evaluate.pairing import Pair, Span, matches
 from handgen.stages.evaluate.results import MissingHand
-from handgen.stages.evaluate.surfaces import Mesh, SurfaceErrors, surface_errors
+from handgen.stages.evaluate.surfaces import Mesh, SurfaceErrors, join_surfaces, surface_errors
 from handgen.storage.filesystem import Location
 
 _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
@@ -40,21 +40,6 @@ class Job:
     cameras: tuple[str, ...]
     vertices: bool
     truth_from_annotated: Rigid | None
-
-
-@dataclass(frozen=True)
-class ViewErrors:
-    """`m` views of matched hands. hand: row of the span's `Hands`. camera: row of `Job.cameras`.
-
-    error_px: (m, 21), full picture; NaN where the true keypoint is not in the picture. iou, boundary_f: NaN where the
-    annotations have no accepted mask in that view.
-    """
-
-    hand: Int[np.ndarray, " m"]
-    camera: Int[np.ndarray, " m"]
-    error_px: Float[np.ndarray, "m 21"]
-    iou: Float[np.ndarray, " m"]
-    boundary_f: Float[np.ndarray, " m"]
 
 
 @dataclass(frozen=True)
@@ -183,21 +168,7 @@ def _surfaces(
                 mesh = Mesh(move(mesh.vertices), mesh.faces, move(mesh.keypoints))
             parts.append(surface_errors(mesh, _posed(truth, side, [pairs[i].truth for i in chosen])))
             order += chosen
-    return joined_surfaces(parts, np.argsort(order)), regeneration_mm
-
-
-def joined_surfaces(parts: Sequence[SurfaceErrors], order: Int[np.ndarray, " n"] | None = None) -> SurfaceErrors:
-    """The errors of several sets of hands as one. order: rows of the whole, or None to leave them one after another."""
-    error_mm = np.concatenate([part.error_mm for part in parts])
-    rows = np.arange(len(error_mm)) if order is None else order
-    return SurfaceErrors(
-        error_mm=error_mm[rows],
-        aligned_mm=np.concatenate([part.aligned_mm for part in parts])[rows],
-        within=np.sum([part.within for part in parts], axis=0),
-        aligned_within=np.sum([part.aligned_within for part in parts], axis=0),
-        count=sum(part.count for part in parts),
-        f_scores=np.concatenate([part.f_scores for part in parts])[rows],
-    )
+    return join_surfaces(parts, np.argsort(order)), regeneration_mm
 
 
 def _posed(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> Mesh:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime.local import default_workers, map_units, one_thread
 from handgen.stages.evaluate.config import EvaluateConfig
@@ -212,12 +213,9 @@ def _depends_on(annotated: Annotations, truth: Annotations | None, config: Evalu
     def digest(source: Annotations) -> str:
         return hashlib.sha256(filesystem.read(source.root / MANIFEST)).hexdigest()
 
-    options = asdict(config)
-    for name in ("workers", "calibration"):
-        del options[name]
     return {
         "created_by": handgen.__version__,
         "annotations": digest(annotated),
         "truth": digest(truth) if truth else None,
-        "configuration": options | {"capture": config.capture is not None},
+        "configuration": deciding_options(config) | {"capture": config.capture is not None},
     }

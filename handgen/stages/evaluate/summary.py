@@ -11,15 +11,14 @@ from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
-from handgen.stages.evaluate import measures
-from handgen.stages.evaluate.alignment import ALIGNMENTS
-from handgen.stages.evaluate.masks import BOUNDARY_SHARE
-from handgen.stages.evaluate.measures import Hands, distribution
+from handgen.stages.evaluate.matched import Hands, Matched, ViewErrors, join_hands, join_views
+from handgen.stages.evaluate.metrics.base import NotMeasuredError
+from handgen.stages.evaluate.metrics.registry import all_metrics
 from handgen.stages.evaluate.pairing import covered_frames
 from handgen.stages.evaluate.report import Report
-from handgen.stages.evaluate.results import Coverage, Hand, Masks, Pixels, Series, Vertices
-from handgen.stages.evaluate.spans import Job, SpanResult, ViewErrors, joined_surfaces
-from handgen.stages.evaluate.surfaces import F_THRESHOLDS_MM, kind_of
+from handgen.stages.evaluate.results import Coverage, Hand, Series
+from handgen.stages.evaluate.spans import Job, SpanResult
+from handgen.stages.evaluate.surfaces import Kind, join_surfaces, kind_of
 
 _LISTED_HANDS = 200  # of those missed and those false
 _REGENERATION_MM = 1.0
@@ -29,17 +28,14 @@ def summarise(
     report: Report, annotated: Annotations, truth: Annotations, job: Job, results: Sequence[SpanResult]
 ) -> Report:
     """Fill in everything that is measured against truth. results: at least one, in the order of the frames."""
-    hands = measures.joined([result.hands for result in results])
-    views = _joined_views(results)
-    errors = {name: hands.errors_mm(name) for name in ALIGNMENTS}
-    found = {name: summary for name, error in errors.items() if (summary := measures.keypoint_errors(error))}
-    notes = list(report.notes)
-    fps = job.config.fps or truth.manifest["capture"]["fps"] or annotated.manifest["capture"]["fps"]
-    jitter = measures.jitter(hands, fps) if fps else None
-    if not fps:
-        notes.append("jitter is left out: neither manifest knows the frames per second; give --fps")
-    elif jitter is None:
-        notes.append("jitter is left out: no hand is matched in three consecutive frames")
+    matched = _matched(annotated, truth, job, results)
+    hands, views, errors = matched.hands, matched.views, matched.errors_mm
+    notes, metrics = list(report.notes), {}
+    for name, metric in all_metrics():
+        try:
+            metrics[name] = metric.measure(matched)
+        except NotMeasuredError as error:
+            notes.append(str(error))
     if not len(hands):
         notes.append(f"no annotated hand lies within {job.config.match_distance_mm:g} mm of a true one of its side")
     regeneration_mm = np.concatenate([result.regeneration_mm for result in results])
@@ -53,16 +49,7 @@ def summarise(
         report,
         notes=tuple(notes),
         coverage=_coverage(annotated, truth, results, hands, views),
-        keypoints=found or None,
-        relative_root_mm=measures.relative_root(hands),
-        fingertips=measures.fingertips(hands.frame, errors["absolute"], job.config.fingertip_frames),
-        pixels=_pixels(views, job),
-        vertices=_vertices(annotated, truth, results),
-        masks=_masks(views, job),
-        shapes=measures.hand_shapes(hands, *_shared_betas(annotated, truth)),
-        jitter=jitter,
-        # In a turned world the covariances' axes are no longer those of the errors.
-        uncertainty=None if job.config.align_world else measures.uncertainty(hands),
+        metrics=metrics,
         worst=_worst(hands, errors, views, chunks, job.config.worst),
         missed=tuple(hand for result in results for hand in result.missed)[:_LISTED_HANDS],
         false=tuple(hand for result in results for hand in result.false)[:_LISTED_HANDS],
@@ -70,17 +57,28 @@ def summarise(
     )
 
 
-def _joined_views(results: Sequence[SpanResult]) -> ViewErrors:
-    """All views; `hand` counts through all spans."""
-    first = np.cumsum([0, *(len(result.hands) for result in results)])[:-1]
-    parts = [result.views for result in results]
-    return ViewErrors(
-        hand=np.concatenate([part.hand + offset for part, offset in zip(parts, first, strict=True)]),
-        camera=np.concatenate([part.camera for part in parts]),
-        error_px=np.concatenate([part.error_px for part in parts]),
-        iou=np.concatenate([part.iou for part in parts]),
-        boundary_f=np.concatenate([part.boundary_f for part in parts]),
+def _matched(annotated: Annotations, truth: Annotations, job: Job, results: Sequence[SpanResult]) -> Matched:
+    """What metrics are computed from, of all spans together."""
+    hands = join_hands([result.hands for result in results])
+    surfaces = [result.surfaces for result in results if result.surfaces is not None]
+    betas, truth_betas = _shared_betas(annotated, truth)
+    return Matched(
+        hands=hands,
+        views=join_views([result.views for result in results], [len(result.hands) for result in results]),
+        cameras=job.cameras,
+        config=job.config,
+        fps=job.config.fps or truth.manifest["capture"]["fps"] or annotated.manifest["capture"]["fps"],
+        surfaces=join_surfaces(surfaces) if surfaces else None,
+        surface_kind=_surface_kind(annotated, truth, hands) if surfaces else "surface",
+        betas=betas,
+        truth_betas=truth_betas,
     )
+
+
+def _surface_kind(annotated: Annotations, truth: Annotations, hands: Hands) -> Kind:
+    side = next(side for side in SIDES if (hands.side == side).any())
+    faces = [load_hand(source.hand_model, side).faces for source in (annotated, truth)]
+    return kind_of(faces[0], faces[1])
 
 
 def _coverage(
@@ -109,46 +107,6 @@ def _coverage(
         unjudged_hands=sum(result.unjudged for result in results),
         views=len(views.hand),
         annotated_views=int(np.isfinite(views.iou).sum()),
-    )
-
-
-def _pixels(views: ViewErrors, job: Job) -> Pixels | None:
-    overall = distribution(views.error_px)
-    if overall is None:
-        return None
-    each = {name: distribution(views.error_px[views.camera == i]) for i, name in enumerate(job.cameras)}
-    return Pixels(overall, {name: found for name, found in each.items() if found is not None})
-
-
-def _masks(views: ViewErrors, job: Job) -> Masks | None:
-    overlap, outline = distribution(views.iou), distribution(views.boundary_f)
-    if overlap is None or outline is None:
-        return None
-    each = {name: distribution(views.iou[views.camera == i]) for i, name in enumerate(job.cameras)}
-    means = {name: found.mean for name, found in each.items() if found is not None}
-    return Masks(overlap.count, overlap, outline, BOUNDARY_SHARE, means)
-
-
-def _vertices(annotated: Annotations, truth: Annotations, results: Sequence[SpanResult]) -> Vertices | None:
-    parts = [result.surfaces for result in results if result.surfaces is not None]
-    if not parts:
-        return None
-    found = joined_surfaces(parts)
-    as_is, fitted = distribution(found.error_mm), distribution(found.aligned_mm)
-    if as_is is None or fitted is None:
-        return None
-    side = next(side for side in SIDES if (np.concatenate([r.hands.side for r in results]) == side).any())
-    faces = [load_hand(source.hand_model, side).faces for source in (annotated, truth)]
-    scores = found.f_scores.mean(0).tolist()
-    names = [f"{threshold:g}_mm" for threshold in F_THRESHOLDS_MM]
-    return Vertices(
-        kind=kind_of(faces[0], faces[1]),
-        absolute_mm=as_is,
-        procrustes_mm=fitted,
-        auc_absolute=measures.area_under(found.within / found.count),
-        auc_procrustes=measures.area_under(found.aligned_within / found.count),
-        f_scores=dict(zip(names, scores[0], strict=True)),
-        f_scores_procrustes=dict(zip(names, scores[1], strict=True)),
     )
 
 

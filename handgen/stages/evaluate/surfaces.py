@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from handgen.stages.evaluate.alignment import similarity_between
-from handgen.stages.evaluate.measures import pck_counts
+from handgen.stages.evaluate.distributions import pck_counts
 
 Kind = Literal["corresponding", "surface"]
 F_THRESHOLDS_MM = (5.0, 15.0)  # FreiHAND's, `eval.py`
@@ -81,6 +82,20 @@ def surface_errors(mesh: Mesh, truth: Mesh) -> SurfaceErrors:
         aligned_within=sum((pck_counts(error) for error in fitted), np.zeros(100, int)),
         count=sum(len(error) for error in as_is),
         f_scores=np.array(scores).reshape(-1, 2, len(F_THRESHOLDS_MM)),
+    )
+
+
+def join_surfaces(parts: Sequence[SurfaceErrors], order: Int[np.ndarray, " n"] | None = None) -> SurfaceErrors:
+    """The errors of several sets of hands as one. order: rows of the whole, or None to leave them one after another."""
+    error_mm = np.concatenate([part.error_mm for part in parts])
+    rows = np.arange(len(error_mm)) if order is None else order
+    return SurfaceErrors(
+        error_mm=error_mm[rows],
+        aligned_mm=np.concatenate([part.aligned_mm for part in parts])[rows],
+        within=np.sum([part.within for part in parts], axis=0),
+        aligned_within=np.sum([part.aligned_within for part in parts], axis=0),
+        count=sum(part.count for part in parts),
+        f_scores=np.concatenate([part.f_scores for part in parts])[rows],
     )
 
 

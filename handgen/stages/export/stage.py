@@ -16,6 +16,7 @@ from handgen.datasets.writer import PARTS, File, Job, Writer
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.runtime.engine import Engine
@@ -91,7 +92,7 @@ def run(
     show = progress or (lambda *_: None)
     source = open_source(source_path, config.split, config.include_rejected)
     job = Job(source, out, config)
-    engine = create_engine(config.engine, config.workers, config.address)
+    engine = create_engine(config.engine, config.workers, config.engine_options)
     with claim_output(out, KIND, _depends_on(job), _owned(out), overwrite) as journal:
         writer, new = WRITERS[config.format](job), 0
         finished = _finished(out, journal)
@@ -147,14 +148,11 @@ def _short_of_pictures(out: Location, noted: Iterable[dict[str, int]]) -> set[st
 
 def _depends_on(job: Job) -> dict[str, Any]:
     """What decides the bytes; where input and output lie is not of it."""
-    configuration = asdict(job.config)
-    for name in ("workers", "engine", "address"):
-        configuration.pop(name)
     return {
         "created_by": __version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
         "source": job.source.sha256,
-        "configuration": configuration | {"split": job.source.split},
+        "configuration": deciding_options(job.config) | {"split": job.source.split},
     }
 
 

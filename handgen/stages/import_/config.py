@@ -1,41 +1,38 @@
-"""Options of the import stage. Imports nothing heavy, so that the command takes its defaults from here."""
+"""Options of the import stage. Imports nothing heavy, so that the command line is made from here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from handgen.options import REQUIRED, check_options, option
 from handgen.reconstruct.settings import QualityLimits
+from handgen.runtime.engines import workers_option
 
 IMPORT_FORMATS = ("freihand", "hanco", "interhand")
 
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """Options of `import`. Everything but `workers` and `skip_missing` decides the annotations.
+    """Options of `import`. A rerun may change `skip_missing`: of a data set that is complete it decides nothing."""
 
-    format: one of `IMPORT_FORMATS`. split: the data set's own; None: the first that is there.
-    limit: how many frames are read at most, the first ones; None: all.
-    hand_model: "mano" or the path of an .npz ({side} in it where there are both) to take the data set's parameters over
-    as that model's; "open" to fit the open hand to its keypoints; None: mano where it is installed, else open.
-    chunk_frames: frames per unit of work. min_mask_iou: as for `annotate`.
-    skip_missing: whether pictures that are not there are left out; else the first ends the run. A rerun may change it.
-    workers: processes, or None for one per core.
-    """
-
-    format: str
-    split: str | None = None
-    limit: int | None = None
-    hand_model: str | None = None
-    chunk_frames: int = 64
-    min_mask_iou: float = QualityLimits.min_mask_iou
-    skip_missing: bool = False
-    workers: int | None = None
+    format: str = option(REQUIRED, "Whose format DIR is in.", choices=IMPORT_FORMATS)
+    split: str | None = option(
+        None, "training or evaluation; train or test; train, val or test.", default_help="the first there"
+    )
+    limit: int | None = option(None, "Read the first N frames only.", low=1, metavar="N")
+    hand_model: str | None = option(
+        None,
+        "mano, or an .npz in MANO's format: take the data set's parameters over; open: fit the open hand to its "
+        "keypoints.",
+        metavar="NAME",
+        default_help="mano where it is installed, else open",
+    )
+    min_mask_iou: float = option(
+        QualityLimits.min_mask_iou, "Smallest overlap of mask and mesh.", low=0, high=1, flag="--min-iou"
+    )
+    chunk_frames: int = option(64, "Frames per unit of work.", low=1, high=4096)
+    skip_missing: bool = option(False, "Do without pictures that are not there.", decides_output=False)
+    workers: int | None = workers_option()
 
     def __post_init__(self) -> None:
-        if self.format not in IMPORT_FORMATS:
-            raise ValueError(f"format must be one of {', '.join(IMPORT_FORMATS)}, got {self.format!r}")
-        for name in ("limit", "chunk_frames", "workers"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if not 0 <= self.min_mask_iou <= 1:
-            raise ValueError(f"min_mask_iou must be a share between 0 and 1, got {self.min_mask_iou}")
+        check_options(self)

@@ -24,6 +24,7 @@ from handgen.datasets.reader import FORMATS, declared_models
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MANO, MOST_BETA, OPEN_HAND, HandArrays, load_hand, mano_path
 from handgen.io import annotations as store
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.reconstruct.record_counts import Counts
 from handgen.runtime import reproducibility
@@ -97,9 +98,7 @@ def run(
     count = min(reader.moment_count, config.limit or reader.moment_count)
     job = Job(reader, out, config, hand_model, fitted, count)
     shas = {side: arrays.sha256 for side, arrays in models.items()}
-    configuration = asdict(config) | {"split": reader.split, "hand_model": hand_model}
-    for name in ("workers", "skip_missing"):  # of a data set that is complete, they decide no bytes
-        configuration.pop(name)
+    configuration = deciding_options(config) | {"split": reader.split, "hand_model": hand_model}
     depends_on = {
         "created_by": handgen.__version__,
         "computed": reproducibility.fingerprint(_PACKAGES),

@@ -28,11 +28,12 @@ import numpy as np
 import handgen
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
-from handgen.io.calibration_files.registry import save_calibration
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.capture.capture import KIND
 from handgen.io.cutouts import Cutout
 from handgen.media import images
 from handgen.media.video_writer import join_pieces, piece_writer
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.records.annotation import HandRecord
 from handgen.runtime.local import default_workers, map_units
@@ -154,8 +155,7 @@ def _is_there(out: Path, config: SimulateConfig, index: int) -> bool:
 
 def _configuration(config: SimulateConfig) -> dict[str, Any]:
     """The options that decide the capture's bytes, as JSON has them; pictures by their content."""
-    document = asdict(config) | {"size": list(config.size), "created_by": handgen.__version__}
-    document.pop("workers")
+    document = deciding_options(config) | {"created_by": handgen.__version__}
     if files := background_files(config):
         digest = hashlib.sha256()
         for file in files:

@@ -1,101 +1,83 @@
-"""Options of the synthesize stage. Imports nothing heavy, so that the command takes its defaults from here."""
+"""Options of the synthesize stage. Imports nothing heavy, so that the command line is made from here."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from handgen.runtime.engine import check_engine
+from handgen.options import check_options, option
+from handgen.runtime.engines import engine_option, engine_options, workers_option
 
 _SHARE_TOLERANCE = 1e-6  # of the sum of splits' shares
 
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
-    """Options of `synthesize`. Everything but `workers` decides the bytes of the shards.
+    """Options of `synthesize`. All accepted views are used equally often, to within one.
 
-    samples: how many, or None for one per accepted view. All accepted views are used equally often (to within
-    one).
-    size: width and height of a sample, pixels.
-    split: first part of the shards' names, `{split}-000000.tar`; or several and the share of each: "train=0.9,val=0.1".
-    split_by: what no two splits have in common: "subject" or "sequence" (subjects may be in several then).
-    samples_per_shard: or None for 1000, fewer where that would give fewer than 8 shards (readers and workers
-    share the data by shards). It never depends on `workers`.
-    jpeg_quality: smallest and largest, drawn per sample.
-    include_rejected: also use views and records that `annotate` rejected.
-    flip_probability: of a mirrored sample (a right hand becomes a left one), where the model's sides mirror
-    each other.
-    rotation_deg: largest roll of the virtual camera, either way.
-    hand_share: smallest and largest share of the sample's side that the hand's longer side fills.
-    shift_share: largest shift of the hand from the centre, per axis, as a share of the sample's side.
-    light_matching: largest share of the way from the hand's own light to the background's.
-    shadow_probability: of a shadow that the hand throws on the background.
-    occluder_probability: of something in front of the hand, which lowers `visible`.
-    grain: whether hand and background get the same noise and the same JPEG history.
-    blend: how edges are laid in: "alpha", "poisson" (gradients of the hand, slower), or "hard" (no soft edge).
-    forearm_probability: of the forearm staying on the hand, where the annotations have it. Masks are of the hand alone.
-    other_hand: whether the other hand of the same frame and view is laid in with the hand, as the two were.
-    augment: photometric augmentation: "default", "none", or the path of a YAML file.
-    workers: processes, or None for one per core. engine: "local" (processes of this machine) or "ray". address: of a
-    Ray cluster, or None.
+    jpeg_quality: smallest and largest, drawn per sample. rotation_deg: largest roll of the virtual camera, either way.
+    hand_share: smallest and largest share of the sample's side that the hand's longer side fills. shift_share: largest
+    shift of the hand from the centre, per axis, as a share of the sample's side.
     """
 
-    samples: int | None = None
-    size: int = 224
-    seed: int = 0
-    split: str = "train"
-    split_by: str = "subject"
-    samples_per_shard: int | None = None
-    jpeg_quality: tuple[int, int] = (75, 95)
-    include_rejected: bool = False
-    flip_probability: float = 0.5
-    rotation_deg: float = 60.0
-    hand_share: tuple[float, float] = (0.5, 0.9)
-    shift_share: float = 0.08
-    light_matching: float = 0.5
-    shadow_probability: float = 0.7
-    occluder_probability: float = 0.15
-    grain: bool = True
-    blend: str = "alpha"
-    forearm_probability: float = 0.5
-    other_hand: bool = True
-    augment: str = "default"
-    workers: int | None = None
-    engine: str = "local"
-    address: str | None = None
+    samples: int | None = option(None, "How many.", low=1, default_help="one per accepted view")
+    size: int = option(224, "Pixels per side.", low=16, high=4096, unit="px")
+    seed: int = option(0, "Of everything that is drawn.", low=0, high=2**63 - 1)
+    split: str = option(
+        "train",
+        "First part of the shards' names; or several splits: train=0.9,val=0.1.",
+        metavar="NAME|NAME=SHARE,...",
+    )
+    split_by: str = option(
+        "subject", "What no two splits share. Never frames of one sequence.", choices=("subject", "sequence")
+    )
+    samples_per_shard: int | None = option(
+        None, "Samples in a shard.", low=1, high=100_000, default_help="1000, less for 8 shards or more"
+    )
+    flip_probability: float = option(0.5, "Probability of a mirrored sample.", low=0, high=1, flag="--flip")
+    light_matching: float = option(
+        0.5, "How far a hand's light is fitted to its background's.", low=0, high=1, flag="--light"
+    )
+    shadow_probability: float = option(0.7, "Probability of a shadow behind the hand.", low=0, high=1, flag="--shadow")
+    occluder_probability: float = option(
+        0.15, "Probability of something in front of it.", low=0, high=1, flag="--occluder"
+    )
+    grain: bool = option(True, "Give hand and background the same noise and JPEG history.")
+    blend: str = option(
+        "alpha",
+        "How edges are laid in: soft, with the background's gradients, or cut.",
+        choices=("alpha", "poisson", "hard"),
+    )
+    forearm_probability: float = option(
+        0.5,
+        "Probability that forearm and sleeve stay on the hand; masks are of the hand alone.",
+        low=0,
+        high=1,
+        flag="--forearm",
+    )
+    other_hand: bool = option(True, "Lay in the person's other hand too, as the two were.")
+    augment: str = option(
+        "default",
+        "Photometric augmentation: a YAML file of albumentations' transforms.",
+        metavar="default|none|FILE",
+    )
+    include_rejected: bool = option(False, "Also use what `annotate` rejected.")
+    workers: int | None = workers_option(any_engine=True)
+    engine: str = engine_option()
+    engine_options: Any = engine_options()
+    jpeg_quality: tuple[int, int] = option((75, 95), low=1, high=100)
+    rotation_deg: float = option(60.0, low=0, high=180)
+    hand_share: tuple[float, float] = option((0.5, 0.9), low=0.05, high=2)
+    shift_share: float = option(0.08, low=0, high=0.5)
 
     def __post_init__(self) -> None:
-        if self.samples is not None and self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
-        if not 16 <= self.size <= 4096:
-            raise ValueError(f"size must be 16 to 4096 px, got {self.size}")
-        if not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed must be 0 to 2**63 - 1, got {self.seed}")
+        check_options(self)
         self.splits()
-        if self.split_by not in ("subject", "sequence"):
-            raise ValueError(f"split_by must be subject or sequence, got {self.split_by!r}")
-        if self.samples_per_shard is not None and not 1 <= self.samples_per_shard <= 100_000:
-            raise ValueError(f"samples_per_shard must be 1 to 100000, got {self.samples_per_shard}")
-        if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
-            raise ValueError(f"jpeg_quality must rise within 1 to 100, got {self.jpeg_quality}")
-        for name in (
-            "flip_probability",
-            "light_matching",
-            "shadow_probability",
-            "occluder_probability",
-            "forearm_probability",
-        ):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be 0 to 1, got {getattr(self, name)}")
-        if not 0 <= self.rotation_deg <= 180:
-            raise ValueError(f"rotation_deg must be 0 to 180, got {self.rotation_deg}")
-        if not 0.05 <= self.hand_share[0] <= self.hand_share[1] <= 2:
-            raise ValueError(f"hand_share must rise within 0.05 to 2, got {self.hand_share}")
-        if not 0 <= self.shift_share <= 0.5:
-            raise ValueError(f"shift_share must be 0 to 0.5, got {self.shift_share}")
-        if self.blend not in ("alpha", "poisson", "hard"):
-            raise ValueError(f"blend must be alpha, poisson or hard, got {self.blend!r}")
-        check_engine(self.engine, self.workers, self.address)
+        for name in ("jpeg_quality", "hand_share"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ValueError(f"{name} must rise, got {low:g}, {high:g}")
 
     def splits(self) -> tuple[tuple[str, float], ...]:
         """Name and share of each split; shares sum to 1.

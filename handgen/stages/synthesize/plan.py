@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from handgen import __version__
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.stages.synthesize.augment import Augmentation
@@ -125,9 +126,7 @@ class Plan:
 
     def configuration(self) -> dict[str, Any]:
         """The options that decide the bytes."""
-        document = asdict(self.config)
-        for name in ("workers", "engine", "address"):  # they do not
-            del document[name]
+        document = deciding_options(self.config)
         for name in ("samples", "samples_per_shard", "seed", "split"):  # stated beside it
             del document[name]
         return document | {"augment": self.job.augmentation.document}

@@ -103,7 +103,7 @@ def run(
     plan = planned(_several(annotations), out, backgrounds, config, progress)
     try:
         with claim_output(out, shards.KIND, plan.depends_on(), shards.OWNED, overwrite) as journal:
-            engine = create_engine(config.engine, config.workers, config.address)
+            engine = create_engine(config.engine, config.workers, config.engine_options)
             results = _make_shards(plan, engine, journal, progress)
             manifest = _manifest(plan, results, backgrounds)
             if filesystem.size_of(out / MANIFEST) is None:

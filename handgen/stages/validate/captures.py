@@ -11,8 +11,8 @@ import numpy as np
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
-from handgen.io.calibration_files.base import parse_json, read_text
-from handgen.io.calibration_files.registry import Calibration, load_calibration
+from handgen.io.calibration_files.base import Calibration, parse_json, read_text
+from handgen.io.calibration_files.registry import load_calibration
 from handgen.io.capture.capture import Capture, load_capture
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.rotations import transform_fault

@@ -1,0 +1,1 @@
+"""Figures over matched hands: one module per metric."""

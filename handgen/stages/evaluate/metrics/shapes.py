@@ -1,0 +1,97 @@
+"""Whether a person has one hand throughout, and theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_PARENTS
+from handgen.stages.evaluate.matched import Hands, Matched
+from handgen.stages.evaluate.metrics.base import Facts, Metric
+
+# Bones between joints; tips are skin and shift with the model's pose correctives.
+_TIPS = {keypoints[-1] for keypoints in FINGER_KEYPOINTS.values()}
+BONES = tuple((p, k) for k, p in enumerate(KEYPOINT_PARENTS) if p >= 0 and k not in _TIPS)
+
+
+@dataclass(frozen=True)
+class HandShape:
+    """One hand of one annotated person over all frames, mm.
+
+    bone_spread_mm: largest difference between frames of any bone's length (0: one hand throughout). bone_error_mm:
+    mean over bones of the difference between the mean annotated and the mean true length; bone_bias_mm: the same
+    with its sign (above 0: too long). betas_difference: annotated minus true betas, where both models share them.
+    """
+
+    subject: str
+    side: str
+    truth_subjects: tuple[str, ...]
+    hands: int
+    bone_spread_mm: float
+    bone_error_mm: float
+    bone_bias_mm: float
+    betas_difference: tuple[float, ...] | None = None
+
+
+def bone_lengths_mm(keypoints_m: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 15"]:
+    """Lengths of the bones between joints."""
+    first, second = zip(*BONES, strict=True)
+    return np.linalg.norm(keypoints_m[:, list(first)] - keypoints_m[:, list(second)], axis=2) * 1e3
+
+
+def hand_shapes(
+    hands: Hands, betas: dict[str, np.ndarray] | None = None, truth_betas: dict[str, np.ndarray] | None = None
+) -> tuple[HandShape, ...]:
+    """Per annotated person and side. betas: per subject, of both if they mean the same shapes, else None."""
+    found = []
+    for subject in np.unique(hands.subject).tolist():
+        for side in np.unique(hands.side).tolist():
+            mine = (hands.subject == subject) & (hands.side == side)
+            if not mine.any():
+                continue
+            true_subjects = tuple(np.unique(hands.truth_subject[mine]).tolist())
+            lengths, truth = bone_lengths_mm(hands.annotated_m[mine]), bone_lengths_mm(hands.truth_m[mine])
+            bias = lengths.mean(0) - truth.mean(0)
+            difference = None
+            if betas is not None and truth_betas is not None and len(true_subjects) == 1:
+                difference = tuple((betas[subject] - truth_betas[true_subjects[0]]).tolist())
+            found.append(
+                HandShape(
+                    subject=subject,
+                    side=side,
+                    truth_subjects=true_subjects,
+                    hands=int(mine.sum()),
+                    bone_spread_mm=float(np.ptp(lengths, axis=0).max()),
+                    bone_error_mm=float(np.abs(bias).mean()),
+                    bone_bias_mm=float(bias.mean()),
+                    betas_difference=difference,
+                )
+            )
+    return tuple(found)
+
+
+def largest_bone_spread_mm(shapes: tuple[HandShape, ...]) -> float | None:
+    """Largest difference between frames of any bone's length."""
+    return max((shape.bone_spread_mm for shape in shapes), default=None)
+
+
+def mean_bone_error_mm(shapes: tuple[HandShape, ...]) -> float | None:
+    """Mean difference of bone lengths from the truth's, over hands."""
+    return float(np.mean([shape.bone_error_mm for shape in shapes])) if shapes else None
+
+
+def measure_shapes(matched: Matched) -> tuple[HandShape, ...]:
+    """Shapes of all annotated hands."""
+    return hand_shapes(matched.hands, matched.betas, matched.truth_betas)
+
+
+def _facts(found: tuple[HandShape, ...]) -> Facts:
+    if not found:
+        return []
+    spread_mm, error_mm = largest_bone_spread_mm(found), mean_bone_error_mm(found)
+    return [("bone lengths", f"{error_mm:.2f} mm off, {spread_mm:.2f} mm spread over frames")]
+
+
+SHAPES = Metric(measure_shapes, _facts, has_own_key=True, empty=())
