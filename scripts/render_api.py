@@ -20,7 +20,7 @@ from typing import Any
 
 import handgen
 from handgen._api import stages
-from handgen._api.config import Keyword, keywords_of
+from handgen._api.config import Keyword, help_of, keywords_of
 
 ROOT = Path(__file__).resolve().parents[1]
 _LINE = 100  # characters of a signature that is shown on one line
@@ -154,7 +154,7 @@ def plain_type(annotation: Any) -> str:
 def option_row(keyword: Keyword) -> str:
     """One line of a table of options."""
     default = "" if keyword.default is inspect.Parameter.empty else f"`{keyword.default!r}`"
-    cells = (f"`{keyword.name}`", f"`{keyword.annotation}`", default, keyword.help)
+    cells = (f"`{keyword.name}`", f"`{keyword.annotation}`", default, help_of(keyword))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
@@ -191,16 +191,17 @@ def option_types() -> str:
     parts = [
         '"""Types of the public functions\' keyword options, for type checkers.\n\n'
         'Made from the configurations of the stages by `python scripts/render_api.py`; do not edit.\n"""\n',
-        "from typing import TypedDict\n",
+        "",
     ]
     imports = set()
     for name, config in CONFIGS.items():
         keywords = keywords_of(config, getattr(stages, name))
-        imports |= {"Place" for each in keywords if "Place" in each.annotation}
+        imports |= {word for each in keywords for word in ("Literal", "Place") if word in each.annotation}
         kind = f"{config.__name__.removesuffix('Config')}Options"
         parts.append(f'\nclass {kind}(TypedDict, total=False):\n    """Keyword options of `handgen.{name}`."""\n')
-        parts.append("".join(f"    {each.name}: {each.annotation}\n" for each in keywords))
-    if imports:
+        parts.append("".join(f"    {k.name}: {k.annotation}\n".replace("'", '"') for k in keywords))
+    parts[1] = f"from typing import {', '.join(sorted({'TypedDict', *imports} - {'Place'}))}\n"
+    if "Place" in imports:
         parts.insert(2, "from handgen._api.config import Place\n")
     return "\n".join(parts)
 

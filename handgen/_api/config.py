@@ -7,12 +7,13 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, get_type_hints
 
 from handgen.arguments import check_arguments, convert
-from handgen.options import options_of
+from handgen.options import Option, make_config, options_of
+from handgen.plugins import load_plugins
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.storage.filesystem import Location, location
@@ -22,79 +23,96 @@ Bars = bool | Callable[[str, int, int], None]
 Config = TypeVar("Config")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
-_PLACES = ("path", "location")  # kinds of options that name a file or folder
 
 
 @dataclass(frozen=True)
 class Keyword:
-    """One keyword option. field: its name in the configuration. annotation: as the source has it."""
+    """One keyword option. field: its name in the configuration. type: what it takes. annotation: that as text."""
 
     name: str
     field: str
     default: Any
+    type: Any
     annotation: str
-    help: str
+    option: Option
 
 
 def keywords_of(config: type[Any], function: Callable[..., Any]) -> list[Keyword]:
-    """The options of a configuration that `function` takes as keywords besides its own parameters."""
-    described = {field.name: option for field, option in options_of(config)}
-    own = inspect.signature(inspect.unwrap(function), follow_wrapped=False).parameters
-    found = []
-    for field in fields(config):
-        option = described.get(field.name)
-        flag = (option.flag if option else None) or field.name
-        name = flag.partition("/")[0].lstrip("-").replace("-", "_")
-        kind = str(field.type)
-        if option and option.kind in _PLACES:
-            kind = kind.replace("str", "Place")
-        if name not in own and (option is None or option.help):
-            default = inspect.Parameter.empty if field.default is MISSING else field.default
-            found.append(Keyword(name, field.name, default, kind, option.help if option else ""))
-    return found
+    """The options that `function` takes for a configuration, and for the parts that it chooses.
+
+    Parameters of its own are not among them.
+    """
+    own = inspect.signature(inspect.unwrap(function)).parameters
+    keywords = []
+    for field, described in options_of(config):
+        if described.registry is None:
+            keywords.append(_keyword(config, field, described))
+        else:
+            for entry in described.registry.entries.values():
+                keywords += [_keyword(entry.options, *each, of_part=True) for each in options_of(entry.options)]
+    return [each for each in keywords if each.name not in own]
+
+
+def _keyword(config: type[Any], field: Field[Any], option: Option, of_part: bool = False) -> Keyword:
+    name = option.flag_of(field.name).partition("/")[0].lstrip("-").replace("-", "_")
+    hint, annotation, default = get_type_hints(config)[field.name], str(field.type), field.default
+    if of_part and default is MISSING:
+        hint, annotation, default = hint | None, f"{annotation} | None", None
+    if option.spellings:
+        hint, annotation = Literal[tuple(option.spellings)], "str"
+        default = next(word for word, value in option.spellings.items() if value == default)
+    elif option.kind != "value":
+        annotation = annotation.replace("str", "Place")
+    elif default is None and "None" not in annotation:  # the configuration fills it in
+        hint, annotation = hint | None, f"{annotation} | None"
+    return Keyword(name, field.name, default, hint, annotation, option)
 
 
 def takes_options(config: type[Any]) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Decorate a stage's function: arguments are checked, signature and docstring show the options of `config`."""
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-        checked, signature, keywords = (
-            check_arguments(function),
-            inspect.signature(function),
-            keywords_of(config, function),
-        )
+        checked, signature = check_arguments(function), inspect.signature(function)
+        keywords = keywords_of(config, function)
         own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
-        shown = [
-            inspect.Parameter(
-                each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.annotation
-            )
-            for each in keywords
-        ]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        shown = [inspect.Parameter(k.name, kind, default=k.default, annotation=k.annotation) for k in keywords]
         checked.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
-        lines = [f"    {each.name}: {each.help}" for each in keywords]
+        lines = [f"    {each.name}: {help_of(each)}" for each in keywords]
         checked.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Options:", *lines])
         return checked
 
     return decorate
 
 
-def make_config(function: Callable[..., Any], config: type[Config], options: Mapping[str, Any], **given: Any) -> Config:
+def help_of(keyword: Keyword) -> str:
+    """The sentence that describes an option, and what None means."""
+    default = keyword.option.default_help
+    return f"{keyword.option.help} None: {default}." if default and keyword.default is None else keyword.option.help
+
+
+def config_of(function: Callable[..., Any], config: type[Config], options: Mapping[str, Any], **given: Any) -> Config:
     """The configuration of a stage.
 
     given: fields that the function itself sets. Raises TypeError for an option that does not exist or has the wrong
     type, and ValueError for a value that is not allowed.
     """
-    keywords = {each.name: each.field for each in keywords_of(config, function)}
-    hints = get_type_hints(config)
+    load_plugins()  # they may bring options
+    keywords = {each.name: each for each in keywords_of(config, function)}
     values = {}
     for name, value in options.items():
-        where = f"{function.__name__}: {name}"
         if name not in keywords:
             close = difflib.get_close_matches(name, keywords, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(keywords)}"
             raise TypeError(f"{function.__name__}: there is no option {name!r}; {hint}")
-        values[keywords[name]] = convert(where, value, hints[keywords[name]])
-    return config(**values, **given)
+        keyword = keywords[name]
+        value = convert(f"{function.__name__}: {name}", value, keyword.type)
+        if keyword.option.spellings:
+            value = keyword.option.spellings[value]
+        elif keyword.option.parse and keyword.type is str:
+            value = keyword.option.parse(value)
+        values[keyword.field] = value
+    return make_config(config, **values, **given)
 
 
 def local_path(name: str, value: Place) -> Path:

@@ -3,7 +3,9 @@
 Made from the configurations of the stages by `python scripts/render_api.py`; do not edit.
 """
 
-from typing import TypedDict
+from typing import Literal, TypedDict
+
+from handgen._api.config import Place
 
 
 class SimulateOptions(TypedDict, total=False):
@@ -12,45 +14,45 @@ class SimulateOptions(TypedDict, total=False):
     views: int
     frames: int
     size: tuple[int, int]
-    seed: int
-    hands: str
     fps: float
-    rig: str
-    background: str
+    seed: int
     subject_seed: int | None
+    rig: str
+    hands: str | None
     motion: str
-    shutter_s: float
-    sync_error_frames: float
-    calibration_error_px: float
-    video: bool
-    crf: int
-    jpeg_quality: int
+    background: str
+    shutter: float
+    sync_error: float
+    calibration_error: float
+    format: str
     renderer: str
     workers: int | None
+    crf: int
+    jpeg_quality: int
 
 
 class AnnotateOptions(TypedDict, total=False):
     """Keyword options of `handgen.annotate`."""
 
-    detector: str
-    keypoints: str | None
-    weights: str | None
+    calibration: Place | None
+    metres_per_unit: float | Literal["auto"] | None
     hands: str | None
     subject: str | None
+    detector: str
+    keypoints: Place | None
+    weights: Place | None
     hand_model: str
-    calibration: str | None
-    metres_per_unit: float | str | None
-    chunk_frames: int
-    min_views: int
-    max_error_share: float
-    min_mask_iou: float
-    max_uncertainty_mm: float
     background: str
-    acceleration_mm_s2: float
+    max_error: float
+    min_iou: float
+    max_uncertainty: float
     redetect: bool
     refine: str
     track: str
     refine_extrinsics: bool
+    acceleration: float
+    min_views: int
+    chunk_frames: int
     device: str
     workers: int | None
     engine: str
@@ -67,34 +69,34 @@ class SynthesizeOptions(TypedDict, total=False):
     split: str
     split_by: str
     samples_per_shard: int | None
-    jpeg_quality: tuple[int, int]
-    include_rejected: bool
-    flip_probability: float
-    rotation_deg: float
-    hand_share: tuple[float, float]
-    shift_share: float
-    light_matching: float
-    shadow_probability: float
-    occluder_probability: float
+    flip: float
+    light: float
+    shadow: float
+    occluder: float
     grain: bool
     blend: str
-    forearm_probability: float
+    forearm: float
     other_hand: bool
     augment: str
+    include_rejected: bool
     workers: int | None
     engine: str
     address: str | None
+    jpeg_quality: tuple[int, int]
+    rotation_deg: float
+    hand_share: tuple[float, float]
+    shift_share: float
 
 
 class EvaluateOptions(TypedDict, total=False):
     """Keyword options of `handgen.evaluate`."""
 
+    calibration: Place | None
     include_rejected: bool
-    match_distance_mm: float
+    match_distance: float
     align_world: bool
     fingertip_frames: int
     fps: float | None
-    calibration: str | None
     worst: int
     workers: int | None
 
@@ -103,11 +105,11 @@ class ExportOptions(TypedDict, total=False):
     """Keyword options of `handgen.export`."""
 
     split: str | None
-    include_rejected: bool
     mirror_left: bool
     wholebody: bool
     segmentation: str
     model_is_mano: bool
+    include_rejected: bool
     workers: int | None
     engine: str
     address: str | None
@@ -119,7 +121,7 @@ class ImportOptions(TypedDict, total=False):
     split: str | None
     limit: int | None
     hand_model: str | None
+    min_iou: float
     chunk_frames: int
-    min_mask_iou: float
     skip_missing: bool
     workers: int | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from handgen._api.config import Bars, Place, local_path, make_config, running, takes_options
+from handgen._api.config import Bars, Place, config_of, local_path, running, takes_options
 from handgen.arguments import check_arguments
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.evaluate.config import EvaluateConfig
@@ -52,7 +52,7 @@ def simulate(
     with running(progress) as show:
         from handgen.stages.simulate import stage
 
-        config = make_config(simulate, SimulateConfig, options)
+        config = config_of(simulate, SimulateConfig, options)
         return stage.run(local_path("simulate: out", out), config, show, overwrite)
 
 
@@ -76,7 +76,7 @@ def annotate(
         from handgen.stages.annotate import stage
 
         folder = location(capture)
-        config = make_config(annotate, AnnotateConfig, options)
+        config = config_of(annotate, AnnotateConfig, options)
         return stage.run(folder, folder / "annotations" if out is None else location(out), config, show, overwrite)
 
 
@@ -106,7 +106,7 @@ def synthesize(
             [location(each) for each in several],
             location(out),
             None if backgrounds is None else location(backgrounds),
-            make_config(synthesize, SynthesizeConfig, options),
+            config_of(synthesize, SynthesizeConfig, options),
             show,
             overwrite,
         )
@@ -143,7 +143,7 @@ def evaluate(
 
         place = location(annotations)
         folder = location(capture) if capture is not None else place.resolve().parent
-        config = make_config(evaluate, EvaluateConfig, options, capture=str(folder) if leave_one_view_out else None)
+        config = config_of(evaluate, EvaluateConfig, options, capture=str(folder) if leave_one_view_out else None)
         return stage.run(
             place,
             None if truth is None else location(truth),
@@ -193,7 +193,7 @@ def export(
     with running(progress) as show:
         from handgen.stages.export import stage
 
-        config = make_config(export, ExportConfig, options, format=format)
+        config = config_of(export, ExportConfig, options, format=format)
         return stage.run(location(source), location(out), config, show, overwrite)
 
 
@@ -217,5 +217,5 @@ def import_dataset(
     with running(progress) as show:
         from handgen.stages.import_ import stage
 
-        config = make_config(import_dataset, ImportConfig, options, format=format)
+        config = config_of(import_dataset, ImportConfig, options, format=format)
         return stage.run(local_path("import_dataset: directory", directory), location(out), config, show, overwrite)
