@@ -47,6 +47,15 @@ RETURNED = {
     "handgen.fit.tracker": ("TrackedHand",),
     "handgen.geometry.rigid": ("Rigid",),
 }
+# What a module of one's own registers parts with; see docs/contributing.md.
+PARTS = {
+    "handgen.detect.registry": ("register_detector",),
+    "handgen.io.calibration_files.registry": ("register_calibration_format",),
+    "handgen.stages.evaluate.metrics.registry": ("register_metric",),
+    "handgen.options": ("option", "check_options"),
+    "handgen.detect.base": ("Detector", "ViewDetector", "DetectionTask"),
+    "handgen.records.detection": ("Detection",),
+}
 REPORTS = {
     "handgen.stages.simulate.stage": "Report",
     "handgen.stages.annotate.report": "AnnotateReport",
@@ -106,6 +115,9 @@ def page() -> str:
         "## Reports\n\nEach stage returns a report; `to_json()` gives what the command prints with `--json`.\n"
     )
     parts += [describe_report(module, name) for module, name in REPORTS.items()]
+    parts.append("## Parts of one's own\n\nA plug-in is a module that registers parts when it is imported.\n")
+    for module, names in PARTS.items():
+        parts += [describe_part(module, name) for name in names]
     undescribed = set(handgen.__all__) - {*FUNCTIONS, *CLASSES, "__version__"}
     if undescribed:
         raise ValueError(f"public, but on no list of this script: {', '.join(sorted(undescribed))}")
@@ -137,12 +149,19 @@ def signature(name: str, function: Callable[..., Any]) -> str:
             parameters.append("*")
             keyword_only = True
         kind = "" if each.annotation is each.empty else f": {plain_type(each.annotation)}"
-        parameters.append(each.name + kind + ("" if each.default is each.empty else f" = {each.default!r}"))
+        parameters.append(each.name + kind + shown_default(each.default))
     result = "" if found.return_annotation is found.empty else f" -> {plain_type(found.return_annotation)}"
     text = f"{name}({', '.join(parameters)}){result}"
     if len(text) <= _LINE:
         return text
     return f"{name}(\n" + "".join(f"    {each},\n" for each in parameters) + f"){result}"
+
+
+def shown_default(default: Any) -> str:
+    """` = value` of a parameter, or nothing where it has no default."""
+    if default is inspect.Parameter.empty:
+        return ""
+    return f" = {default.__name__ if inspect.isclass(default) else repr(default)}"
 
 
 def plain_type(annotation: Any) -> str:
@@ -169,7 +188,7 @@ def describe_class(name: str, kind: type) -> str:
     if dataclasses.is_dataclass(kind):
         rows = [f"- `{f.name}`: `{plain_type(f.type)}`" for f in dataclasses.fields(kind) if not f.name.startswith("_")]
         lines += [*rows, ""]
-    elif "__init__" in vars(kind) and not kind.__module__.startswith("handgen._api") and name != "ShardDataset":
+    elif inspect.isfunction(vars(kind).get("__init__")) and name in ("HandModel", "Tracker"):
         lines += [f"```python\n{signature(name, kind.__init__).replace(' -> None', '')}\n```\n"]
     for member, value in vars(kind).items():
         target = getattr(value, "__func__", getattr(value, "fget", getattr(value, "func", value)))
@@ -184,6 +203,13 @@ def describe_class(name: str, kind: type) -> str:
 def describe_report(module: str, name: str) -> str:
     """One report."""
     return describe_class(name, getattr(importlib.import_module(module), name))
+
+
+def describe_part(module: str, name: str) -> str:
+    """One function or class that plug-ins import from its module."""
+    part = getattr(importlib.import_module(module), name)
+    text = describe_class(name, part) if inspect.isclass(part) else describe_function(name, part)
+    return text.replace(f"### handgen.{name}", f"### {name}").replace(f"### {name}", f"### {module}.{name}", 1)
 
 
 def option_types() -> str:

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int, UInt8
 from handgen._api.config import Place
 from handgen.arguments import check_arguments, convert
 from handgen.errors import HandgenError
+from handgen.fit.observations import kinematics_of
+from handgen.fit.tracker import Tracker
 from handgen.geometry.camera import Camera, Rig
 from handgen.hand.model import HandModel, single_pose
 from handgen.hand.skeleton import KEYPOINT_NAMES
@@ -80,6 +82,20 @@ class AnnotatedHands(Sequence["AnnotatedHand"]):
         if side not in self._models:
             self._models[side] = HandModel.load(self._source.hand_model, side)
         return self._models[side]
+
+    def tracker(self, side: str, subject: str | None = None) -> Tracker:
+        """A tracker for live use: it knows these cameras, this subject's hand, and how the detector sees it.
+
+        subject: None where the annotations have one. Raises KeyError for a name that they do not have.
+        """
+        subjects = self._source.manifest["subjects"]
+        if subject is None and len(subjects) == 1:
+            subject = next(iter(subjects))
+        if subject not in subjects:
+            raise KeyError(f"{self.path}: the subjects are {', '.join(subjects)}; say which, got {subject!r}")
+        offsets_m = np.array(subjects[subject].get("detector_offsets_m") or np.zeros((21, 3)))
+        kinematics = kinematics_of(self._source.hand_model, side, offsets_m)
+        return Tracker(kinematics, self.rig, self._source.betas[subject])
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0

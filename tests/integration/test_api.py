@@ -265,6 +265,17 @@ def test_a_view_has_a_picture_a_mask_and_the_camera_of_both(hands):
         hand.camera("cam_9")
 
 
+def test_a_tracker_follows_the_hand_of_annotations(hands):
+    tracker = hands.tracker("right")
+    assert isinstance(tracker, handgen.Tracker)
+    for hand in hands:
+        pixels = np.stack([camera.project(hand.keypoints_3d)[0] for camera in hands.rig])
+        found = tracker.update(pixels, np.ones((2, 21)))
+        assert np.abs(found.keypoints - hand.keypoints_3d).max() < 0.008  # two views of one frame, and a prior
+    with pytest.raises(KeyError, match="say which, got 'nobody'"):
+        hands.tracker("right", "nobody")
+
+
 def test_hands_become_a_table(hands, monkeypatch):
     table = hands.to_dataframe()
     assert table["frame"].tolist() == [0, 1, 2, 3] and set(table["side"]) == {"right"}
