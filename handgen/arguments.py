@@ -34,18 +34,19 @@ def check_arguments(function: Callable[Parameters, Result]) -> Callable[Paramete
         try:
             bound = signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{function.__name__}: {error}; see help(handgen.{function.__name__})") from None
+            raise TypeError(f"{function.__qualname__}: {error}; see help(handgen.{function.__qualname__})") from None
         for name, hint in hints().items():
             if name in bound.arguments:
-                bound.arguments[name] = convert(f"{function.__name__}: {name}", bound.arguments[name], hint)
+                bound.arguments[name] = convert(f"{function.__qualname__}: {name}", bound.arguments[name], hint)
         return function(*bound.args, **bound.kwargs)
 
     return checked
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of a function's parameters; not of `**options`, nor of what it returns."""
-    plain = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    """The annotations of a function's parameters; not of `self` or `**options`, nor of what it returns."""
+    parameters = inspect.signature(function).parameters.values()
+    plain = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p.annotation is not p.empty]
     return {p.name: eval(p.annotation, function.__globals__) for p in plain}
 
 
@@ -121,4 +122,6 @@ def describe(hint: Any) -> str:
     if origin is Callable:
         return "a function"
     name = getattr(hint, "__name__", str(hint))
-    return {"Path": "a path", "UPath": "a URL", "Callable": "a function"}.get(name) or _WORDS.get(hint, name)
+    return {"Path": "a path", "UPath": "a URL", "Callable": "a function", "ndarray": "an array"}.get(
+        name
+    ) or _WORDS.get(hint, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -100,7 +100,13 @@ class AnnotatedHands(Sequence["AnnotatedHand"]):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index: Any) -> Any:
+    @overload
+    def __getitem__(self, index: int) -> AnnotatedHand: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[AnnotatedHand]: ...
+
+    def __getitem__(self, index: int | slice) -> AnnotatedHand | list[AnnotatedHand]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         number = convert("index", index, int)

@@ -145,6 +145,12 @@ def test_wrong_arguments_are_said_in_one_line(tmp_path):
         ),
         (lambda: handgen.load_capture(5), "load_capture: path takes a string, a path or a URL, got 5 (int)"),
         (lambda: handgen.load_capture("a", metres_per_unit="3"), "load_capture: metres_per_unit takes a number,"),
+        (lambda: handgen.HandModel.load(5, "left"), "HandModel.load: model takes a string, got 5 (int)"),
+        (lambda: handgen.Camera("a", (9, 9), [[1]]), "Camera: intrinsics takes an array, got [[1]] (list)"),
+        (
+            lambda: handgen.Camera("a", (9, 9), np.eye(3), cam_from_world=np.eye(4)),
+            "Camera: cam_from_world takes Rigid,",
+        ),
         (lambda: handgen.load_shards(5), "load_shards: urls takes a string, a path, a URL or a list of such, got 5"),
         (lambda: handgen.load_shards("a", batch_size="4"), "load_shards: batch_size takes an integer or None, got '4'"),
     ]
