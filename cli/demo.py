@@ -26,10 +26,11 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     Needs no cameras and no licensed files; downloads the two keypoint networks if `handgen models fetch` has
     not been run. A demo that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import print_json, progress_bars
+    from handgen.cli.console import print_json
     from handgen.detect.mediapipe import networks
     from handgen.errors import HandgenError
     from handgen.media.images import write_png
+    from handgen.progress import progress_bars
     from handgen.stages.annotate import stage as annotate
     from handgen.stages.annotate.config import AnnotateConfig
     from handgen.stages.simulate import stage as simulate
@@ -67,8 +68,8 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     accepted, found = sum(annotated.accepted.values()), sum(annotated.records.values())
     say(
         f"   {accepted} of {found} hands accepted in {annotated.frames} frames, "
-        f"reprojection {_shown(annotated.reprojection_px, '.1f')} px, "
-        f"mask IoU {_shown(annotated.mask_iou, '.2f')} ({annotated.seconds:.0f} s)"
+        f"reprojection {_show(annotated.reprojection_px, '.1f')} px, "
+        f"mask IoU {_show(annotated.mask_iou, '.2f')} ({annotated.seconds:.0f} s)"
     )
     say(f"3. synthesizing training samples on made-up backgrounds: {shards}")
     with progress_bars() as progress:
@@ -96,5 +97,5 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     say("  handgen inspect CAPTURE; handgen annotate CAPTURE     with your own cameras")
 
 
-def _shown(value: float | None, form: str) -> str:
+def _show(value: float | None, form: str) -> str:
     return "unknown" if value is None else format(value, form)

@@ -11,7 +11,7 @@ from handgen.cli.options import LocationType, config_options, json_option, overw
 from handgen.stages.evaluate.config import EvaluateConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.evaluate.report import Report
+    from handgen.stages.evaluate.report import EvaluateReport
     from handgen.storage.filesystem import Location
 
 FOLDER = LocationType(exists=True)
@@ -46,7 +46,8 @@ def evaluate(
         raise click.UsageError("nothing to compare with; give --truth TRUTH, or --leave-one-view-out, or both")
     if capture is not None and not leave_one_view_out:
         raise click.UsageError("--capture is for --leave-one-view-out; give both or neither")
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.evaluate import stage
 
     if leave_one_view_out:
@@ -56,9 +57,8 @@ def evaluate(
     print_report(report, as_json, lambda found: _print(found, report_dir))
 
 
-def _print(report: Report, report_dir: Location | None) -> None:
+def _print(report: EvaluateReport, report_dir: Location | None) -> None:
     from handgen.cli.console import print_summary
-    from handgen.stages.evaluate.lines import facts_of
 
     steps = [f"open {report_dir / 'report.html'}"] if report_dir else []
-    print_summary(report.annotations.path, facts_of(report), report.notes, steps)
+    print_summary(report.title, report.rows(), report.remarks(), steps)

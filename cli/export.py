@@ -8,10 +8,9 @@ import click
 
 from handgen.cli.options import LocationType, config_options, json_option, overwrite_option
 from handgen.stages.export.config import ExportConfig
-from handgen.wording import count_of
 
 if TYPE_CHECKING:
-    from handgen.stages.export.stage import Report
+    from handgen.stages.export.report import ExportReport
     from handgen.storage.filesystem import Location
 
 
@@ -33,7 +32,8 @@ def export(source: Location, out: Location, config: ExportConfig, overwrite: boo
     Conventions of each (frames, units, orders, mean pose): docs/formats.md. Memory does not depend on the number of
     samples. Run it again after an interruption: what is finished is kept.
     """
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.export import stage
 
     with progress_bars() as progress:
@@ -41,19 +41,7 @@ def export(source: Location, out: Location, config: ExportConfig, overwrite: boo
     print_report(report, as_json, _print_summary)
 
 
-def _print_summary(report: Report) -> None:
+def _print_summary(report: ExportReport) -> None:
     from handgen.cli.console import print_summary
 
-    sides = ", ".join(f"{count} {side}" for side, count in report.sides.items())
-    facts = [
-        ("format", report.format),
-        ("pictures", f"{report.pictures} ({sides}), {count_of(report.hands, 'hand')} labelled"),
-        ("files", f"{report.files}, {report.bytes / 1e6:.1f} MB, pictures apart" if report.format != "hamer"
-         else f"{report.files}, {report.bytes / 1e6:.1f} MB"),
-        ("speed", f"{report.pictures_per_s:.0f} pictures/s, {report.seconds:.1f} s"),
-    ]  # fmt: skip
-    if kept := report.pictures - report.written_pictures:
-        facts.insert(2, ("kept", f"{kept} of an earlier run, {report.written_pictures} written now"))
-    facts += [("left out", f"{count} x {reason}") for reason, count in report.left_out.items()]
-    facts += [("beta beyond 3", f"{name}: {largest:.2f}") for name, largest in list(report.betas_beyond_3.items())[:10]]
-    print_summary(f"{report.out}", facts, report.notes, [f"handgen validate {report.out}"])
+    print_summary(report.title, report.rows(), report.remarks(), [f"handgen validate {report.out}"])

@@ -9,10 +9,9 @@ import click
 
 from handgen.cli.options import LocalPath, LocationType, config_options, json_option, overwrite_option
 from handgen.stages.import_.config import ImportConfig
-from handgen.wording import count_of, counts_of
 
 if TYPE_CHECKING:
-    from handgen.stages.import_.stage import Report
+    from handgen.stages.import_.report import ImportReport
     from handgen.storage.filesystem import Location
 
 
@@ -33,7 +32,8 @@ def import_(directory: Path, out: Location, config: ImportConfig, overwrite: boo
     DIR is what you downloaded and unpacked; its terms hold for what is made of it. Run it again after an interruption:
     finished chunks are kept. What is read of each format: docs/import.md.
     """
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.import_ import stage
 
     with progress_bars() as progress:
@@ -41,35 +41,11 @@ def import_(directory: Path, out: Location, config: ImportConfig, overwrite: boo
     print_report(report, as_json, _print)
 
 
-def _print(report: Report) -> None:
+def _print(report: ImportReport) -> None:
     from handgen.cli.console import print_summary
 
-    residual = report.residual_mm
-    people = count_of(report.people, "person", "people") if report.people else "unknown people"
-    facts = [
-        ("data set", f"{report.format}, split {report.split}"),
-        ("frames", str(report.frames)),
-        ("hands", counts_of(report.records)),
-        ("accepted", counts_of(report.accepted)),
-        ("rejected", counts_of(report.rejected)),
-        ("left out", counts_of(report.left_out)),
-        ("views accepted", str(report.views)),
-        ("views rejected", counts_of(report.views_rejected)),
-        ("hand model", f"{report.hand_model}, parameters {report.parameters}"),
-        (
-            "from its keypoints",
-            "-" if residual is None else f"{residual[0]:.2f} mm median, {residual[1]:.2f} mm (95 %)",
-        ),
-        ("median mask IoU", "-" if report.mask_iou is None else f"{report.mask_iou:.3f}"),
-        (
-            "shapes",
-            f"{report.shapes}, of {people}",
-        ),
-        ("cameras", str(report.cameras)),
-        ("speed", f"{report.written_frames / max(report.seconds, 1e-9):.1f} frames/s ({report.seconds:.0f} s)"),
-    ]
     steps = [
         f"handgen synthesize {report.out} --backgrounds DIR --out shards",
         f"handgen validate {report.out} --digests",
     ]
-    print_summary(f"{report.out}", facts, report.notes, steps if report.views else steps[1:])
+    print_summary(report.title, report.rows(), report.remarks(), steps if report.views else steps[1:])

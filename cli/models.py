@@ -11,8 +11,8 @@ from handgen.cli.console import print_json
 from handgen.cli.options import json_option
 
 if TYPE_CHECKING:
-    from handgen.detect.mediapipe.networks import Installed
-    from handgen.hand.mano import Added
+    from handgen.detect.mediapipe.networks import InstalledNetwork
+    from handgen.hand.mano import InstalledHand
 
 
 @click.group()
@@ -51,17 +51,24 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
     """Put MANO's hands into the cache, for `--hand-model mano`.
 
     FILE: MANO_RIGHT.pkl, MANO_LEFT.pkl or both, as they come from mano.is.tue.mpg.de (registration; for
-    non-commercial use), or such a model as .npz. Read without chumpy; nothing in a file is run.
+    non-commercial use), or such a model as .npz. Read without chumpy; nothing in a file is run. Each hand is
+    compared with smplx's own kinematics before it is written.
     """
     from handgen.hand import mano
 
     added = mano.add(files)
     if as_json:
-        print_json([_hand_row(hand) | {"side": hand.side, "remarks": list(hand.remarks)} for hand in added])
+        more = ("side", "remarks", "smplx_difference_mm")
+        print_json([_hand_row(hand) | {name: getattr(hand, name) for name in more} for hand in added])
         return
     for hand in added:
         click.echo(f"wrote {hand.path} (MANO's {hand.side} hand, {hand.size_bytes / 1e6:.1f} MB)")
-        for line in (*hand.remarks, *([f"mended: {hand.note}"] if hand.note else [])):
+        difference_mm = hand.smplx_difference_mm
+        if difference_mm is None:
+            compared = "not compared with smplx, which is not installed"
+        else:
+            compared = f"within {difference_mm:.1g} mm of smplx's own kinematics in random poses and shapes"
+        for line in (*hand.remarks, *([f"mended: {hand.note}"] if hand.note else []), compared):
             click.echo(f"  {line}")
     click.echo("use: --hand-model mano")
 
@@ -108,7 +115,7 @@ def list_models(as_json: bool) -> None:
     Console().print(table)
 
 
-def _row(network: Installed) -> dict[str, Any]:
+def _row(network: InstalledNetwork) -> dict[str, Any]:
     return {
         "name": network.name,
         "path": str(network.path),
@@ -118,7 +125,7 @@ def _row(network: Installed) -> dict[str, Any]:
     }
 
 
-def _hand_row(hand: Added) -> dict[str, Any]:
+def _hand_row(hand: InstalledHand) -> dict[str, Any]:
     return {
         "name": hand.path.name,
         "path": str(hand.path),

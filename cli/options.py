@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 import click
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from handgen.storage.filesystem import Location
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Decorator = Callable[[Command], Command]
+Decorator = Callable[[Any], Any]
 
 
-def config_options(config_type: type) -> Decorator[Any]:
+def config_options(config_type: type) -> Callable[[Command], Command]:
     """The options of a configuration, and those that its parts bring; the command gets the whole as `config`."""
     found = [*_options(config_type)]
     texts = {each.name for each in found if each.option.kind != "value"}
@@ -37,11 +37,10 @@ def config_options(config_type: type) -> Decorator[Any]:
                 raise click.UsageError(str(error)) from None
             return command(*arguments, config=config, **values)
 
-        decorated: Any = run
         for each in reversed(found):
             for made in each.click_options():
-                decorated = made(decorated)
-        return decorated
+                made(run)
+        return cast(Command, run)
 
     return decorate
 
@@ -61,7 +60,7 @@ class _Described:
     help: str
     of_part: bool = False
 
-    def click_options(self) -> Iterator[Decorator[Any]]:
+    def click_options(self) -> Iterator[Decorator]:
         """Decorators: the option, and the hidden ones of its old names."""
         flag = self.option.flag_of(self.name)
         for old in self.option.old_flags:
@@ -84,6 +83,7 @@ class _Described:
             default=None if self.of_part or self.default is MISSING else self._spelled_default(),
             required=self.default is MISSING and not self.of_part,
             show_default=is_plain and self._has_default(),
+            multiple=self.is_repeated,
             metavar=self.option.metavar,
             help=self.help + self._default_help(),
         )
@@ -97,8 +97,13 @@ class _Described:
         words = self.option.spellings or {}
         return next((word for word, value in words.items() if value == self.default), self.default)
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether the option may be given several times: its field is a tuple of any length."""
+        return get_origin(self.type) is tuple and get_args(self.type)[1:] == (Ellipsis,)
+
     def _has_default(self) -> bool:
-        return not any(self.default is none for none in (None, False, MISSING))
+        return not any(self.default is none for none in (None, False, MISSING)) and self.default != ()
 
     def _default_help(self) -> str:
         shown = self.option.default_help
@@ -123,7 +128,7 @@ class _Described:
             return click.IntRange(low, high)  # type: ignore[arg-type]
         if self.type is float and has_bounds:
             return click.FloatRange(option.above if low is None else low, high, min_open=option.above is not None)
-        return self.type
+        return get_args(self.type)[0] if self.is_repeated else self.type
 
 
 def _options(config_type: type) -> Iterator[_Described]:

@@ -9,10 +9,9 @@ import click
 
 from handgen.cli.options import LocalPath, config_options, json_option, overwrite_option
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.wording import count_of
 
 if TYPE_CHECKING:
-    from handgen.stages.simulate.stage import Report
+    from handgen.stages.simulate.report import SimulateReport
 
 
 @click.command()
@@ -31,7 +30,8 @@ def simulate(out: Path, config: SimulateConfig, overwrite: bool, as_json: bool) 
     The person is not of the model that annotate fits: their shape is outside its ten betas. The same options give the
     same truth, byte by byte. A run that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.simulate import stage
 
     with progress_bars() as progress:
@@ -39,18 +39,13 @@ def simulate(out: Path, config: SimulateConfig, overwrite: bool, as_json: bool) 
     print_report(report, as_json, _print)
 
 
-def _print(report: Report) -> None:
+def _print(report: SimulateReport) -> None:
     from handgen.cli.console import print_summary
 
     print_summary(
-        str(report.out),
-        [
-            ("frames", f"{report.frames} from {count_of(report.cameras, 'camera')}"),
-            ("hands", ", ".join(report.hands)),
-            ("truth", f"{report.truth}, which annotate does not read"),
-            ("speed", f"{report.views_per_s:.1f} views/s, {report.seconds:.1f} s"),
-        ],
-        [],
+        report.title,
+        report.rows(),
+        report.remarks(),
         [
             f"handgen annotate {report.out} --out {report.out / 'annotations'}",
             f"handgen evaluate {report.out / 'annotations'} --truth {report.truth}",

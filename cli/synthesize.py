@@ -10,15 +10,13 @@ import click
 
 from handgen.cli.options import LocationType, config_options, json_option, overwrite_option
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.wording import count_of
 
 if TYPE_CHECKING:
     from handgen.io.shards import Sample
-    from handgen.stages.synthesize.stage import Report, SplitReport
+    from handgen.stages.synthesize.report import SynthesizeReport
     from handgen.storage.filesystem import Location
 
 DEFAULT_ANNOTATIONS, DEFAULT_OUT = "annotations", "shards"
-_NAMED_CUTOUTS = 20  # of damaged ones in the summary
 DIRECTORY = LocationType()
 
 
@@ -49,7 +47,8 @@ def synthesize(
     """
     if keep_forearm:
         config = replace(config, forearm_probability=1.0)
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.synthesize import stage
 
     annotations = annotations or (Path(DEFAULT_ANNOTATIONS),)
@@ -79,41 +78,14 @@ def _print_preview(path: Path, as_json: bool) -> None:
         click.echo(f"{path}: look at it; then run the same command with --out instead of --preview")
 
 
-def _split_text(split: SplitReport) -> str:
-    return (
-        f"{count_of(split.samples, 'sample')} of {count_of(split.views, 'view')} ({100 * split.reached:.1f} % of them, "
-        f"{100 * split.asked:.1f} % asked), "
-        f"{count_of(split.subjects, 'subject')}, {count_of(split.sequences, 'sequence')}"
-    )
-
-
-def _print_summary(report: Report, preview: Path | None) -> None:
+def _print_summary(report: SynthesizeReport, preview: Path | None) -> None:
     from handgen.cli.console import print_summary
 
-    sides = ", ".join(f"{count} {side}" for side, count in report.sides.items())
-    facts = [
-        ("samples", f"{report.samples} ({sides}), from {count_of(report.views, 'view')}"),
-        ("shards", f"{report.shards}, {report.bytes / 1e6:.1f} MB"),
-        ("speed", f"{report.samples_per_s:.0f} samples/s, {report.seconds:.1f} s"),
-        ("backgrounds", count_of(report.backgrounds, "picture") if report.backgrounds else "synthesized"),
-    ]
-    if kept := report.samples - report.written_samples:
-        facts.insert(1, ("kept", f"{count_of(kept, 'sample')} of an earlier run, {report.written_samples} written now"))
-    if len(report.splits) > 1:
-        facts += [(f"split {split.name}", _split_text(split)) for split in report.splits]
-    if preview:
-        facts.append(("preview", str(preview)))
-    notes = [f"skipped background {name}: {reason}" for name, reason in report.skipped_backgrounds]
-    if report.left_out_samples:
-        facts.append(("left out", f"{count_of(report.left_out_samples, 'sample')} of damaged cutouts"))
-    notes += [f"damaged cutout {name}: {reason}" for name, reason in report.damaged_cutouts[:_NAMED_CUTOUTS]]
-    if (more := len(report.damaged_cutouts) - _NAMED_CUTOUTS) > 0:
-        notes.append(f"{report.out}/manifest.json names {count_of(more, 'more damaged cutout')}")
-    notes += report.notes
+    facts = report.rows() + ([("preview", str(preview))] if preview else [])
     print_summary(
-        str(report.out),
+        report.title,
         facts,
-        notes,
+        report.remarks(),
         [
             f"handgen validate {report.out} --digests",
             f'from handgen.data import load_shards; load_shards("{report.out}", "{report.splits[0].name}")',

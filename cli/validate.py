@@ -31,7 +31,8 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     All labels are looked at (reprojection, metres, side, joint order, mean pose, rotations, betas), and some pictures.
     Changes nothing: it says what to change. Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
-    from handgen.cli.console import print_checks, print_json, print_summary, progress_bars
+    from handgen.cli.console import print_checks, print_json, print_summary
+    from handgen.progress import progress_bars
     from handgen.stages.validate.stage import run
 
     with progress_bars() as progress:
@@ -39,12 +40,9 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     if as_json:
         print_json(report.to_json())
     else:
-        facts = [(name.replace("_", " "), str(value)) for name, value in report.facts.items()]
-        counted = ", ".join(f"{count} x {kind}" for kind, count in sorted(report.findings.counts.items()))
-        facts.append(("found", counted or "nothing wrong"))
         print_checks(report.checks, lambda name: report.findings.first_of(name).rpartition("/")[2])
-        print_summary(f"{report.path}: {report.kind}", facts, report.notes, ())
+        print_summary(report.title, report.rows(), report.notes, ())
         for finding in report.findings.kept:
-            click.echo(f"{finding.kind}: {finding.where}: {finding.what}; {finding.next}")
+            click.echo(str(finding))
     if not report.valid:
         raise SystemExit(1)

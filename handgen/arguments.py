@@ -17,7 +17,10 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 _SHOWN = 60  # characters of a wrong value
-_WORDS = {str: "a string", int: "an integer", float: "a number", bool: "True or False", NoneType: "None"}
+_WORDS = {
+    **{"str": "a string", "int": "an integer", "float": "a number", "bool": "True or False", "NoneType": "None"},
+    **{"Path": "a path", "UPath": "a URL", "Callable": "a function", "ndarray": "an array"},
+}
 
 
 class _Mismatch(Exception):
@@ -119,9 +122,5 @@ def describe(hint: Any) -> str:
         return " or ".join(repr(value) for value in kinds)
     if origin is not None and issubclass(origin, Sequence):
         return "a list of such"
-    if origin is Callable:
-        return "a function"
     name = getattr(hint, "__name__", str(hint))
-    return {"Path": "a path", "UPath": "a URL", "Callable": "a function", "ndarray": "an array"}.get(
-        name
-    ) or _WORDS.get(hint, name)
+    return _WORDS.get(name, name)

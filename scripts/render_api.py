@@ -56,15 +56,7 @@ PARTS = {
     "handgen.detect.base": ("Detector", "ViewDetector", "DetectionTask"),
     "handgen.records.detection": ("Detection",),
 }
-REPORTS = {
-    "handgen.stages.simulate.stage": "Report",
-    "handgen.stages.annotate.report": "AnnotateReport",
-    "handgen.stages.synthesize.stage": "Report",
-    "handgen.stages.evaluate.report": "Report",
-    "handgen.label_checks.findings": "Report",
-    "handgen.stages.export.stage": "Report",
-    "handgen.stages.import_.stage": "Report",
-}
+REPORTS = ("simulate", "annotate", "synthesize", "evaluate", "validate", "export", "import_")
 INTRODUCTION = """# Python
 
 Made from the docstrings by `python scripts/render_api.py`. **Public is what this page names:** the names of
@@ -114,7 +106,7 @@ def page() -> str:
     parts.append(
         "## Reports\n\nEach stage returns a report; `to_json()` gives what the command prints with `--json`.\n"
     )
-    parts += [describe_report(module, name) for module, name in REPORTS.items()]
+    parts += [describe_report(stage) for stage in REPORTS]
     parts.append("## Parts of one's own\n\nA plug-in is a module that registers parts when it is imported.\n")
     for module, names in PARTS.items():
         parts += [describe_part(module, name) for name in names]
@@ -200,9 +192,10 @@ def describe_class(name: str, kind: type) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def describe_report(module: str, name: str) -> str:
-    """One report."""
-    return describe_class(name, getattr(importlib.import_module(module), name))
+def describe_report(stage: str) -> str:
+    """The report of one stage."""
+    name = f"{stage.rstrip('_').title()}Report"
+    return describe_class(name, getattr(importlib.import_module(f"handgen.stages.{stage}.report"), name))
 
 
 def describe_part(module: str, name: str) -> str:

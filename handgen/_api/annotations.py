@@ -91,7 +91,7 @@ class AnnotatedHands(Sequence["AnnotatedHand"]):
         subjects = self._source.manifest["subjects"]
         if subject is None and len(subjects) == 1:
             subject = next(iter(subjects))
-        if subject not in subjects:
+        if subject is None or subject not in subjects:
             raise KeyError(f"{self.path}: the subjects are {', '.join(subjects)}; say which, got {subject!r}")
         offsets_m = np.array(subjects[subject].get("detector_offsets_m") or np.zeros((21, 3)))
         kinematics = kinematics_of(self._source.hand_model, side, offsets_m)

@@ -14,7 +14,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, get_type_hints
 from handgen.arguments import check_arguments, convert
 from handgen.options import Option, make_config, options_of
 from handgen.plugins import load_plugins
-from handgen.progress import Progress
+from handgen.progress import Progress, progress_bars
 from handgen.runtime import reproducibility
 from handgen.storage.filesystem import Location, location
 
@@ -129,8 +129,6 @@ def running(progress: Bars) -> Iterator[Progress | None]:
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations asks the network when imported
     reproducibility.pin()  # where no numerical library is loaded yet
     if progress is True:
-        from handgen.cli.console import progress_bars
-
         with progress_bars() as show:
             yield show
     else:

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
         SimulateOptions,
         SynthesizeOptions,
     )
-    from handgen.label_checks.findings import Report as ValidateReport
     from handgen.stages.annotate.report import AnnotateReport
-    from handgen.stages.evaluate.report import Report as EvaluateReport
-    from handgen.stages.export.stage import Report as ExportReport
-    from handgen.stages.import_.stage import Report as ImportReport
-    from handgen.stages.simulate.stage import Report as SimulateReport
-    from handgen.stages.synthesize.stage import Report as SynthesizeReport
+    from handgen.stages.evaluate.report import EvaluateReport
+    from handgen.stages.export.report import ExportReport
+    from handgen.stages.import_.report import ImportReport
+    from handgen.stages.simulate.report import SimulateReport
+    from handgen.stages.synthesize.report import SynthesizeReport
+    from handgen.stages.validate.report import ValidateReport
 
 
 @takes_options(SimulateConfig)

@@ -29,7 +29,7 @@ _BETWEEN = b",\n"
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What a process needs to write any unit."""
 
     source: Source
@@ -108,14 +108,14 @@ def part_name(unit: int, kind: str) -> str:
     return f"{unit:06d}.{kind}"
 
 
-def write_part(job: Job, unit: int, kind: str, entries: Iterable[bytes], written: Written) -> None:
+def write_part(job: ExportJob, unit: int, kind: str, entries: Iterable[bytes], written: Written) -> None:
     """Write a unit's piece of a JSON file: members of a list or of an object, encoded."""
     data = _BETWEEN.join(entries)
     filesystem.put(job.out / PARTS / part_name(unit, kind), data)
     written.parts[part_name(unit, kind)] = len(data)
 
 
-def joined(job: Job, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
+def joined(job: ExportJob, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
     """The pieces of one kind, in the order of the units, with commas between."""
     begun = False
     for number, written in enumerate(units):
@@ -130,7 +130,7 @@ def joined(job: Job, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
                 yield block
 
 
-def write_joined(job: Job, name: str, blocks: Iterable[bytes]) -> File:
+def write_joined(job: ExportJob, name: str, blocks: Iterable[bytes]) -> File:
     """Write a file from pieces; it appears when it is whole."""
     path = job.out / name
     filesystem.make_folder(path.parent)

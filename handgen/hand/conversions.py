@@ -1,11 +1,11 @@
-"""From one project's convention to another's: poses, keypoints, fingertips, sides, translations.
+"""Convert poses, keypoints, fingertips, sides and translations from one project's convention to another's.
 
-handgen's own, used everywhere else: poses are axis-angle in radians, 3 numbers per joint in MANO's joint order, joint
-0 being the orientation of the whole hand, **full**: the mean pose is already added (smplx: `flat_hand_mean=True,
-use_pca=False`). Keypoints are 21, wrist first, each finger from palm to tip. Translations are smplx's `transl`,
-metres. Tables of indices and their sources are in `handgen.hand.skeleton`.
+handgen's own convention, used everywhere else: poses are axis-angle in radians, 3 numbers per joint in MANO's joint
+order, joint 0 being the orientation of the whole hand, **full**: the mean pose is already added (smplx:
+`flat_hand_mean=True, use_pca=False`). Keypoints are 21, wrist first, each finger from palm to tip. Translations are
+smplx's `transl`, metres. Tables of indices and their sources are in `handgen.hand.skeleton`.
 
-What others do (found in their code):
+Other projects' conventions, found in their code:
 
 - smplx.MANO's defaults: `use_pca=True, num_pca_comps=6, flat_hand_mean=False`: 6 coefficients, mean to be added.
 - FreiHAND's `training_mano.json`, InterHand2.6M's NeuralAnnot: 45 axis-angle numbers **relative to the mean**.
@@ -44,15 +44,15 @@ _TIP_KEYPOINTS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
 
 def full_from_relative(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
     """A full pose from one relative to the model's mean pose (`flat_hand_mean=False`)."""
-    return _fingers_moved(pose, hand.mean_pose)
+    return _add_to_fingers(pose, hand.mean_pose)
 
 
 def relative_from_full(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
     """A pose relative to the model's mean pose (FreiHAND, InterHand2.6M) from a full one."""
-    return _fingers_moved(pose, -hand.mean_pose)
+    return _add_to_fingers(pose, -hand.mean_pose)
 
 
-def _fingers_moved(pose: Float[np.ndarray, "*batch n"], by: Float[np.ndarray, " 45"]) -> Float[np.ndarray, "*batch n"]:
+def _add_to_fingers(pose: Float[np.ndarray, "*batch n"], by: Float[np.ndarray, " 45"]) -> Float[np.ndarray, "*batch n"]:
     if pose.shape[-1] not in (_FINGER_NUMBERS, _FINGER_NUMBERS + 3):
         raise ValueError(f"pose: expected 45 or 48 numbers, got shape {pose.shape}")
     moved = np.array(pose, np.float64)
@@ -190,7 +190,7 @@ def sides_mirror(right: HandArrays, left: HandArrays) -> bool:
 
 
 def rest_wrist(betas: Float[np.ndarray, "*batch 10"], hand: HandArrays) -> Float[np.ndarray, "*batch 3"]:
-    """J: where the wrist of a shape rests, metres."""
+    """Return J, the wrist of a shape at rest, metres."""
     row = hand.joint_regressor[0]
     return row @ hand.template + betas @ np.einsum("v,vcb->bc", row, hand.shapedirs)
 
@@ -198,7 +198,7 @@ def rest_wrist(betas: Float[np.ndarray, "*batch 10"], hand: HandArrays) -> Float
 def wrist_from_transl(
     transl: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
 ) -> Float[np.ndarray, "*batch 3"]:
-    """Where the wrist is, from smplx's `transl`."""
+    """Return the position of the wrist, from smplx's `transl`."""
     return transl + rest_wrist(betas, hand)
 
 
@@ -216,7 +216,7 @@ def origin_translation_from_transl(
     hand: HandArrays,
 ) -> Float[np.ndarray, "*batch 3"]:
     """The translation for turning the hand about the origin by `orientation` (axis-angle), from smplx's `transl`."""
-    return transl + _carried(orientation, betas, hand)
+    return transl + _wrist_shift(orientation, betas, hand)
 
 
 def transl_from_origin_translation(
@@ -226,7 +226,7 @@ def transl_from_origin_translation(
     hand: HandArrays,
 ) -> Float[np.ndarray, "*batch 3"]:
     """The `transl` of smplx from the translation that goes with turning the hand about the origin."""
-    return translation - _carried(orientation, betas, hand)
+    return translation - _wrist_shift(orientation, betas, hand)
 
 
 def moved_hand(
@@ -248,9 +248,9 @@ def moved_hand(
     return moved, rotation @ (wrist + transl) + a_from_b.translation - wrist
 
 
-def _carried(
+def _wrist_shift(
     orientation: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
 ) -> Float[np.ndarray, "*batch 3"]:
-    """J - R J."""
+    """Return J - R J."""
     wrist = rest_wrist(betas, hand)
     return wrist - (rotations_from_pose(orientation)[..., 0, :, :] @ wrist[..., None])[..., 0]

@@ -1,4 +1,4 @@
-"""MANO's files, as users get them, into the cache: read without chumpy, checked, and mended where they are at fault.
+"""Put MANO's files, as users get them, into the cache: read without chumpy, checked, and mended where they are wrong.
 
 MANO is Romero, Tzionas, Black, "Embodied Hands", SIGGRAPH Asia 2017. Its files are licensed to each user by
 mano.is.tue.mpg.de, for non-commercial use; they are never shipped with handgen nor copied into its output.
@@ -22,8 +22,18 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.errors import HandgenError
-from handgen.hand.model_files import MAX_FILE_BYTES, checked, mano_path, npz_bytes, read_npz
+from handgen.hand.model_files import (
+    MANO,
+    MAX_FILE_BYTES,
+    HandArrays,
+    check_model,
+    hand_from_npz,
+    mano_path,
+    npz_bytes,
+    read_npz,
+)
 from handgen.hand.skeleton import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
+from handgen.hand.smplx_check import MAX_DIFFERENCE_MM, largest_difference_mm
 from handgen.storage.array_pickle import read_pickle
 from handgen.storage.cache import write_cached
 
@@ -42,10 +52,11 @@ _CLEARLY = 3.0  # how many times nearer the left's shape directions are to the r
 
 
 @dataclass(frozen=True)
-class Added:
-    """A hand that was put into the cache. note: what was changed, as it stands in the file; empty: nothing.
+class InstalledHand:
+    """A hand in the cache. note: what was changed, as it stands in the file; empty: nothing.
 
-    remarks: what the user may want to know of where it came from.
+    remarks: what the user may want to know of where it came from. smplx_difference_mm: how far from smplx's own
+    kinematics it was found when it was added; None: not compared.
     """
 
     side: str
@@ -53,6 +64,7 @@ class Added:
     size_bytes: int
     note: str
     remarks: tuple[str, ...] = ()
+    smplx_difference_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,7 @@ class _Hand:
     arrays: dict[str, np.ndarray] = field(repr=False)
 
 
-def add(paths: Sequence[Path]) -> list[Added]:
+def add(paths: Sequence[Path]) -> list[InstalledHand]:
     """Read MANO's right or left hand or both from the user's files, and write them into the cache.
 
     Takes the official pickles, pickles and `.npz` without chumpy. Nothing is written unless all are right; raises
@@ -75,26 +87,42 @@ def add(paths: Sequence[Path]) -> list[Added]:
             raise HandgenError(f"{path}: a {hand.side} hand, like {hands[hand.side].source}; give one file per side")
         hands[hand.side] = hand
     if "right" in hands and "left" not in hands and mano_path("left").is_file():
-        hands["left"] = _cached("left")  # judged anew, by the right hand
-    right = hands.get("right") or (_cached("right") if mano_path("right").is_file() else None)
+        hands["left"] = _read_cached("left")  # judged anew, by the right hand
+    right = hands.get("right") or (_read_cached("right") if mano_path("right").is_file() else None)
     contents = {side: _content(hands[side], right) for side in SIDES if side in hands}
     added = []
     for side, (data, note) in contents.items():
-        path = mano_path(side)
-        if path.is_file() and path.read_bytes() == data and hands[side].source == str(path):
+        path, source = mano_path(side), hands[side].source
+        if path.is_file() and path.read_bytes() == data and source == str(path):
             continue  # the cached left hand proved right
-        write_cached(path, data)
-        added.append(Added(side, path, len(data), note, _remarks(hands[side])))
-    return added
+        difference_mm = _difference_from_smplx_mm(hand_from_npz(data, source, MANO, side), source)
+        added.append((data, InstalledHand(side, path, len(data), note, _remarks(hands[side]), difference_mm)))
+    for data, installed_hand in added:
+        write_cached(installed_hand.path, data)
+    return [installed_hand for _, installed_hand in added]
 
 
-def installed() -> list[Added]:
+def _difference_from_smplx_mm(arrays: HandArrays, source: str) -> float | None:
+    """Return `largest_difference_mm`; None without smplx. Raises HandgenError when it is more than rounding."""
+    try:
+        difference_mm = largest_difference_mm(arrays)
+    except ImportError:  # whoever may not use smplx can do without it
+        return None
+    if not difference_mm <= MAX_DIFFERENCE_MM:  # nan too
+        raise HandgenError(
+            f"{source}: posed by handgen and by smplx, this {arrays.side} hand differs by {difference_mm:.3g} mm; "
+            "nothing was written: install smplx 0.1.28, and if that does not help, report it"
+        )
+    return difference_mm
+
+
+def installed() -> list[InstalledHand]:
     """MANO's hands in the cache; HandgenError if one is damaged."""
     found = []
     for side in SIDES:
         path = mano_path(side)
         if path.is_file():
-            found.append(Added(side, path, path.stat().st_size, str(_cached(side).arrays.get("note", ""))))
+            found.append(InstalledHand(side, path, path.stat().st_size, str(_read_cached(side).arrays.get("note", ""))))
     return found
 
 
@@ -103,7 +131,7 @@ def _read(path: Path) -> _Hand:
     return _Hand(str(path), _side(arrays, str(path)), arrays)
 
 
-def _cached(side: str) -> _Hand:
+def _read_cached(side: str) -> _Hand:
     try:
         return _read(mano_path(side))
     except HandgenError as error:
@@ -129,7 +157,7 @@ def _arrays_of(path: Path) -> dict[str, np.ndarray]:
     vertices = len(arrays["v_template"]) if arrays.get("v_template", np.zeros(())).ndim else VERTEX_COUNT
     if vertices in _OTHER_MODELS:
         raise HandgenError(f"{where}: {_OTHER_MODELS[vertices]} ({vertices} vertices), not a hand; {WHERE_TO_GET}")
-    arrays = checked(arrays, where)
+    arrays = check_model(arrays, where)
     return arrays | {"f": arrays["faces"]}
 
 

@@ -1,13 +1,16 @@
-"""Model files -> arrays: the bundled open hand, MANO out of the cache, or an `.npz` in MANO's format."""
+"""Read hand models into arrays: those with a name (`NAMED_MODELS`), or an `.npz` in MANO's format.
+
+A named model is one entry of `NAMED_MODELS` and its files.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUN
 from handgen.storage.cache import cache_folder
 
 OPEN_HAND, MANO = "open", "mano"  # names of models
+_BUNDLED = Path(__file__).parent / "data"
 BETA_COUNT = 10
 MOST_BETA = 3.0  # standard deviations; HaMeR's loader drops the labels of shapes beyond
 MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked; a MANO file has 4 MB, SMPL's body 40 MB
@@ -101,7 +105,7 @@ def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     return packed.getvalue()
 
 
-def checked(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
+def check_model(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
     """The arrays, faces as `faces`; HandgenError naming the first that does not fit."""
     anatomy = {key: shape for key, shape in _ANATOMY_SHAPES.items() if _ANATOMY_SHAPES.keys() & arrays.keys()}
     for key, shape in (_SHAPES | anatomy).items():
@@ -136,38 +140,50 @@ def _check_array(arrays: dict[str, np.ndarray], key: str, shape: tuple[int, ...]
         raise HandgenError(f"{where}: {key} holds a value that is not finite")
 
 
-def _bundled(name: str) -> bytes:
-    return resources.files("handgen.hand.data").joinpath(name).read_bytes()
-
-
 def surface_bytes(side: str) -> bytes:
-    """The npz of the open hand's full-resolution mesh with forearm and nails, for rendering."""
-    return _bundled(f"open_hand_surface_{side}.npz")
+    """Return the npz of the open hand's full-resolution mesh with forearm and nails, for rendering."""
+    return (_BUNDLED / f"open_hand_surface_{side}.npz").read_bytes()
 
 
 def mano_path(side: str) -> Path:
-    """Where `handgen models add` puts MANO's hand of one side."""
+    """Return where `handgen models add` puts MANO's hand of one side."""
     return cache_folder() / "models" / f"mano_{side}.npz"
 
 
+@dataclass(frozen=True)
+class NamedModel:
+    """A hand model that users choose by its name.
+
+    path: where the `.npz` in MANO's format of a side is. how_to_get: what to do if it is not there; `{SIDE}` stands for
+    the side.
+    """
+
+    path: Callable[[str], Path]
+    how_to_get: str
+
+
+NAMED_MODELS = {
+    OPEN_HAND: NamedModel(lambda side: _BUNDLED / f"open_hand_{side}.npz", "install handgen again"),
+    MANO: NamedModel(mano_path, "run `handgen models add MANO_{SIDE}.pkl` with the file from mano.is.tue.mpg.de"),
+}
+
+
 def load_hand(model: str, side: str) -> HandArrays:
-    """The hand model `model` for one side: "open", "mano", or the path of an `.npz` with `{side}` in its name.
+    """Load one side of a model of `NAMED_MODELS`, or of the `.npz` at a path with `{side}` in its name.
 
     Raises HandgenError when the file is missing or not in MANO's format. Read once, as long as the file stays the same.
     """
     if side not in SIDES:
         raise ValueError(f"side must be one of {SIDES}, got {side!r}")
-    if model == OPEN_HAND:
-        return _load(model, side, None, 0)
-    path = mano_path(side) if model == MANO else Path(model.replace("{side}", side))
+    named = NAMED_MODELS.get(model)
+    path = named.path(side) if named else Path(model.replace("{side}", side))
     if not path.is_file():
-        if model == MANO:
-            raise HandgenError(
-                f"{path}: MANO's {side} hand is not there; run `handgen models add MANO_{side.upper()}.pkl` "
-                "with the file from mano.is.tue.mpg.de"
-            )
+        if named:
+            how = named.how_to_get.replace("{SIDE}", side.upper())
+            raise HandgenError(f"{path}: the {side} hand of model {model!r} is not there; {how}")
+        names = ", ".join(f"`{name}`" for name in NAMED_MODELS)
         raise HandgenError(
-            f"{path}: no such hand model; use `open`, `mano`, or the path of an .npz in MANO's format, "
+            f"{path}: no such hand model; use {names}, or the path of an .npz in MANO's format, "
             "with {side} where `left` or `right` goes"
         )
     status = path.stat()
@@ -177,13 +193,17 @@ def load_hand(model: str, side: str) -> HandArrays:
 
 
 @cache
-def _load(model: str, side: str, path: Path | None, stamp: int) -> HandArrays:
-    """The bundled open hand, or the model in a file; stamp: of the file, so that a new one is read."""
-    if path is None:
-        where, data = f"bundled open hand ({side})", _bundled(f"open_hand_{side}.npz")
-    else:
-        where, data = str(path), path.read_bytes()
-    arrays = checked(read_npz(data, where), where)
+def _load(model: str, side: str, path: Path, stamp: int) -> HandArrays:
+    """Read a file; stamp: its time, so that a new one is read."""
+    return hand_from_npz(path.read_bytes(), str(path), model, side)
+
+
+def hand_from_npz(data: bytes, where: str, model: str, side: str) -> HandArrays:
+    """Read a hand model out of an npz in MANO's format.
+
+    where: the file, for messages. Raises HandgenError naming the first array that is missing or does not fit.
+    """
+    arrays = check_model(read_npz(data, where), where)
     if "joint_axes" in arrays:
         axes, limits = arrays["joint_axes"], arrays["joint_limits_rad"]
     else:  # MANO's files say nothing of anatomy; its joints and frame are the open hand's

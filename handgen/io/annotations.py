@@ -95,6 +95,11 @@ def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
     return described
 
 
+def chunk_files(index: int, described: Mapping[str, dict[str, Any]]) -> dict[str, int]:
+    """Names below the annotations' folder and bytes of the files of a chunk, by what `write_chunk` returned."""
+    return {f"{CHUNKS}/{index:06d}{suffix}": described[name]["bytes"] for name, suffix in FILES.items()}
+
+
 def finished_chunks(root: Location, count: int, noted: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Which of `count` chunks are complete, and what their files hold: as noted, else as read from those there."""
     there = filesystem.sizes(root / CHUNKS)

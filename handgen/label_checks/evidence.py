@@ -16,7 +16,7 @@ from handgen.errors import HandgenError
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.geometry.rotations import rotation_from_axis_angle
 from handgen.hand.model import HandModel
-from handgen.hand.model_files import MANO, OPEN_HAND
+from handgen.hand.model_files import MANO, NAMED_MODELS, OPEN_HAND
 from handgen.hand.skeleton import JOINT_COUNT, SIDES
 from handgen.label_checks.hands import Hands
 
@@ -118,7 +118,7 @@ class Models:
 
     def candidates(self) -> list[str]:
         """Models that labels without a name may be of."""
-        return [name for name in (*self._known, OPEN_HAND, MANO) if self.sides(name, None)]
+        return [name for name in (*self._known, *NAMED_MODELS) if self.sides(name, None)]
 
     def _of(self, name: str, side: str) -> KeypointKinematics | None:
         if (name, side) not in self._read:

@@ -23,6 +23,9 @@ class Finding:
     what: str
     next: str
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}: {self.what}; {self.next}"
+
 
 @dataclass
 class Findings:
@@ -57,52 +60,6 @@ class Checked:
     facts: dict[str, Any]
     notes: list[str]
     looked_at: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `validate` found. facts: what was looked at, by name. notes: what could not be checked.
-
-    looked_at: how many things each check looked at; None of what is found on the way.
-    """
-
-    path: Location
-    kind: str
-    findings: Findings
-    facts: dict[str, Any]
-    notes: tuple[str, ...]
-    seconds: float
-    looked_at: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def checks(self) -> list[tuple[str, int | None, int]]:
-        """Name, how many things were looked at (None: not counted), how many are wrong, of every check."""
-        wrong = self.findings.counts
-        names = [*self.looked_at, *sorted(wrong.keys() - self.looked_at.keys())]
-        return [(name, self.looked_at.get(name), wrong.get(name, 0)) for name in names]
-
-    @property
-    def valid(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.findings.counts
-
-    def to_json(self) -> dict[str, Any]:
-        """As in `validation.schema.json`."""
-        return {
-            "valid": self.valid,
-            "kind": self.kind,
-            "path": str(self.path),
-            "facts": self.facts,
-            "checks": [
-                {"name": name, "looked_at": looked_at, "wrong": wrong} for name, looked_at, wrong in self.checks
-            ],
-            "findings": [
-                {"kind": f.kind, "where": f.where, "what": f.what, "next": f.next} for f in self.findings.kept
-            ],
-            "counts": dict(self.findings.counts),
-            "notes": list(self.notes),
-            "seconds": round(self.seconds, 3),
-        }
 
 
 def check_files(findings: Findings, root: Location, found: dict[str, int], expected: dict[str, int | None]) -> None:

@@ -1,4 +1,4 @@
-"""Folders of images, one per frame, in natural order (2 before 10)."""
+"""Read folders of images, one per frame, in natural order (2 before 10)."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class ImageFolder:
         """How many images there are."""
         return len(self.files)
 
-    def moved(self, old: Path, new: Path) -> ImageFolder:
-        """The same images, whose copies lie in folder `new` instead of `old`."""
+    def relocate(self, old: Path, new: Path) -> ImageFolder:
+        """Return the folder with its images in `new` instead of `old`."""
         files = tuple(new / file.relative_to(old) for file in self.files)
         return replace(self, path=new / self.path.relative_to(old), files=files)
 

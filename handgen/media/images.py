@@ -1,4 +1,4 @@
-"""Images to and from bytes: RGB in memory, OpenCV's BGR only inside these functions, sizes bounded."""
+"""Encode and decode images: RGB in memory, OpenCV's BGR only inside these functions, sizes bounded."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
 
     Raises DamagedPicture for a file that is no image, is damaged, or has over 100 megapixels.
     """
-    with _translated(where):
+    with _name_decoder_errors(where):
         picture = _open(io.BytesIO(data), where)
         if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
             image = _decode_jpeg(data, picture.size, enough_px)
@@ -115,13 +115,13 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
 
 def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
     """A single-channel image; raises DamagedPicture for a file that is no image or is too large."""
-    with _translated(where):
+    with _name_decoder_errors(where):
         return np.asarray(_open(io.BytesIO(data), where).convert("L"))
 
 
 def encoded_size(data: bytes, where: str) -> tuple[int, int]:
     """Width and height of a picture in memory by its header, as `picture_size` of a file."""
-    with _translated(where):
+    with _name_decoder_errors(where):
         return _open(io.BytesIO(data), where).size
 
 
@@ -130,7 +130,7 @@ def read_rgb(path: Location, enough_px: int | None = None) -> UInt8[np.ndarray, 
 
     Raises another HandgenError when the disk or the store fails.
     """
-    with _reading(path):
+    with _name_read_errors(path):
         size = file_bytes(path)
         data = path.read_bytes() if isinstance(path, Path) else filesystem.open_read(path, size=size).read()
     return decode_rgb(data, str(path), enough_px)
@@ -144,9 +144,9 @@ def picture_size(path: Location, size: int | None = None) -> tuple[int, int]:
     Raises HandgenError as `read_rgb` does; what may not be read on a disk is DamagedPicture here.
     """
     try:
-        with _reading(path):
+        with _name_read_errors(path):
             size = file_bytes(path, size)
-            with filesystem.open_read(path, _HEADER_BYTES, size) as file, _translated(str(path)):
+            with filesystem.open_read(path, _HEADER_BYTES, size) as file, _name_decoder_errors(str(path)):
                 return _open(file, str(path)).size
     except HandgenError as error:
         if isinstance(path, Path) and isinstance(error.__cause__, PermissionError):
@@ -174,7 +174,7 @@ def file_bytes(path: Location, known: int | None = None) -> int:
 
 
 @contextmanager
-def _reading(path: Location) -> Iterator[None]:
+def _name_read_errors(path: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -256,10 +256,10 @@ def picture_names(root: Location) -> dict[str, int | None]:
 
 
 @contextmanager
-def _translated(where: str) -> Iterator[None]:
-    """Whatever a decoder raises becomes DamagedPicture: damaged files make their parsers trip in every possible way.
+def _name_decoder_errors(where: str) -> Iterator[None]:
+    """Raise DamagedPicture for whatever a decoder raises: damaged files make parsers fail in every possible way.
 
-    Not so what the disk or the store raises, and want of memory.
+    Errors of the disk or the store, and want of memory, are not taken for damage.
     """
     try:
         with warnings.catch_warnings():
@@ -327,7 +327,7 @@ def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
 
 
 def _upright(image: UInt8[np.ndarray, "rows columns 3"], orientation: int) -> UInt8[np.ndarray, "height width 3"]:
-    """Turned as the EXIF tag says (EXIF 2.32, section 4.6.4.A): 2 to 4 mirror or turn, 5 to 8 transpose besides."""
+    """Turn an image as its EXIF tag says (EXIF 2.32, 4.6.4.A): 2 to 4 mirror or turn, 5 to 8 transpose besides."""
     if not 2 <= orientation <= 8:
         return image
     if orientation >= 5:

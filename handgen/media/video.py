@@ -1,4 +1,4 @@
-"""Video files, read frame by frame and frame-accurately.
+"""Read video files frame by frame; frame `i` is the same image however it is reached.
 
 A video is scanned once: every frame is decoded (not converted) to learn how many there really are and the
 timestamp of each, because headers lie, files get truncated and seeking by number goes wrong where the frame
@@ -45,8 +45,8 @@ class VideoFile:
         """How many frames can be decoded."""
         return len(self.times_ms)
 
-    def moved(self, old: Path, new: Path) -> VideoFile:
-        """The same video, whose copy lies in folder `new` instead of `old`."""
+    def relocate(self, old: Path, new: Path) -> VideoFile:
+        """Return the video with its file in folder `new` instead of `old`."""
         return replace(self, path=new / self.path.relative_to(old))
 
     def images(self, indices: Iterable[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

@@ -1,4 +1,4 @@
-"""H.264 videos written piece by piece, so that pieces can be made by different processes and in any order.
+"""Write H.264 videos piece by piece, so that pieces can be made by different processes and in any order.
 
 A piece is a raw H.264 stream of whole frames that begins with a key frame and has no B-frames; a video is its pieces'
 packets one after the other in an MP4. Encoding runs on one thread, so equal frames give equal bytes.
@@ -88,7 +88,7 @@ def join_pieces(pieces: Sequence[Path], path: Path, fps: float) -> None:
 
 
 def _packets(found: Iterable[av.Packet]) -> Iterator[av.Packet]:
-    """Without the empty one that ends a stream."""
+    """Yield the packets but for the empty one that ends a stream."""
     return (packet for packet in found if packet.size)
 
 

@@ -1,4 +1,4 @@
-"""Where handgen keeps what it fetches or converts for a user, and how files get there whole."""
+"""Keep files that handgen fetches or converts for a user in a folder of the user's cache, each one whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from handgen.errors import HandgenError
 
 
 def cache_folder() -> Path:
-    """`HANDGEN_CACHE`, or handgen's folder in the user's cache."""
+    """Return `HANDGEN_CACHE`, or handgen's folder in the user's cache."""
     import platformdirs
 
     return Path(os.environ.get("HANDGEN_CACHE") or platformdirs.user_cache_dir("handgen"))

@@ -1,4 +1,4 @@
-"""Validation of JSON documents by the schemas of `handgen.schemas`, and JSON as handgen writes it."""
+"""Read, write and validate JSON documents; the schemas are those of `handgen.schemas`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _validator(name: str) -> Any:
 
 
 def schema_version(name: str) -> int:
-    """The `format_version` that the named schema asks for."""
+    """Return the `format_version` that the named schema asks for."""
     text = resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_text("utf-8")
     return orjson.loads(text)["properties"]["format_version"]["const"]
 
@@ -43,7 +43,7 @@ def validate(document: Any, name: str, where: str) -> None:
 
 
 def dumps(document: Any, indent: bool = False) -> bytes:
-    """JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse.
+    """Return JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse.
 
     Bytes of a file name that are not UTF-8 become U+FFFD.
     """

@@ -1,11 +1,11 @@
-"""Where files are: paths of this machine, or URLs of a store that fsspec knows (`s3://`, `gs://`, `memory://`, `file://`).
+"""Read and write files of this machine, or of a store that fsspec knows (`s3://`, `gs://`, `memory://`, `file://`).
 
 A location is a `pathlib.Path`, or a `UPath` with the same methods. What is written here appears under its name when it
 is whole or not at all: on a disk it is written beside, synced and renamed; to a store it is sent by one put (or one
 multipart upload, which is one put to its readers).
 
-A store is asked again, a little later each time, when the network fails it (`handgen.storage.retry`). Its errors are
-`OSError`s that name the URL; a driver that is not installed is a `HandgenError`.
+Calls of a store are retried when the network fails (`handgen.storage.retry`). Its errors are `OSError`s that name the
+URL; a driver that is not installed is a `HandgenError`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import io
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -61,7 +62,7 @@ def location(text: str | Location) -> Location:
 
 
 def _options(scheme: str) -> dict[str, Any]:
-    """Of a driver, besides those that fsspec's configuration gives it."""
+    """Return a driver's options, besides those that fsspec's configuration gives it."""
     if scheme not in EXTRAS:
         return {}
     options: dict[str, Any] = {"use_listings_cache": False}  # one from before another process wrote would be wrong
@@ -82,7 +83,7 @@ def put(place: Location, data: bytes) -> None:
         with whole_file(place) as file:
             file.write(data)
     else:
-        _insisting(place, lambda: place.fs.pipe_file(place.path, data))
+        _retry(place, lambda: place.fs.pipe_file(place.path, data))
 
 
 def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
@@ -127,7 +128,7 @@ def put_new(place: Location, data: bytes) -> bool:
         if isinstance(place, Path):
             _put_new_here(place, data)
         else:
-            _insisting(place, lambda: place.fs.pipe_file(place.path, data, mode="create"))
+            _retry(place, lambda: place.fs.pipe_file(place.path, data, mode="create"))
     except FileExistsError:
         return False
     except (OSError, TypeError, NotImplementedError) as error:
@@ -146,7 +147,7 @@ def _put_new_here(place: Path, data: bytes) -> None:
         try:
             os.link(beside, place)  # so that nobody reads it half written
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS):
                 raise
             with place.open("xb") as file:  # a file system without hard links
                 file.write(data)
@@ -156,10 +157,10 @@ def _put_new_here(place: Path, data: bytes) -> None:
 
 @contextmanager
 def whole_file(place: Location) -> Iterator[BinaryIO]:
-    """A file to be written, which appears under its name when the block ends, and not at all if it raises.
+    """Open a file to be written, which appears under its name when the block ends, and not at all if it raises.
 
     One of the same content that is on the disk already is left as it is. One for a store lies on this machine's disk
-    (`TMPDIR`) until then, without a name: it ends with the process.
+    (`TMPDIR`) until then, on Linux without a name: it ends with the process.
     """
     if isinstance(place, Path):
         beside = _beside(place)
@@ -178,21 +179,24 @@ def whole_file(place: Location) -> Iterator[BinaryIO]:
         finally:
             beside.unlink(missing_ok=True)
         return
-    with _told_of_temporary(), tempfile.TemporaryFile(buffering=1 << 18) as file:
-        yield file  # type: ignore[misc]
+    # Elsewhere than on Linux a file that is opened by its descriptor begins where the descriptor stands.
+    has_no_name = sys.platform == "linux"
+    open_temporary: Any = tempfile.TemporaryFile if has_no_name else tempfile.NamedTemporaryFile
+    with _name_temporary_folder(), open_temporary(buffering=1 << 18) as file:
+        yield file
         file.flush()
-        send(Path(f"/dev/fd/{file.fileno()}"), place)
+        send(Path(f"/dev/fd/{file.fileno()}" if has_no_name else file.name), place)
 
 
 def send(local: Path, place: UPath) -> None:
     """Put a file of this disk into a store, whole or not at all."""
     options = {"chunksize": PART_BYTES} if EXTRAS.get(place.protocol) == "s3" else {}
-    _insisting(place, lambda: place.fs.put_file(str(local), place.path, **options))
+    _retry(place, lambda: place.fs.put_file(str(local), place.path, **options))
 
 
 def read(place: Location) -> bytes:
     """All of a file."""
-    return place.read_bytes() if isinstance(place, Path) else _insisting(place, lambda: place.fs.cat_file(place.path))
+    return place.read_bytes() if isinstance(place, Path) else _retry(place, lambda: place.fs.cat_file(place.path))
 
 
 def read_range(place: Location, start: int, length: int) -> bytes:
@@ -202,7 +206,7 @@ def read_range(place: Location, start: int, length: int) -> bytes:
             file.seek(start)
             return file.read(length)
     try:
-        return _insisting(place, lambda: place.fs.cat_file(place.path, start=start, end=start + length))
+        return _retry(place, lambda: place.fs.cat_file(place.path, start=start, end=start + length))
     except OSError as error:  # what is beyond the end is an error to S3
         if error.errno == errno.EINVAL and start >= (size_of(place) or start + 1):
             return b""
@@ -218,7 +222,7 @@ def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tupl
         return {}
     places, spans = zip(*wanted, strict=True)
     starts, ends = [start for start, _ in spans], [start + length for start, length in spans]
-    found = _insisting(
+    found = _retry(
         places[0],
         lambda: places[0].fs.cat_ranges([place.path for place in places], starts, ends, on_error="return"),
     )
@@ -270,11 +274,11 @@ def is_folder(place: Location) -> bool:
 
 
 def _info(place: UPath) -> dict[str, Any]:
-    return _insisting(place, lambda: place.fs.info(place.path))
+    return _retry(place, lambda: place.fs.info(place.path))
 
 
 def names(folder: Location) -> Iterator[str]:
-    """Of the files and folders directly in a folder; none where there is no such folder."""
+    """Yield the names of the files and folders directly in a folder; none where there is no such folder."""
     try:
         if isinstance(folder, Path):
             with os.scandir(folder) as found:
@@ -297,20 +301,20 @@ def sizes(folder: Location) -> dict[str, int]:
 
 
 def entries(folder: UPath) -> dict[str, dict[str, Any]]:
-    """What a store says of the files and folders directly in a folder, by name, in one listing.
+    """Return a store's facts of the files and folders directly in a folder, by name, in one listing.
 
     Raises FileNotFoundError where there is no such folder.
     """
-    found = _insisting(folder, lambda: folder.fs.ls(folder.path, detail=True))
+    found = _retry(folder, lambda: folder.fs.ls(folder.path, detail=True))
     # Some programs leave an object of the folder's own name, which marks it where it is empty.
     own = folder.path.strip("/")
     return {info["name"].rstrip("/").rpartition("/")[2]: info for info in found if info["name"].strip("/") != own}
 
 
 def files_below(folder: UPath) -> dict[str, dict[str, Any]]:
-    """What a store says of all files below a folder, by their path in it; none where there is no such folder."""
+    """Return a store's facts of all files below a folder, by their path in it; none where there is no such folder."""
     try:
-        found = _insisting(folder, lambda: folder.fs.find(folder.path, detail=True))
+        found = _retry(folder, lambda: folder.fs.find(folder.path, detail=True))
     except _NONE_THERE:
         return {}
     start = folder.path.rstrip("/") + "/"
@@ -334,7 +338,7 @@ def remove(place: Location) -> None:
             place.unlink(missing_ok=True)
         return
     with suppress(*_NONE_THERE):
-        _insisting(place, lambda: place.fs.rm(place.path, recursive=True))
+        _retry(place, lambda: place.fs.rm(place.path, recursive=True))
 
 
 def remove_file(place: Location) -> None:
@@ -343,10 +347,10 @@ def remove_file(place: Location) -> None:
         place.unlink(missing_ok=True)
         return
     with suppress(*_NONE_THERE):
-        _insisting(place, lambda: place.fs.rm_file(place.path))
+        _retry(place, lambda: place.fs.rm_file(place.path))
 
 
-def _insisting(place: Location, act: Callable[[], Result]) -> Result:
+def _retry(place: Location, act: Callable[[], Result]) -> Result:
     return retry(str(place), act)
 
 
@@ -356,8 +360,8 @@ def _beside(place: Path) -> Path:
 
 
 @contextmanager
-def _told_of_temporary() -> Iterator[None]:
-    """A full disk here is not one of the store's."""
+def _name_temporary_folder() -> Iterator[None]:
+    """Name the temporary folder in the error of a full disk, which is not the store's."""
     try:
         yield
     except OSError as error:
@@ -387,7 +391,7 @@ def _sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF):  # file systems that cannot
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # file systems that cannot
             raise
     finally:
         os.close(descriptor)

@@ -1,8 +1,8 @@
-"""Copies of a store's files on this machine, for what only files of a disk can be read with: videos, models, arrays.
+"""Copy a store's files to this machine, for readers that want files of a disk: of videos, models, arrays.
 
-They lie in handgen's cache (`HANDGEN_CACHE`): `files/` holds each file once, by its URL, size and version (the store's
-entity tag or time of change), `folders/` links to them under their own names. Any number of processes may fetch the
-same files; each appears when it is whole. Nothing is ever removed there but by the user.
+Copies lie in handgen's cache (`HANDGEN_CACHE`): `files/` holds each file once, by its URL, size and version (the
+store's entity tag or time of change), `folders/` links to them under their own names. Any number of processes may
+fetch the same files; each appears when it is whole. Nothing is ever removed there but by the user.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from handgen.storage.retry import retry
 
 _THREADS = 8
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "mtime", "updated", "created")  # as drivers say
-_known: dict[tuple[Fetched, Path], Path] = {}  # copies that this process has seen, by the cache that they lie in
+_known: dict[tuple[LocalCopy, Path], Path] = {}  # copies that this process has seen, by the cache that they lie in
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -45,8 +45,10 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A file or folder of a store, as it was when it was listed. Picklable: another machine fetches its own copies.
+class LocalCopy:
+    """A file or folder of a store, as it was when it was listed, and its copy on this machine.
+
+    It can be pickled: another machine makes a copy of its own.
 
     origin: the folder's URL. name: of the one file that is meant, or empty for the folder.
     """
@@ -56,7 +58,7 @@ class Fetched:
     name: str = ""
 
     def path(self, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Where the copy is, made unless this machine has it.
+        """Return the copy's path; the copy is made unless this machine has it.
 
         progress: called with the MiB fetched and all there are. Raises HandgenError when that cannot be done, or the
         files have changed since they were listed.
@@ -78,8 +80,8 @@ class Fetched:
             raise HandgenError(text.replace(copy, str(self.origin).rstrip("/"))) from None
 
 
-def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, beside: tuple[str, ...] = ()) -> Fetched:
-    """List a file or folder of a store, to be copied when it is asked for.
+def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, beside: tuple[str, ...] = ()) -> LocalCopy:
+    """List a file or folder of a store; it is copied when `LocalCopy.path` is asked for.
 
     wanted: which files of a folder, of their paths below it. beside: endings of what is copied with a single file.
     Raises HandgenError when there is nothing.
@@ -102,11 +104,13 @@ def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, besid
     if not found:
         raise HandgenError(f"{url}: no such file or folder; correct the URL")
     files = tuple(StoredFile(path, info["size"], _version(info)) for path, info in sorted(found.items()))
-    return Fetched(origin, files, name)
+    return LocalCopy(origin, files, name)
 
 
-def local(place: Location, progress: Callable[[int, int], None] | None = None, beside: tuple[str, ...] = ()) -> Path:
-    """The file or folder itself, or a copy of a store's. See `fetch` and `Fetched.path`."""
+def local_path(
+    place: Location, progress: Callable[[int, int], None] | None = None, beside: tuple[str, ...] = ()
+) -> Path:
+    """Return the path of a file or folder, or of a copy of a store's (`fetch`, `LocalCopy.path`)."""
     return place if isinstance(place, Path) else fetch(place, beside=beside).path(progress)
 
 
@@ -115,42 +119,42 @@ def _version(info: dict[str, Any]) -> str:
     return str(found.timestamp() if isinstance(found, datetime) else found)  # drivers say either of a time
 
 
-def _folder_path(fetched: Fetched, cache: Path) -> Path:
-    digest = hashlib.sha256(str(fetched.origin).encode())
-    for file in fetched.files:
+def _folder_path(copy: LocalCopy, cache: Path) -> Path:
+    digest = hashlib.sha256(str(copy.origin).encode())
+    for file in copy.files:
         digest.update(f"\n{file.name}\0{file.bytes}\0{file.version}".encode("utf-8", "surrogateescape"))
     return cache / "folders" / digest.hexdigest()[:32]
 
 
-def _folder(fetched: Fetched, cache: Path, progress: Callable[[int, int], None] | None) -> Path:
-    folder = _folder_path(fetched, cache)
-    if all((folder / file.name).exists() for file in fetched.files):  # links that lead somewhere
+def _folder(copy: LocalCopy, cache: Path, progress: Callable[[int, int], None] | None) -> Path:
+    folder = _folder_path(copy, cache)
+    if all((folder / file.name).exists() for file in copy.files):  # links that lead somewhere
         return folder
-    _check_names(fetched)
-    total, done = sum(file.bytes for file in fetched.files), 0
+    _check_names(copy)
+    total, done = sum(file.bytes for file in copy.files), 0
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
-            for file in pool.map(partial(_copy, fetched.origin, cache), fetched.files):
+            for file in pool.map(partial(_copy, copy.origin, cache), copy.files):
                 done += file.bytes
                 if progress:
                     progress(done >> 20, max(1, total >> 20))
         if progress:
             progress(max(1, total >> 20), max(1, total >> 20))
-        _link(fetched, cache, folder)
+        _link(copy, cache, folder)
     except OSError as error:
         if error.errno in _FULL or "://" not in str(error.filename):
             raise HandgenError(
-                f"{cache}: {error.strerror or error}; copies of {fetched.origin} are kept there: make room, or set "
+                f"{cache}: {error.strerror or error}; copies of {copy.origin} are kept there: make room, or set "
                 "HANDGEN_CACHE to another folder"
             ) from None
         raise HandgenError(f"{error.filename}: cannot be read ({error.strerror}); run again") from None
     return folder
 
 
-def _check_names(fetched: Fetched) -> None:
-    for file in fetched.files:
+def _check_names(copy: LocalCopy) -> None:
+    for file in copy.files:
         if any(part in ("", ".", "..") for part in file.name.split("/")) or "\0" in file.name:
-            raise HandgenError(f"{fetched.origin}: {file.name!r} cannot be the name of a file; rename it")
+            raise HandgenError(f"{copy.origin}: {file.name!r} cannot be the name of a file; rename it")
 
 
 def _copy(origin: UPath, cache: Path, file: StoredFile) -> StoredFile:
@@ -183,15 +187,15 @@ def _file_path(origin: UPath, cache: Path, file: StoredFile) -> Path:
     return cache / "files" / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _link(fetched: Fetched, cache: Path, folder: Path) -> None:
-    """Make the folder of links, whole."""
+def _link(copy: LocalCopy, cache: Path, folder: Path) -> None:
+    """Make the folder of links; it appears when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(suffix=filesystem.PARTIAL, dir=folder.parent))
     try:
-        for file in fetched.files:
+        for file in copy.files:
             link = made / file.name
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(_file_path(fetched.origin, cache, file).absolute())
+            link.symlink_to(_file_path(copy.origin, cache, file).absolute())
         if not folder.exists():
             made.rename(folder)
     except OSError:

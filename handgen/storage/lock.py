@@ -1,4 +1,4 @@
-"""One writer per output directory.
+"""Let one process at a time write into a directory.
 
 On a disk the lock is the kernel's (`flock`), which ends with the process, however that ends. In a store, and on a file
 system without such locks, it is a lease: an object made only if there is none, which its holder touches every
@@ -7,6 +7,9 @@ differ, and takes it over if nothing stirs; one of a process of this machine tha
 Before each touch the holder looks whether the lease is still its own: who lost it, because it slept too long or because
 the store knows no "only if there is none", is told by `WriteLock.check` and stops. What two wrote in between are the
 same bytes, each file whole.
+
+filelock would replace `_lock_file` alone. It leaves its file in every output, does not say who holds it, and takes
+another kind of lock, without touches, only where the file system says ENOSYS; network file systems say ENOLCK.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ LEASE = ".lock.lease"
 BEAT_S, STALE_S = 20.0, 90.0
 _SETTLED_S = 2.0  # after a lease was taken over: whoever took it at the same moment has written by then
 _ATTEMPTS = 5
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +55,20 @@ class WriteLock:
         if self._lost is not None:
             raise self._lost
 
-    def lose(self, error: HandgenError) -> None:
-        """Say so from now on."""
+    def mark_lost(self, error: HandgenError) -> None:
+        """Mark the lock as lost; later `check()` calls raise."""
         self._lost = error
 
 
 @contextmanager
-def holding(root: Location) -> Iterator[WriteLock]:
-    """Be the only one who writes into `root`, which exists.
+def lock_directory(root: Location) -> Iterator[WriteLock]:
+    """Hold the directory `root`, which exists, as its only writer.
 
     Raises HandgenError naming the holder when somebody else is.
     """
-    descriptor = _locked(root / LOCK) if isinstance(root, Path) else None
+    descriptor = _lock_file(root / LOCK) if isinstance(root, Path) else None
     if descriptor is None or not isinstance(root, Path):
-        with _leased(root / LEASE) as hold:
+        with _hold_lease(root / LEASE) as hold:
             yield hold
         return
     try:
@@ -76,8 +79,8 @@ def holding(root: Location) -> Iterator[WriteLock]:
         os.close(descriptor)
 
 
-def _locked(path: Path) -> int | None:
-    """A descriptor that holds the kernel's lock on `path`; None where the file system has none."""
+def _lock_file(path: Path) -> int | None:
+    """Return a descriptor that holds the kernel's lock on `path`; None where the file system has no locks."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -88,9 +91,9 @@ def _locked(path: Path) -> int | None:
                 return descriptor
             os.close(descriptor)  # its holder removed it in between
         except BlockingIOError:
-            held_by = _said(os.pread(descriptor, 4096, 0))
+            held_by = _parse_holder(os.pread(descriptor, 4096, 0))
             os.close(descriptor)
-            raise _held(path, held_by) from None
+            raise _held_error(path, held_by) from None
         except OSError as error:
             os.close(descriptor)
             if error.errno not in _NO_LOCKS:
@@ -100,18 +103,18 @@ def _locked(path: Path) -> int | None:
 
 
 @contextmanager
-def _leased(path: Location) -> Iterator[WriteLock]:
+def _hold_lease(path: Location) -> Iterator[WriteLock]:
     """Hold a lease, touched by a thread."""
     mine, hold = _holder(), WriteLock()
-    _take(path, mine)
+    _take_lease(path, mine)
     done = threading.Event()
 
     def beat() -> None:
         while not done.wait(BEAT_S):
             try:
-                found = _found(path)
+                found = _read_lease(path)
                 if found is not None and found.get("token") != mine["token"]:
-                    hold.lose(_held(path, found))
+                    hold.mark_lost(_held_error(path, found))
                     return
                 filesystem.put(path, _lease(mine))
             except OSError as error:
@@ -125,48 +128,48 @@ def _leased(path: Location) -> Iterator[WriteLock]:
         done.set()
         thread.join()
         with suppress(OSError):
-            if (_found(path) or {}).get("token") == mine["token"]:
+            if (_read_lease(path) or {}).get("token") == mine["token"]:
                 filesystem.remove_file(path)
 
 
-def _take(path: Location, mine: dict[str, Any]) -> None:
+def _take_lease(path: Location, mine: dict[str, Any]) -> None:
     taken_over = False
     for _ in range(_ATTEMPTS):
-        found = _found(path)
+        found = _read_lease(path)
         if found is None:
             filesystem.put_new(path, _lease(mine))
             if taken_over:
                 time.sleep(_SETTLED_S)
             # Read back: an answer may have been lost, and some stores write over what is there.
-            found = _found(path)
+            found = _read_lease(path)
             if found is not None and found.get("token") == mine["token"]:
                 return
         if found is not None:
-            _see_that_it_is_stale(path, found)
-            log.warning("%s: taking over from %s, which is silent", path, _words(found))
+            _check_stale(path, found)
+            log.warning("%s: taking over from %s, which is silent", path, _describe(found))
             filesystem.remove_file(path)
             taken_over = True
-    raise _held(path, {})
+    raise _held_error(path, {})
 
 
-def _see_that_it_is_stale(path: Location, found: dict[str, Any]) -> None:
-    """Raise a HandgenError naming the holder of a lease unless it is dead, or silent for long enough."""
+def _check_stale(path: Location, found: dict[str, Any]) -> None:
+    """Raise a HandgenError naming the holder of a lease unless it is dead, or has been silent for long enough."""
     if _is_dead(found):
         return
     silent_s = time.time() - found.get("alive_at", 0.0)
     if abs(silent_s) < STALE_S:
-        raise _held(path, found, f"; if that run was killed, this ends in {STALE_S - silent_s:.0f} s")
-    log.warning("%s: looking for %.0f s whether %s is alive", path, 2 * BEAT_S, _words(found))
+        raise _held_error(path, found, f"; if that run was killed, this ends in {STALE_S - silent_s:.0f} s")
+    log.warning("%s: looking for %.0f s whether %s is alive", path, 2 * BEAT_S, _describe(found))
     time.sleep(2 * BEAT_S)
-    now = _found(path)
+    now = _read_lease(path)
     if now is not None and now != found:
-        raise _held(path, now)
+        raise _held_error(path, now)
 
 
-def _found(path: Location) -> dict[str, Any] | None:
-    """What a lease says; None where there is none."""
+def _read_lease(path: Location) -> dict[str, Any] | None:
+    """Read a lease; None where there is none."""
     try:
-        return _said(filesystem.read(path))
+        return _parse_holder(filesystem.read(path))
     except FileNotFoundError:
         return None
 
@@ -176,8 +179,8 @@ def _lease(mine: dict[str, Any]) -> bytes:
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether it was a process of this machine that is no more."""
-    if holder.get("machine") != _machine() or not isinstance(holder.get("process"), int):
+    """Say whether the holder was a process of this machine that has ended."""
+    if holder.get("machine") != _machine_id() or not isinstance(holder.get("process"), int):
         return False
     try:
         os.kill(holder["process"], 0)
@@ -188,11 +191,17 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     return False
 
 
-def _machine() -> str:
-    """Where process numbers mean what they mean here: this host since it was started, and this container."""
+def _machine_id() -> str:
+    """Name the range in which process numbers are unique: this host since it was started, and this container.
+
+    macOS has no `/proc`: the host and its network address stand for it, so that after a restart a dead holder may be
+    taken for alive, until its lease is stale.
+    """
     parts = [socket.gethostname()]
-    with suppress(OSError):
+    try:
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    except OSError:
+        parts.append(f"{uuid.getnode():x}")
     return " ".join(parts)
 
 
@@ -200,14 +209,14 @@ def _holder() -> dict[str, Any]:
     return {
         "token": uuid.uuid4().hex,
         "host": socket.gethostname(),
-        "machine": _machine(),
+        "machine": _machine_id(),
         "process": os.getpid(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200],
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
 
 
-def _said(text: bytes) -> dict[str, Any]:
+def _parse_holder(text: bytes) -> dict[str, Any]:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:  # its holder is about to write it
@@ -215,7 +224,7 @@ def _said(text: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _words(holder: dict[str, Any]) -> str:
+def _describe(holder: dict[str, Any]) -> str:
     if "process" not in holder:
         return "another process"
     return (
@@ -223,9 +232,9 @@ def _words(holder: dict[str, Any]) -> str:
     )
 
 
-def _held(path: Location, holder: dict[str, Any], hint: str = "") -> HandgenError:
+def _held_error(path: Location, holder: dict[str, Any], hint: str = "") -> HandgenError:
     return HandgenError(
-        f"{path.parent}: {_words(holder)} is writing there; wait until it ends, or choose another directory{hint}"
+        f"{path.parent}: {_describe(holder)} is writing there; wait until it ends, or choose another directory{hint}"
     )
 
 

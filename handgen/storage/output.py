@@ -19,7 +19,7 @@ from handgen.storage import filesystem
 from handgen.storage.documents import dumps, loads, read_json, write_json
 from handgen.storage.filesystem import PARTIAL, Location
 from handgen.storage.journal import JOURNAL, Journal
-from handgen.storage.lock import LOCK, holding
+from handgen.storage.lock import LOCK, lock_directory
 
 MANIFEST, RUN = "manifest.json", "run.json"
 RUN_SCHEMA = "run"
@@ -39,7 +39,7 @@ def claim_output(
     with writing(root):
         _check_kind(root, kind)
         _make(root)
-        with holding(root) as hold:
+        with lock_directory(root) as hold:
             prepare_output(root, kind, run, owned, overwrite)
             journal = Journal(root, hold.check)
             try:

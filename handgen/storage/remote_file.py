@@ -1,4 +1,4 @@
-"""A file in a store as Python reads files: fetched piece by piece, wherever it is sought to."""
+"""Give a file in a store the interface of Python's files; it is fetched piece by piece."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class RemoteFile(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Say yes."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Say yes."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of any file."""
+        """Move to a byte, as `io.IOBase.seek` does."""
         self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
         return self._at
 
     def tell(self) -> int:
-        """As of any file."""
+        """Return the byte that is read next."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
@@ -42,7 +42,7 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        """The rest, by one request."""
+        """Read the rest, by one request."""
         return self._next(self._size)
 
     def _next(self, most: int) -> bytes:

@@ -1,8 +1,12 @@
-"""Asking a store again when the network fails it, and its errors as `OSError`s that name the URL.
+"""Retry object-store calls on transient errors; raise OSError naming the URL.
 
 Drivers raise what their HTTP libraries raise. Here that becomes an `OSError` with `errno`, a sentence and the URL as
-`filename`: FileNotFoundError, PermissionError and FileExistsError as for files. What may pass is tried again, a little
+`filename`: FileNotFoundError, PermissionError and FileExistsError as for files. Transient errors are retried, a little
 later each time, for `RETRY_DEADLINE_S`.
+
+The drivers' own retries do less, as tried with a server that answers 500 or 503 for a while: s3fs gives up after five
+requests (7 to 13 s), and its errors name no URL; drivers of other stores have none. obstore gives up after ten (2 to
+5 s), its errors have no errno, and its `mode="create"` for fsspec overwrites, which leases must not.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ LEAST_ATTEMPTS = 2  # however long one takes
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
 PERMANENT = {
     *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
-    *(errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENAMETOOLONG, errno.EMSGSIZE, errno.EREMCHG),
+    *(errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENAMETOOLONG, errno.EMSGSIZE),
+    getattr(errno, "EREMCHG", errno.EINVAL),  # of a bucket elsewhere; macOS has no such number
 }
 _KINDS = (
     (FileNotFoundError, errno.ENOENT),
@@ -42,7 +47,7 @@ log = logging.getLogger(__name__)
 
 
 def retry(url: str, act: Callable[[], Result]) -> Result:
-    """Do something in a store; when the network fails, again, for `RETRY_DEADLINE_S`.
+    """Call `act`, again and again for `RETRY_DEADLINE_S` while its error is transient.
 
     Raises OSError, which names `url`.
     """
@@ -54,20 +59,20 @@ def retry(url: str, act: Callable[[], Result]) -> Result:
         except _OUR_FAULTS:
             raise
         except Exception as error:
-            found, may_pass = as_os_error(error, url)
-            if not may_pass:
+            found, is_transient = as_os_error(error, url)
+            if not is_transient:
                 raise found from error
             wait = min(_FIRST_WAIT_S * 2 ** (attempts - 1), _LONGEST_WAIT_S) * random.uniform(0.5, 1.5)
             spent = time.monotonic() - began
             if attempts >= LEAST_ATTEMPTS and spent + wait > RETRY_DEADLINE_S:
                 text = f"{found.strerror} (asked {attempts} times in {spent:.0f} s)"
                 raise OSError(found.errno, text, url) from error
-            log.warning("%s: %s; asking again in %.1f s", url, found.strerror, wait)
+            log.warning("%s: %s; retrying in %.1f s", url, found.strerror, wait)
         time.sleep(wait)
 
 
 def as_os_error(error: Exception, url: str) -> tuple[OSError, bool]:
-    """What a driver raised as an OSError that names `url`, and whether it may pass."""
+    """Turn a driver's error into an OSError that names `url`; say whether it is transient."""
     code = _store_code(error)
     number = _number(error)
     if code in _EXISTS:
@@ -92,7 +97,7 @@ def _number(error: Exception) -> int:
 
 
 def _store_code(error: Exception) -> str | None:
-    """What S3 calls it."""
+    """Return S3's name of an error."""
     for source in (error, error.__cause__):
         response = getattr(source, "response", None)
         if isinstance(response, dict):

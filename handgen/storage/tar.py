@@ -1,4 +1,4 @@
-"""Tars whose bytes depend on their content alone."""
+"""Write tars whose bytes depend on their content alone, and read pieces of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Span = tuple[int, int]  # first byte, number of bytes
 
 @dataclass(frozen=True)
 class WrittenTar:
-    """What was written. spans: where the members of each stem (a name up to its first dot) lie, headers included."""
+    """A tar that was written. spans: where the members of each stem (a name up to its first dot) lie, with headers."""
 
     members: int
     bytes: int
@@ -53,7 +53,7 @@ def write_tar(path: Location, members: Iterable[tuple[str, bytes]]) -> WrittenTa
 
 
 def members_in(data: bytes) -> dict[str, bytes]:
-    """Name and content of the members in a piece of a tar that `write_tar` wrote: whole headers and contents.
+    """Return name and content of the members in a piece of a tar that `write_tar` wrote: whole headers and contents.
 
     Raises ValueError where it is something else.
     """
@@ -74,7 +74,7 @@ def members_in(data: bytes) -> dict[str, bytes]:
 
 
 def _header(name: str, size: int) -> bytes:
-    """As `tarfile` makes it, whose header of another member is filled in anew: that takes a tenth of the time.
+    """Make a header as `tarfile` does, by filling in that of another member: that takes a tenth of the time.
 
     Format: POSIX.1-1988 ustar: the name in bytes 0 to 99, the size in 124 to 135, the sum in 148 to 155.
     """

@@ -46,7 +46,7 @@ _LABEL_HEIGHT_PX = 18
 
 @dataclass(frozen=True)
 class ViewLabel:
-    """What is written over one view: its camera and, where known, how good the fit is there.
+    """Text over one view: its camera and, where known, how good the fit is there.
 
     accepted: the colour of the bar: green, red, or grey for None.
     """
@@ -67,7 +67,7 @@ class ViewLabel:
 
     @property
     def color(self) -> Color:
-        """Of the label's bar."""
+        """Colour of the label's bar."""
         if self.accepted is None:
             return NEUTRAL_COLOR
         return ACCEPTED_COLOR if self.accepted else REJECTED_COLOR
@@ -161,7 +161,7 @@ def overlay_views(
     """
     cells = []
     for view, label in zip(views, labels, strict=True):
-        cells.append(_labelled(_fitted(view, cell_px), label.text(), label.color))
+        cells.append(_label(_fit_into(view, cell_px), label.text(), label.color))
     return _grid(cells, columns or math.ceil(math.sqrt(len(cells))))
 
 
@@ -175,17 +175,17 @@ def contact_sheet(
     cells = []
     for sample in samples:
         height, width = sample.image.shape[:2]
-        plain = _fitted(sample.image, (cell_px, cell_px))
+        plain = _fit_into(sample.image, (cell_px, cell_px))
         drawn = plain
         scale = min(cell_px / width, cell_px / height)
         margin_px = (np.array([cell_px, cell_px]) - np.round(np.array([width, height]) * scale)) // 2
         if sample.mask is not None:
-            drawn = draw_mask_outline(drawn, _fitted(sample.mask, (cell_px, cell_px)))
+            drawn = draw_mask_outline(drawn, _fit_into(sample.mask, (cell_px, cell_px)))
         keypoints_px = (sample.keypoints_px + 0.5) * scale - 0.5 + margin_px
         drawn = draw_skeleton(drawn, keypoints_px, sample.visible)
         if twice:
             drawn = np.concatenate([plain, drawn], 1)
-        cells.append(_labelled(drawn, sample.label, NEUTRAL_COLOR))
+        cells.append(_label(drawn, sample.label, NEUTRAL_COLOR))
     return _grid(cells, min(columns, max(1, len(cells))))
 
 
@@ -232,7 +232,7 @@ def _sheet_sample_of(document: dict[str, Any], image: bytes, mask: bytes, where:
     )
 
 
-def _fitted(image: np.ndarray, cell_px: tuple[int, int]) -> np.ndarray:
+def _fit_into(image: np.ndarray, cell_px: tuple[int, int]) -> np.ndarray:
     """`image` scaled to fit into the middle of a dark cell of (width, height)."""
     height, width = image.shape[:2]
     scale = min(cell_px[0] / width, cell_px[1] / height)
@@ -246,7 +246,7 @@ def _fitted(image: np.ndarray, cell_px: tuple[int, int]) -> np.ndarray:
     return cell
 
 
-def _labelled(cell: np.ndarray, text: str, color: Color) -> np.ndarray:
+def _label(cell: np.ndarray, text: str, color: Color) -> np.ndarray:
     bar = np.full((_LABEL_HEIGHT_PX, cell.shape[1], 3), 28, np.uint8)
     bar[:, :5] = color
     cv2.putText(bar, text, (10, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235, 235, 235), 1, cv2.LINE_AA)

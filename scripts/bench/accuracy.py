@@ -30,7 +30,7 @@ from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.stage import run as evaluate
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
@@ -127,7 +127,7 @@ def miscalibrated(capture: Path, error_px: float, seed: int) -> Path:
     return other
 
 
-def combined(condition: Condition, reports: list[Report], speeds: list[float]) -> Row:
+def combined(condition: Condition, reports: list[EvaluateReport], speeds: list[float]) -> Row:
     """One row of several captures' reports."""
     hands = np.array([report.annotated_hands for report in reports], dtype=float)
 

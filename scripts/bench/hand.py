@@ -13,16 +13,15 @@ import statistics
 import time
 from collections.abc import Callable
 
-import numpy as np
 import smplx
 import torch
-from smplx.utils import Struct
 
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.geometry.rotations import rotation_from_axis_angle
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.model_files import load_hand
-from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
+from handgen.hand.skeleton import JOINT_COUNT
+from handgen.hand.smplx_check import as_smplx
 
 ROUNDS = 30
 # name -> (what, target, whether more is better)
@@ -33,24 +32,6 @@ TARGETS = {
     "vertices_speedup_256": ("vertices against smplx's forward, batch 256, times faster", 1.0, True),
     "smplx_difference_m": ("largest difference from smplx in double precision, m", 1e-6, False),
 }
-
-
-def smplx_model(dtype: torch.dtype) -> smplx.MANO:
-    """The open hand in smplx."""
-    arrays = load_hand("open", "right")
-    parents = np.array([2**32 - 1, *JOINT_PARENTS[1:]])
-    data = Struct(
-        v_template=arrays.template,
-        f=arrays.faces.astype(np.uint32),
-        shapedirs=arrays.shapedirs,
-        posedirs=arrays.posedirs,
-        J_regressor=arrays.joint_regressor,
-        weights=arrays.weights,
-        kintree_table=np.stack([parents, np.arange(JOINT_COUNT)]),
-        hands_components=arrays.pose_components,
-        hands_mean=arrays.mean_pose,
-    )
-    return smplx.MANO(".", data_struct=data, is_rhand=True, use_pca=False, flat_hand_mean=True, dtype=dtype)
 
 
 def poses(n: int, dtype: torch.dtype) -> HandPose:
@@ -87,7 +68,8 @@ def interleaved(*functions: Callable[[], object]) -> list[float]:
 @torch.no_grad()
 def measure() -> dict[str, float]:
     """All figures."""
-    theirs, ours = smplx_model(torch.float32), HandModel.load("open", "right", dtype=torch.float32)
+    arrays = load_hand("open", "right")
+    theirs, ours = as_smplx(arrays, dtype=torch.float32), HandModel(arrays, torch.float32)
     kinematics = KeypointKinematics(ours)
     figures = {}
     for n in (1, 256):
@@ -104,7 +86,7 @@ def measure() -> dict[str, float]:
         figures[f"vertices_speedup_{n}"] = smplx_s / vertices_s
     figures["jacobian_over_forward"] = jacobian_s / keypoints_s
     exact = poses(64, torch.float64)
-    difference = HandModel.load("open", "right")(exact).vertices - run_smplx(smplx_model(torch.float64), exact)
+    difference = HandModel(arrays)(exact).vertices - run_smplx(as_smplx(arrays), exact)
     figures["smplx_difference_m"] = float(difference.abs().max())
     return figures
 

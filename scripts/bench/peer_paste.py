@@ -25,7 +25,7 @@ from jaxtyping import Float, UInt8
 
 from handgen.geometry.camera import resampling_maps
 from handgen.io.annotations import Annotations
-from handgen.stages.simulate.stage import TRUTH
+from handgen.stages.simulate.files import TRUTH
 
 FRAME_QUALITY, SAMPLE_QUALITY = 95, 95
 SUBSAMPLING = "420"  # as cameras write it

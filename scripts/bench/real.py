@@ -32,7 +32,7 @@ from handgen.io.capture.capture import load_capture
 from handgen.multiview.association import MultiviewHand
 from handgen.records.annotation import HandRecord
 from handgen.stages.annotate.config import AnnotateConfig
-from handgen.stages.annotate.job import Job, hands_of_frames
+from handgen.stages.annotate.job import AnnotateJob, hands_of_frames
 from handgen.stages.evaluate.leave_one_out import leave_one_out
 
 DESK, ROOM = "desk_two_views", "room_four_views"
@@ -117,7 +117,7 @@ def bone_spread_mm(records: list[HandRecord]) -> float:
 def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
     """Median reprojection with the detector's offsets as measured on renders, none of them learnt on this capture."""
     capture = load_capture(capture_path, metres_per_unit=None if hands == "both" else "auto")
-    job = Job(capture, out, AnnotateConfig(hands=hands), hands)
+    job = AnnotateJob(capture, out, AnnotateConfig(hands=hands), hands)
     found: dict[str, list[MultiviewHand]] = {}
     for index in range(job.chunk_count):
         for hand in hands_of_frames(job, job.frames(index)):

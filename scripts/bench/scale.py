@@ -124,7 +124,7 @@ class Clock:
         return (self.times[-1] - self.times[0]) / (len(self.times) - 1)
 
 
-def write_shards(material: Material, out: Path, count: int, engine: Any = None) -> tuple[float, stage.Report]:
+def write_shards(material: Material, out: Path, count: int, engine: Any = None) -> tuple[float, stage.SynthesizeReport]:
     """Seconds of a shard of a run of `count`, and the report; engine: other than this process."""
     config = SynthesizeConfig(samples=count * SAMPLES, samples_per_shard=SAMPLES, workers=1)
     clock, before = Clock(), stage.create_engine

@@ -31,7 +31,7 @@ from handgen.options import make_config
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.stage import run as evaluate
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
@@ -95,7 +95,7 @@ class Bench:
         return annotate.run(capture, out, config, overwrite=True), out
 
 
-def measured(out: Path, truth: Path) -> Report:
+def measured(out: Path, truth: Path) -> EvaluateReport:
     """The annotations against truth."""
     return evaluate(out, truth, EvaluateConfig())
 

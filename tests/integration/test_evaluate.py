@@ -19,7 +19,7 @@ from handgen.io.annotations import Annotations
 from handgen.stages.evaluate.alignment import errors_mm, similarity_between
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, area_under
-from handgen.stages.evaluate.masks import boundary_f, brought_onto, iou
+from handgen.stages.evaluate.masks import boundary_f, iou, resample_mask
 from handgen.stages.evaluate.matched import Hands
 from handgen.stages.evaluate.metrics.jitter import jitter
 from handgen.stages.evaluate.metrics.keypoints import fingertips, keypoint_errors
@@ -205,9 +205,9 @@ def test_masks_of_differently_calibrated_cameras_meet_in_the_picture(distortion)
         cutouts.append(cutout)
         moved_mask = cv2.remap(picture, *resampling_maps(cutout, camera), cv2.INTER_LINEAR)
         masks.append(np.where(moved_mask > 127, 255, 0).astype(np.uint8))
-    found = brought_onto(masks[1], cutouts[1], other, cutouts[0], true)
+    found = resample_mask(masks[1], cutouts[1], other, cutouts[0], true)
     assert iou(found, masks[0]) > 0.98
-    naive = brought_onto(masks[1], cutouts[1], true, cutouts[0], true)
+    naive = resample_mask(masks[1], cutouts[1], true, cutouts[0], true)
     assert iou(naive, masks[0]) < 0.9
 
 

@@ -116,7 +116,7 @@ def test_a_consistent_hand_is_found_where_the_left_out_view_saw_it(capture, rig4
 def test_the_left_out_view_takes_no_part(capture, rig4, tmp_path):
     honest = open_setting(write_run(tmp_path / "a", capture, rig4), capture)
     wrong = open_setting(write_run(tmp_path / "b", capture, rig4, wrong_view=1), capture)
-    (_, exact_px, exact_mm), (_, wrong_px, wrong_mm) = (_without_view(setting, 1) for setting in (honest, wrong))
+    (exact_px, exact_mm), (wrong_px, wrong_mm) = (_without_view(setting, 1) for setting in (honest, wrong))
     assert len(exact_px) == len(wrong_px) == FRAMES
     assert np.abs(wrong_px - 5.0).max() < exact_px.max() + 1e-3  # the same fit, seen against a detection 5 px off
     np.testing.assert_allclose(wrong_mm / wrong_px, exact_mm / exact_px, rtol=1e-9)  # the same depths: the same fit

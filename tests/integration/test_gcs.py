@@ -19,7 +19,7 @@ from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.storage import filesystem, tar
 from handgen.storage.filesystem import location
-from handgen.storage.lock import LEASE, holding
+from handgen.storage.lock import LEASE, lock_directory
 
 pytest.importorskip("gcsfs")
 pytest.importorskip("gcp_storage_emulator")
@@ -87,8 +87,8 @@ def test_files_and_folders(bucket):
 
 
 def test_one_writer(bucket):
-    with holding(bucket / "held"):
-        with pytest.raises(HandgenError, match="is writing there"), holding(bucket / "held"):
+    with lock_directory(bucket / "held"):
+        with pytest.raises(HandgenError, match="is writing there"), lock_directory(bucket / "held"):
             pass
         assert list(filesystem.names(bucket / "held")) == [LEASE]
     assert list(filesystem.names(bucket / "held")) == []

@@ -213,7 +213,7 @@ def test_the_command_says_what_was_done_and_what_comes_next(data_set, tmp_path):
     for expected in ("4 right", "taken over", "FreiHAND's terms", f"handgen synthesize {out}"):
         assert expected in result.output
     assert handgen("validate", out, "--digests").exit_code == 0
-    assert "3 shapes of 1 subjects" in handgen("inspect", out).output
+    assert "3 shapes of 1 subject" in handgen("inspect", out).output
     again = handgen("import", "--format", "freihand", root, "--out", out, "--workers", 1, "--json")
     assert json.loads(again.stdout)["written_frames"] == 0
     wrong = handgen("import", "--format", "freihand", tmp_path, "--out", tmp_path / "no")

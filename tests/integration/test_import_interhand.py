@@ -7,13 +7,13 @@ import orjson
 import pytest
 import torch
 from support.data_sets import install_mano, write_interhand, write_jpeg, write_json
-from support.smplx_hands import as_smplx
 
 from handgen.datasets.interhand.reader import InterhandReader
 from handgen.errors import HandgenError
 from handgen.hand.model import HandModel, single_pose
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
+from handgen.hand.smplx_check import as_smplx
 from handgen.io.annotations import Annotations
 from handgen.io.shards import read_document, read_groups
 from handgen.stages.import_ import stage
@@ -136,7 +136,7 @@ def test_one_side_of_mano_is_not_enough(tmp_path, monkeypatch):
     install_mano(monkeypatch, tmp_path, ["right"])
     write_interhand(tmp_path / "set", frames=1, cameras=2)
     assert stage.run(tmp_path / "set", tmp_path / "out", CONFIG).hand_model == "open"
-    with pytest.raises(HandgenError, match="MANO's left hand is not there"):
+    with pytest.raises(HandgenError, match="the left hand of model 'mano' is not there"):
         stage.run(tmp_path / "set", tmp_path / "out2", ImportConfig("interhand", hand_model="mano", workers=1))
 
 

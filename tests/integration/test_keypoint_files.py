@@ -29,7 +29,7 @@ from handgen.io.detections import read_detections, write_detections
 from handgen.records.detection import DetectionRecord
 from handgen.stages.annotate import stage as annotate
 from handgen.storage import filesystem
-from handgen.storage.local_copies import local
+from handgen.storage.local_copies import local_path
 
 
 def test_formats_may_be_mixed_and_the_fingerprint_covers_all(tmp_path, rng):
@@ -63,7 +63,7 @@ def test_a_folder_of_folders_in_a_store(tmp_path, rng, monkeypatch):
     place = filesystem.location("memory://bucket/keypoint_files")
     for file in (tmp_path / "hands").rglob("*.json"):
         filesystem.put(place / file.relative_to(tmp_path / "hands").as_posix(), file.read_bytes())
-    found, here = detector(local(place), "right"), detector(tmp_path / "hands", "right")
+    found, here = detector(local_path(place), "right"), detector(tmp_path / "hands", "right")
     assert_hand(found.start("cam0").detect(None, 2)[0], values, 1, OPENPOSE_PX)
     assert found.fingerprint() == here.fingerprint()
 

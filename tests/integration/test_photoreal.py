@@ -9,7 +9,7 @@ from handgen.errors import HandgenError
 from handgen.geometry.ray_casting import Tracer
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.stages.simulate.denoise import Layer, denoised
+from handgen.stages.simulate.denoise import Layer, denoise_layer
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.scene import make_scene
 
@@ -84,7 +84,7 @@ def test_the_filter_takes_grain_and_leaves_edges(rng):
     position = np.stack([*np.meshgrid(np.arange(60) * 1e-3, np.arange(40) * 1e-3), np.zeros(size)], -1)
     noisy = truth * (1 + 0.15 * rng.standard_normal((*size, 1)))
     one = np.ones(size)
-    clean = denoised(Layer(noisy, one, one[..., None], np.full((*size, 3), 0.5), normal, position))
+    clean = denoise_layer(Layer(noisy, one, one[..., None], np.full((*size, 3), 0.5), normal, position))
     assert np.abs(clean - truth).mean() < 0.3 * np.abs(noisy - truth).mean()
     assert np.abs(clean - truth)[:, 28:32].mean() < 0.5 * np.abs(noisy - truth).mean()
 

@@ -22,7 +22,7 @@ from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.storage import filesystem, retry
 from handgen.storage.filesystem import location
-from handgen.storage.lock import LEASE, STALE_S, holding
+from handgen.storage.lock import LEASE, STALE_S, lock_directory
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
@@ -198,7 +198,7 @@ def test_evaluating_in_a_store(inputs, bucket, made):
 
 
 def test_a_second_run_is_told_who_holds_the_output(inputs, bucket):
-    with holding(bucket / "shards"):
+    with lock_directory(bucket / "shards"):
         before = filesystem.read(bucket / "shards" / LEASE)
         result = invoke("synthesize", inputs / "annotations", "--out", bucket / "shards", "--size", 32, "--samples", 2)
         assert result.exit_code == 1 and "is writing there; wait until it ends" in result.output

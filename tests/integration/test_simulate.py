@@ -22,6 +22,7 @@ from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.rig import make_rig
 from handgen.stages.simulate.surface import subdivision
 from handgen.stages.simulate.tracing import PixelRays
+from handgen.storage.journal import JOURNAL
 from handgen.storage.output import kind_of, prepare_output
 
 CONFIG = SimulateConfig(views=3, frames=2, size=(240, 180), seed=5, fps=8, workers=1)
@@ -31,7 +32,7 @@ def files_of(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and JOURNAL not in path.parts  # it tells what happened when
     }
 
 
@@ -129,7 +130,7 @@ def test_overwrite_replaces_the_capture_and_leaves_other_files(capture, tmp_path
     (copy / "notes.txt").write_text("mine")
     simulate.run(copy, replace(CONFIG, views=1, frames=1), overwrite=True)
     found = sorted(path.name for path in copy.iterdir())
-    assert found == ["calibration.json", "cam_0.mp4", "capture.json", "notes.txt", "run.json", "truth"]
+    assert found == [".journal", "calibration.json", "cam_0.mp4", "capture.json", "notes.txt", "run.json", "truth"]
     assert Annotations(copy / "truth").manifest["capture"]["path"] == "capture"
 
 

@@ -16,6 +16,7 @@ import torch
 from handgen.hand.model import HandPose, PosedHand
 from handgen.stages.export import stage
 from handgen.stages.export.config import ExportConfig
+from handgen.stages.export.report import ExportReport
 from handgen.stages.synthesize import stage as synthesize
 from handgen.stages.synthesize.config import SynthesizeConfig
 from support.annotations import open_hand, write_annotations
@@ -77,7 +78,7 @@ def read_samples(shards: Path) -> list[Sample]:
     return found
 
 
-def export(source: Path, out: Path, format: str, **options) -> stage.Report:
+def export(source: Path, out: Path, format: str, **options) -> ExportReport:
     return stage.run(source, out, ExportConfig(format=format, workers=1, **options))
 
 

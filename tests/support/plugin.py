@@ -1,11 +1,12 @@
 """A plug-in as its author would write it: a detector with an option, a calibration format and a metric."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from handgen.detect.keypoint_files.detector import KeypointsDetector
+from handgen.detect.keypoint_files.detector import KeypointsDetector, KeypointsView
 from handgen.detect.registry import register_detector
 from handgen.geometry.camera import Camera
 from handgen.geometry.rigid import Rigid
@@ -25,15 +26,30 @@ class ShiftedOptions:
         check_options(self)
 
 
+class ShiftedView(KeypointsView):
+    """The true keypoints of one camera, moved to the right."""
+
+    shift_px = 0.0
+
+    def detect(self, image, frame):
+        return [
+            replace(hand, keypoints_px=hand.keypoints_px + [self.shift_px, 0]) for hand in super().detect(image, frame)
+        ]
+
+
 class Shifted(KeypointsDetector):
     """The true keypoints, moved to the right."""
 
     name = "shifted"
 
     def __init__(self, task, options):
-        super().__init__(options.truth, task.cameras, side=task.side)
-        for hands in self._by_camera.values():
-            hands.values[..., 0] += options.shift_px
+        super().__init__(Path(options.truth), task.cameras, side=task.side)
+        self.options = options
+
+    def start(self, camera):
+        view = ShiftedView(self._by_camera[camera])
+        view.shift_px = self.options.shift_px
+        return view
 
 
 register_detector("shifted", Shifted, ShiftedOptions)
@@ -52,7 +68,7 @@ class Plain:
         for name, width, height, *values in json.loads(path.read_text())["plain"]:
             numbers = np.array(values)
             pose = Rigid(numbers[9:18].reshape(3, 3), numbers[18:])
-            cameras.append(Camera(name, (width, height), numbers[:9].reshape(3, 3), np.zeros(0), pose))
+            cameras.append(Camera(name, (width, height), numbers[:9].reshape(3, 3), cam_from_world=pose))
         return Calibration(tuple(cameras), path, self.NAME, 1.0, "metres (plain list)")
 
 

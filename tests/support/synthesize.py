@@ -9,7 +9,7 @@ import numpy as np
 from handgen.stages.synthesize.augment import Augmentation
 from handgen.stages.synthesize.backgrounds import Background
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.stages.synthesize.sample import Job, SampleMaker, ShardUnit
+from handgen.stages.synthesize.sample import SampleMaker, ShardUnit, SynthesizeJob
 from handgen.stages.synthesize.sources import open_sources
 from handgen.stages.synthesize.views import usable_views
 
@@ -36,7 +36,7 @@ def maker_of(root: Path, config: SynthesizeConfig, backgrounds=None) -> tuple[Sa
     """A maker, and the unit of all usable views in their order."""
     opened = open_sources([root], want_flips=True)
     table = usable_views(opened, config.include_rejected)
-    job = Job(
+    job = SynthesizeJob(
         sources=tuple(entry.source for entry in opened),
         out=root,
         config=config,

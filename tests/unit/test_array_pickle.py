@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.make_mano_pickle import Ch, Python2Pickler, Select, clean_state, mano_pickle
+from support.make_mano_pickle import Ch, Csc, Python2Pickler, Select, clean_state, mano_pickle
 from support.pickle_attacks import PROTOCOLS, attacks
 
 from handgen.errors import HandgenError
@@ -41,12 +41,12 @@ def test_handmade_opcodes_are_refused_too(tmp_path):
     touch = f"touch {path}".encode()
     text = b"X" + struct.pack("<I", len(touch)) + touch
     for data, match in {
-        b"(S'%s'\nios\nsystem\n." % touch: "names os.system",  # INST
+        b"(S'%s'\nios\nsystem\n." % touch: "opcode b'i'",  # INST
         b"(cos\nsystem\n%so." % text: "names os.system",  # OBJ
         b"\x80\x02cos\nsystem\n)\x81.": "names os.system",
         b"\x80\x04\x8c\x02os\x8c\x06system\x93%s\x85R." % text: "names os.system",
         b"\x80\x04\x8c\x06chumpy\x8c\x04\x1b[2J\x93.": "names",  # no escape codes to the terminal
-        b"\x80\x04K\x01K\x02\x93.": "names int.int",
+        b"\x80\x04K\x01K\x02\x93.": "STACK_GLOBAL requires str",
         b"\x80\x02cnumpy\nndarray.__class__\n.": "names numpy.ndarray.__class__",
         b"\x80\x02\x82\x01.": "opcode",  # EXT1
         b"\x80\x02P1\n.": "opcode",  # persistent identifier
@@ -127,14 +127,48 @@ def test_sparse_matrices_and_selections_are_bounded():
     for _ in range(20):
         deep = Ch(deep)
     refused(save(deep), "too deeply nested")
-    repeated = Select(base, np.zeros(2**20, int), (2**20,))  # 8 MiB each, 30 times the same
-    data = Python2Pickler(2).dumps({f"k{k}": repeated for k in range(30)})
-    refused(data, "more than 64 MiB")
+    many = [Select(base, chosen, (2**20,)) for chosen in [np.zeros(2**20, np.int8)] * 30]  # of 8 MiB each
+    refused(Python2Pickler(2).dumps({f"k{k}": select for k, select in enumerate(many)}), "more than 64 MiB")
+
+
+def test_what_is_used_many_times_is_worked_out_once():
+    began = time.perf_counter()
+    chain = [Ch(np.zeros((300, 300)))]
+    for _ in range(1000):
+        chain.append(Select(chain[-1], np.zeros(1, int), (1,)))
+    data = Python2Pickler(2).dumps({f"k{k}": link for k, link in enumerate(chain)})
+    assert len(read_pickle(data, "hand.pkl")) == 1001  # each of the one before, which is known by then
+    shared = Csc(np.eye(1500, 778))
+    found = read_pickle(Python2Pickler(2).dumps({f"k{k}": shared for k in range(400)}), "hand.pkl")
+    assert len({id(array) for array in found.values()}) == 1
+    rows = Ch(np.asfortranarray(np.zeros((1000, 1000))))  # whose elements are copied for each selection
+    selections = {f"k{k}": Select(rows, np.zeros(1, int), (1,)) for k in range(300)}
+    refused(Python2Pickler(2).dumps(selections), "more than 64 MiB")
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("starts", [[0, 2**63, 2**64 - 1, 3], [0, 2**64 - 2**40, 2**40, 3]])
+def test_columns_that_wrap_around_are_refused(starts):
+    """Their differences, taken in the file's own type, would be small or huge."""
+    matrix = scipy.sparse.csc_matrix((1, 1))
+    fields = {"data": np.zeros(3), "indices": np.zeros(3, "i8"), "indptr": np.array(starts, "u8")}
+    matrix.__dict__.update(_shape=(2, 3), **fields)
+    refused(pickle.dumps({"J_regressor": matrix}, 2), "columns do not fit")
+    fields["indptr"] = fields["indptr"].astype(float)
+    matrix.__dict__.update(fields)
+    refused(pickle.dumps({"J_regressor": matrix}, 2), "made of what is no array")
+
+
+def test_truth_values_are_0_and_1_whatever_their_bytes():
+    """Numpy writes past the end of what it has allocated when it selects by others."""
+    [found] = read_pickle(array_pickle((8,), b"b1", bytes([0, 1, 2, 255, 128, 0, 0, 7])), "hand.pkl").values()
+    assert found.view(np.uint8).tolist() == [0, 1, 1, 1, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
     "data",
     [
+        b"\x80\x05\x96" + b"\xff" * 7 + b"\x3fabc",  # a bytearray of 2**62 bytes
         b"(" * 100_000 + b"." * 2,
         b"(" * 100_000 + b"t" * 100_000 + b".",  # a tuple in a tuple in a tuple ...
         b"]" * 100_000 + b"a" * 99_999 + b".",

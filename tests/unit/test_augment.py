@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.errors import HandgenError
-from handgen.stages.synthesize import augment_trial
+from handgen.stages.synthesize import augment, augment_trial
 from handgen.stages.synthesize.augment import DEFAULT_FILE, Augmentation
 from handgen.stages.synthesize.augment_trial import displacement_px
 from handgen.stages.synthesize.patterns import draw_pattern
@@ -283,3 +283,22 @@ def test_samples_are_made_without_torch():
         "assert 'albumentations' in sys.modules and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_transform_of_ones_own(load, image, monkeypatch):
+    from albumentations import ImageOnlyTransform
+
+    class Dim(ImageOnlyTransform):
+        def apply(self, img, **params):
+            return (img // 2).astype(img.dtype)
+
+    class Shift(ImageOnlyTransform):
+        def apply(self, img, **params):
+            return np.roll(img, 2, axis=1)
+
+    monkeypatch.setattr(augment.TRANSFORMS, "entries", {})
+    augment.register_transform("Dim", Dim)
+    augment.register_transform("Shift", Shift)
+    assert (load("- Dim: {p: 1}").pipeline()(image, np.random.default_rng(0)) == image // 2).all()
+    with pytest.raises(HandgenError, match="Shift"):  # it moves pixels, which the trial finds out
+        load("- Shift: {p: 1}")

@@ -3,12 +3,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.smplx_hands import as_smplx
 
 from handgen.hand import conversions as convert
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import KEYPOINT_ORDERS, SIDES, TIP_VERTEX_SETS, TIP_VERTICES, other_side
+from handgen.hand.smplx_check import as_smplx
 
 seeds = st.integers(0, 2**32 - 1)
 sides = st.sampled_from(SIDES)

@@ -101,7 +101,7 @@ def test_the_convolution_that_the_network_is_held_against(rng):
 def test_the_network_is_hand3ds(arrays, rng):
     """The real layers on 64x64 pixels; doubles add 7,301 products in another order."""
     image = rng.uniform(-0.5, 0.5, (64, 64, 3))
-    network = PoseNetwork.of(arrays, "x", dtype=torch.float64)
+    network = PoseNetwork.from_arrays(arrays, "x", dtype=torch.float64)
     found = network.scores(torch.from_numpy(image.transpose(2, 0, 1))[None])[0].numpy()
     expected = posenet(arrays, image).transpose(2, 0, 1)
     assert found.shape == (21, 8, 8) and expected.std() > 0.1  # alive
@@ -112,7 +112,7 @@ def test_crops_go_in_as_hand3d_wants_them(arrays, rng):
     """RGB, value / 255 - 0.5; single precision through 31 layers, relative to the largest score."""
     crop = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
     expected = posenet(arrays, crop / 255 - 0.5).transpose(2, 0, 1)
-    found = PoseNetwork.of(arrays, "x").look(crop)
+    found = PoseNetwork.from_arrays(arrays, "x").score_crop(crop)
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -153,7 +153,7 @@ def test_files_of_python_2_and_3_are_read(arrays, weights, tmp_path):
 def test_layers_that_do_not_fit_are_named(change, message):
     arrays = {key: value for key, value in (flat_arrays() | change).items() if value is not None}
     with pytest.raises(HandgenError, match=message):
-        PoseNetwork.of(arrays, "weights.pickle")
+        PoseNetwork.from_arrays(arrays, "weights.pickle")
 
 
 class Call:
@@ -234,7 +234,7 @@ class SeesTheSpot:
     def __init__(self):
         self.crops = []
 
-    def look(self, crop):
+    def score_crop(self, crop):
         self.crops.append(crop)
         light = crop.astype(float).sum(-1) - 3 * crop[..., 0].min()
         rows, columns = np.mgrid[: len(crop), : len(crop)]
@@ -254,7 +254,7 @@ def test_a_spot_in_the_image_is_found_where_it_is(x, y, off, side_px, side):
     view = CpmView(SeesTheSpot(), side)
     half = side_px / 2.5
     guess = np.array([[x + off - half, y - half], [x + off + half, y + half]]).repeat([10, 11], 0)
-    found = view._look(image, region_around(guess))
+    found = view._detect_in(image, region_around(guess))
     np.testing.assert_allclose(found.keypoints_px, np.tile([x, y], (21, 1)), atol=0.05)
     assert found.right == (side == "right")
 
@@ -266,7 +266,7 @@ class Sees:
         self.maps = target_maps(crop_px) * np.reshape(np.broadcast_to(scores, 21), (21, 1, 1))
         self.crops = []
 
-    def look(self, crop):
+    def score_crop(self, crop):
         self.crops.append(crop)
         return self.maps
 
@@ -411,7 +411,7 @@ class KnowsTheTruth:
 
         monkeypatch.setattr(Region, "crop", remember)
 
-    def look(self, crop):
+    def score_crop(self, crop):
         region, image = self.looking_at
         truth = self.truth_px[image.tobytes()]
         ours = (truth - region.to_image(np.zeros(2), 256)) * 256 / region.side_px

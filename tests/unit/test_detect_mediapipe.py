@@ -11,7 +11,7 @@ from handgen.detect.mediapipe.detector import (
     SEARCH_INTERVAL,
     MediaPipeDetector,
     MediaPipeView,
-    distinct,
+    drop_duplicates,
     load_offsets_m,
     search_levels,
 )
@@ -143,7 +143,7 @@ def test_the_same_hand_twice_is_one():
     hand = Landmarks(open_hand(), 0.7, 0.8)
     surer = replace(hand, keypoints_px=hand.keypoints_px + 3, presence=0.9)
     other = replace(hand, keypoints_px=hand.keypoints_px + 60)
-    assert distinct([hand, surer, other]) == [surer, other]
+    assert drop_duplicates([hand, surer, other]) == [surer, other]
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (720, 720), (1920, 1080), (33, 17), (1, 1)])

@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.smplx_hands import as_smplx
 
 from handgen.errors import HandgenError
 from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_axis_angle
 from handgen.hand import model_files
 from handgen.hand.model import HandModel, HandPose, single_pose
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINTS_FROM_JOINTS_AND_TIPS, TIP_VERTICES
+from handgen.hand.smplx_check import as_smplx
 
 
 def random_pose(rng, n=4):

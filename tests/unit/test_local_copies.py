@@ -19,7 +19,7 @@ from handgen.io.capture.camera_files import without_outputs
 from handgen.io.capture.capture import load_capture
 from handgen.storage import filesystem, local_copies
 from handgen.storage.filesystem import location
-from handgen.storage.local_copies import fetch, local
+from handgen.storage.local_copies import fetch, local_path
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +124,9 @@ def test_many_may_copy_at_once(store, cache):
 def test_a_file_may_bring_those_beside_it(store):
     for name in ("intri.yml", "extri.yml", "film.mp4"):
         filesystem.put(store / name, b"x")
-    path = local(store / "intri.yml", beside=(".yml",))
+    path = local_path(store / "intri.yml", beside=(".yml",))
     assert path.name == "intri.yml" and sorted(files_of(path.parent)) == ["extri.yml", "intri.yml"]
-    assert sorted(files_of(local(store / "intri.yml").parent)) == ["intri.yml"]
+    assert sorted(files_of(local_path(store / "intri.yml").parent)) == ["intri.yml"]
 
 
 def test_nothing_there_is_said(store):

@@ -15,13 +15,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from handgen.errors import HandgenError
 from handgen.storage import filesystem, lock, output
 from handgen.storage.filesystem import location
-from handgen.storage.lock import LEASE, LOCK, holding
+from handgen.storage.lock import LEASE, LOCK, lock_directory
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from handgen.storage.lock import holding
-with holding(Path(sys.argv[1])):
+from handgen.storage.lock import lock_directory
+with lock_directory(Path(sys.argv[1])):
     print("holding", flush=True)
     sys.stdin.readline()
 """
@@ -64,13 +64,13 @@ def test_the_second_process_says_who_holds_it_and_the_first_goes_on(tmp_path):
     first = holder_of(tmp_path)
     try:
         said = rf"{tmp_path}: process {first.pid} on .* \(`-c {tmp_path}`, since 2.*\) is writing there; wait until"
-        with pytest.raises(HandgenError, match=said), holding(tmp_path):
+        with pytest.raises(HandgenError, match=said), lock_directory(tmp_path):
             pass
         assert first.poll() is None and (tmp_path / LOCK).exists()
     finally:
         first.communicate("\n")
     assert first.returncode == 0 and list(tmp_path.iterdir()) == []
-    with holding(tmp_path):
+    with lock_directory(tmp_path):
         assert (tmp_path / LOCK).exists()
     assert list(tmp_path.iterdir()) == []
 
@@ -80,7 +80,7 @@ def test_a_lock_ends_with_its_process(tmp_path):
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert (tmp_path / LOCK).exists()
-    with holding(tmp_path):
+    with lock_directory(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -97,7 +97,7 @@ def test_of_many_that_start_at_once_one_wins(tmp_path):
 
 def test_an_error_inside_lets_go(tmp_path, store):
     for root in (tmp_path, store):
-        with pytest.raises(ZeroDivisionError), holding(root):
+        with pytest.raises(ZeroDivisionError), lock_directory(root):
             raise ZeroDivisionError
         assert list(filesystem.names(root)) == []
 
@@ -113,7 +113,7 @@ def test_a_lock_that_was_removed_in_between_is_made_anew(tmp_path, monkeypatch):
         return flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with holding(tmp_path):
+    with lock_directory(tmp_path):
         assert len(turns) == 2 and (tmp_path / LOCK).exists()
 
 
@@ -123,9 +123,9 @@ def test_a_disk_without_locks_has_a_lease(tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with holding(tmp_path):
+    with lock_directory(tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == [LEASE]
-        with pytest.raises(HandgenError, match=f"process {os.getpid()} on"), holding(tmp_path):
+        with pytest.raises(HandgenError, match=f"process {os.getpid()} on"), lock_directory(tmp_path):
             pass
     assert list(tmp_path.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     with (
         pytest.raises(HandgenError, match=r"\.lock: Permission denied; what is finished is kept"),
         output.writing(tmp_path),
-        holding(tmp_path),
+        lock_directory(tmp_path),
     ):
         pass
 
@@ -147,10 +147,13 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 
 def test_a_lease_is_refused_while_its_holder_lives(store):
-    with holding(store):
+    with lock_directory(store):
         found = orjson.loads(filesystem.read(store / LEASE))
         assert found["process"] == os.getpid()
-        with pytest.raises(HandgenError, match=r"if that run was killed, this ends in (90|89) s"), holding(store):
+        with (
+            pytest.raises(HandgenError, match=r"if that run was killed, this ends in (90|89) s"),
+            lock_directory(store),
+        ):
             pass
         assert orjson.loads(filesystem.read(store / LEASE)) == found
     assert list(filesystem.names(store)) == []
@@ -158,7 +161,7 @@ def test_a_lease_is_refused_while_its_holder_lives(store):
 
 def test_a_lease_is_touched(store, monkeypatch):
     monkeypatch.setattr(lock, "BEAT_S", 0.01)
-    with holding(store):
+    with lock_directory(store):
         first = orjson.loads(filesystem.read(store / LEASE))
         end = time.monotonic() + 20
         while (now := orjson.loads(filesystem.read(store / LEASE))) == first:
@@ -171,23 +174,33 @@ def test_one_of_a_process_of_this_machine_that_is_no_more_is_taken_at_once(store
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     write_lease(store, process=ended.pid)
-    with holding(store):
+    with lock_directory(store):
         assert orjson.loads(filesystem.read(store / LEASE))["process"] == os.getpid()
     assert no_waiting == [lock._SETTLED_S]
+
+
+def test_a_machine_without_proc_has_an_identity_too(monkeypatch):
+    def missing(path):
+        raise FileNotFoundError(path)
+
+    with_proc = lock._machine_id()
+    monkeypatch.setattr(lock.os, "readlink", missing)
+    assert lock._machine_id() not in (with_proc, os.uname().nodename)
+    assert lock._machine_id() == lock._machine_id()
 
 
 @pytest.mark.parametrize("machine", ["another machine", f"{os.uname().nodename} another-start pid:[1]"])
 def test_the_same_number_on_another_machine_is_another_process(store, machine):
     """Also of a container, which has its host's name and its own processes."""
     write_lease(store, process=2**22 + 1, machine=machine)
-    with pytest.raises(HandgenError, match="is writing there"), holding(store):
+    with pytest.raises(HandgenError, match="is writing there"), lock_directory(store):
         pass
 
 
 @pytest.mark.parametrize("silent_s", [lock.STALE_S + 1, -3600.0])  # the second: its clock is an hour ahead of ours
 def test_a_silent_one_is_watched_and_then_taken_over(store, no_waiting, caplog, silent_s):
     write_lease(store, machine="elsewhere", host="elsewhere", process=77, alive_at=time.time() - silent_s)
-    with holding(store):
+    with lock_directory(store):
         assert orjson.loads(filesystem.read(store / LEASE))["process"] == os.getpid()
     assert no_waiting == [2 * lock.BEAT_S, lock._SETTLED_S]
     assert "taking over from process 77 on elsewhere" in caplog.text
@@ -198,7 +211,7 @@ def test_one_that_stirs_while_it_is_watched_is_left_alone(store, monkeypatch):
     old = write_lease(store, machine="elsewhere", host="elsewhere", process=77, alive_at=time.time() - 9999)
     beat = old | {"alive_at": time.time() - 9979}
     monkeypatch.setattr(lock.time, "sleep", lambda _: filesystem.put(store / LEASE, orjson.dumps(beat)))
-    with pytest.raises(HandgenError, match="process 77 on elsewhere"), holding(store):
+    with pytest.raises(HandgenError, match="process 77 on elsewhere"), lock_directory(store):
         pass
     assert orjson.loads(filesystem.read(store / LEASE)) == beat
 
@@ -212,7 +225,7 @@ def test_of_two_that_take_over_at_once_one_wins(store, monkeypatch):
             filesystem.put(store / LEASE, orjson.dumps(other | {"alive_at": time.time()}))
 
     monkeypatch.setattr(lock.time, "sleep", meanwhile)
-    with pytest.raises(HandgenError, match="process 78"), holding(store):
+    with pytest.raises(HandgenError, match="process 78"), lock_directory(store):
         pass
     assert orjson.loads(filesystem.read(store / LEASE))["process"] == 78
 
@@ -226,7 +239,7 @@ def test_an_answer_that_was_lost_is_no_other_holder(store, monkeypatch):
             raise FileExistsError(errno.EEXIST, "asked twice, written once")
 
     monkeypatch.setattr(store.fs, "pipe_file", lost)
-    with holding(store):
+    with lock_directory(store):
         assert orjson.loads(filesystem.read(store / LEASE))["process"] == os.getpid()
 
 
@@ -256,7 +269,7 @@ def test_a_beat_that_fails_is_no_end(store, monkeypatch, caplog):
         put(place, data)
 
     monkeypatch.setattr(filesystem, "put", failing)
-    with holding(store) as hold:
+    with lock_directory(store) as hold:
         end = time.monotonic() + 20
         while len(failed) < 2 and time.monotonic() < end:
             time.sleep(0.01)
@@ -266,7 +279,7 @@ def test_a_beat_that_fails_is_no_end(store, monkeypatch, caplog):
 
 def test_a_lease_that_is_garbage_ends_too(store, no_waiting):
     filesystem.put(store / LEASE, b"not json")
-    with holding(store):
+    with lock_directory(store):
         pass
     assert no_waiting == [2 * lock.BEAT_S, lock._SETTLED_S]
 

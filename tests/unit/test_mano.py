@@ -2,9 +2,11 @@
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from support.make_mano_pickle import Call, Ch, Csc, clean_state, mano_pickle
 from handgen.cli.main import main
 from handgen.errors import HandgenError
 from handgen.hand import mano
-from handgen.hand.model_files import load_hand, mano_path
+from handgen.hand.model import HandModel
+from handgen.hand.model_files import NAMED_MODELS, NamedModel, load_hand, mano_path
 from handgen.hand.skeleton import MIRROR_X, SIDES
 
 ARRAYS = ("template", "shapedirs", "posedirs", "joint_regressor", "weights", "mean_pose", "pose_components", "faces")
@@ -60,6 +63,41 @@ def test_official_files_load_without_chumpy(files, protocol):
     for side in SIDES:
         is_the_open_hand(side)
         assert load_hand("mano", side).note == ""
+
+
+def test_the_hand_is_compared_with_smplx_s_own_kinematics(files, cache, monkeypatch):
+    result = handgen("models", "add", *(files(side, sign_fault=True) for side in SIDES), "--json")
+    for row in json.loads(result.output):
+        assert 0 < row["smplx_difference_mm"] < 1e-4
+    found = re.findall(r"within (\S+) mm of smplx's own kinematics", handgen("models", "add", files("right")).output)
+    assert found and all(0 < float(mm) < 1e-4 for mm in found)
+    before = mano_path("right").read_bytes()
+
+    class WithoutCorrectives(HandModel):
+        """A fault of ours, of a kind that only moves vertices."""
+
+        def __init__(self, arrays):
+            super().__init__(replace(arrays, posedirs=np.zeros_like(arrays.posedirs)))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("handgen.hand.model.HandModel", WithoutCorrectives)
+        result = handgen("models", "add", files("right", hands_mean=load_hand("open", "right").mean_pose * 1.1))
+    assert result.exit_code == 1 and result.output.count("\n") == 1
+    assert re.search(r"posed by handgen and by smplx, this right hand differs by \d\S* mm; nothing was", result.output)
+    assert mano_path("right").read_bytes() == before
+    monkeypatch.setitem(sys.modules, "smplx", None)
+    assert "not compared with smplx" in handgen("models", "add", files("right")).output
+
+
+def test_a_model_with_a_name_is_an_entry_of_the_table(tmp_path, monkeypatch):
+    mine = NamedModel(lambda side: tmp_path / f"mine_{side}.npz", "make it by `make MINE_{SIDE}`")
+    monkeypatch.setitem(NAMED_MODELS, "mine", mine)
+    with pytest.raises(HandgenError, match=r"mine_left.npz: the left hand of model 'mine' .*`make MINE_LEFT`"):
+        load_hand("mine", "left")
+    np.savez(tmp_path / "mine_left.npz", **clean_state("left"))
+    assert load_hand("mine", "left").name == "mine"
+    with pytest.raises(HandgenError, match="use `open`, `mano`, `mine`, or the path"):
+        load_hand("yours", "left")
 
 
 def test_bytes_in_the_cache_depend_on_the_values_alone(files, tmp_path):

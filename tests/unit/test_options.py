@@ -35,6 +35,7 @@ class PaintConfig:
     brush_options: Any = chosen_options("brush", BRUSHES)
     wet: bool = option(True, "Whether it runs.", old_flags=("--damp",))
     video: bool = option(True, "Written as.", flag="--format", spellings={"video": True, "images": False})
+    colour: tuple[str, ...] = option((), "One of several.", metavar="NAME")
     workers: int | None = option(None, "Processes.", low=1, decides_output=False)
 
     def __post_init__(self):
@@ -74,7 +75,7 @@ def test_options_of_parts_go_where_they_belong():
     assert config.brush_options == RoundOptions(radius=3)
     assert PaintConfig().brush_options == NoOptions()
     assert replace(config, size=32).brush_options == config.brush_options
-    deciding = {"size": 64, "share": 0.5, "range_px": [1.0, 2.0], "wet": True, "video": True}
+    deciding = {"size": 64, "share": 0.5, "range_px": [1.0, 2.0], "wet": True, "video": True, "colour": []}
     assert deciding_options(PaintConfig(workers=3)) == deciding | {"brush": "flat"}
     assert deciding_options(config) == deciding | {"brush": "round", "brush_options": {"radius": 3}}
 
@@ -91,8 +92,9 @@ def run(*arguments):
 
 def test_the_command_line_is_made_from_the_fields():
     assert run().stdout == f"{PaintConfig()}\n"
-    found = run("--brush", "round", "--radius", "3", "--no-wet", "--format", "images", "--size", "16")
-    expected = make_config(PaintConfig, brush="round", radius=3.0, wet=False, video=False, size=16)
+    drawn = ("--no-wet", "--format=images", "--size=16", "--colour=a", "--colour=b")
+    found = run("--brush", "round", "--radius", "3", *drawn)
+    expected = make_config(PaintConfig, brush="round", radius=3.0, wet=False, video=False, size=16, colour=("a", "b"))
     assert found.stdout == f"{expected}\n" and found.stderr == ""
     help = run("--help").stdout
     for text in ("--size INTEGER RANGE", "[default: 64; 16<=x<=4096]", "--wet / --no-wet", "round: of the circle.",

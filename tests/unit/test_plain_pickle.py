@@ -8,6 +8,7 @@ import pytest
 from support.pickle_attacks import PROTOCOLS, attacks
 
 from handgen.errors import HandgenError
+from handgen.storage.array_pickle import read_pickle
 from handgen.storage.plain_pickle import MAX_BYTES, read_labels
 
 LABELS = [
@@ -51,9 +52,38 @@ def test_nothing_that_labels_name_is_run(tmp_path, attack, protocol):
         assert not path.exists()
 
 
+OBJECT_DTYPE = b"cnumpy\ndtype\nX\x02\x00\x00\x00O8\x89\x88\x87R"
+EMPTY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
+ADDRESS = b"C\x08" + bytes(range(65, 73))
+
+
+@pytest.mark.parametrize("with_order", [False, True])
+@pytest.mark.parametrize(
+    "array",
+    [
+        b"cnumpy.core.multiarray\nscalar\n%s" + ADDRESS + b"\x86R",
+        b"cnumpy.core.numeric\n_frombuffer\n(" + ADDRESS + b"%sK\x01\x85X\x01\x00\x00\x00CtR",
+        EMPTY + b"(K\x01)%s\x89" + ADDRESS + b"tb",
+        EMPTY + b"(K\x01K\x01\x85%s\x89" + ADDRESS + b"tb",
+        EMPTY + b"](K\x01)%s\x89" + ADDRESS + b"eb",  # a list of five as its state
+        EMPTY + b"](K\x01K\x01\x85%s\x89" + ADDRESS + b"eb",
+        EMPTY + b"(K\x01)%s\x89](" + ADDRESS + b"K\x01etb",
+        EMPTY + b"(K\x01K\x01\x85%s\x89]" + ADDRESS + b"atb",
+    ],
+)
+def test_no_bytes_of_a_file_become_the_address_of_an_object(array, with_order):
+    """An array of dtype O holds addresses: bytes of a file in it crash the process when they are followed."""
+    order = b"(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb" if with_order else b""
+    data = b"\x80\x04]" + array.replace(b"%s", OBJECT_DTYPE + order) + b"a."
+    refused(data, "not a readable pickle|several Python objects")
+    with pytest.raises(HandgenError):
+        read_pickle(data.replace(b"\x80\x04]", b"\x80\x04}U\x01a").replace(b"a.", b"s."), "hand.pkl")
+
+
 def test_what_is_no_label_is_refused_in_one_line():
     refused(pickle.dumps([{"x": np.array([{}, {}], object)}]), "several Python objects")
     refused(pickle.dumps([{"x": b"bytes"}]), "it holds a bytes")
+    refused(pickle.dumps([{"x": 2**100}]), "a number is too long")
     refused(pickle.dumps([{"x": np.array(["text"])}]), "dtype U4")
     refused(pickle.dumps(LABELS)[:-20], "not a readable pickle")
     refused(b"\x80\x04" + b"x" * MAX_BYTES, "larger than 16 MiB")

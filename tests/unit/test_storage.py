@@ -235,6 +235,16 @@ def test_a_writer_that_is_killed_leaves_no_file_of_the_name(tmp_path, url):
     assert list((tmp_path / "temporary").iterdir()) == []  # what was for a store ended with the process
 
 
+def test_where_descriptors_cannot_be_opened_anew_a_file_for_a_store_has_a_name(store, monkeypatch, tmp_path):
+    monkeypatch.setattr(filesystem.sys, "platform", "darwin")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with filesystem.whole_file(store / "shard.tar") as file:
+        file.write(b"all of it")
+        assert len(list(tmp_path.iterdir())) == 1
+    assert filesystem.read(store / "shard.tar") == b"all of it"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_here_is_not_a_full_store(store, monkeypatch):
     with pytest.raises(OSError, match="TMPDIR") as caught, filesystem.whole_file(store / "a"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from handgen.datasets.writer import File, Job, Written, encoded, joined, write_joined, write_part
+from handgen.datasets.writer import ExportJob, File, Written, encoded, joined, write_joined, write_part
 from handgen.hand.skeleton import KEYPOINT_NAMES, KEYPOINT_PARENTS, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import Box, LabelledHand, LabelledImage, in_picture
@@ -41,7 +41,7 @@ class CocoWriter:
 
     sides: tuple[str, ...] = SIDES
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         self._job = job
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float
 
 from handgen.datasets.square_crops import squared
-from handgen.datasets.writer import File, Job, Written, encoded, joined, write_joined, write_part
+from handgen.datasets.writer import ExportJob, File, Written, encoded, joined, write_joined, write_part
 from handgen.errors import HandgenError
 from handgen.hand.conversions import relative_from_full, sides_mirror, with_fingertips
 from handgen.hand.model import HandModel, HandPose
@@ -56,7 +56,7 @@ class _Hand:
 class FreihandWriter:
     """See the module."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         self._job = job
 
     @property

@@ -24,7 +24,7 @@ import numpy as np
 import yaml
 from jaxtyping import Float
 
-from handgen.datasets.writer import TOO_FEW, File, Job, Written
+from handgen.datasets.writer import TOO_FEW, ExportJob, File, Written
 from handgen.errors import HandgenError
 from handgen.hand.conversions import sides_mirror
 from handgen.hand.skeleton import SIDES
@@ -47,7 +47,7 @@ class HamerWriter:
 
     sides: tuple[str, ...] = SIDES
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         self._job = job
         self._tars: list[int] = []
         self._mirrored: dict[str, bool] = {}

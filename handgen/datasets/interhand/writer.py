@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.datasets.coco.writer import box_of, union_of
-from handgen.datasets.writer import File, Job, Written, encoded, joined, write_joined, write_part
+from handgen.datasets.writer import ExportJob, File, Written, encoded, joined, write_joined, write_part
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand, relative_from_full, reordered_keypoints, rest_wrist
@@ -58,7 +58,7 @@ class InterhandWriter:
 
     sides: tuple[str, ...] = SIDES
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ExportJob) -> None:
         self._job = job
         self._subjects = {name: i for i, name in enumerate(job.source.subjects)}
 

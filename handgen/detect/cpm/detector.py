@@ -1,4 +1,4 @@
-"""The detector of the original system: hand3d's PoseNet (`cpm_network`), on crops found by a green or blue screen.
+"""The original system's detector runs hand3d's PoseNet (`cpm_network`), on crops found by a green or blue screen.
 
 It finds one hand per view and does not tell left from right. Where a hand was in the frame before, the crop is the
 square around its keypoints; else around the largest blob that is no screen, which is the hand if nothing else is in
@@ -120,21 +120,21 @@ class CpmView:
 
     def _find(self, image: Image, region: Region) -> Detection | None:
         """The hand in a region, looked at until the crop fits it: it may have moved, and a blob may have an arm."""
-        hand = self._look(image, region)
+        hand = self._detect_in(image, region)
         for _ in range(_MAX_LOOKS - 1):
             if hand is None or _fits(region, region_around_hand(hand)):
                 break
             region = region_around_hand(hand)
-            again = self._look(image, region)
+            again = self._detect_in(image, region)
             if again is None:
                 break
             hand = again
         return hand
 
-    def _look(self, image: Image, region: Region) -> Detection | None:
+    def _detect_in(self, image: Image, region: Region) -> Detection | None:
         crop = region.crop(image, INPUT_PX, outside=_GREY)
         mirrored = self._side == "right"
-        scores = self._network.look(crop[:, ::-1] if mirrored else crop)
+        scores = self._network.score_crop(crop[:, ::-1] if mirrored else crop)
         points, peaks = peaks_of(scores)
         if mirrored:
             points[:, 0] = INPUT_PX - 1 - points[:, 0]
@@ -151,7 +151,7 @@ class CpmView:
 def peaks_of(
     scores: Float[np.ndarray, "21 rows columns"],
 ) -> tuple[Float[np.ndarray, "21 2"], Float[np.ndarray, " 21"]]:
-    """Where the score maps are largest, x and y in pixels of the crop, and how large.
+    """Find where the score maps are largest, x and y in pixels of the crop, and how large they are there.
 
     Between cells by the parabola through the logarithms of the largest and its neighbours, per axis: exact for a
     Gaussian, which the maps are trained towards. No further than half a cell; not at all at the edge.

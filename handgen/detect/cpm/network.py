@@ -1,4 +1,4 @@
-"""PoseNet of hand3d, a convolutional pose machine: a crop with a hand -> a score map per keypoint.
+"""PoseNet of hand3d, a convolutional pose machine, turns a crop with a hand into a score map per keypoint.
 
 Architecture and weights are of C. Zimmermann and T. Brox, "Learning to Estimate 3D Hand Pose from Single RGB Images"
 (ICCV 2017), github.com/lmb-freiburg/hand3d, `nets/ColorHandPose3DNetwork.py`. Their file is a pickled dictionary of
@@ -22,7 +22,8 @@ from torch.nn import functional
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT
-from handgen.storage.array_pickle import Contents, check_size, read_pickle
+from handgen.storage.array_pickle import read_pickle
+from handgen.storage.inert_unpickler import Contents, check_size
 
 INPUT_PX = 256
 CELL_PX = 8  # three max-pools of 2
@@ -72,18 +73,18 @@ class PoseNetwork:
     layers: Mapping[str, tuple[Tensor, Tensor]]
 
     @classmethod
-    def of(
+    def from_arrays(
         cls,
         arrays: Mapping[str, np.ndarray | str],
         where: str,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> PoseNetwork:
-        """Out of a file's arrays; HandgenError naming the first that is missing, of another shape, or not finite."""
+        """Build the network; HandgenError naming the first array that is missing, of another shape, or not finite."""
         layers = {}
         for name, (size, inputs, outputs) in LAYERS.items():
-            weights = _checked(arrays, f"{_PREFIX}/{name}/weights", (size, size, inputs, outputs), where)
-            biases = _checked(arrays, f"{_PREFIX}/{name}/biases", (outputs,), where)
+            weights = _check_layer(arrays, f"{_PREFIX}/{name}/weights", (size, size, inputs, outputs), where)
+            biases = _check_layer(arrays, f"{_PREFIX}/{name}/biases", (outputs,), where)
             layers[name] = (
                 torch.from_numpy(np.ascontiguousarray(weights.transpose(3, 2, 0, 1))).to(device, dtype),
                 torch.from_numpy(np.array(biases)).to(device, dtype),
@@ -110,8 +111,8 @@ class PoseNetwork:
             scores = self._plain(f"conv{stage}_7", values)
         return scores
 
-    def look(self, crop: UInt8[np.ndarray, "256 256 3"]) -> Float[np.ndarray, "21 32 32"]:
-        """Score maps of one RGB crop."""
+    def score_crop(self, crop: UInt8[np.ndarray, "256 256 3"]) -> Float[np.ndarray, "21 32 32"]:
+        """Return the score maps of one RGB crop."""
         weights = self.layers["conv1_1"][0]
         with torch.inference_mode():
             values = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))[None].to(weights.device)
@@ -147,11 +148,11 @@ def _load(path: Path, device: str, stamp: tuple[int, int]) -> tuple[PoseNetwork,
             data = stream.read(WEIGHTS.max_bytes + 1)
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
-    network = PoseNetwork.of(read_pickle(data, str(path), WEIGHTS), str(path), device)
+    network = PoseNetwork.from_arrays(read_pickle(data, str(path), WEIGHTS), str(path), device)
     return network, hashlib.sha256(data).hexdigest()
 
 
-def _checked(
+def _check_layer(
     arrays: Mapping[str, np.ndarray | str], key: str, shape: tuple[int, ...], where: str
 ) -> Float[np.ndarray, "..."]:
     array = arrays.get(key)

@@ -1,4 +1,4 @@
-"""The detector that handgen uses by default: MediaPipe's two networks, with our own search and tracking.
+"""The default detector runs MediaPipe's two networks with our own search and tracking.
 
 A hand found in a frame is looked for around its keypoints in the next one. While fewer hands are tracked than
 wanted, and from time to time even so, the palm network looks at the whole frame and at overlapping tiles of
@@ -42,7 +42,7 @@ TILE_SIDES = (1.0, 2 / 3)
 TILE_OVERLAP = 0.5
 TILES_PER_FRAME = 1  # looked at, besides the whole frame, when hands have been missing for longer; 3 found no more
 SEARCH_INTERVAL = 10  # frames between complete searches while enough hands are tracked
-_HOPELESS_PRESENCE = 0.05  # a second look has not saved a palm whose first gave less
+_HOPELESS_PRESENCE = 0.05  # a second pass has not saved a palm whose first gave less
 _SAME_HAND = 0.3  # median keypoint distance, in parts of the hand's larger extent, below which two are one
 _SAME_PALM = 0.4  # mean distance of a palm's keypoints from a hand's, in parts of the palm's box
 _PALM_FROM_HAND = (0, 5, 9, 13, 17, 1, 2)  # the hand's keypoints that the palm network gives
@@ -102,7 +102,7 @@ class MediaPipeView:
         """The hands in frame number `frame` (RGB), the surest first."""
         before = len(self._tracked)
         regions = (region_from_keypoints(hand.keypoints_px) for hand in self._tracked)
-        hands = distinct(self._present(self._landmarks.find(image, region) for region in regions))
+        hands = drop_duplicates(self._present(self._landmarks.find(image, region) for region in regions))
         due = self._last_search is None or frame - self._last_search >= SEARCH_INTERVAL
         if due or len(hands) < self._max_hands:
             everywhere = due or len(hands) < before
@@ -111,13 +111,13 @@ class MediaPipeView:
                 self._last_search = frame
         self._tracked = hands[: 2 * self._max_hands]
         size_px = image.shape[1], image.shape[0]
-        return [_detection(self._steadied(image, hand), size_px) for hand in self._tracked]
+        return [_detection(self._average_with_mirror_image(image, hand), size_px) for hand in self._tracked]
 
-    def _steadied(self, image: Image, hand: Landmarks) -> Landmarks:
-        """The hand as the mean of what the network says of it and of its mirror image, where both agree.
+    def _average_with_mirror_image(self, image: Image, hand: Landmarks) -> Landmarks:
+        """Average the network's answers for the hand and for its mirror image, where both agree.
 
         The network errs otherwise on left than on right hands, and part of that cancels: 2 to 3 % of the error. Further
-        looks, turned and from farther away, gave half a per cent more for twice the time.
+        passes, turned and from farther away, gave half a per cent more for twice the time.
         """
         other = self._landmarks.find(image, region_from_keypoints(hand.keypoints_px), mirrored=True)
         off = _distance(other.keypoints_px, hand.keypoints_px)
@@ -153,7 +153,7 @@ class MediaPipeView:
         other_side = right is not None and abs(found.right - right) > 0.8
         if away > (_FAR_FROM_GUESS / 2 if other_side else _FAR_FROM_GUESS):
             return None
-        return _detection(self._steadied(image, found), (image.shape[1], image.shape[0]))
+        return _detection(self._average_with_mirror_image(image, found), (image.shape[1], image.shape[0]))
 
     def _search(self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool) -> list[Landmarks]:
         """`hands` and those that the palm network finds besides.
@@ -170,7 +170,7 @@ class MediaPipeView:
             levels = [levels[0], turn]
         for windows in levels:
             parts = [self._palms.find(image, window, MIN_PALM_SCORE) for window in windows]
-            hands = distinct([*hands, *self._hands_of(image, merge(concatenate(parts)), hands)])
+            hands = drop_duplicates([*hands, *self._hands_of(image, merge(concatenate(parts)), hands)])
             if len(hands) >= self._max_hands:
                 break
         return hands
@@ -199,7 +199,7 @@ class MediaPipeView:
 
 def load_offsets_m() -> Float[np.ndarray, "21 3"]:
     """This detector's constant keypoint offsets (see `base.Detector`) as measured."""
-    offsets = np.array(_measured()["offsets_m"], float)
+    offsets = np.array(_read_measurements()["offsets_m"], float)
     if offsets.shape != (KEYPOINT_COUNT, 3) or not np.isfinite(offsets).all():
         raise ValueError(f"{OFFSETS_FILE}: offsets_m must be (21, 3) finite numbers, got {offsets.shape}")
     return offsets
@@ -207,11 +207,11 @@ def load_offsets_m() -> Float[np.ndarray, "21 3"]:
 
 def load_view_bias() -> ViewBias | None:
     """How the offsets and the noise depend on the view, as measured; None if they were not."""
-    document = _measured().get("view_bias")
+    document = _read_measurements().get("view_bias")
     return None if document is None else ViewBias.from_json(document)
 
 
-def _measured() -> dict[str, Any]:
+def _read_measurements() -> dict[str, Any]:
     return orjson.loads(resources.files("handgen.detect.mediapipe").joinpath(OFFSETS_FILE).read_bytes())
 
 
@@ -231,8 +231,8 @@ def search_levels(width: int, height: int) -> list[list[Window]]:
     return levels
 
 
-def distinct(hands: Sequence[Landmarks]) -> list[Landmarks]:
-    """The hands, the surest first, without those that are a surer one once more."""
+def drop_duplicates(hands: Sequence[Landmarks]) -> list[Landmarks]:
+    """Return the hands, the surest first, without those that a surer one is already."""
     kept: list[Landmarks] = []
     for hand in sorted(hands, key=lambda hand: -hand.presence):
         extents = (max(_extent(hand.keypoints_px), _extent(other.keypoints_px)) for other in kept)
@@ -243,7 +243,7 @@ def distinct(hands: Sequence[Landmarks]) -> list[Landmarks]:
 
 
 def _tile_starts(length: int, side: int) -> list[int]:
-    """Where tiles begin that cover `length` evenly, overlapping by `TILE_OVERLAP` or more."""
+    """Return where tiles begin that cover `length` evenly and overlap by `TILE_OVERLAP` or more."""
     count = int(np.ceil((length - side) / (side * (1 - TILE_OVERLAP)))) + 1
     return [round(k * (length - side) / max(count - 1, 1)) for k in range(count)]
 

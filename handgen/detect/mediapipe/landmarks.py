@@ -1,4 +1,4 @@
-"""MediaPipe's landmark network: the 21 keypoints of the hand in a rotated square region of an image.
+"""MediaPipe's landmark network gives the 21 keypoints of the hand in a rotated square region of an image.
 
 Regions follow MediaPipe's graphs in `modules/hand_landmark`: `palm_detection_detection_to_roi.pbtxt` for a
 region from a palm, `hand_landmark_landmarks_to_roi.pbtxt` and
@@ -67,7 +67,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What the network says about one region.
+    """The network's answer about one region.
 
     keypoints_px: (21, 2), pixels of the image. presence: that there is a hand, 0 to 1. right: that it is a
     right one.

@@ -1,4 +1,4 @@
-"""One TFLite network: loaded, checked against the shapes we expect, run on one CPU thread."""
+"""Load one TFLite network, check its shapes, and run it on one CPU thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @contextlib.contextmanager
 def _without_native_log() -> Iterator[None]:
-    """LiteRT greets from C++ on standard error, where progress bars are; it has no switch for that."""
+    """Suppress LiteRT's start-up log, which it writes to stderr from C++, where progress bars are."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

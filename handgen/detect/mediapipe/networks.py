@@ -1,4 +1,4 @@
-"""The two MediaPipe keypoint networks (Apache-2.0): where they are kept and how they get there.
+"""Keep the two MediaPipe keypoint networks (Apache-2.0) in the user's cache, and fetch them.
 
 handgen neither ships them nor depends on the `mediapipe` package, whose version 0.10.21 is the last to carry
 them: `fetch` takes them out of that version's wheel, or out of a file that the user has.
@@ -31,7 +31,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """What is known about one of the networks.
+    """One of the two networks as handgen was tested with it.
 
     name: of the file in the cache. wheel_member: its path in the wheel. task_member: its name in a `.task`
     bundle. input_shape, output_shapes: of its float32 tensors, outputs in the order of their names.
@@ -70,7 +70,7 @@ NETWORKS = {network.name: network for network in (PALM, LANDMARKS)}
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledNetwork:
     """A network in the cache.
 
     pinned: its SHA-256 is the one that handgen was tested with. written: by this call; else it was there already.
@@ -84,7 +84,7 @@ class Installed:
 
 
 def locate(name: str) -> Path:
-    """The file of the network called `name` (of `NETWORKS`); HandgenError if it has not been fetched."""
+    """Return the file of the network called `name` (of `NETWORKS`); HandgenError if it has not been fetched."""
     path = cache_folder() / NETWORKS[name].name
     if not path.is_file():
         raise HandgenError(
@@ -94,18 +94,18 @@ def locate(name: str) -> Path:
     return path
 
 
-def installed() -> list[Installed]:
+def installed() -> list[InstalledNetwork]:
     """The networks that are in the cache."""
     found = []
     for network in NETWORKS.values():
         path = cache_folder() / network.name
         if path.is_file():
             data = path.read_bytes()
-            found.append(Installed(network.name, path, len(data), _sha256(data) == network.sha256))
+            found.append(InstalledNetwork(network.name, path, len(data), _sha256(data) == network.sha256))
     return found
 
 
-def fetch(source: Path | None = None, force: bool = False) -> list[Installed]:
+def fetch(source: Path | None = None, force: bool = False) -> list[InstalledNetwork]:
     """Put both networks into the cache.
 
     source: a mediapipe wheel, a `.task` bundle, or a folder that holds the two files; without it the pinned
@@ -239,10 +239,10 @@ def _check(network: NetworkFile, data: bytes, source: str) -> bool:
     return False
 
 
-def _write(network: NetworkFile, data: bytes, pinned: bool) -> Installed:
+def _write(network: NetworkFile, data: bytes, pinned: bool) -> InstalledNetwork:
     path = cache_folder() / network.name
     write_cached(path, data)
-    return Installed(network.name, path, len(data), pinned, written=True)
+    return InstalledNetwork(network.name, path, len(data), pinned, written=True)
 
 
 def _sha256(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""MediaPipe's palm network: where in an image there are palms.
+"""MediaPipe's palm network finds palms in an image.
 
 All constants are those of MediaPipe's graph `modules/palm_detection/palm_detection_cpu.pbtxt`
 (SsdAnchorsCalculator, TensorsToDetectionsCalculator, NonMaxSuppressionCalculator) unless said. The network
@@ -57,7 +57,7 @@ class Palms:
         return Palms(self.boxes * side + np.tile(offset, 2), self.keypoints * side + offset, self.scores)
 
     def take(self, indices: np.ndarray) -> Palms:
-        """Those of the given indices."""
+        """Return the palms of the given indices."""
         return Palms(self.boxes[indices], self.keypoints[indices], self.scores[indices])
 
 

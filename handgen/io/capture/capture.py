@@ -24,7 +24,7 @@ from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location, location
-from handgen.storage.local_copies import Fetched, fetch, local
+from handgen.storage.local_copies import LocalCopy, fetch, local_path
 from handgen.storage.output import kind_of
 
 KIND = "capture"  # in the run.json of a simulated one; others have none
@@ -59,7 +59,7 @@ class Capture:
     subject: str | None
     fps: float | None
     folder: Path
-    fetched: Fetched | None = None
+    fetched: LocalCopy | None = None
 
     @property
     def scale_known(self) -> bool:
@@ -112,7 +112,7 @@ class Capture:
     def _sources_here(self) -> tuple[VideoFile | ImageFolder, ...]:
         """On another machine than the one that loaded the capture the copies may lie elsewhere, or be missing."""
         here = self.fetched.path() if self.fetched else self.folder
-        return self.sources if here == self.folder else tuple(s.moved(self.folder, here) for s in self.sources)
+        return self.sources if here == self.folder else tuple(s.relocate(self.folder, here) for s in self.sources)
 
 
 @check_arguments
@@ -135,7 +135,7 @@ def load_capture(
     """
     path = location(path)
     if calibration is not None:
-        calibration = local(location(calibration), beside=SUFFIXES)
+        calibration = local_path(location(calibration), beside=SUFFIXES)
     if not isinstance(path, Path):
         fetched = fetch(path, camera_files.without_outputs)
         camera_files.check_worth_copying(path, [file.name for file in fetched.files])

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from handgen.detect.base import Detector
+from handgen.io import annotations as store
 from handgen.io.detections import write_detections
 from handgen.multiview.association import by_moment
 from handgen.multiview.tracking import hands_of_detections
 from handgen.reconstruct.fit_hands import BRIDGED_FRAMES
 from handgen.reconstruct.redetection import SearchRegion, views_to_search
 from handgen.records.detection import Detection, DetectionRecord
-from handgen.stages.annotate.job import Job
+from handgen.runtime.resumable_run import Units
+from handgen.stages.annotate.job import AnnotateJob
 from handgen.storage import filesystem
 
 
-@dataclass(frozen=True)
-class DetectedChunk:
-    """A chunk whose detections are written."""
-
-    index: int
+def detect_units(job: AnnotateJob) -> Units[None]:
+    """The step that writes the detections of every chunk."""
+    return Units("detect", job.chunk_sizes, partial(detect_chunk, job))
 
 
-def detect_chunk(job: Job, index: int) -> DetectedChunk:
+def detected_chunks(job: AnnotateJob) -> set[int]:
+    """The chunks whose detections are there."""
+    there = filesystem.sizes(job.out / store.DETECTIONS)
+    return {index for index in range(job.chunk_count) if job.detections_path(index).name in there}
+
+
+def detect_chunk(job: AnnotateJob, index: int) -> None:
     """Write the detections of one chunk.
 
     Every camera starts without memory, so that chunks do not depend on each other. Frame numbers are those of the
@@ -45,10 +52,9 @@ def detect_chunk(job: Job, index: int) -> DetectedChunk:
     path = job.detections_path(index)
     filesystem.make_folder(path.parent)
     write_detections(path, sorted(rows, key=lambda row: (row.frame, names.index(row.camera))))
-    return DetectedChunk(index)
 
 
-def _pictures(job: Job, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
+def _pictures(job: AnnotateJob, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
     """Of each moment every camera's own frame number, and its picture; an empty one where no detector looks at it."""
     numbers = job.capture.source_frames[frames.start : frames.stop].tolist()
     nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.rig)
@@ -61,7 +67,7 @@ def _row(camera: str, number: int, found: Detection) -> DetectionRecord:
 
 
 def _second_looks(
-    job: Job, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
+    job: AnnotateJob, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
 ) -> list[DetectionRecord]:
     """What views see that missed a hand, when they are looked at again where it must be."""
     rig = job.capture.rig

@@ -7,7 +7,7 @@ nothing else decides their content.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from handgen.fit.pose_fit import MotionPrior
@@ -19,19 +19,20 @@ from handgen.reconstruct.fit_hands import HowToFit, fit_hands
 from handgen.reconstruct.mask_tracking import Redetect
 from handgen.reconstruct.record_builder import Track, records_of_frame
 from handgen.records.annotation import HandRecord
-from handgen.stages.annotate.job import Job, hands_of_frames
+from handgen.runtime.resumable_run import Units
+from handgen.stages.annotate.job import AnnotateJob, hands_of_frames
+from handgen.stages.annotate.subject import Estimate
 
 
-@dataclass(frozen=True)
-class WrittenChunk:
-    """files: as in the manifest."""
+def fit_units(estimated: Estimate) -> Units[dict[str, Any]]:
+    """The step that writes the records and cutouts of every chunk; its results are as in the manifest."""
+    job = estimated.job
+    function = partial(fit_chunk, job, estimated.subject)
+    return Units("fit and segment", job.chunk_sizes, function, files=store.chunk_files)
 
-    index: int
-    files: dict[str, Any]
 
-
-def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
-    """Write the records and cutouts of one chunk."""
+def fit_chunk(job: AnnotateJob, subject: Subject, index: int) -> dict[str, Any]:
+    """Write the records and cutouts of one chunk; returns what the manifest says of its files."""
     frames = job.frames(index)
     rig = job.capture.rig.scaled(subject.metres_per_unit)
     tracks = tracks_of_chunk(job, rig, subject, index)
@@ -45,10 +46,10 @@ def fit_chunk(job: Job, subject: Subject, index: int) -> WrittenChunk:
                 records.append(record)
                 yield from found
 
-    return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
+    return store.write_chunk(job.out, index, records, cutouts())
 
 
-def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Track]:
+def tracks_of_chunk(job: AnnotateJob, rig: Rig, subject: Subject, index: int) -> list[Track]:
     """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
     config = job.config
     how = HowToFit(
@@ -70,7 +71,7 @@ def tracks_of_chunk(job: Job, rig: Rig, subject: Subject, index: int) -> list[Tr
     return tracks
 
 
-def _look_again(job: Job) -> Redetect | None:
+def _look_again(job: AnnotateJob) -> Redetect | None:
     """The detector, asked about one place in a picture; None if it looks at no pictures."""
     detector = job.detector()
     if job.config.track != "silhouette" or not detector.needs_images:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,13 +18,11 @@ from handgen.io.capture.capture import Capture
 from handgen.io.detections import read_detections
 from handgen.multiview.association import by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
-from handgen.options import options_of
 from handgen.reconstruct.single_view import OneView
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
-from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import Fetched, fetch
+from handgen.storage.local_copies import LocalCopy
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -34,7 +30,7 @@ _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with:
 
 
 @dataclass(frozen=True)
-class Job:
+class AnnotateJob:
     """What a process needs to do any chunk. hands: "left", "right" or "both".
 
     fetched: names of the detector's options that name files in a store, and these files.
@@ -44,7 +40,7 @@ class Job:
     out: Location
     config: AnnotateConfig
     hands: str
-    fetched: tuple[tuple[str, Fetched], ...] = ()
+    fetched: tuple[tuple[str, LocalCopy], ...] = ()
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
@@ -73,6 +69,11 @@ class Job:
         """How many chunks the capture has."""
         return -(-self.capture.frame_count // self.config.chunk_frames)
 
+    @property
+    def chunk_sizes(self) -> list[int]:
+        """How many frames each chunk has."""
+        return [len(self.frames(index)) for index in range(self.chunk_count)]
+
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
         """Of each of the frames what every camera shows, one frame in memory at a time."""
         return self.capture.read(frames.start, frames.stop)
@@ -82,9 +83,9 @@ class Job:
         side = self.hands if self.hands in SIDES else None
         task = DetectionTask(self.capture.rig.names, 2 if side is None else 1, side, self.config.device)
         with ExitStack() as stack:
-            copies = {name: str(fetched.path()) for name, fetched in self.fetched}
-            for _, fetched in self.fetched:
-                stack.enter_context(fetched.named_by_origin())
+            copies = {name: str(copy.path()) for name, copy in self.fetched}
+            for _, copy in self.fetched:
+                stack.enter_context(copy.named_by_origin())
             options = replace(self.config.detector_options, **copies)
             return registry.create_detector(self.config.detector, task, options)
 
@@ -93,17 +94,7 @@ class Job:
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
 
 
-def fetch_files(options: Any) -> tuple[tuple[str, Fetched], ...]:
-    """What a detector's options of kind "location" name, where it lies in a store."""
-    places = {
-        each.name: filesystem.location(getattr(options, each.name))
-        for each, described in options_of(options)
-        if described.kind == "location" and getattr(options, each.name)
-    }
-    return tuple((name, fetch(place)) for name, place in places.items() if not isinstance(place, Path))
-
-
-def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]:
+def detections_of_frames(job: AnnotateJob, frames: range) -> list[list[list[Detection]]]:
     """What was written of `frames`: per frame and camera."""
     size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
@@ -112,7 +103,7 @@ def detections_of_frames(job: Job, frames: range) -> list[list[list[Detection]]]
 
 
 def hands_of_frames(
-    job: Job, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
+    job: AnnotateJob, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
 ) -> list[HandObservations]:
     """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
     found = detections_of_frames(job, frames) if detections is None else detections

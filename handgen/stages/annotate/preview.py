@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.camera import Camera
 from handgen.hand.model import HandModel, single_pose
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import Capture
@@ -27,11 +27,11 @@ _ZOOM_MARGIN = 0.6  # of the hands' box, kept around them
 
 
 def write_previews(
-    capture: Capture, rig: Rig, folder: Location, count: int, progress: Callable[[int, int], None]
+    capture: Capture, folder: Location, count: int, progress: Callable[[int, int], None]
 ) -> list[Location]:
     """Write `count` pictures FRAME.png into `folder`, of frames spread over the annotated ones.
 
-    folder: inside the annotations. rig: the capture's, in metres.
+    folder: inside the annotations, which are complete.
     """
     annotations = Annotations(folder.parent)
     frames = sorted({record.frame for _, record in annotations})
@@ -47,7 +47,7 @@ def write_previews(
         records = [r for r in annotations.records(frame // chunk_frames) if r.frame == frame]
         pictures, labels = [], []
         (views,) = capture.read(frame, frame + 1)
-        for camera, image in zip(rig, views, strict=True):
+        for camera, image in zip(annotations.rig, views, strict=True):
             if image is not None:
                 picture, label = _draw(image, camera, records, models, annotations.betas)
                 pictures.append(picture)

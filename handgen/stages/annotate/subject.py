@@ -19,7 +19,7 @@ from handgen.progress import Progress
 from handgen.reconstruct.camera_check import ExtrinsicsCheck, check_extrinsics
 from handgen.reconstruct.mask_refinement import masks_of_frames
 from handgen.records.detection import Detection
-from handgen.stages.annotate.job import Job, detections_of_frames, hands_of_frames
+from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
@@ -33,7 +33,7 @@ class Estimate:
 
     subject: Subject
     check: ExtrinsicsCheck
-    job: Job
+    job: AnnotateJob
 
 
 @dataclass
@@ -45,7 +45,7 @@ class _Evidence:
     detections: dict[int, Sequence[Sequence[Detection]]] = field(default_factory=dict)
 
 
-def estimate(job: Job, detector: Detector, show: Progress) -> Estimate:
+def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     """The person and the rig, from frames spread over the capture.
 
     Raises HandgenError where the scale must come from the hand and no hand was seen by two cameras.
@@ -62,7 +62,7 @@ def estimate(job: Job, detector: Detector, show: Progress) -> Estimate:
     return Estimate(subject, replace(check, moves=tuple(in_mm)), job)
 
 
-def _evidence(job: Job, show: Progress) -> _Evidence:
+def _evidence(job: AnnotateJob, show: Progress) -> _Evidence:
     found = _Evidence()
     chosen = np.unique(np.linspace(0, job.chunk_count - 1, min(job.chunk_count, _CHUNKS)).round().astype(int))
     for done, index in enumerate(chosen.tolist()):
@@ -79,7 +79,9 @@ def _evidence(job: Job, show: Progress) -> _Evidence:
     return found
 
 
-def _reshaped(job: Job, detector: Detector, subject: Subject, sure: Mapping[str, Sequence[MultiviewHand]]) -> Subject:
+def _reshaped(
+    job: AnnotateJob, detector: Detector, subject: Subject, sure: Mapping[str, Sequence[MultiviewHand]]
+) -> Subject:
     """The subject with a shape that masks agree with."""
     rig = job.capture.rig.scaled(subject.metres_per_unit)
     fits = []
@@ -95,7 +97,7 @@ def _reshaped(job: Job, detector: Detector, subject: Subject, sure: Mapping[str,
     return shape_from_masks(subject, job.config.hand_model, hands, detector.offsets_m, job.config.device)
 
 
-def _subject(job: Job, detector: Detector, sure: Mapping[str, Sequence[MultiviewHand]]) -> Subject:
+def _subject(job: AnnotateJob, detector: Detector, sure: Mapping[str, Sequence[MultiviewHand]]) -> Subject:
     picked = {side: evenly_spaced(found, _FRAMES_PER_SIDE) for side, found in sure.items() if found}
     known = job.capture.scale_known
     if picked:

@@ -1,4 +1,4 @@
-"""What is taken out of an error before it is measured: the place, the size, the orientation of the hand.
+"""Alignments: take the place, the size or the orientation of the hand out of an error before it is measured.
 
 absolute        nothing: the same world
 root_relative   the wrist is moved onto the truth's wrist

@@ -1,4 +1,4 @@
-"""Whether annotations and truth mean the same by their numbers: the unit, the order of the keypoints, the world.
+"""Check that annotations and truth mean the same by their numbers: unit, order of keypoints, world.
 
 Looked at on hands spread over the frames that both have, before anything is measured: numbers that mean something else
 are refused, never compared.
@@ -33,7 +33,7 @@ _FRAMES_OF_A_WORLD = 3  # one frame's hand can be anywhere; the same shift in th
 
 @dataclass(frozen=True)
 class Conventions:
-    """What was found. truth_from_annotated: None where the worlds are the same."""
+    """Conventions that were found. truth_from_annotated: None where the worlds are the same."""
 
     truth_from_annotated: Rigid | None
     notes: tuple[str, ...]

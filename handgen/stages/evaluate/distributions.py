@@ -13,7 +13,7 @@ PCK_THRESHOLDS_MM: Float[np.ndarray, " 100"] = np.linspace(0.0, 50.0, 100)
 
 @dataclass(frozen=True)
 class Distribution:
-    """Of a set of errors, in the unit that the name of whoever holds it says."""
+    """Distribution of a set of errors, in the unit that the name of its holder says."""
 
     count: int
     mean: float
@@ -25,7 +25,7 @@ class Distribution:
 
 
 def distribution(values: np.ndarray) -> Distribution | None:
-    """Of all finite values; None if there are none."""
+    """Summarise all finite values; None if there are none."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return None
@@ -39,7 +39,7 @@ def distributions(parts: dict[str, np.ndarray]) -> dict[str, Distribution]:
 
 
 def pck_counts(error_mm: np.ndarray) -> Int[np.ndarray, " 100"]:
-    """How many errors are within each of `PCK_THRESHOLDS_MM` (the threshold itself included)."""
+    """Count the errors within each of `PCK_THRESHOLDS_MM` (the threshold itself included)."""
     return np.searchsorted(np.sort(error_mm, axis=None), PCK_THRESHOLDS_MM, side="right")
 
 

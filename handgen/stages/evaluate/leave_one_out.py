@@ -30,7 +30,9 @@ from handgen.progress import Progress
 from handgen.reconstruct.fit_hands import HowToFit, fit_hands
 from handgen.reconstruct.settings import ACCELERATION_MM_S2
 from handgen.records.detection import Detection
-from handgen.runtime.local import map_units
+from handgen.runtime.engine import Engine
+from handgen.runtime.local import LocalEngine
+from handgen.runtime.resumable_run import Units, map_missing
 from handgen.stages.evaluate.distributions import Distribution, distribution
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
@@ -39,6 +41,7 @@ from handgen.storage.output import RUN, RUN_SCHEMA
 
 MIN_VIEWS = 3  # one to leave out, two to triangulate
 _BLOCK_FRAMES = 128  # associated and fitted at once, so that memory does not grow with the capture
+_IN_THIS_PROCESS = LocalEngine(1)
 _SUBJECT_BLOCKS = 8  # spread over the capture
 _SUBJECT_HANDS_PER_SIDE = 256
 _MAX_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
@@ -99,21 +102,17 @@ def leave_one_out(
     annotations_path: Location,
     capture_path: Location,
     calibration: Location | None = None,
-    workers: int = 1,
+    engine: Engine = _IN_THIS_PROCESS,
     progress: Progress | None = None,
 ) -> LeaveOneOut:
-    """Leave every view out once, in `workers` processes.
+    """Leave every view out once.
 
     Raises HandgenError for fewer than three views, annotations of another capture, or without their detections.
     """
-    show = progress or (lambda *_: None)
     setting = open_setting(annotations_path, capture_path, calibration)
     views = len(setting.rig)
-    results: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    show("leave views out", 0, views)
-    for view, px, mm in map_units(partial(_without_view, setting), range(views), max(1, min(workers, views))):
-        results[view] = px, mm
-        show("leave views out", len(results), views)
+    units = Units("leave views out", [1] * views, partial(_without_view, setting))
+    results = dict(map_missing(units, (), engine, progress))
     px, mm = (np.concatenate([results[view][i] for view in range(views)]) for i in (0, 1))
     each = tuple(
         LeftOutView(name, len(results[v][0]), distribution(results[v][0]), distribution(results[v][1]))
@@ -173,8 +172,8 @@ def open_setting(annotations_path: Location, capture_path: Location, calibration
     )
 
 
-def _without_view(setting: Setting, view: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """The view's number, and (hands, 21) distances in px and mm of hands fitted without it."""
+def _without_view(setting: Setting, view: int) -> tuple[np.ndarray, np.ndarray]:
+    """(hands, 21) distances in px and mm of hands fitted without it."""
     blocks = [
         range(first, min(first + _BLOCK_FRAMES, setting.capture.frame_count))
         for first in range(0, setting.capture.frame_count, _BLOCK_FRAMES)
@@ -187,7 +186,7 @@ def _without_view(setting: Setting, view: int) -> tuple[int, np.ndarray, np.ndar
             for px, mm in _compared(setting, view, subject, frames, detections):
                 errors_px.append(px[None])
                 errors_mm.append(mm[None])
-    return view, np.concatenate(errors_px), np.concatenate(errors_mm)
+    return np.concatenate(errors_px), np.concatenate(errors_mm)
 
 
 def _blind_hands(

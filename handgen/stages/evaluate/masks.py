@@ -18,7 +18,7 @@ BOUNDARY_SHARE = 0.008  # of the diagonal: how far two outlines may be apart. So
 _GRID_STEP_PX = 4  # lens models are smooth: every fourth pixel is mapped, the others lie between
 
 
-def brought_onto(
+def resample_mask(
     mask: UInt8[np.ndarray, "height width"],
     cutout: Camera,
     picture: Camera,
@@ -40,9 +40,7 @@ def brought_onto(
     return np.where(moved > 127, np.uint8(255), np.uint8(0))
 
 
-def points_brought_onto(
-    picture_px: Float[np.ndarray, "n 2"], picture: Camera, cutout: Camera
-) -> Float[np.ndarray, "n 2"]:
+def resample_points(picture_px: Float[np.ndarray, "n 2"], picture: Camera, cutout: Camera) -> Float[np.ndarray, "n 2"]:
     """Pixels of the full picture in a cutout of it; NaN where the lens model cannot say."""
     ideal, valid = picture.undistort(picture_px)
     rays = np.concatenate([ideal, np.ones((len(ideal), 1))], 1) @ np.linalg.inv(picture.intrinsics).T
@@ -64,12 +62,12 @@ def _same_lens(a: Camera, b: Camera) -> bool:
 def _maps(
     cutout: Camera, picture: Camera, target_cutout: Camera, target_picture: Camera
 ) -> tuple[Float[np.ndarray, "rows columns"], Float[np.ndarray, "rows columns"]]:
-    """Where `cutout` shows what each pixel of `target_cutout` shows: float32 maps for `cv2.remap`."""
+    """Map each pixel of `target_cutout` to its place in `cutout`: float32 maps for `cv2.remap`."""
     width, height = target_cutout.size_px
     knots = [-(-(length - 1) // _GRID_STEP_PX) for length in (width, height)]  # the last at or behind the last pixel
     padded = target_cutout.cropped(0, 0, *(_GRID_STEP_PX * count + 1 for count in knots))
     coarse = np.stack([m[::_GRID_STEP_PX, ::_GRID_STEP_PX] for m in resampling_maps(padded, target_picture)], -1)
-    seen = points_brought_onto(coarse.reshape(-1, 2).astype(float), picture, cutout).reshape(coarse.shape)
+    seen = resample_points(coarse.reshape(-1, 2).astype(float), picture, cutout).reshape(coarse.shape)
     seen = np.where(np.isfinite(seen), seen, -1e4).astype(np.float32)
     steps = (np.arange(length, dtype=np.float32) / _GRID_STEP_PX for length in (width, height))
     column, row = np.meshgrid(*steps)
@@ -84,7 +82,7 @@ def iou(mask: UInt8[np.ndarray, "height width"], truth: UInt8[np.ndarray, "heigh
 
 
 def boundary_tolerance_px(size_px: tuple[int, int]) -> int:
-    """How far outlines may be apart in a picture of (width, height): `BOUNDARY_SHARE` of its diagonal, rounded up."""
+    """Return how far outlines may be apart in a picture of (width, height): `BOUNDARY_SHARE` of its diagonal."""
     return math.ceil(BOUNDARY_SHARE * math.hypot(*size_px))
 
 

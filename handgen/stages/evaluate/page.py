@@ -8,18 +8,17 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import handgen
 from handgen.io.annotations import Annotations
 from handgen.media.images import encode_jpeg, write_png
-from handgen.stages.evaluate.lines import facts_of
 from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
 from handgen.stages.evaluate.metrics.vertices import SURFACE_NAMES
 from handgen.stages.evaluate.pictures import picture_of
 from handgen.stages.evaluate.plots import plots_of
-from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import Hand
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 PAGE, PLOTS, WORST = "report.html", "plots", "worst"
 _JPEG_QUALITY = 88  # of the pictures inside the page; the files are lossless
@@ -45,7 +44,7 @@ class WorstHand:
 
 
 def write_page(
-    report: Report,
+    report: EvaluateReport,
     annotated: Annotations,
     truth: Annotations | None,
     folder: Location,
@@ -60,7 +59,7 @@ def write_page(
     worst = []
     for rank, hand in enumerate(report.worst):
         show(rank, len(report.worst))
-        worst.append(_drawn(rank, hand, annotated, truth, folder))
+        worst.append(_draw_worst(rank, hand, annotated, truth, folder))
     show(len(report.worst), len(report.worst))
     environment = Environment(
         loader=PackageLoader("handgen.stages.evaluate", "."),
@@ -70,8 +69,8 @@ def write_page(
     )
     text = environment.get_template("report.html.j2").render(
         report=report,
-        version=handgen.__version__,
-        facts=facts_of(report),
+        version=__version__,
+        facts=report.rows(),
         worst=worst,
         alignments=ALIGNMENT_NAMES,
         surfaces=SURFACE_NAMES,
@@ -82,7 +81,9 @@ def write_page(
     return path
 
 
-def _drawn(rank: int, hand: Hand, annotated: Annotations, truth: Annotations | None, folder: Location) -> WorstHand:
+def _draw_worst(
+    rank: int, hand: Hand, annotated: Annotations, truth: Annotations | None, folder: Location
+) -> WorstHand:
     picture = picture_of(hand, annotated, truth) if truth is not None else None
     if picture is None:
         return WorstHand(hand, None, ())

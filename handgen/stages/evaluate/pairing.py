@@ -1,4 +1,4 @@
-"""Which annotated hand is which true hand: frames that both cover, then the nearest hands of each frame and side."""
+"""Pair annotated hands with true ones: frames that both cover, then the nearest hands of each frame and side."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord, ViewRecord
-from handgen.stages.evaluate.masks import brought_onto, points_brought_onto
+from handgen.stages.evaluate.masks import resample_mask, resample_points
 from handgen.stages.evaluate.results import Hand
 from handgen.visualize.drawing import OUTLINE_COLOR, ViewLabel, draw_mask_outline, draw_skeleton, overlay_views
 
@@ -85,10 +85,10 @@ def _view(
     true_view = next((other for other in true_record.views if other.camera.name == name), None)
     if true_view is not None:
         mask = truth.cutout(hand.chunks[1], true_view).mask
-        drawn = draw_mask_outline(drawn, brought_onto(mask, true_view.camera, true_camera, shown, camera), TRUTH_COLOR)
+        drawn = draw_mask_outline(drawn, resample_mask(mask, true_view.camera, true_camera, shown, camera), TRUTH_COLOR)
     mask = cv2.resize(cutout.mask, size_px, interpolation=cv2.INTER_NEAREST)
     drawn = draw_mask_outline(drawn, mask, OUTLINE_COLOR)
-    true_shown_px = points_brought_onto(true_px, camera, shown)
+    true_shown_px = resample_points(true_px, camera, shown)
     drawn = draw_skeleton(drawn, true_shown_px, visible, TRUTH_COLOR)
     own_shown_px, _ = shown.project(record.keypoints_world_m)
     return view, draw_skeleton(drawn, own_shown_px), error_px

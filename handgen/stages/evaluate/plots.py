@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from handgen.hand.skeleton import KEYPOINT_NAMES
 from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, Distribution
 from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
-from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.report import EvaluateReport
 from handgen.visualize.drawing import FINGER_COLORS, WRIST_COLOR
 
 _DPI = 120
@@ -25,7 +25,7 @@ _ALIGNMENT_COLORS = {
 _SIDE_COLORS = {"left": "#d1495b", "right": "#1b4f9c"}
 
 
-def plots_of(report: Report) -> dict[str, bytes]:
+def plots_of(report: EvaluateReport) -> dict[str, bytes]:
     """PNG bytes by name, of everything that the report holds."""
     found: dict[str, bytes] = {}
     if report.keypoints:
@@ -60,7 +60,7 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _pck(report: Report) -> bytes:
+def _pck(report: EvaluateReport) -> bytes:
     figure, axes = _figure(
         7.2, 4.2, "Keypoints within a distance (PCK)", "distance from the truth, mm", "share of keypoints"
     )
@@ -73,7 +73,7 @@ def _pck(report: Report) -> bytes:
     return _png(figure)
 
 
-def _per_keypoint(report: Report) -> bytes:
+def _per_keypoint(report: EvaluateReport) -> bytes:
     figure, axes = _figure(7.2, 4.2, "Absolute error by keypoint: median, and up to 95 %", "", "mm")
     assert report.keypoints is not None
     found = report.keypoints["absolute"].per_keypoint_mm
@@ -101,7 +101,7 @@ def _bars(axes: Axes, names: list[str], found: list[Distribution], colors: list[
     axes.set_ylim(bottom=0)
 
 
-def _over_frames(report: Report) -> bytes:
+def _over_frames(report: EvaluateReport) -> bytes:
     figure, axes = _figure(7.2, 4.2, "Absolute error over time, mean of a hand", "frame", "mm")
     series = report.series
     assert series is not None
@@ -124,7 +124,7 @@ def _over_frames(report: Report) -> bytes:
     return _png(figure)
 
 
-def _mask_iou(report: Report) -> bytes:
+def _mask_iou(report: EvaluateReport) -> bytes:
     figure, axes = _figure(7.2, 4.2, "Masks against the truth's", "IoU", "views")
     assert report.series is not None
     axes.hist(report.series.mask_iou, bins=np.linspace(0, 1, 41).tolist(), color="#2a8f5c")
@@ -132,7 +132,7 @@ def _mask_iou(report: Report) -> bytes:
     return _png(figure)
 
 
-def _left_out(report: Report) -> bytes:
+def _left_out(report: EvaluateReport) -> bytes:
     assert report.leave_one_out is not None
     views = [view for view in report.leave_one_out.views if view.error_px is not None]
     figure, axes = _figure(7.2, 4.2, "Left-out view: median, and up to 95 %", "", "px from its own detections")

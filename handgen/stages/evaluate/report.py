@@ -1,4 +1,4 @@
-"""What evaluating gave: figures with their units, as `evaluate` prints them and `evaluation.json` keeps them."""
+"""The report of evaluating: figures with their units, as `evaluate` prints them and `evaluation.json` keeps them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-import handgen
 from handgen.options import deciding_options
+from handgen.runtime.report import ReadableReport
+from handgen.stages.evaluate import lines
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, Distribution
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
@@ -21,14 +22,15 @@ from handgen.stages.evaluate.metrics.vertices import Vertices
 from handgen.stages.evaluate.metrics.views import Masks, Pixels
 from handgen.stages.evaluate.results import Coverage, Hand, MissingHand, Series, Source
 from handgen.storage.documents import schema_version
+from handgen.version import __version__
 
 SCHEMA, KIND = "evaluation", "evaluation"
 _DECIMALS = 6
 
 
-@dataclass(frozen=True)
-class Report:
-    """What `evaluate` found; None where something could not be measured, and `notes` say why.
+@dataclass(frozen=True, repr=False)
+class EvaluateReport(ReadableReport):
+    """Figures that `evaluate` found; None where something could not be measured, and `notes` say why.
 
     metrics: values by name (`handgen.stages.evaluate.metrics`); the usual ones are properties, too. worst: hands, the
     worst first. missed, false: frame and side of the first ones. series: what plots need besides; it is in no document.
@@ -67,11 +69,30 @@ class Report:
         return {
             "kind": KIND,
             "format_version": schema_version(SCHEMA),
-            "created_by": handgen.__version__,
+            "created_by": __version__,
             "options": options,
             "pck_thresholds_mm": _rounded(PCK_THRESHOLDS_MM),
             **{name: _rounded(value) for name, value in found.items()},
         }
+
+    @property
+    def title(self) -> str:
+        """The annotations' directory."""
+        return self.annotations.path
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value with its unit, in the order in which they matter."""
+        facts: list[tuple[str, str]] = []
+        if self.truth:
+            facts += [("truth", self.truth.path), *(lines.coverage_lines(self.coverage) if self.coverage else ())]
+            for name, metric in all_metrics():
+                if (value := self.metrics.get(name)) is not None:
+                    facts += metric.facts(value)
+        return facts + (lines.left_out_lines(self.leave_one_out) if self.leave_one_out else [])
+
+    def remarks(self) -> list[str]:
+        """The notes."""
+        return list(self.notes)
 
     @property
     def keypoints(self) -> dict[str, KeypointErrors] | None:
@@ -164,7 +185,7 @@ class Report:
 
     @property
     def annotated_share(self) -> float | None:
-        """Of the true hands, 0 to 1."""
+        """Share of the true hands, 0 to 1."""
         return self.coverage.annotated_share if self.coverage else None
 
     @property
@@ -174,7 +195,7 @@ class Report:
 
     @property
     def annotated_hands(self) -> int:
-        """Of these, how many are annotated."""
+        """Count those of them that are annotated."""
         return self.coverage.annotated_hands if self.coverage else 0
 
     @property
@@ -184,7 +205,7 @@ class Report:
 
     @property
     def wrong_side_hands(self) -> int:
-        """Of these, how many lie on a hand of the other side."""
+        """Count those of them that lie on a hand of the other side."""
         return self.coverage.wrong_side_hands if self.coverage else 0
 
     @property
@@ -244,7 +265,7 @@ class Report:
 
     @property
     def leave_one_out_mm(self) -> float | None:
-        """The same at the hand's depth."""
+        """Distances at the hand's depth."""
         return self.leave_one_out.error_mm.median if self.leave_one_out and self.leave_one_out.error_mm else None
 
 

@@ -22,7 +22,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many hands there are and were found. Hands are counted per frame and side.
+    """Numbers of hands that there are and that were found, counted per frame and side.
 
     frames: covered by both directories; annotated_frames_outside and truth_frames_outside: by one alone. truth_hands:
     that at least one view shows. annotated_share: of them. false_hands: annotations of no hand; wrong_side_hands: those

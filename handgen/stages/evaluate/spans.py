@@ -17,7 +17,7 @@ from handgen.hand.skeleton import JOINT_COUNT, KEYPOINT_COUNT, SIDES
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
+from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, iou, resample_mask
 from handgen.stages.evaluate.matched import Hands, ViewErrors
 from handgen.stages.evaluate.pairing import Pair, Span, matches
 from handgen.stages.evaluate.results import MissingHand
@@ -28,7 +28,7 @@ _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
 
 
 @dataclass(frozen=True)
-class Job:
+class SpanJob:
     """What a process needs to do any span.
 
     cameras: names that both have, with pictures of the same size. vertices: whether both hand models could be read.
@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class SpanResult:
-    """What one span gave. chunks: (n, 2), the chunks of each matched hand's cutouts, annotated and true.
+    """Errors of one span. chunks: (n, 2), the chunks of each matched hand's cutouts, annotated and true.
 
     regeneration_mm: (n,), how far the annotated keypoints are from those that the pose parameters give.
     """
@@ -62,7 +62,7 @@ class SpanResult:
     wrong_side: int
 
 
-def measure_span(job: Job, span: Span) -> SpanResult:
+def measure_span(job: SpanJob, span: Span) -> SpanResult:
     """Match and measure the hands of one span."""
     annotated, truth = Annotations(job.annotated), Annotations(job.truth)
     config = job.config
@@ -108,7 +108,7 @@ def _sigma_m(record: HandRecord) -> Float[np.ndarray, "21 3"]:
     return np.sqrt(np.diagonal(record.covariance_mm2, axis1=-2, axis2=-1)) / 1e3
 
 
-def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: Job) -> ViewErrors:
+def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: SpanJob) -> ViewErrors:
     """The views in which the truth shows the hand."""
     rows: list[tuple[int, int, np.ndarray, float, float]] = []
     cameras = {name: (annotated.rig[name], truth.rig[name]) for name in job.cameras}
@@ -125,7 +125,7 @@ def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], jo
             if view is not None and (view.accepted or job.config.include_rejected):
                 mask = annotated.cutout(pair.annotated_chunk, view).mask
                 true_mask = truth.cutout(pair.truth_chunk, true_view).mask
-                moved = brought_onto(mask, view.camera, camera, true_view.camera, true_camera)
+                moved = resample_mask(mask, view.camera, camera, true_view.camera, true_camera)
                 tolerance_px = boundary_tolerance_px(true_view.camera.size_px)
                 scores = iou(moved, true_mask), boundary_f(moved, true_mask, tolerance_px)
             rows.append((hand, job.cameras.index(name), error, *scores))
@@ -149,7 +149,7 @@ def _error_px(pair: Pair, camera: Camera, true_camera: Camera) -> Float[np.ndarr
 
 
 def _surfaces(
-    annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: Job
+    annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], job: SpanJob
 ) -> tuple[SurfaceErrors | None, Float[np.ndarray, " n"]]:
     """Surface errors of all pairs, and how far the annotated keypoints are from the parameters' own."""
     regeneration_mm = np.full(len(pairs), np.nan)
@@ -160,18 +160,18 @@ def _surfaces(
         rows = [i for i, pair in enumerate(pairs) if pair.truth.side == side]
         for first in range(0, len(rows), _POSED_AT_ONCE):
             chosen = rows[first : first + _POSED_AT_ONCE]
-            mesh = _posed(annotated, side, [pairs[i].annotated for i in chosen])
+            mesh = _pose_hands(annotated, side, [pairs[i].annotated for i in chosen])
             given_m = np.stack([pairs[i].annotated.keypoints_world_m for i in chosen])
             regeneration_mm[chosen] = np.linalg.norm(mesh.keypoints - given_m, axis=2).mean(1) * 1e3
             if job.truth_from_annotated is not None:
                 move = job.truth_from_annotated.apply
                 mesh = Mesh(move(mesh.vertices), mesh.faces, move(mesh.keypoints))
-            parts.append(surface_errors(mesh, _posed(truth, side, [pairs[i].truth for i in chosen])))
+            parts.append(surface_errors(mesh, _pose_hands(truth, side, [pairs[i].truth for i in chosen])))
             order += chosen
     return join_surfaces(parts, np.argsort(order)), regeneration_mm
 
 
-def _posed(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> Mesh:
+def _pose_hands(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> Mesh:
     """The surfaces that the records' parameters give, in their own world."""
     for record in records:
         if record.subject not in annotations.betas:

@@ -15,9 +15,9 @@ from handgen.stages.evaluate.matched import Hands, Matched, ViewErrors, join_han
 from handgen.stages.evaluate.metrics.base import NotMeasuredError
 from handgen.stages.evaluate.metrics.registry import all_metrics
 from handgen.stages.evaluate.pairing import covered_frames
-from handgen.stages.evaluate.report import Report
+from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import Coverage, Hand, Series
-from handgen.stages.evaluate.spans import Job, SpanResult
+from handgen.stages.evaluate.spans import SpanJob, SpanResult
 from handgen.stages.evaluate.surfaces import Kind, join_surfaces, kind_of
 
 _LISTED_HANDS = 200  # of those missed and those false
@@ -25,8 +25,8 @@ _REGENERATION_MM = 1.0
 
 
 def summarise(
-    report: Report, annotated: Annotations, truth: Annotations, job: Job, results: Sequence[SpanResult]
-) -> Report:
+    report: EvaluateReport, annotated: Annotations, truth: Annotations, job: SpanJob, results: Sequence[SpanResult]
+) -> EvaluateReport:
     """Fill in everything that is measured against truth. results: at least one, in the order of the frames."""
     matched = _matched(annotated, truth, job, results)
     hands, views, errors = matched.hands, matched.views, matched.errors_mm
@@ -57,7 +57,7 @@ def summarise(
     )
 
 
-def _matched(annotated: Annotations, truth: Annotations, job: Job, results: Sequence[SpanResult]) -> Matched:
+def _matched(annotated: Annotations, truth: Annotations, job: SpanJob, results: Sequence[SpanResult]) -> Matched:
     """What metrics are computed from, of all spans together."""
     hands = join_hands([result.hands for result in results])
     surfaces = [result.surfaces for result in results if result.surfaces is not None]

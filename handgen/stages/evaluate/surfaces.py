@@ -20,9 +20,9 @@ F_THRESHOLDS_MM = (5.0, 15.0)  # FreiHAND's, `eval.py`
 
 @dataclass(frozen=True)
 class SurfaceErrors:
-    """Of `n` hands. error_mm: (n,), mean vertex error of each. within: vertices under each PCK threshold, of `count`.
+    """Surface errors of `n` hands.
 
-    aligned: after Procrustes. f_scores: (n, 2, 2), as is and aligned, by `F_THRESHOLDS_MM`.
+    error_mm: (n,), mean over the vertices of each. within: vertices under each PCK threshold, of `count`.
     """
 
     error_mm: Float[np.ndarray, " n"]

@@ -5,42 +5,46 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from handgen.datasets.writer import PARTS, TOO_FEW, File, Job, Writer, Written
+from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Writer, Written
+from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
+from handgen.runtime.resumable_run import Units
 from handgen.storage import filesystem
 
 
-def _hamer(job: Job) -> Writer:
+def _hamer(job: ExportJob) -> Writer:
     from handgen.datasets.hamer.writer import HamerWriter
 
     return HamerWriter(job)
 
 
-def _freihand(job: Job) -> Writer:
+def _freihand(job: ExportJob) -> Writer:
     from handgen.datasets.freihand.writer import FreihandWriter
 
     return FreihandWriter(job)
 
 
-def _coco(job: Job) -> Writer:
+def _coco(job: ExportJob) -> Writer:
     from handgen.datasets.coco.writer import CocoWriter
 
     return CocoWriter(job)
 
 
-def _interhand(job: Job) -> Writer:
+def _interhand(job: ExportJob) -> Writer:
     from handgen.datasets.interhand.writer import InterhandWriter
 
     return InterhandWriter(job)
 
 
-WRITERS: dict[str, Callable[[Job], Writer]] = {
+WRITERS: dict[str, Callable[[ExportJob], Writer]] = {
     "hamer": _hamer,
     "freihand": _freihand,
     "coco": _coco,
@@ -62,18 +66,47 @@ class UnitResult:
     betas: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """For the journal."""
+        """The journal's entry."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> UnitResult:
-        """Of the journal."""
+        """Read what `to_json` gave."""
         written = Written(**document["written"])
         written.files = [File(**file) for file in document["written"]["files"]]
         return cls(**{**document, "written": written})
 
 
-def export_unit(job: Job, unit_and_first: tuple[int, int]) -> UnitResult:
+def count_units(job: ExportJob) -> Units[dict[str, int]]:
+    """The step that counts the pictures of every unit by side: the number of a picture is that of those before it."""
+    return Units("counting", [1] * job.source.units, job.source.count)
+
+
+def kept_pictures(job: ExportJob, writer: Writer, counts: Sequence[dict[str, int]]) -> list[int]:
+    """How many pictures of each unit are written; HandgenError if it is none at all."""
+    kept = [sum(count[side] for side in writer.sides) for count in counts]
+    if not any(kept):
+        there = ", ".join(f"{sum(count[side] for count in counts)} {side}" for side in SIDES)
+        mirror = job.config.format == "freihand" and any(count["left"] for count in counts)  # or they would be kept
+        hint = "give --mirror-left" if mirror else "annotate more, or see --include-rejected"
+        raise HandgenError(f"{job.source.root}: nothing to write ({there} hands in all); {hint}")
+    return kept
+
+
+def export_units(job: ExportJob, kept: Sequence[int]) -> Units[UnitResult]:
+    """The step that writes every unit. kept: how many pictures of each."""
+    firsts = list(accumulate(kept, initial=0))
+    function, note = partial(export_unit, job), UnitResult.to_json
+    return Units("writing", kept, function, lambda unit: (unit, firsts[unit]), note, unit_files)
+
+
+def unit_files(unit: int, result: UnitResult) -> dict[str, int]:
+    """The files of a unit that stay, and the pieces of JSON files, until the export is whole."""
+    parts = {f"{PARTS}/{name}": size for name, size in result.written.parts.items()}
+    return parts | {file.name: file.bytes for file in result.written.files}
+
+
+def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
     """Write one unit. unit_and_first: its number, and that of its first picture."""
     unit, first = unit_and_first
     filesystem.make_folder(job.out / PARTS)

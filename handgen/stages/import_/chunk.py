@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from handgen.io.cutouts import Cutout
 from handgen.reconstruct.settings import QualityLimits
 from handgen.records.annotation import HandRecord
 from handgen.records.labelled_image import LabelledImage
+from handgen.runtime.resumable_run import Units
 from handgen.stages.import_.config import ImportConfig
 from handgen.stages.import_.posing import PosedHand, posed_hands
 from handgen.stages.import_.records import records_of_moment
@@ -36,7 +38,7 @@ _NUMBERS = ("size_px", "intrinsics", "cam_from_world")  # that a camera's name t
 
 
 @dataclass(frozen=True)
-class Job:
+class ImportJob:
     """What a process needs to do any chunk. count: of the moments that are read. fitted: to keypoints."""
 
     reader: Reader
@@ -57,16 +59,14 @@ class Job:
         return -(-self.count // self.config.chunk_frames)
 
 
-@dataclass(frozen=True)
-class WrittenChunk:
-    """files: as in the manifest."""
-
-    index: int
-    files: dict[str, Any]
+def import_units(job: ImportJob) -> Units[dict[str, Any]]:
+    """The step that imports every chunk; its results are as in the manifest."""
+    sizes = [len(job.frames(index)) for index in range(job.chunk_count)]
+    return Units("import frames", sizes, partial(import_chunk, job), files=store.chunk_files)
 
 
-def import_chunk(job: Job, index: int) -> WrittenChunk:
-    """Write the records and cutouts of one chunk."""
+def import_chunk(job: ImportJob, index: int) -> dict[str, Any]:
+    """Write the records and cutouts of one chunk; returns what the manifest says of its files."""
     frames = job.frames(index)
     left_out: Counter[str] = Counter()
     labels = list(job.reader.moments(frames.start, frames.stop, pictures=False))
@@ -88,13 +88,13 @@ def import_chunk(job: Job, index: int) -> WrittenChunk:
                 yield from pixels
         found.write(index, hands, left_out)  # like the tar before the records, which say that a chunk is complete
 
-    return WrittenChunk(index, store.write_chunk(job.out, index, records, cutouts()))
+    return store.write_chunk(job.out, index, records, cutouts())
 
 
 class _Found:
     """What comes up in a chunk besides its records."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: ImportJob) -> None:
         self._job = job
         self._cameras: dict[str, dict[str, Any]] = {}
         self._missing: list[str] = []

@@ -1,4 +1,4 @@
-"""What a directory holds, said in tables: a capture, annotations or shards."""
+"""Describe what a directory holds, in tables: a capture, annotations or shards."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, kind_of
+from handgen.wording import count_of
 
 MAX_ROWS = 20  # of chunks or shards in a table
 _HOW_TO_SCALE = "annotate with --metres-per-unit X, or auto to scale by the hand"
@@ -36,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Description:
-    """What a directory holds. facts: name -> text with its unit. data: the same for programs, as JSON."""
+    """Contents of a directory. facts: name -> text with its unit. data: the same for programs, as JSON."""
 
     kind: Literal["capture", "annotations", "shards"]
     path: Location
@@ -128,7 +129,7 @@ def _describe_capture(capture: Capture) -> Description:
     )
     data = {
         "calibration_format": capture.calibration.format,
-        "calibration_path": _named(capture),
+        "calibration_path": _name_files(capture),
         "unit_note": capture.calibration.unit_note,
         "metres_per_unit": capture.metres_per_unit,
         "frame_count": capture.frame_count,
@@ -142,7 +143,7 @@ def _describe_capture(capture: Capture) -> Description:
     return Description("capture", capture.path, facts, tuple(tables), capture.notes, data)
 
 
-def _named(capture: Capture) -> str:
+def _name_files(capture: Capture) -> str:
     """The calibration as a user finds it, not its copy."""
     path = capture.calibration.path
     inside = path.is_relative_to(capture.folder)
@@ -236,7 +237,7 @@ def _subjects_text(subjects: Mapping[str, Mapping[str, Any]]) -> str:
     """Names; of many, and of shapes of the same people, how many there are."""
     people = {entry.get("person", name) for name, entry in subjects.items()}
     if len(subjects) > MAX_ROWS or len(people) < len(subjects):
-        return f"{len(subjects)} shapes of {len(people)} subjects"
+        return f"{count_of(len(subjects), 'shape')} of {count_of(len(people), 'subject')}"
     return ", ".join(subjects) or "none"
 
 

@@ -36,7 +36,7 @@ class Layer:
     position: Float[np.ndarray, "height width 3"]
 
 
-def denoised(layer: Layer) -> Float[np.ndarray, "height width 3"]:
+def denoise_layer(layer: Layer) -> Float[np.ndarray, "height width 3"]:
     """The layer's light without grain, still multiplied by alpha."""
     alpha = layer.alpha[..., None]
     covered = layer.covered.clip(1e-3)
@@ -44,11 +44,11 @@ def denoised(layer: Layer) -> Float[np.ndarray, "height width 3"]:
     arriving = layer.light / alpha.clip(1e-3) / albedo
     guides = np.concatenate([layer.normal / covered, layer.position / covered], -1)
     for iteration, step in enumerate(_STEPS_PX):
-        arriving = _smoothed(arriving, guides, layer.alpha, step, _LIGHT_SIGMA / 2**iteration)
+        arriving = _smooth(arriving, guides, layer.alpha, step, _LIGHT_SIGMA / 2**iteration)
     return arriving * albedo * alpha
 
 
-def _smoothed(
+def _smooth(
     arriving: Float[np.ndarray, "height width 3"],
     guides: Float[np.ndarray, "height width 6"],
     alpha: Float[np.ndarray, "height width"],

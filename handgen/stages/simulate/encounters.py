@@ -51,7 +51,7 @@ class Encounter:
 def encounters() -> list[Encounter]:
     """All kinds, not fitted to any hands. Angles of the right hand; the left one mirrors them."""
     flat = pose_angles_deg(replace(POSES["flat"], thumb_base=(0, -28, 0), thumb=(0, 0)))  # the thumb beside the palm
-    arched, fanned = _bent(flat, (20, 10, 6), 0.4), _fanned(flat, (2, 4))
+    arched, fanned = _bent(flat, (20, 10, 6), 0.4), _fan_out(flat, (2, 4))
     lean = dict.fromkeys(SIDES, (-_LEAN_DEG, 0.0, 0.0))
     roof = dict.fromkeys(SIDES, (-_LEAN_DEG, -_ROOF_DEG, 0.0))
     poke = {"right": (0.0, -80.0, -_POKE_YAW_DEG), "left": (-20.0, 0.0, _POKE_YAW_DEG)}
@@ -62,7 +62,7 @@ def encounters() -> list[Encounter]:
             "fingertips", dict.fromkeys(SIDES, arched), roof, dict.fromkeys(SIDES, _bent(flat, (46, 18, 10), 0.4))
         ),
         Encounter(INTERLEAVE, dict.fromkeys(SIDES, fanned), roof),
-        Encounter(CLASP, dict.fromkeys(SIDES, fanned), roof, dict.fromkeys(SIDES, _fanned(flat, (80, 45)))),
+        Encounter(CLASP, dict.fromkeys(SIDES, fanned), roof, dict.fromkeys(SIDES, _fan_out(flat, (80, 45)))),
         Encounter("point", {"right": point, "left": flat}, poke),
         Encounter("grasp", {"right": fist, "left": flat}, poke, {"left": _bent(flat, (70, 80, 45), 0.3)}),
     ]
@@ -77,7 +77,7 @@ def _bent(angles_deg: Angles, bend_deg: tuple[float, float, float], spread: floa
     return angles
 
 
-def _fanned(angles_deg: Angles, hinges_deg: tuple[float, float]) -> Angles:
+def _fan_out(angles_deg: Angles, hinges_deg: tuple[float, float]) -> Angles:
     """All four fingers as `_FAN_DEG` and their outer joints bent alike, the thumb as it is."""
     angles = angles_deg.copy()
     for finger, knuckle_deg in _FAN_DEG.items():
@@ -87,8 +87,8 @@ def _fanned(angles_deg: Angles, hinges_deg: tuple[float, float]) -> Angles:
     return angles
 
 
-def varied_encounter(kind: Encounter, rng: np.random.Generator) -> Encounter:
-    """The same touch as another person would do it. Both hands alike, or fingers would not meet."""
+def vary_encounter(kind: Encounter, rng: np.random.Generator) -> Encounter:
+    """Vary a touch as another person would do it, both hands alike, or fingers would not meet."""
     bend = np.zeros((15, 3))
     bend[:, 0] = rng.normal(0, _BEND_NOISE_DEG, 15)
     x, y, z = rng.normal(0, _TURN_NOISE_DEG, 3)

@@ -25,9 +25,9 @@ from handgen.stages.simulate.encounters import (
     Angles,
     Encounter,
     encounters,
-    varied_encounter,
+    vary_encounter,
 )
-from handgen.stages.simulate.motion import HandMotion, Wander, placed, posed_vertices, raised_hand
+from handgen.stages.simulate.motion import HandMotion, Wander, place_hand, posed_vertices, raised_hand
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
 
 PERIOD_S = 3.0  # of an encounter, from apart to apart
@@ -46,7 +46,7 @@ _MARGIN = 2  # encounters more than a capture needs
 
 @dataclass(frozen=True)
 class _Placement:
-    """Where both hands are at one moment, before the pair moves as a whole."""
+    """Poses of both hands at one moment, before the pair moves as a whole."""
 
     orientation: Mapping[str, Float[np.ndarray, "3 3"]]
     palm_m: Mapping[str, Float[np.ndarray, " 3"]]
@@ -81,22 +81,22 @@ class _Hands:
         )
 
     def meshes(self, at: _Placement) -> tuple[Mesh, Mesh]:
-        """Of the left and the right hand."""
+        """Return the paths of the left and the right hand."""
         left, right = (self._mesh(side, at) for side in SIDES)
         return left, right
 
     def _mesh(self, side: str, at: _Placement) -> Mesh:
         model, angles = self.models[side], np.radians(at.angles_deg[side])[None]
-        motion = placed(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
+        motion = place_hand(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
         return Mesh(posed_vertices(model, self.betas, motion)[0], model.faces)
 
     def is_free(self, at: _Placement) -> bool:
-        """Whether neither hand is in the other by more than a trace."""
+        """Tell whether neither hand is in the other by more than a trace."""
         left, right = (self.models[side].wrist_border for side in SIDES)
         return mutual_depth_m(*self.meshes(at), left, right) <= _MAX_DEPTH_M
 
     def met(self, encounter: Encounter) -> Encounter:
-        """As near as the palms come on the way from far to near, and a hair."""
+        """Find how near the palms come on the way from far to near, and add a hair."""
 
         def is_free(apart_m: float) -> bool:
             return self.is_free(self.placement(encounter, apart_m))
@@ -110,14 +110,14 @@ class _Hands:
             free -= step
         return replace(encounter, nearest_m=_last_free(is_free, free, free - step, _BISECTIONS) + _HAIR_M)
 
-    def interleaved(self, encounter: Encounter) -> Encounter:
+    def interleave(self, encounter: Encounter) -> Encounter:
         """Met with the offset along the row of fingers that lets them go deepest between each other."""
         lean = np.radians(encounter.turns_deg["right"][0])
         row = np.array([np.cos(lean), np.sin(lean)])  # in y and z
         variants = [replace(encounter, offset_m=tuple((half * row).tolist())) for half in _HALF_PITCHES_M]
         return min((self.met(variant) for variant in variants), key=lambda met: met.nearest_m)
 
-    def closed(self, met: Encounter) -> Encounter:
+    def close_fingers(self, met: Encounter) -> Encounter:
         """With each finger closed until it touches, one after the other, both hands at once."""
         if not met.closed_deg:
             return met
@@ -168,7 +168,7 @@ class Meeting:
         return self.order[count], self.order[count + 1], float(np.clip(time_s / PERIOD_S - count, 0.0, 1.0))
 
     def placement(self, time_s: float) -> _Placement:
-        """Where both hands are, before the pair moves as a whole."""
+        """Pose both hands, before the pair moves as a whole."""
         before, now, share = self.encounter(time_s)
         if share < _CHANGED:
             return self._between(before, now, _ease(share / _CHANGED))
@@ -194,7 +194,7 @@ class Meeting:
         orientation = pair @ np.stack([at.orientation[side] for at in found])
         palms = (pair @ np.stack([at.palm_m[side] for at in found])[..., None])[..., 0] + self.drift_m(times_s)
         angles = np.radians(np.stack([at.angles_deg[side] for at in found]))
-        return placed(self.hands.models[side], self.hands.betas, orientation, palms, angles)
+        return place_hand(self.hands.models[side], self.hands.betas, orientation, palms, angles)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class HandOfTwo:
     side: str
 
     def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """See `HandPath`."""
+        """Return the poses at these moments, as `HandPath` asks."""
         return self.meeting.at(self.side, times_s)
 
 
@@ -222,15 +222,15 @@ def two_hands(
     hands = _Hands(models, betas)
     kinds: dict[str, Encounter] = {}
     for kind in encounters():
-        varied = varied_encounter(kind, rng)
+        varied = vary_encounter(kind, rng)
         if kind.name == INTERLEAVE:
-            met = hands.interleaved(varied)
+            met = hands.interleave(varied)
         elif kind.name == CLASP:  # what follows when fingers have interleaved
             met = replace(kinds[INTERLEAVE], name=CLASP, closed_deg=varied.closed_deg)
             met = replace(met, nearest_m=met.nearest_m + _ROOM_TO_CLOSE_M)
         else:
             met = hands.met(varied)
-        kinds[kind.name] = hands.closed(met)
+        kinds[kind.name] = hands.close_fingers(met)
     order: list[Encounter] = []
     while len(order) < seconds / PERIOD_S + _MARGIN:
         order += [kinds[str(name)] for name in rng.permutation(list(kinds))]

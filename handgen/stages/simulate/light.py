@@ -68,7 +68,7 @@ def key_visibility(
     tracer: Tracer,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " n"]:
-    """Which share of the key light each point sees."""
+    """Compute the share of the key light that each point sees."""
     starts = points + normals * _START_M
     seen = np.zeros(len(points))
     for _ in range(_SHADOW_RAYS):
@@ -84,7 +84,7 @@ def openness(
     reach_m: float,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " n"]:
-    """Which share of the surroundings each point sees, by cosine: ambient occlusion within `reach_m`."""
+    """Compute the share of the surroundings that each point sees, by cosine: ambient occlusion within `reach_m`."""
     starts = points + normals * _START_M
     seen = np.zeros(len(points))
     for _ in range(_AMBIENT_RAYS):

@@ -1,4 +1,4 @@
-"""How simulated hands move: smooth ways through poses while the whole hand moves about, at any moment.
+"""Move simulated hands: smooth ways through poses while the whole hand moves about, at any moment.
 
 World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the
 middle of the cameras at positive y.
@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT, MCP_KEYPOINTS, WRIST
-from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, varied
+from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, vary_angles
 
 _PALM_SHARE = 0.9  # of the way from the wrist to the knuckles: the point that placements are about
 _MARGIN_S = 1.0  # of poses before the first and after the last frame, whose exposures reach a little beyond
@@ -82,7 +82,7 @@ def posed_vertices(
     return model(pose).vertices.numpy()
 
 
-def placed(
+def place_hand(
     model: HandModel,
     betas: Float[np.ndarray, " 10"],
     orientation: Float[np.ndarray, "times 3 3"],
@@ -110,10 +110,12 @@ class SingleHand:
     around: Float[np.ndarray, " 3"]
 
     def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """See `HandPath`."""
+        """Return the poses at these moments, as `HandPath` asks."""
         orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
         within = times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1])
-        return placed(self.model, self.betas, orientation, self.around + self.drift_m(times_s), self.angles_rad(within))
+        return place_hand(
+            self.model, self.betas, orientation, self.around + self.drift_m(times_s), self.angles_rad(within)
+        )
 
 
 def single_hand(
@@ -145,7 +147,7 @@ def _keys_rad(
             name, angles_deg = last, random_angles_deg(rng)
             if rng.random() >= random_share:
                 name = str(rng.choice([other for other in POSES if other != last]))
-                angles_deg = varied(pose_angles_deg(POSES[name]), rng)
+                angles_deg = vary_angles(pose_angles_deg(POSES[name]), rng)
             key = np.radians(angles_deg).clip(limits[..., 0], limits[..., 1])
             if is_free(model.side, key) and is_free(model.side, (key + keys[-1]) / 2):
                 break

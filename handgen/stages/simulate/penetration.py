@@ -1,4 +1,4 @@
-"""How deep two hands are in each other, how near they are, and whether a hand passes through itself.
+"""Measure how deep two hands are in each other, how near they are, and whether a hand passes through itself.
 
 A point is inside a closed mesh if the first surface that a ray from it meets is seen from behind. The mesh of a hand
 is open at the wrist, so rays run towards the fingers: one that enters through the opening would have to start in the
@@ -28,7 +28,7 @@ _PAST_M = 1e-5  # a surface that was hit
 def contact_depth_mm(
     models: Mapping[str, HandModel], vertices: Mapping[str, Float[np.ndarray, "times 778 3"]]
 ) -> Float[np.ndarray, " times"]:
-    """How deep the two hands of `models` are in each other at each moment, millimetres; vertices: per side, metres."""
+    """Measure how deep two hands are in each other at each moment, millimetres; vertices: per side, metres."""
     (first, second) = models
     borders = models[first].wrist_border, models[second].wrist_border
     pairs = zip(vertices[first], vertices[second], strict=True)
@@ -45,7 +45,7 @@ def mutual_depth_m(
 
 
 def depth_m(first: Mesh, second: Mesh, second_border: Int[np.ndarray, " border"]) -> float:
-    """How far the deepest vertex or face centre of `first` is below the surface of `second`, metres; 0 if none is.
+    """Measure how far the deepest vertex or face centre of `first` is below the surface of `second`, metres, or 0.
 
     second_border: the vertices around its opening at the wrist.
     """
@@ -87,7 +87,7 @@ def distance_m(points: Float[np.ndarray, "n 3"], mesh: Mesh) -> Float[np.ndarray
 
 
 def _inside(points: Float[np.ndarray, "n 3"], mesh: Mesh, direction: Float[np.ndarray, " 3"]) -> Bool[np.ndarray, " n"]:
-    """Which points are inside, by rays along `direction`, which must not leave through an opening."""
+    """Find which points are inside, by rays along `direction`, which must not leave through an opening."""
     directions = np.broadcast_to(direction / np.linalg.norm(direction), points.shape)
     hits = Tracer(mesh).first(points, directions)
     return hits.found & (np.einsum("nc,nc->n", mesh.face_normals[hits.face], directions) > 0)
@@ -129,7 +129,7 @@ class SelfProbe:
         return cls(model.faces, np.concatenate(faces), np.concatenate(probes), bounds[np.concatenate(finger_of)])
 
     def passes(self, vertices: Float[np.ndarray, "778 3"], tolerance_m: float) -> bool:
-        """Whether a finger is in another finger or in the palm by more than about `tolerance_m` on either side.
+        """Tell whether a finger is in another finger or the palm by more than about `tolerance_m` on either side.
 
         A vertex that is moved under its own skin by the tolerance is in another part only if both overlap there.
         """

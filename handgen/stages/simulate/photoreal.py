@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
-from handgen.stages.simulate.denoise import Layer, denoised
+from handgen.stages.simulate.denoise import Layer, denoise_layer
 from handgen.stages.simulate.light import Lighting
 from handgen.stages.simulate.render import Body, Moment
 from handgen.stages.simulate.room import Room
@@ -81,7 +81,7 @@ class PathTracer:
         times = [self._render(v, sensor, len(moment.exposure), seed + k) for k, v in enumerate(moment.exposure)]
         layer = Layer(*(np.mean(images, axis=0) for images in zip(*times, strict=True)))
         clean = np.zeros((ideal.size_px[1], ideal.size_px[0], 4), np.float32)
-        clean[top : top + height, left : left + width] = np.dstack([denoised(layer), layer.alpha])
+        clean[top : top + height, left : left + width] = np.dstack([denoise_layer(layer), layer.alpha])
         # Cubic, since linear interpolation would blur as much as the camera's own optics.
         seen = cv2.remap(clean, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
         return background * (1 - seen[..., 3:].clip(0, 1)) + seen[..., :3].clip(0)
@@ -102,13 +102,13 @@ class PathTracer:
         mitsuba = self._mitsuba
         scene = mitsuba.load_dict({"type": "scene", **self._static, **self._body_meshes(vertices)})
 
-        def rendered(integrator: dict[str, Any], samples: int) -> np.ndarray:
+        def render_with(integrator: dict[str, Any], samples: int) -> np.ndarray:
             spp = max(1, round(samples / times))
             image = mitsuba.render(scene, sensor=sensor, integrator=mitsuba.load_dict(integrator), spp=spp, seed=seed)
             return np.array(image, dtype=np.float32)
 
-        traced = rendered(_PATHS, self._samples)
-        guides = rendered(_GUIDES, _GUIDE_SAMPLES)  # by themselves: with the paths they would take twice the time
+        traced = render_with(_PATHS, self._samples)
+        guides = render_with(_GUIDES, _GUIDE_SAMPLES)  # by themselves: with the paths they would take twice the time
         return traced[..., :3].clip(max=_BRIGHTEST), traced[..., 3], *np.split(guides[..., 3:], (1, 4, 7), axis=-1)
 
     def _body_meshes(self, vertices: np.ndarray) -> dict[str, Any]:

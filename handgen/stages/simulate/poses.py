@@ -1,4 +1,4 @@
-"""What a simulated hand can do: named poses, random ones, and the anatomical angles behind them."""
+"""Poses of simulated hands: named ones, random ones, and the anatomical angles behind them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pose_angles_deg(pose: NamedPose) -> Float[np.ndarray, "15 3"]:
     return angles[1:]
 
 
-def varied(angles_deg: Float[np.ndarray, "15 3"], rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
+def vary_angles(angles_deg: Float[np.ndarray, "15 3"], rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
     """A pose as another person, or the same one a minute later, would take it."""
     return angles_deg + rng.normal(0, 1, angles_deg.shape) * np.array(_NOISE_DEG)
 
@@ -82,10 +82,10 @@ def random_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
 
     Nothing keeps its parts from passing through each other: see `is_free`.
     """
-    return _curled_angles_deg(rng) if rng.random() < 0.5 else _recombined_angles_deg(rng)
+    return _curl_angles_deg(rng) if rng.random() < 0.5 else _recombine_angles_deg(rng)
 
 
-def _curled_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
+def _curl_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
     """Every finger curled by its own, but neighbours alike; outer joints follow the middle ones.
 
     The thumb stays beside the fingers where they are curled, where it is rarely in their way.
@@ -110,7 +110,7 @@ def _curled_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
     return angles[1:]
 
 
-def _recombined_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
+def _recombine_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
     """Fingers from different named poses, each somewhere between there and straight."""
     angles = np.zeros((JOINT_COUNT, 3))
     poses = list(POSES.values())
@@ -126,11 +126,11 @@ def _recombined_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"
         angles[[knuckle, hinge], 0] = share * np.array(getattr(pose, finger)[:2])
         angles[outer, 0] = _CURL_BEND[2] * angles[hinge, 0]
         angles[knuckle, 1] = sideways * spread * (1 - 0.8 * angles[knuckle, 0] / _CURL_BEND[0])
-    return varied(angles[1:], rng)
+    return vary_angles(angles[1:], rng)
 
 
 def is_free(side: str, angles_rad: Float[np.ndarray, "15 3"]) -> bool:
-    """Whether a hand can take a pose without passing through itself.
+    """Tell whether a hand can take a pose without passing through itself.
 
     Judged on the open hand of mean shape, so that what a capture's seed makes of poses is the same for all people.
     """

@@ -33,7 +33,7 @@ _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 
 @dataclass(frozen=True)
 class Body:
-    """What moves in the scene, but for where it is: the same in all frames.
+    """Everything that moves in the scene, without its place: it stays the same in all frames.
 
     albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it
     belongs to.
@@ -53,7 +53,7 @@ class Body:
 
     @cached_property
     def is_cloth(self) -> Bool[np.ndarray, " n"]:
-        """Which vertices are of cloth."""
+        """Mark the vertices of cloth."""
         cloth = np.zeros(len(self.albedo), bool)
         cloth[self.faces[self.part == CLOTH]] = True
         return cloth
@@ -67,7 +67,7 @@ class Body:
 
 @dataclass(frozen=True)
 class View:
-    """What one camera sees of one moment.
+    """One moment as one camera sees it.
 
     light: linear. hand: (height, width) index of the hand that the pixel's centre shows, -1 elsewhere.
     Forearm, sleeve and room are no hand.
@@ -104,7 +104,7 @@ class Moment:
         self._looks = np.column_stack([self.normals, body.albedo * arriving, shine])  # what pixels blend
 
     def view(self, camera: Camera, rays: PixelRays, background: Float[np.ndarray, "height width 3"]) -> View:
-        """What `camera` sees, in front of `background`."""
+        """Render the moment as `camera` sees it, in front of `background`."""
         light = background.copy()
         hand = np.full(light.shape[:2], -1, np.int64)
         covered = np.zeros(light.shape[:2], np.uint8)
@@ -119,7 +119,7 @@ class Moment:
         found = face >= 0
         hand[rows, columns] = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
         if len(self.exposure) > 1:
-            light[rows, columns] = self._exposed(rays, rows, columns, background[rows, columns])
+            light[rows, columns] = self._expose(rays, rows, columns, background[rows, columns])
             return View(light, hand)
         light[rows[found], columns[found]] = color[found]
         shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
@@ -137,7 +137,7 @@ class Moment:
         light[rows, columns] = total / len(SUBPIXELS)
         return View(light, hand)
 
-    def _exposed(
+    def _expose(
         self, rays: PixelRays, rows: np.ndarray, columns: np.ndarray, behind: Float[np.ndarray, "n 3"]
     ) -> Float[np.ndarray, "n 3"]:
         """The mean light over the exposure at some pixels."""
@@ -158,7 +158,7 @@ class Moment:
     def _trace(
         self, tracer: Tracer, origin: np.ndarray, directions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of rays of unit direction: linear light (n, 3); the face each hits, or -1; how far, metres."""
+        """Trace rays of unit direction: linear light (n, 3); the face each hits, or -1; how far, metres."""
         hits = tracer.first(origin, directions)
         a, b, c = self.body.faces[hits.face].T
         u, v, w = hits.barycentric.T[..., None]

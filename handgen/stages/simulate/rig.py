@@ -99,10 +99,10 @@ def perturbed_rig(rig: Rig, error_px: float, rng: np.random.Generator) -> Rig:
     if error_px == 0:
         return rig
     corners = np.stack(np.meshgrid(*[(-VOLUME_M, 0.0, VOLUME_M)] * 3), -1).reshape(-1, 3)
-    return Rig(tuple(_disturbed(camera, error_px, corners, rng) for camera in rig))
+    return Rig(tuple(_perturb_camera(camera, error_px, corners, rng) for camera in rig))
 
 
-def _disturbed(camera: Camera, error_px: float, points: np.ndarray, rng: np.random.Generator) -> Camera:
+def _perturb_camera(camera: Camera, error_px: float, points: np.ndarray, rng: np.random.Generator) -> Camera:
     ideal = camera.ideal()
     exact, _ = ideal.project(points)
     focal_px = camera.intrinsics[0, 0]
@@ -110,7 +110,7 @@ def _disturbed(camera: Camera, error_px: float, points: np.ndarray, rng: np.rand
     turn, shift, zoom = rng.standard_normal(3), rng.standard_normal(3), rng.standard_normal()
     center_px = rng.standard_normal(2)
 
-    def moved(amount: float) -> Camera:
+    def move_camera(amount: float) -> Camera:
         """With each kind of error worth about `amount` pixels."""
         angle = amount / focal_px
         delta = Rigid(Rotation.from_rotvec(turn * angle).as_matrix(), shift * angle * depth_m)
@@ -121,6 +121,6 @@ def _disturbed(camera: Camera, error_px: float, points: np.ndarray, rng: np.rand
 
     amount = error_px
     for _ in range(4):  # the error is nearly linear in the amount
-        off, _ = moved(amount).ideal().project(points)
+        off, _ = move_camera(amount).ideal().project(points)
         amount *= error_px / float(np.sqrt(((off - exact) ** 2).sum(-1).mean()))
-    return moved(amount)
+    return move_camera(amount)

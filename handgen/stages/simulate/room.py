@@ -1,4 +1,4 @@
-"""Where a simulated capture takes place: a room with a table, things and the person, or a green studio."""
+"""Places of simulated captures: a room with a table, things and the person, or a green studio."""
 
 from __future__ import annotations
 
@@ -150,14 +150,14 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
             thing.apply_transform(trimesh.transformations.rotation_matrix(rng.uniform(0, 3), UP, center))
         add(thing, paint(), tuple(rng.uniform(5, 60, 3)), rng.uniform(0.05, 0.4), near=True)
 
-    return _joined(parts, rng)
+    return _join_meshes(parts, rng)
 
 
 def make_studio(green: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Room:
     """An empty box of green cloth, a little uneven. The person's arm comes through the wall at -y."""
     box = trimesh.creation.box(bounds=np.stack([-_STUDIO_HALF_M, _STUDIO_HALF_M]))
     box.invert()
-    return _joined([(box, green, np.array([2.5, 2.5, 1.2]), 0.16, False)], rng)
+    return _join_meshes([(box, green, np.array([2.5, 2.5, 1.2]), 0.16, False)], rng)
 
 
 def studio_green(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
@@ -165,7 +165,7 @@ def studio_green(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
     return linear_from_srgb(np.array([0.16, 0.62, 0.24]) + rng.uniform(-0.06, 0.06, 3))
 
 
-def _joined(parts: list[_Part], rng: np.random.Generator) -> Room:
+def _join_meshes(parts: list[_Part], rng: np.random.Generator) -> Room:
     """One mesh of all parts."""
     faces, vertices, count = [], [], 0
     for mesh, *_ in parts:

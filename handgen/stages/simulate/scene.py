@@ -55,12 +55,12 @@ class SimulatedHand:
 
     @cached_property
     def rest_joints(self) -> Float[np.ndarray, "16 3"]:
-        """Of the flat hand."""
+        """Keypoints of the flat hand."""
         model = self.model
         rest = model.rest_joints + torch.einsum("jcb,b->jc", model.joint_shapedirs, torch.as_tensor(self.betas))
         return rest.numpy()
 
-    def posed(self, motion: HandMotion) -> PosedHand:
+    def pose(self, motion: HandMotion) -> PosedHand:
         """The model's own vertices, joints and keypoints."""
         count = len(motion.rotations)
         betas = torch.as_tensor(np.tile(self.betas, (count, 1)))
@@ -76,7 +76,7 @@ class Clock:
     phase: float
 
     def time_s(self, frame: int, fps: float) -> float:
-        """Of the middle of a frame's exposure."""
+        """Return the moment in the middle of a frame's exposure."""
         drift = np.sin(2 * np.pi * (frame / self.period_frames + self.phase))
         return (frame + self.error_frames * float(drift)) / fps
 
@@ -98,12 +98,12 @@ class Scene:
 
     @cached_property
     def rays(self) -> tuple[PixelRays, ...]:
-        """Of all pixels of each camera."""
+        """Return the rays of all pixels of each camera."""
         return tuple(PixelRays(camera) for camera in self.rig)
 
     @cached_property
     def backgrounds(self) -> tuple[Float[np.ndarray, "height width 3"], ...]:
-        """What each camera sees without the hands, linear."""
+        """Render each camera's picture without the hands, linear."""
         if self.room is None:
             return tuple(_picture(path, self.config.size) for path in background_files(self.config))
         return tuple(
@@ -113,7 +113,7 @@ class Scene:
 
     @cached_property
     def path_tracer(self) -> PathTracer | None:
-        """What renders the images, if it is not the ray caster."""
+        """Return the path tracer, or None where the ray caster renders the images."""
         return PathTracer(self.body, self.room, self.lighting) if self.config.renderer == "mitsuba" else None
 
     @cached_property
@@ -140,7 +140,7 @@ class Scene:
         )
 
     def time_s(self, frame: int) -> float:
-        """Of a frame, by the clock that all cameras should have."""
+        """Return the moment of a frame by the clock that all cameras should have."""
         return frame / self.config.fps
 
     def moment(self, frame: int, view: int) -> Moment:
@@ -159,7 +159,7 @@ class Scene:
         ends = np.array([middle_s - half, middle_s + half])
         moved_m = 0.0
         for hand in self.hands:
-            start, end = hand.posed(hand.path.at(ends)).vertices.numpy()
+            start, end = hand.pose(hand.path.at(ends)).vertices.numpy()
             moved_m = max(moved_m, float(np.linalg.norm(end - start, axis=1).max()))
         moved_px = moved_m * float(max(camera.intrinsics[0, 0] for camera in self.rig)) / _NEAREST_M
         steps = min(2 * int(moved_px / _BLUR_STEP_PX / 2 + 0.5) + 1, _MAX_EXPOSURE_TIMES)
@@ -167,12 +167,12 @@ class Scene:
         return middle_s + self.config.shutter_s * ((np.arange(steps) + 0.5) / steps - 0.5)
 
     def vertices(self, time_s: float) -> Float[np.ndarray, "n 3"]:
-        """Of all hands with their arms, world, metres."""
+        """Pose all hands with their arms: vertices in the world, metres."""
         vertices = []
         for hand in self.hands:
-            posed = hand.posed(hand.path.at(np.array([time_s])))
+            posed = hand.pose(hand.path.at(np.array([time_s])))
             rotations, joints = posed.rotations[0].numpy(), posed.joints[0].numpy()
-            vertices.append(hand.surface.posed(self.person.betas, rotations, joints, hand.rest_joints))
+            vertices.append(hand.surface.pose(self.person.betas, rotations, joints, hand.rest_joints))
             back = -np.sign(hand.rest_joints[4, 0] - hand.rest_joints[0, 0])
             elbow = joints[0] + rotations[0] @ np.array([back * ELBOW_M, 0.0, 0.0])
             shoulder = self.shoulder_m * ([1, 1, 1] if hand.side == "right" else [-1, 1, 1])

@@ -42,7 +42,7 @@ class Surface:
     part: Int[np.ndarray, " faces"]
     cloth: Float[np.ndarray, " 3"]
 
-    def posed(
+    def pose(
         self,
         betas: Float[np.ndarray, " 10"],
         rotations: Float[np.ndarray, "16 3 3"],
@@ -152,7 +152,7 @@ def _finger_direction(model: HandModel) -> float:
 
 
 def _near(points: np.ndarray, centers: np.ndarray, radius_m: float) -> np.ndarray:
-    """How near each point is to any of the centres, 0 to 1."""
+    """Compute how near each point is to any of the centres, 0 to 1."""
     squared = ((points[:, None] - centers[None]) ** 2).sum(-1)
     return np.exp(-squared / (2 * radius_m**2)).max(1)
 

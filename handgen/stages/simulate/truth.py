@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-import handgen
 from handgen.geometry.camera import Camera
 from handgen.geometry.raster import mesh_mask
 from handgen.hand.model import PosedHand
-from handgen.hand.skeleton import SIDES
-from handgen.io import annotations as store
-from handgen.io.camera_json import camera_document
 from handgen.io.cutouts import Cutout
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.segmentation.crops import Cutter
 from handgen.segmentation.edge_blur import measured_blur_px
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.stages.simulate.person import MODEL_NAME, personal_hand
 from handgen.stages.simulate.scene import GREEN, Scene, SimulatedHand
-from handgen.storage.documents import schema_version
 
 _LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views that show less are no good
 
@@ -46,7 +38,7 @@ def record_frame(
     screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
         motion = hand.path.at(np.array([scene.time_s(frame)]))
-        posed = hand.posed(motion)
+        posed = hand.pose(motion)
         views, cutouts = [], []
         for i, camera in enumerate(scene.rig):
             mask = np.where(labels[i] == owner, 255, 0).astype(np.uint8)
@@ -118,42 +110,3 @@ def _view(
 def subject_of(config: SimulateConfig) -> str:
     """Name of the person, who is the same in all captures of one subject seed."""
     return f"seed-{config.seed if config.subject_seed is None else config.subject_seed}"
-
-
-def manifest_of(scene: Scene, chunks: list[range], truth: Path, configuration: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of the truth in folder `truth`, whose chunks are complete."""
-    described = []
-    for index, frames in enumerate(chunks):
-        records = store.read_chunk(truth, index)
-        described.append(
-            {
-                "index": index,
-                "first_frame": frames.start,
-                "frames": len(frames),
-                "records": len(records),
-                "accepted": sum(record.accepted for record in records),
-                "files": store.describe_chunk(truth, index),
-            }
-        )
-    return {
-        "kind": store.KIND,
-        "format_version": schema_version(store.MANIFEST_SCHEMA),
-        "created_by": f"{handgen.__version__} (simulate)",
-        "capture": {
-            "path": truth.resolve().parent.name,
-            "frame_count": scene.config.frames,
-            "fps": scene.config.fps,
-            "calibration_format": "handgen JSON",
-            "scale": "calibrated",
-            "metres_per_unit": 1.0,
-        },
-        "cameras": [camera_document(camera) for camera in scene.rig],
-        "hand_model": {
-            "name": MODEL_NAME,
-            "sha256": {side: personal_hand(scene.person, side).sha256 for side in SIDES},
-        },
-        "subjects": {subject_of(scene.config): {"betas": scene.person.betas.tolist(), "frames": scene.config.frames}},
-        "configuration": configuration,
-        "chunks": described,
-        "summary": {"truth": True},
-    }

@@ -21,6 +21,7 @@ import orjson
 from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
+from handgen.plugins import Registry
 from handgen.stages.synthesize.augment_file import read_entries
 from handgen.stages.synthesize.augment_trial import try_out
 
@@ -46,9 +47,21 @@ _REFUSED = {
 }
 
 
+TRANSFORMS: Registry[type] = Registry("transform")
+
+
+def register_transform(name: str, transform: type | str) -> None:
+    """Add a transform that files of `--augment` may name besides those of albumentations.
+
+    transform: a class derived from `albumentations.ImageOnlyTransform`, or where it is, as "module:name", so that the
+    library is imported only where samples are made. It is tried out like the others: colours may change, not places.
+    """
+    TRANSFORMS.register(name, transform)
+
+
 @dataclass(frozen=True)
 class Augmentation:
-    """What to do to the pixels of a composite. Plain data: picklable and hashable.
+    """Operations on the pixels of a composite. Plain data: picklable and hashable.
 
     document: canonical JSON of the list of transforms; with a sample's seed it decides the bytes.
     """
@@ -96,10 +109,10 @@ class Pipeline:
         result = image
         for transform, draw in zip(self._transforms, rng.random(len(self._transforms)), strict=True):
             if draw < transform.p:
-                result = self._applied(transform, result, rng)
+                result = self._apply(transform, result, rng)
         return result
 
-    def _applied(self, transform: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _apply(self, transform: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         try:
             result = _run(transform, image, rng, self._scalars)
         except Exception as error:  # of a transform of somebody else's, given a file of the user's
@@ -214,9 +227,10 @@ class _Builder:
             for key, value in vars(module).items()
             if isinstance(value, type) and issubclass(value, base) and value.__module__ != base.__module__
         }
-        found = kinds.get(name)
+        own = {key: TRANSFORMS[key].load() for key in TRANSFORMS.names()}
+        found = own.get(name, kinds.get(name))
         if found is None:
-            near = get_close_matches(name, [*kinds, *_COMPOSITIONS], 3, 0.6)
+            near = get_close_matches(name, [*kinds, *own, *_COMPOSITIONS], 3, 0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else "docs/augmentation.md lists those that are taken"
             raise HandgenError(f"{where}: no such transform in albumentations; {hint}")
         if issubclass(found, module.DualTransform):
@@ -225,7 +239,7 @@ class _Builder:
 
 
 def _reason(error: Exception) -> str:
-    """What a validator said, on one line; pydantic says it in many."""
+    """Put what a validator said on one line; pydantic says it in many."""
     cause = error.__cause__
     details = getattr(cause, "errors", None)
     if callable(details):

@@ -114,11 +114,11 @@ def _plain(value: Any, where: str, key: str) -> Any:
     if isinstance(value, int | float):
         largest = _MAX_KELVIN if key == "temperature_limit" else _MAX_NUMBER
         if not abs(value) <= largest:  # so that NaN is refused too
-            raise HandgenError(f"{where}: {_shown(value)} is beyond {largest:g}; choose a smaller number")
+            raise HandgenError(f"{where}: {_quote(value)} is beyond {largest:g}; choose a smaller number")
         return value
     raise HandgenError(f"{where}: a {type(value).__name__} is not taken; write numbers, texts, true, false or lists")
 
 
-def _shown(value: float) -> str:
+def _quote(value: float) -> str:
     """A number short enough for a message: an integer may have thousands of digits."""
     return f"a number of {value.bit_length()} bits" if isinstance(value, int) and abs(value) > 10**12 else f"{value:g}"

@@ -63,7 +63,7 @@ def _result(apply: Apply, image: UInt8[np.ndarray, "height width 3"], seed: int,
 
 
 def displacement_px(before: UInt8[np.ndarray, "height width 3"], after: UInt8[np.ndarray, "height width 3"]) -> float:
-    """How far the contents moved as a whole, px; 0 where the two have too little in common.
+    """Measure how far the contents moved as a whole, px; 0 where the two have too little in common.
 
     To first order after(x) = gain * before(x - shift) + ramp(x), so the gradients' coefficients of a linear fit are
     -gain * shift (Lucas and Kanade 1981, with a gain and a ramp of light).

@@ -59,10 +59,10 @@ class Background:
 
 
 class Backgrounds(Protocol):
-    """Where backgrounds come from; picklable."""
+    """A source of backgrounds; picklable."""
 
     def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
-        """Which picture each sample of a shard shows: samples with the same number are best made one after another.
+        """Choose the picture of each sample of a shard: samples with the same number are best made one after another.
 
         first: number of the shard's first sample in the whole set. All shards are of the same size but the last.
         """
@@ -78,11 +78,11 @@ class SynthesizedBackgrounds:
     """Places that never were, a new one for every sample."""
 
     def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
-        """See `Backgrounds`: a number for each sample."""
+        """Choose a number for each sample."""
         return np.arange(first, first + count)
 
     def draw(self, pick: int, size: int, rng: np.random.Generator) -> Background:
-        """See `Backgrounds`. `rng` alone decides."""
+        """Draw a background that `rng` alone decides."""
         return Background(draw_pattern(size, rng), SYNTHESIZED)
 
 
@@ -106,7 +106,7 @@ class FolderBackgrounds:
             object.__setattr__(self, name, value)
 
     def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
-        """See `Backgrounds`: places in the circle.
+        """Choose places in the circle of pictures.
 
         Raises ValueError when shards of one size could not be at these places.
         """
@@ -130,7 +130,7 @@ class FolderBackgrounds:
         return tuple(FolderBackgrounds(self.root, part, self.seed) for part in names)
 
     def draw(self, pick: int, size: int, rng: np.random.Generator) -> Background:
-        """See `Backgrounds`: a random square of the picture, perhaps mirrored, perhaps out of focus.
+        """Draw a random square of the picture, perhaps mirrored, perhaps out of focus.
 
         A picture that proves damaged is replaced by one half round the circle, far from those shown beside it.
         Raises HandgenError when a disk or a store fails, which must not change what is shown, or none is left.
@@ -159,7 +159,7 @@ class FolderBackgrounds:
         found = cache.get((name, size))
         if found is None:
             try:
-                found = _halved(read_rgb(self.root / name, _ENOUGH * size), size)
+                found = _halve(read_rgb(self.root / name, _ENOUGH * size), size)
             except DamagedPicture as error:
                 found = error  # every sample that wanted it meets the same error
             cache[name, size] = found
@@ -174,7 +174,7 @@ class FolderBackgrounds:
 
 @dataclass
 class _State:
-    """What a process remembers; it never changes a result."""
+    """A process's memory of pictures; it never changes a result."""
 
     circle: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     pictures: OrderedDict[tuple[str, int], list[np.ndarray] | DamagedPicture] = field(default_factory=OrderedDict)
@@ -182,7 +182,7 @@ class _State:
 
 
 def _window(count: int) -> int:
-    """How many pictures a shard of `count` samples shows; two at least, so that they can take turns.
+    """Count the pictures that a shard of `count` samples shows; two at least, so that they can take turns.
 
     If it can be, so many that each is shown equally often.
     """
@@ -200,7 +200,7 @@ def _reason(error: DamagedPicture, path: Location) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _halved(picture: UInt8[np.ndarray, "height width 3"], size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
+def _halve(picture: UInt8[np.ndarray, "height width 3"], size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
     """The picture at most four times `size`, then halved down to what a crop that is far out of focus needs."""
     levels = [picture]
     smallest = size * _COARSE_SIGMA_PX / max(_BLUR_SIGMA[1] * size, _COARSE_SIGMA_PX)
@@ -230,13 +230,13 @@ def _vary(
     crop = picture[top : top + side, left : left + side]
     if mirrored:
         crop = cv2.flip(crop, 1)
-    crop = _scaled(crop, inner)
+    crop = _scale(crop, inner)
     if sigma_px:
         crop = cv2.GaussianBlur(crop, (0, 0), sigma_px * inner / size)
     return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR) if inner < size else crop
 
 
-def _scaled(crop: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+def _scale(crop: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
     """A square at most about twice as large as wanted, or smaller.
 
     Enlarged to twice the size and halved, it aliases less than by INTER_AREA and takes half the time.
@@ -249,7 +249,7 @@ def _scaled(crop: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarr
 
 @dataclass(frozen=True)
 class FolderScan:
-    """What `scan_folder` found. skipped: name and reason of every file that is no usable picture."""
+    """Findings of `scan_folder`. skipped: name and reason of every file that is no usable picture."""
 
     backgrounds: FolderBackgrounds
     skipped: tuple[tuple[str, str], ...]
@@ -279,7 +279,7 @@ def scan_folder(
     usable: list[str] = []
     skipped: list[tuple[str, str]] = []
     order = [found[place] for place in np.random.default_rng([seed, _ORDER]).permutation(len(found))]
-    for looked_at, (name, problem) in enumerate(_looked_at(root, order, sizes), 1):
+    for looked_at, (name, problem) in enumerate(_look_at_file(root, order, sizes), 1):
         try:
             if problem is not None:
                 raise problem
@@ -303,7 +303,7 @@ def scan_folder(
     return FolderScan(FolderBackgrounds(root, tuple(usable), seed), tuple(sorted(skipped)), digest.hexdigest())
 
 
-def _looked_at(
+def _look_at_file(
     root: Location, names: Sequence[str], sizes: Mapping[str, int | None]
 ) -> Iterator[tuple[str, DamagedPicture | None]]:
     """Each of the pictures in turn, and what is wrong with it; some ahead of the caller where a store answers slowly.

@@ -53,7 +53,7 @@ def composite(
     if config.light_matching > 0:
         hands = _lit(hands, background, config.light_matching, rng)
     if config.grain:
-        hands = _grained(hands, background, rng)
+        hands = _match_grain(hands, background, rng)
     if rng.random() < config.shadow_probability:
         throw_shadow(background, [hand.layer for hand in hands], rng)
     covers: list[Mask | None] = [None] * len(hands)
@@ -64,10 +64,10 @@ def composite(
             layer = _gradients_kept(layer, background)
         _lay(background, layer)
         for farther in range(i):
-            covers[farther] = _covered(covers[farther], hand.layer, background.shape)
+            covers[farther] = _add_cover(covers[farther], hand.layer, background.shape)
     if occluder is not None:
         _lay(background, occluder)
-        covers = [_covered(cover, occluder, background.shape) for cover in covers]
+        covers = [_add_cover(cover, occluder, background.shape) for cover in covers]
     masks = tuple(
         hand.mask if cover is None else cv2.bitwise_and(hand.mask, cv2.bitwise_not(above(cover, 127)))
         for hand, cover in zip(hands, covers, strict=True)
@@ -86,7 +86,7 @@ def _lit(
     return [_with_colors(hand, cv2.LUT(hand.layer.colors, table)) for hand in hands]
 
 
-def _grained(hands: Sequence[PlacedHand], background: np.ndarray, rng: np.random.Generator) -> list[PlacedHand]:
+def _match_grain(hands: Sequence[PlacedHand], background: np.ndarray, rng: np.random.Generator) -> list[PlacedHand]:
     """With the background's noise, or the background, in place, with theirs."""
     for hand in hands:
         match_grain(hand.layer.colors, hand.layer.solid, background, rng)
@@ -104,8 +104,8 @@ def _lay(image: np.ndarray, layer: Placed) -> None:
     cv2.add(ours, cv2.multiply(target, cv2.bitwise_not(alpha), scale=1 / 255), dst=target)
 
 
-def _covered(cover: Mask | None, layer: Placed, shape: tuple[int, ...]) -> Mask:
-    """What was covered before, and what the layer covers."""
+def _add_cover(cover: Mask | None, layer: Placed, shape: tuple[int, ...]) -> Mask:
+    """Add what the layer covers to what was covered before."""
     if cover is None:
         cover = np.zeros(shape[:2], np.uint8)
     target = cover[layer.box]

@@ -22,19 +22,19 @@ _FLIP_POINT = np.array(MIRROR_X)
 
 @dataclass(frozen=True)
 class RestWrist:
-    """Where a model's wrist rests, which its poses turn about: `at + by_beta @ betas`, metres."""
+    """The rest place of a model's wrist, which its poses turn about: `at + by_beta @ betas`, metres."""
 
     at: Float[np.ndarray, " 3"]
     by_beta: Float[np.ndarray, "3 10"]
 
     @classmethod
     def of(cls, arrays: HandArrays) -> RestWrist:
-        """Of one side of a model."""
+        """Read it off one side of a model."""
         row = arrays.joint_regressor[0]
         return cls(row @ arrays.template, np.einsum("v,vcb->cb", row, arrays.shapedirs))
 
     def __call__(self, betas: Float[np.ndarray, " 10"]) -> Float[np.ndarray, " 3"]:
-        """Of one shape."""
+        """Return the wrist's place for one shape."""
         return self.at + self.by_beta @ betas
 
 
@@ -68,7 +68,7 @@ class Labeller:
     def hand(
         self, source: SourceView, view: VirtualView, covered: UInt8[np.ndarray, "height width"] | None
     ) -> dict[str, Any]:
-        """What `sample.schema.json` says of a hand.
+        """Describe a hand as `sample.schema.json` says.
 
         covered: how much of each pixel of the sample (0 to 255) belongs to things in front of this hand, if there are.
         2D keypoints are projected from the 3D keypoints with the camera as they are written, digits cut off included.
@@ -97,7 +97,7 @@ class Labeller:
         }
 
     def source(self, source: SourceView) -> dict[str, Any]:
-        """Where a hand comes from, and how good its annotation is."""
+        """Describe where a hand comes from, and how good its annotation is."""
         return {
             "capture": self.capture,
             "frame": source.frame,

@@ -140,7 +140,7 @@ def draw_jpeg_history(
 def _tiles(
     step: int,
 ) -> tuple[UInt8[np.ndarray, "tile tile 3"], UInt8[np.ndarray, "tile tile 3"]]:
-    """What to add and what to subtract for noise of 2^(step / 4) grey levels."""
+    """Make what to add and what to subtract for noise of 2^(step / 4) grey levels."""
     scaled = np.rint(_unit_noise() * 2 ** (step / _STEPS)).astype(np.int16)
     return np.clip(scaled, 0, 255).astype(np.uint8), np.clip(-scaled, 0, 255).astype(np.uint8)
 

@@ -54,7 +54,7 @@ def point_on(hand: Placed, rng: np.random.Generator) -> Float[np.ndarray, " 2"] 
 
 
 def hidden_share(hand: Placed, occluder: Placed) -> float:
-    """How much of the hand's alpha the occluder covers."""
+    """Compute the share of the hand's alpha that the occluder covers."""
     left, top = max(hand.left, occluder.left), max(hand.top, occluder.top)
     right = min(hand.left + hand.alpha.shape[1], occluder.left + occluder.alpha.shape[1])
     bottom = min(hand.top + hand.alpha.shape[0], occluder.top + occluder.alpha.shape[0])
@@ -121,7 +121,7 @@ def _box(outline: np.ndarray, size_px: tuple[int, int]) -> tuple[int, int, int, 
 def _texture(
     background: np.ndarray, box: tuple[int, int, int, int], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """What the occluder is made of: a piece of the picture from elsewhere, or one colour; light falls off across it."""
+    """Fill the occluder with a piece of the picture from elsewhere, or one colour; light falls off across it."""
     _, _, width, height = box
     if rng.random() < 0.5:
         rows, columns = background.shape[:2]

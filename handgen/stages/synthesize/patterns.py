@@ -37,7 +37,7 @@ def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size
     kind = int(np.searchsorted(np.cumsum([share for _, share in _SCENES]), rng.random()))
     image = _SCENES[min(kind, len(_SCENES) - 1)][0](canvas_px, rng)
     if rng.random() < 0.5:
-        image = _rolled(image, rng)
+        image = _roll(image, rng)
     image = _lit(image, rng)
     if rng.random() < 0.5 - 0.4 * sharp:
         image = defocus(image, canvas_px * (0.006 + 0.02 * rng.random()))
@@ -47,7 +47,7 @@ def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size
     return _with_grain(cv2.LUT(image, _tone(rng)), rng)
 
 
-def _rolled(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
+def _roll(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
     """Held a little askew."""
     size = len(image)
     turn = cv2.getRotationMatrix2D((size / 2, size / 2), float(rng.normal(0, 6)), 1.12)

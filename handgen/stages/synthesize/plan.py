@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from handgen import __version__
 from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
 from handgen.stages.synthesize.augment import Augmentation
 from handgen.stages.synthesize.backgrounds import Backgrounds, FolderScan, SynthesizedBackgrounds, scan_folder
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.stages.synthesize.sample import Job, ShardUnit
+from handgen.stages.synthesize.sample import ShardUnit, SynthesizeJob
 from handgen.stages.synthesize.sources import OpenSource, open_sources
 from handgen.stages.synthesize.splits import assign, divided, groups_of
 from handgen.stages.synthesize.views import ViewTable, order_views, spread, usable_views
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "opencv", "pillow", "simplejpeg", "albumentations", "albucore")  # that make the bytes
 
@@ -52,6 +53,10 @@ class PlannedSplit:
         """How often a view is used at least and at most."""
         return self.samples // self.views, -(-self.samples // self.views)
 
+    def shard_samples(self, index: int) -> int:
+        """How many samples one of its shards is to have."""
+        return min(self.shard_size, self.samples - index * self.shard_size)
+
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Rows of the table that the split's views `places` are."""
         firsts, counts = np.array(self.runs).T
@@ -68,7 +73,7 @@ class Plan:
     table: ViewTable
     splits: tuple[PlannedSplit, ...]
     scan: FolderScan | None
-    job: Job
+    job: SynthesizeJob
     notes: tuple[str, ...]
 
     @property
@@ -86,19 +91,22 @@ class Plan:
         """In all splits."""
         return sum(split.shards for split in self.splits)
 
-    def units(self, without: Container[int] = ()) -> Iterator[ShardUnit]:
-        """The shards in their order, all but those whose numbers are in `without`."""
-        for number, split in enumerate(self.splits):
-            for index, first in enumerate(range(0, split.samples, split.shard_size)):
-                if split.first_shard + index not in without:
-                    yield self._unit(number, split, index, first)
+    @property
+    def shard_sizes(self) -> list[int]:
+        """How many samples each shard of the run is to have."""
+        return [split.shard_samples(index) for split in self.splits for index in range(split.shards)]
 
-    def _unit(self, number: int, split: PlannedSplit, index: int, first: int) -> ShardUnit:
-        last = min(first + split.shard_size, split.samples)
+    def unit(self, shard: int) -> ShardUnit:
+        """What is to be in one shard of the run."""
+        number = bisect_right([split.first_shard for split in self.splits], shard) - 1
+        split = self.splits[number]
+        index = shard - split.first_shard
+        first = index * split.shard_size
+        last = first + split.shard_samples(index)
         order = order_views(split.views, split.samples, self.config.seed, first, last)
         picks = self.job.backgrounds[number].picks(index, first, last - first)
         rows = split.rows(spread(order, picks))
-        return ShardUnit.of(self.table, split.first_shard + index, (number, split.name, index), first, rows, picks)
+        return ShardUnit.of(self.table, shard, (number, split.name, index), first, rows, picks)
 
     def depends_on(self) -> dict[str, Any]:
         """Everything that the bytes of the shards depend on."""
@@ -132,7 +140,7 @@ class Plan:
         return document | {"augment": self.job.augmentation.document}
 
 
-def planned(
+def plan_run(
     annotations: Sequence[Location],
     out: Location,
     backgrounds: Location | None,
@@ -145,15 +153,15 @@ def planned(
     """
     augmentation = Augmentation.load(config.augment)
     opened = open_sources(annotations, want_flips=config.flip_probability > 0)
-    table = usable_views(opened, config.include_rejected, reporter(progress, "reading annotations"))
+    table = usable_views(opened, config.include_rejected, _reporter(progress, "reading annotations"))
     splits = _splits(opened, table, config)
     samples = sum(split.samples for split in splits)
     sources: tuple[Backgrounds, ...] = (SynthesizedBackgrounds(),) * len(splits)
     scan: FolderScan | None = None
     if backgrounds is not None:
-        scan = scan_folder(backgrounds, samples, config.seed, reporter(progress, "looking at backgrounds"))
+        scan = scan_folder(backgrounds, samples, config.seed, _reporter(progress, "looking at backgrounds"))
         sources = scan.backgrounds.divided([split.share for split in splits])
-    job = Job(
+    job = SynthesizeJob(
         sources=tuple(entry.source for entry in opened),
         out=out,
         config=config,
@@ -163,7 +171,7 @@ def planned(
     return Plan(tuple(opened), table, splits, scan, job, tuple(_notes(opened, splits, scan, config)))
 
 
-def reporter(progress: Progress | None, what: str) -> Callable[[int, int], None]:
+def _reporter(progress: Progress | None, what: str) -> Callable[[int, int], None]:
     """How one step says how far it is."""
     return partial(progress, what) if progress else lambda done, total: None
 

@@ -88,7 +88,7 @@ def lay_things(
         if kind < 0.2:  # lines of writing
             for step in np.linspace(-0.7, 0.7, 6):
                 ends = np.array([0.8 * along + step * over, -0.8 * along + step * over]) * reach + middle
-                start, end = _fixed(ends).tolist()
+                start, end = _fix_place(ends).tolist()
                 cv2.line(canvas, start, end, (color * 0.75).tolist(), 1, cv2.LINE_AA, _SHIFT)
 
 
@@ -102,7 +102,7 @@ def shape(middle: np.ndarray, radius: float, rng: np.random.Generator) -> Float[
 
 def fill(canvas: np.ndarray, corners: Float[np.ndarray, "corners 2"], color: np.ndarray) -> None:
     """A filled polygon without dents."""
-    cv2.fillConvexPoly(canvas, _fixed(corners), color.tolist(), cv2.LINE_AA, _SHIFT)
+    cv2.fillConvexPoly(canvas, _fix_place(corners), color.tolist(), cv2.LINE_AA, _SHIFT)
 
 
 def _box(canvas: np.ndarray, x: float, y: float, across: float, down: float, color: np.ndarray) -> None:
@@ -114,9 +114,9 @@ def _box(canvas: np.ndarray, x: float, y: float, across: float, down: float, col
 def _ellipse(
     canvas: np.ndarray, middle: np.ndarray | tuple[float, float], axes: tuple[float, float], color: np.ndarray
 ) -> None:
-    center, reach = _fixed(np.asarray(middle)).tolist(), np.maximum(_fixed(np.array(axes)), 1).tolist()
+    center, reach = _fix_place(np.asarray(middle)).tolist(), np.maximum(_fix_place(np.array(axes)), 1).tolist()
     cv2.ellipse(canvas, center, reach, 0, 0, 360, color.tolist(), -1, cv2.LINE_AA, _SHIFT)
 
 
-def _fixed(points: np.ndarray) -> np.ndarray:
+def _fix_place(points: np.ndarray) -> np.ndarray:
     return np.round(points * 2**_SHIFT).astype(np.int32)

@@ -40,7 +40,7 @@ _OTHER_CUTOUT_SHARE = 0.15  # of occluders: another hand of the same shard
 
 
 @dataclass(frozen=True)
-class Job:
+class SynthesizeJob:
     """What all shards of a run share. Hashable and picklable. backgrounds: of each split."""
 
     sources: tuple[Source, ...]
@@ -102,7 +102,7 @@ class ShardUnit:
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """SHA-256 of its file."""
         _, split, index = self.split
         return shards.shard_name(split, index)
 
@@ -125,7 +125,7 @@ class _Opened:
 class SampleMaker:
     """Makes samples. Each depends on the job, its shard and its place alone."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: SynthesizeJob) -> None:
         self.job = job
         self._opened: dict[int, _Opened] = {}  # sources, when the first sample shows them
         self.augment = job.augmentation.pipeline()
@@ -164,7 +164,7 @@ class SampleMaker:
         with_arm = bool(rng.random() < config.forearm_probability)
         # What a capture hid of a hand may leave nothing of it in a narrow view: then the mask is empty.
         homography = view.sample_px_from_cutout_px(source.camera)
-        hand = self._placed(source, homography, with_arm) or PlacedHand.nothing((config.size, config.size))
+        hand = self._place(source, homography, with_arm) or PlacedHand.nothing((config.size, config.size))
         sources, hands, own = [source], [hand], 0
         other = self._other(unit, place, view, with_arm)
         if other is not None:
@@ -201,7 +201,7 @@ class SampleMaker:
         return shards.Sample(key, images.encode_jpeg(image, quality, "420"), images.encode_mask_png(mask), document)
 
     def _source(self, row: np.void) -> SourceView:
-        """What a row says; of those read last it is remembered."""
+        """Read what a row says; the rows read last are remembered."""
         key = (int(row["source"]), int(row["chunk"]), row["cutout"])
         if key not in self._sources:
             if len(self._sources) >= _SOURCES:
@@ -216,14 +216,14 @@ class SampleMaker:
         return self._opened[number]
 
     def name_of(self, source: int, cutout: str) -> str:
-        """Of a cutout, in reports: `CAPTURE/CUTOUT`."""
+        """Name a cutout for reports: `CAPTURE/CUTOUT`."""
         return f"{self.job.sources[source].capture}/{cutout}"
 
     def _where(self, source: SourceView) -> str:
         root = self.job.sources[source.source].root
         return f"{chunk_path(root, source.chunk, '.tar')}: {source.cutout}"
 
-    def _placed(
+    def _place(
         self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
     ) -> PlacedHand | None:
         """A hand in the sample's picture; None outside it."""
@@ -238,12 +238,12 @@ class SampleMaker:
         except HandgenError as error:
             raise DamagedCutout(f"{self._where(source)}: {error}") from None
 
-    def _placed_beside(
+    def _place_beside(
         self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
     ) -> PlacedHand | None:
-        """The same of a hand that the sample can do without: None, too, where its cutout is damaged, which is noted."""
+        """Read a hand that the sample can do without: None, too, where its cutout is damaged, which is noted."""
         try:
-            return self._placed(source, sample_px_from_cutout_px, with_arm)
+            return self._place(source, sample_px_from_cutout_px, with_arm)
         except DamagedCutout as error:
             self.damaged[self.name_of(source.source, source.cutout)] = str(error)
             return None
@@ -258,7 +258,7 @@ class SampleMaker:
         source = self._source(row)
         if not are_in_front(view.points_cam(source.keypoints_world_m)):
             return None
-        hand = self._placed_beside(source, view.sample_px_from_cutout_px(source.camera), with_arm)
+        hand = self._place_beside(source, view.sample_px_from_cutout_px(source.camera), with_arm)
         return None if hand is None else (source, hand)
 
     def _occluder(
@@ -281,7 +281,7 @@ class SampleMaker:
         matrix = cv2.getRotationMatrix2D(tuple(middle), rng.uniform(0, 360), size / max(source.camera.size_px))
         matrix[:, 2] += center - middle
         homography = np.concatenate([matrix, [[0.0, 0.0, 1.0]]])
-        found = self._placed_beside(source, homography, with_arm=True)
+        found = self._place_beside(source, homography, with_arm=True)
         if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN:
             return None
         return found.layer
@@ -307,7 +307,7 @@ class SampleMaker:
             self._cutout_bytes += levels[0].nbytes
         self._cutouts.move_to_end(key)
         while base << (len(levels) - 1) < reduced:
-            levels.append(levels[-1].halved())
+            levels.append(levels[-1].halve())
             self._cutout_bytes += levels[-1].nbytes
         while self._cutout_bytes > _CUTOUT_CACHE_BYTES and len(self._cutouts) > 1:
             self._cutout_bytes -= sum(level.nbytes for level in self._cutouts.popitem(last=False)[1])
@@ -324,5 +324,5 @@ def _middle(source: SourceView) -> tuple[float, float]:
 
 
 def _depth(source: SourceView, view: VirtualView) -> float:
-    """Of a hand, metres along the sample camera's axis."""
+    """Return a hand's depth, metres along the sample camera's axis."""
     return float(np.median(view.points_cam(source.keypoints_world_m)[:, 2]))

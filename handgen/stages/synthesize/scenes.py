@@ -137,7 +137,7 @@ def defocus(image: Canvas, sigma_px: float) -> Canvas:
 
 
 def _contrast(rng: np.random.Generator) -> float:
-    """Of a texture: mostly low."""
+    """Draw a texture's contrast, mostly a low one."""
     return 0.15 + 0.75 * rng.random() ** 2
 
 

@@ -40,11 +40,11 @@ def throw_shadow(
     dx, dy = (shift * f(direction) / _REDUCED for f in (np.cos, np.sin))
     moved = cv2.warpAffine(small, np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]]), small.shape[::-1])
     soft = cv2.GaussianBlur(moved, (0, 0), max(sigma, 0.3))
-    kept = cv2.LUT(cv2.merge((soft,) * 3), _kept(darkness))
+    kept = cv2.LUT(cv2.merge((soft,) * 3), _keep_table(darkness))
     kept = cv2.resize(kept, (small.shape[1] * _REDUCED, small.shape[0] * _REDUCED))
     cv2.multiply(background, kept[:height, :width], dst=background, scale=1 / 255)
 
 
-def _kept(darkness: float) -> UInt8[np.ndarray, "1 256 3"]:
-    """Of the light, in 255, by how much of a pixel lies in the shadow."""
+def _keep_table(darkness: float) -> UInt8[np.ndarray, "1 256 3"]:
+    """Table of the light, in 255, by how much of a pixel lies in the shadow."""
     return np.round(255 - darkness * np.arange(256)[:, None] * _SKYLIGHT).astype(np.uint8)[None]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from handgen.io import shards
 from handgen.io.cutouts import DamagedCutout
-from handgen.stages.synthesize.sample import Job, SampleMaker, ShardUnit
+from handgen.runtime.resumable_run import Units
+from handgen.stages.synthesize.plan import Plan
+from handgen.stages.synthesize.sample import SampleMaker, ShardUnit, SynthesizeJob
 from handgen.storage import filesystem
 from handgen.storage.output import write_error
 
@@ -33,17 +36,33 @@ class ShardResult:
     damaged: tuple[tuple[str, str, int], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """For the journal."""
+        """The journal's entry."""
         return {"description": self.description, "problems": self.problems, "damaged": self.damaged}
 
     @classmethod
     def from_json(cls, number: int, document: dict[str, Any]) -> ShardResult:
-        """Of the journal."""
+        """Read what `to_json` gave."""
         problems, damaged = (tuple(tuple(entry) for entry in document[name]) for name in ("problems", "damaged"))
         return cls(number, document["description"], False, problems, damaged)
 
 
-def make_shard(job: Job, unit: ShardUnit) -> ShardResult:
+def shard_units(plan: Plan) -> Units[ShardResult]:
+    """The step that writes the shards."""
+    function = partial(make_shard, plan.job)
+    return Units("writing samples", plan.shard_sizes, function, plan.unit, ShardResult.to_json, shard_files)
+
+
+def noted_shards(noted: Mapping[int, dict[str, Any]]) -> dict[int, ShardResult]:
+    """The shards that a journal knows."""
+    return {number: ShardResult.from_json(number, entry) for number, entry in noted.items()}
+
+
+def shard_files(number: int, result: ShardResult) -> dict[str, int]:
+    """The file of a shard and its bytes; 0 for one that holds no sample and is not written."""
+    return {result.description["name"]: result.description["bytes"]}
+
+
+def make_shard(job: SynthesizeJob, unit: ShardUnit) -> ShardResult:
     """Write one shard.
 
     One that is there already but was not noted down is made again, which tells what of its backgrounds and cutouts was
@@ -90,11 +109,11 @@ def make_samples(maker: SampleMaker, unit: ShardUnit) -> Samples:
 
 
 @lru_cache(maxsize=1)
-def _maker(job: Job) -> SampleMaker:
+def _maker(job: SynthesizeJob) -> SampleMaker:
     """One per process and run: it keeps files open and pictures decoded."""
     return SampleMaker(job)
 
 
-def release() -> None:
+def forget_run() -> None:
     """Forget what this process keeps of a run, whose files may change before the next."""
     _maker.cache_clear()

@@ -39,7 +39,7 @@ class Source:
     shapes_vary: bool = False
 
     def document(self) -> dict[str, Any]:
-        """What is said of it in manifests; where it lies is not of it."""
+        """Describe it for manifests, without saying where it lies."""
         document = {
             "sha256": self.sha256,
             "capture": self.capture,

@@ -1,4 +1,4 @@
-"""Which sequences go into which split: whole people, or whole sequences, never single frames.
+"""Divide sequences among splits: whole people, or whole sequences, never single frames.
 
 A sequence is one annotations directory. Sequences that share a subject belong together (unless splits are by sequence),
 and so do all subjects of one sequence: what belongs together is a group, and a group lies in one split.
@@ -78,7 +78,7 @@ def assign(groups: Sequence[Group], shares: Sequence[float], seed: int, names: S
 
 
 def divided(samples: int, shares: Sequence[float]) -> list[int]:
-    """How many of `samples` each split gets, by largest remainder; one at least, where there are as many."""
+    """Divide `samples` among the splits by largest remainder; one at least, where there are as many."""
     exact = [share * samples for share in shares]
     whole = [int(part) for part in exact]
     by_remainder = sorted(range(len(shares)), key=lambda split: whole[split] - exact[split])

@@ -1,4 +1,4 @@
-"""Which views of an annotations directory become samples, and in which order.
+"""Choose which views of an annotations directory become samples, and in which order.
 
 All that a sample needs of a view but its pixels is one row of a table. The table is made once per run and lies in a
 temporary file, so that neither memory nor the workers' time grows with the length of the annotations; a shard is sent
@@ -99,7 +99,7 @@ class ViewTable:
 
 
 def source_view(row: np.void, source: Source, betas: Mapping[str, Float[np.ndarray, " 10"]]) -> SourceView:
-    """What a row of the table says. betas: of the source's subjects."""
+    """Parse a row of the table. betas: of the source's subjects."""
     blur = float(row["edge_blur_px"])
     return SourceView(
         source=int(row["source"]),
@@ -128,7 +128,7 @@ def source_view(row: np.void, source: Source, betas: Mapping[str, Float[np.ndarr
 
 
 def span_of(row: np.void) -> Span | None:
-    """Where the cutout of a row lies in its chunk's tar, as the records say."""
+    """Return where the cutout of a row lies in its chunk's tar, as the records say."""
     first, length = row["span"].tolist()
     return (first, length) if length else None
 
@@ -180,7 +180,7 @@ def usable_views(
 
 
 def order_views(count: int, samples: int, seed: int, first: int, last: int) -> Int[np.ndarray, " samples"]:
-    """Which of `count` views the samples `first` to `last` - 1 of `samples` show.
+    """Choose which of `count` views the samples `first` to `last` - 1 of `samples` show.
 
     Every round over the views has its own seeded order. In most rounds a view comes `REUSES` times in a row, for it is
     read once then; the last rounds make up the rest, so that all views are used equally often (to within one).

@@ -25,7 +25,7 @@ _FLESH_M = 0.012  # skin reaches this far beyond the keypoints
 
 @dataclass(frozen=True)
 class VirtualView:
-    """What one sample sees. camera: in the capture's world, or in the world mirrored in x where `mirrored`."""
+    """The view of one sample. camera: in the capture's world, or in the world mirrored in x where `mirrored`."""
 
     camera: Camera
     mirrored: bool
@@ -43,12 +43,12 @@ class VirtualView:
 
 
 def in_front(camera: Camera, keypoints_world: Float[np.ndarray, "n 3"]) -> bool:
-    """Whether the camera could see the whole hand: every keypoint lies in front of it."""
+    """Tell whether the camera could see the whole hand: every keypoint lies in front of it."""
     return are_in_front(camera.cam_from_world.apply(keypoints_world))
 
 
 def are_in_front(points_cam: Float[np.ndarray, "n 3"]) -> bool:
-    """Whether a camera could see points in its own frame."""
+    """Tell whether a camera could see points in its own frame."""
     return bool(points_cam[:, 2].min() > 10 * MIN_DEPTH_M)
 
 

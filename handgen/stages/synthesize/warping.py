@@ -84,7 +84,7 @@ class Pixels:
 
     @cached_property
     def hand(self) -> Layers:
-        """Of the hand alone."""
+        """Alpha of the hand alone."""
         return self._layers(self.cutout.mask)
 
     @cached_property
@@ -101,7 +101,7 @@ class Pixels:
 
     @cached_property
     def is_empty(self) -> bool:
-        """Whether there is no hand in it."""
+        """Tell whether there is no hand in it."""
         return not self.cutout.mask.any()
 
     @property
@@ -110,13 +110,13 @@ class Pixels:
         height, width = self.cutout.mask.shape
         return height * width * (5 if self.cutout.arm is None else 14)
 
-    def halved(self) -> Pixels:
+    def halve(self) -> Pixels:
         """At half the size."""
         return Pixels(self.cutout.halved(), replace(self.edge, blur_px=self.edge.blur_px / 2), self.hard)
 
     def _layers(self, mask: UInt8[np.ndarray, "height width"]) -> Layers:
         pad = math.ceil(_BLUR_SIGMAS * self.edge.blur_px) + 2
-        box = _padded(cv2.boundingRect(mask), pad, mask.shape)
+        box = _pad(cv2.boundingRect(mask), pad, mask.shape)
         image, part = self.cutout.image[box], mask[box]
         if self.hard:
             alpha, colors = above(part, 127), image
@@ -182,7 +182,7 @@ def place_hand(
     return PlacedHand(Placed(x, y, colors, alpha), result)
 
 
-def _padded(box: Sequence[int], pad: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _pad(box: Sequence[int], pad: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
     """Rows and columns of a box (left, top, width, height) and of `pad` pixels around it, inside `shape`."""
     left, top, width, height = box
     return (

@@ -19,7 +19,7 @@ from handgen.label_checks.rotations import transform_fault
 from handgen.media.image_folder import ImageFolder
 from handgen.stages.validate.cameras import check_cameras, check_rig, doubt
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import local
+from handgen.storage.local_copies import local_path
 
 _FRAMES_APART = 0.02  # of the longest video, or two frames, whichever is more
 _RATES_APART = 0.01
@@ -30,7 +30,7 @@ _COMPARED_BYTES = 2**20
 def check_calibration(path: Location) -> Checked:
     """A calibration: a file, or a folder of files, of any format that is read."""
     findings, looked_at, notes = Findings(), Counter[str](), list[str]()
-    here = local(path)
+    here = local_path(path)
     try:
         calibration = load_calibration(here)
     except HandgenError as error:

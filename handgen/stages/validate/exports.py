@@ -50,7 +50,7 @@ class ManifestInfo:
     known: tuple[tuple[str, str], ...] = ()
 
 
-def recognised(path: Location) -> str | None:
+def recognise_format(path: Location) -> str | None:
     """The format of a folder, by its manifest or its files; None where it is none of `FORMATS`."""
     if not isinstance(path, Path) or not path.is_dir():
         return None

@@ -26,7 +26,7 @@ _AGAIN = "delete the shard and run `handgen synthesize` again"
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardCheckJob:
     """What the check of any shard needs. digests, pixels: whether they are checked, too."""
 
     root: Location
@@ -67,7 +67,7 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
         share=min(1.0, _PLACED / max(manifest["samples"], 1)),
         shapes_vary=frozenset(entry["capture"] for entry in manifest["annotations"] if entry.get("shapes_vary")),
     )
-    job = Job(root, manifest["seed"], subjects, digests, pixels, _models(manifest), tolerances)
+    job = ShardCheckJob(root, manifest["seed"], subjects, digests, pixels, _models(manifest), tolerances)
     present = [entry for entry in manifest["shards"] if entry["name"] in there]
     checks: list[ShardCheck] = []
     uses: dict[str, Counter[int]] = {split["name"]: Counter() for split in manifest["splits"]}
@@ -115,13 +115,13 @@ def _models(manifest: dict[str, Any]) -> dict[str, str]:
 class _CheckShard:
     """The unit of work."""
 
-    job: Job
+    job: ShardCheckJob
 
     def __call__(self, entry: dict[str, Any]) -> ShardCheck:
         return check_shard(self.job, entry)
 
 
-def check_shard(job: Job, entry: dict[str, Any]) -> ShardCheck:
+def check_shard(job: ShardCheckJob, entry: dict[str, Any]) -> ShardCheck:
     """One shard. entry: of the manifest."""
     name = entry["name"]
     path, found = job.root / name, ShardCheck(name.rpartition("-")[0], name)
@@ -163,7 +163,7 @@ def check_shard(job: Job, entry: dict[str, Any]) -> ShardCheck:
 
 
 def _check_sample(
-    job: Job, found: ShardCheck, path: Location, key: str, members: dict[str, bytes]
+    job: ShardCheckJob, found: ShardCheck, path: Location, key: str, members: dict[str, bytes]
 ) -> list[LabelledImage]:
     """What only shards have; the labels, for the checks of meaning, where they can be looked at."""
     where = f"{path}, sample {key}"

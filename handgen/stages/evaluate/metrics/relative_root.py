@@ -11,7 +11,7 @@ from handgen.stages.evaluate.metrics.base import Metric
 
 
 def relative_root(hands: Hands) -> Distribution | None:
-    """How far the offset between a person's two wrists is from the true one, mm, where both hands are matched.
+    """Measure how far the offset between a person's two wrists is from the true one, mm, where both hands match.
 
     Source: InterHand2.6M (Moon et al., ECCV 2020), MRRPE.
     """

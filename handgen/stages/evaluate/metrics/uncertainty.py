@@ -12,7 +12,7 @@ from handgen.stages.evaluate.metrics.base import Facts, Metric
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Whether annotations know how good they are: their covariances against their errors.
+    """Calibration of annotations' covariances against their errors.
 
     within_one_sigma, within_two_sigma: share of errors along the world's axes (68 and 95 % if they know). expected_mm:
     mean length of an error by the covariance (root of its trace).
@@ -25,7 +25,7 @@ class Uncertainty:
 
 
 def uncertainty(hands: Hands) -> Uncertainty | None:
-    """Of the hands whose annotation has a covariance; None without any."""
+    """Compare covariances with errors, of the hands whose annotation has one; None without any."""
     if hands.sigma_m is None:
         return None
     known = np.isfinite(hands.sigma_m).all((1, 2))

@@ -14,7 +14,7 @@ SURFACE_NAMES = {"corresponding": "vertex error", "surface": "surface distance"}
 
 @dataclass(frozen=True)
 class Vertices:
-    """Of surfaces. kind: "corresponding" or "surface". Distributions are over hands, of each one's mean.
+    """Errors of surfaces. kind: "corresponding" or "surface". Distributions are over hands, of each one's mean.
 
     f_scores: by threshold in mm, as is and after Procrustes.
     """

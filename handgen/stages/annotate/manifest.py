@@ -1,0 +1,105 @@
+"""The end of a run of `annotate`: the chunks are counted, and the manifest and the report say what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from handgen.fit.subject import Subject
+from handgen.hand.model import HandModel
+from handgen.hand.model_files import MOST_BETA, load_hand
+from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST
+from handgen.io import annotations as store
+from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
+from handgen.io.camera_json import camera_document
+from handgen.reconstruct import camera_check
+from handgen.reconstruct.record_counts import Counts
+from handgen.stages.annotate.job import AnnotateJob
+from handgen.stages.annotate.report import AnnotateReport
+from handgen.stages.annotate.subject import Estimate
+
+
+def build_manifest(
+    estimated: Estimate, files: Sequence[dict[str, Any]], configuration: dict[str, Any], models: dict[str, str]
+) -> tuple[dict[str, Any], AnnotateReport]:
+    """The manifest of complete annotations, and the report of what they hold.
+
+    files: of each chunk, as in the manifest. models: SHA-256 of the hand model by side.
+    """
+    job, subject, check = estimated.job, estimated.subject, estimated.check
+    counts = Counts()
+    chunks = []
+    for index, described in enumerate(files):
+        records = store.read_chunk(job.out, index)
+        counts.add(records)
+        chunks.append(chunk_entry(index, job.frames(index), records, described))
+    capture = job.capture
+    report = AnnotateReport(
+        out=job.out,
+        frames=capture.frame_count,
+        records=dict(counts.records),
+        accepted=dict(counts.accepted),
+        rejected=dict(counts.rejected),
+        views=counts.views,
+        views_rejected=dict(counts.views_rejected),
+        views_detected_again=counts.views_detected_again,
+        bridged=counts.bridged,
+        reprojection_px=round(float(np.median(counts.errors_px)), 3) if counts.errors_px else None,
+        mask_iou=round(float(np.median(counts.ious)), 4) if counts.ious else None,
+        metres_per_unit=capture.metres_per_unit or subject.metres_per_unit,
+        scale=capture.scale if capture.scale_known else "estimated",
+        notes=tuple(_notes(job, subject, counts) + camera_check.notes(check, job.config.refine_extrinsics)),
+        cameras_moved=tuple(_describe_move(move) for move in check.moves if move.moved),
+    )
+    person = {"betas": subject.betas.tolist(), "detector_offsets_m": subject.offsets_m.tolist()}
+    manifest = annotation_manifest(
+        AnnotatedCapture(
+            capture.path.resolve().name,
+            capture.frame_count,
+            capture.fps,
+            capture.calibration.format,
+            report.scale,
+            report.metres_per_unit,
+        ),
+        [camera_document(camera) for camera in capture.rig.scaled(subject.metres_per_unit)],
+        job.config.hand_model,
+        models,
+        {job.subject: person | {"frames": subject.frames}},
+        configuration,
+        chunks,
+        report.summary(),
+    )
+    return manifest, report
+
+
+def _describe_move(move: camera_check.CameraMove) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(move).items() if name not in ("name", "moved", "motion_noises")}
+    return {"camera": move.name} | {name: round(value, 3) for name, value in values.items()}
+
+
+def _notes(job: AnnotateJob, subject: Subject, counts: Counts) -> list[str]:
+    notes = list(job.capture.notes)
+    if not job.capture.scale_known:
+        notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")
+    if job.capture.scale_known and np.abs(subject.betas).max() > MOST_BETA:
+        model = HandModel.load(job.config.hand_model, job.sides[0])
+        rest = model.rest_keypoints(torch.as_tensor(subject.betas))
+        length_mm = float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3
+        notes.append(
+            f"the hand is {length_mm:.0f} mm long (wrist to middle fingertip), and its shape "
+            f"{np.abs(subject.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
+        )
+    if counts.seen_by_one:
+        notes.append(
+            f"{counts.seen_by_one} hands are seen by one camera alone: how far away they are is a guess by their size"
+        )
+    for side in job.sides:
+        if note := load_hand(job.config.hand_model, side).note:
+            notes.append(f"hand model, {side}: {note}")
+        if not counts.records[side]:
+            notes.append(f"no {side} hand was ever seen by two cameras")
+    return notes

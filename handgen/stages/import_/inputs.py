@@ -1,0 +1,72 @@
+"""What a run of `import` works on: the data set and the hand model, checked before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from handgen.datasets.reader import FORMATS, declared_models
+from handgen.errors import HandgenError
+from handgen.hand.model_files import MANO, OPEN_HAND, HandArrays, load_hand, mano_path
+from handgen.options import deciding_options
+from handgen.progress import Progress
+from handgen.runtime import reproducibility
+from handgen.stages.import_.chunk import ImportJob
+from handgen.stages.import_.config import ImportConfig
+from handgen.storage.filesystem import Location
+from handgen.version import __version__
+
+_PACKAGES = ("numpy", "torch", "opencv", "simplejpeg")  # that make the bytes
+
+
+def open_job(root: Path, out: Location, config: ImportConfig, show: Progress) -> ImportJob:
+    """Read the data set's index, and choose the hand model.
+
+    Raises HandgenError where the folder is not of the format, or its parameters are of another hand model.
+    """
+    show("read the index", 0, 1)
+    hand_model, models, fitted = _choose_hand_model(root, config)
+    reader = FORMATS[config.format].open(root, config.split, {} if fitted else models)
+    show("read the index", 1, 1)
+    count = min(reader.moment_count, config.limit or reader.moment_count)
+    return ImportJob(reader, out, config, hand_model, fitted, count)
+
+
+def hand_model_digests(job: ImportJob) -> dict[str, str]:
+    """SHA-256 of the hand model, by the sides that the format has."""
+    return {side: load_hand(job.hand_model, side).sha256 for side in FORMATS[job.config.format].sides}
+
+
+def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
+    """Everything that the content of the chunks depends on, as `run.json` keeps it."""
+    configuration = deciding_options(job.config) | {"split": job.reader.split, "hand_model": job.hand_model}
+    return {
+        "created_by": __version__,
+        "computed": reproducibility.fingerprint(_PACKAGES),
+        "data_set": job.reader.fingerprint(),
+        "configuration": configuration,
+        "hand_model": models,
+    }
+
+
+def _choose_hand_model(root: Path, config: ImportConfig) -> tuple[str, dict[str, HandArrays], bool]:
+    """The name of the hand model, its arrays by side, and whether it is fitted to keypoints.
+
+    An export of handgen's own says which model its parameters are of; those of others are MANO's.
+    """
+    sides = FORMATS[config.format].sides
+    declared = declared_models(root)
+    named = set(declared.values())
+    name = config.hand_model
+    if name is None:
+        name = MANO if all(mano_path(side).is_file() for side in sides) and named <= {MANO} else OPEN_HAND
+    if "://" in name:
+        raise HandgenError(f"{name}: a hand model must be a file of this machine; copy it, both sides")
+    models = {side: load_hand(name, side) for side in sides}
+    is_declared = len(named) == 1 and any(arrays.sha256 in declared for arrays in models.values())
+    if declared and not is_declared and name != OPEN_HAND:
+        raise HandgenError(
+            f"{root}: its hand parameters are of {', '.join(sorted(named))}, not of this {name}; give --hand-model "
+            "with that model, or open to fit the open hand to the keypoints"
+        )
+    return name, models, name == OPEN_HAND and not is_declared

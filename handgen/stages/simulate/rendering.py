@@ -1,0 +1,93 @@
+"""Rendering one chunk: its pictures, and the truth about them. Runs in any process, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handgen.io import annotations as store
+from handgen.io.cutouts import Cutout
+from handgen.media import images
+from handgen.media.video_writer import piece_writer
+from handgen.records.annotation import HandRecord
+from handgen.runtime.resumable_run import Units
+from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.files import TRUTH, camera_names, chunks_of, image_path, piece_path, video_path
+from handgen.stages.simulate.scene import Scene, make_scene
+from handgen.stages.simulate.truth import record_frame
+from handgen.storage import filesystem
+
+
+def render_units(out: Path, config: SimulateConfig) -> Units[dict[str, Any]]:
+    """The step that renders every chunk; its results are what the manifest of the truth says of a chunk's files."""
+    sizes = [len(frames) for frames in chunks_of(config)]
+    return Units("render", sizes, partial(_render_chunk, out, config), files=_truth_files)
+
+
+def _truth_files(index: int, described: dict[str, Any]) -> dict[str, int]:
+    return {f"{TRUTH}/{name}": size for name, size in store.chunk_files(index, described).items()}
+
+
+def finished_chunks(
+    out: Path, config: SimulateConfig, noted: Mapping[int, dict[str, Any]]
+) -> dict[int, dict[str, Any]]:
+    """The chunks whose truth and pictures are there, and what their files hold."""
+    chunks = chunks_of(config)
+    found = store.finished_chunks(out / TRUTH, len(chunks), noted)
+    there = {name: set(filesystem.names(out / name)) for name in camera_names(config) if not config.video}
+
+    def has_pictures(index: int) -> bool:
+        if config.video:
+            names = camera_names(config)
+            return all(video_path(out, n).is_file() or piece_path(out, n, index).is_file() for n in names)
+        names = [image_path(out, "", frame).name for frame in chunks[index]]
+        return all(listed.issuperset(names) for listed in there.values())
+
+    return {index: described for index, described in found.items() if has_pictures(index)}
+
+
+@cache
+def _scene(config: SimulateConfig) -> Scene:
+    """One scene per process: its backgrounds take a while."""
+    return make_scene(config)
+
+
+def _render_chunk(out: Path, config: SimulateConfig, index: int) -> dict[str, Any]:
+    """Write the pictures and the truth of one chunk; returns what the manifest says of its files."""
+    scene, frames = _scene(config), chunks_of(config)[index]
+    records: list[HandRecord] = []
+
+    def cutouts(write: Callable[[int, int, np.ndarray], None]) -> Iterator[tuple[str, Cutout]]:
+        for frame in frames:
+            for record, found in record_frame(scene, frame, partial(write, frame)):
+                records.append(record)
+                yield from found
+
+    with _pictures(out, scene, index) as write:
+        return store.write_chunk(out / TRUTH, index, records, cutouts(write))
+
+
+@contextmanager
+def _pictures(out: Path, scene: Scene, index: int) -> Iterator[Callable[[int, int, np.ndarray], None]]:
+    """A function that writes the picture of (frame, view) of one chunk, to pieces of videos or to JPEGs."""
+    config, names = scene.config, scene.rig.names
+    for name in names:
+        (piece_path(out, name, index).parent if config.video else out / name).mkdir(parents=True, exist_ok=True)
+
+    def write_jpeg(frame: int, view: int, image: np.ndarray) -> None:
+        image_path(out, names[view], frame).write_bytes(images.encode_jpeg(image, config.jpeg_quality))
+
+    if not config.video:
+        yield write_jpeg
+        return
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(piece_writer(piece_path(out, name, index), config.size, config.fps, config.crf))
+            for name in names
+        ]
+        yield lambda frame, view, image: writers[view].write(image)
