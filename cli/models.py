@@ -81,6 +81,7 @@ def list_models(as_json: bool) -> None:
     from handgen.hand import mano
     from handgen.hand.model_files import mano_path
     from handgen.hand.skeleton import SIDES
+    from handgen.storage.cache import cache_folder
 
     found = {network.name: network for network in networks.installed()}
     hands = {hand.path: hand for hand in mano.installed()}
@@ -89,8 +90,7 @@ def list_models(as_json: bool) -> None:
         missing = {"installed": False, "size_bytes": None, "sha256_as_pinned": None}
         print_json(
             [
-                {"name": name, "path": str(networks.cache_folder() / name)}
-                | (_row(found[name]) if name in found else missing)
+                {"name": name, "path": str(cache_folder() / name)} | (_row(found[name]) if name in found else missing)
                 for name in networks.NETWORKS
             ]
             + [
@@ -107,7 +107,7 @@ def list_models(as_json: bool) -> None:
         network = found.get(name)
         size = f"{network.size_bytes / 1e6:.1f} MB" if network else "not fetched"
         digest = ("SHA-256 as pinned" if network.pinned else "SHA-256 not the pinned one") if network else "-"
-        table.add_row(name, size, digest, str(networks.cache_folder() / name))
+        table.add_row(name, size, digest, str(cache_folder() / name))
     for path in paths:
         hand = hands.get(path)
         size = f"{hand.size_bytes / 1e6:.1f} MB" if hand else "not added"

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from handgen.datasets.registry import export_formats
 from handgen.runtime import reproducibility
 from handgen.stages.export import stage as export
-from handgen.stages.export.config import EXPORT_FORMATS, ExportConfig
+from handgen.stages.export.config import ExportConfig
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.synthesize import stage as synthesize
@@ -40,7 +41,7 @@ def make(folder: Path) -> dict[str, Any]:
     simulated = simulate.run(folder / "capture", SimulateConfig(views=2, frames=2, size=(320, 240), seed=7))
     config = SynthesizeConfig(samples=6, samples_per_shard=6, rotation_deg=0, augment="none", occluder_probability=0)
     synthesize.run(simulated.truth, folder / "shards", None, config)
-    for name in EXPORT_FORMATS:
+    for name in export_formats():
         export.run(folder / "shards", folder / name, ExportConfig(format=name, workers=1))
     (path,) = (folder / "shards").glob("*.tar")
     with tarfile.open(path) as tar:

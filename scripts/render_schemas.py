@@ -1,9 +1,12 @@
-"""Writes the schemas as tables for people: schemas/NAME.schema.json -> docs/schemas/NAME.md, and an index.
+"""Writes the schemas of declared records, and all schemas as tables for people with an index.
+
+    handgen/records/*.py (`record_schemas.RECORDS`) -> schemas/NAME.schema.json -> docs/schemas/NAME.md
 
     python scripts/render_schemas.py            write what has changed
     python scripts/render_schemas.py --check    write nothing; exit status 1 if something has
 
-The schemas are the definition of the files; the tables only show them, and a test holds them against each other.
+Each file has one definition: the declared record, or for the files that are plain documents in Python the schema
+itself. A test fails when something made from it is stale.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from record_schemas import RECORDS, schema_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS, DOCS = ROOT / "schemas", ROOT / "docs" / "schemas"
@@ -36,9 +41,14 @@ FILES = {
 _COUNTED = ("number", "integer", "string", "object", "boolean")
 _INDEX = """# Files
 
-What handgen reads and writes, field by field. The definitions are the JSON schemas in [schemas/](../../schemas);
-handgen checks every file by them, when it writes and when it reads. These pages are made from them by
+What handgen reads and writes, field by field, as the JSON schemas in [schemas/](../../schemas) say it: handgen checks
+every file by them, when it writes and when it reads. These pages are made from the schemas by
 `python scripts/render_schemas.py`.
+
+Each file is defined in one place. The records that come by the thousand (annotation_record, detection, sample) are
+classes in [handgen/records/](../../handgen/records): the type, the limits, the rounding and the description of a field
+stand together there, and the script makes the schema from them. The other files are plain documents in Python; their
+schemas are written by hand and are the only definition.
 
 `a[].b` is the field b of every item of the list a, `a.<name>` what the object a has under any name; *required* is meant
 within the object that a field is in.
@@ -76,7 +86,7 @@ class Page:
         link = f"[{self.name}{SUFFIX}](../../schemas/{self.name}{SUFFIX})"
         parts = [
             f"# {self.schema['title']}",
-            f"{FILES[self.name][0].upper()}{FILES[self.name][1:]}. The definition is {link}; this page shows it. "
+            f"{FILES[self.name][0].upper()}{FILES[self.name][1:]}. This page shows {link}. "
             "All files: [README.md](README.md).",
             self.schema["description"],
             _table(self.fields(self.schema, "")),
@@ -113,7 +123,7 @@ class Page:
         yield from self.fields(schema, name)
 
     def kind(self, schema: Schema, several: bool = False) -> str:
-        """What a value is, in words; several: what values are."""
+        """The type of a value in words; several: of values."""
         target = schema.get("$ref", "").rpartition("/")[2]
         schema, linked = self.resolved(schema)
         if linked:
@@ -143,7 +153,7 @@ class Page:
         return f"list{'s' if several else ''}{count} {self.kind(schema.get('items', {}), several=True)}"
 
     def descriptions(self, schema: Schema) -> Iterator[str]:
-        """What is said of a field, and of the alternatives that it has."""
+        """The descriptions of a field, and of the alternatives that it has."""
         if "description" in schema:
             yield schema["description"]
         if "default" in schema:
@@ -161,22 +171,28 @@ class Page:
         return target | {key: value for key, value in schema.items() if key != "$ref"}, "properties" in target
 
 
-def rendered() -> dict[str, str]:
-    """File name in docs/schemas -> text. ValueError for a schema that `FILES` does not tell of, or the reverse."""
+def rendered() -> dict[Path, str]:
+    """File below schemas/ and docs/schemas/ -> text; of schemas/ those that are made from declared records.
+
+    ValueError for a schema that `FILES` does not tell of, or the reverse.
+    """
     found = {path.name.removesuffix(SUFFIX): path for path in sorted(SCHEMAS.glob(f"*{SUFFIX}"))}
-    if found.keys() != FILES.keys():
-        raise ValueError(f"FILES: differs from the schemas in {sorted(found.keys() ^ FILES.keys())}")
-    schemas = {name: json.loads(found[name].read_text("utf-8")) for name in FILES}
-    pages = {f"{name}.md": Page(name, schema).markdown() for name, schema in schemas.items()}
+    if found.keys() | RECORDS.keys() != FILES.keys():
+        raise ValueError(f"FILES: differs from the schemas in {sorted((found.keys() | RECORDS.keys()) ^ FILES.keys())}")
+    schemas = {
+        name: schema_of(name) if name in RECORDS else json.loads(found[name].read_text("utf-8")) for name in FILES
+    }
+    made = {SCHEMAS / f"{name}{SUFFIX}": json.dumps(schemas[name], indent=2) + "\n" for name in RECORDS}
+    pages = {DOCS / f"{name}.md": Page(name, schema).markdown() for name, schema in schemas.items()}
     rows = [f"| [{name}]({name}.md) | {what} | {schemas[name]['description']} |" for name, what in FILES.items()]
-    return pages | {"README.md": _INDEX + "\n".join(rows) + "\n"}
+    return made | pages | {DOCS / "README.md": _INDEX + "\n".join(rows) + "\n"}
 
 
-def stale() -> dict[str, str | None]:
-    """What in docs/schemas differs: file name -> the text that it must have, None where it must go."""
-    pages = rendered()
-    there = {path.name: path.read_text("utf-8") for path in DOCS.glob("*.md")} if DOCS.is_dir() else {}
-    return {name: pages.get(name) for name in pages.keys() | there.keys() if pages.get(name) != there.get(name)}
+def stale() -> dict[Path, str | None]:
+    """Files that differ -> the text that each must have, None for a page that must go."""
+    wanted = rendered()
+    there = {path: path.read_text("utf-8") for path in {*wanted, *DOCS.glob("*.md")} if path.is_file()}
+    return {path: wanted.get(path) for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path)}
 
 
 def main() -> int:
@@ -185,15 +201,15 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
     changes = stale()
-    for name, text in sorted(changes.items()):
-        print(f"docs/schemas/{name}: {'differs' if check else 'removed' if text is None else 'written'}")
+    for path, text in sorted(changes.items()):
+        print(f"{path.parent.name}/{path.name}: {'differs' if check else 'removed' if text is None else 'written'}")
         if check:
             continue
-        DOCS.mkdir(parents=True, exist_ok=True)
         if text is None:
-            (DOCS / name).unlink()
+            path.unlink()
         else:
-            (DOCS / name).write_text(text, "utf-8")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
     return int(check and bool(changes))
 
 
@@ -211,6 +227,8 @@ def _bounds(schema: Schema) -> str:
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     above = ">" if "exclusiveMinimum" in schema else ">="
     below = "<" if "exclusiveMaximum" in schema else "<="
+    if schema.get("type") == "null":
+        return ""
     if low is not None and high is not None and (above, below) == (">=", "<="):
         return f", {low} to {high}"
     return "".join(f", {sign} {bound}" for sign, bound in ((above, low), (below, high)) if bound is not None)

@@ -1,4 +1,9 @@
-"""A tiny hand, a four-camera rig, and where the real captures are. No network, GPU or licence needed."""
+"""A tiny hand, a four-camera rig, and where the real captures are. No network, GPU or licence needed.
+
+Property tests run under the Hypothesis profile that `HYPOTHESIS_PROFILE` names: "ci", the default, tries the same
+examples every time; "explore" tries others at every run, to hunt with (`--hypothesis-seed=N` repeats one hunt).
+Neither has a deadline: how long an example takes is the machine's affair.
+"""
 
 import os
 import sys
@@ -14,11 +19,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import load_hand
 
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, database=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
 

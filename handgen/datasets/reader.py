@@ -1,4 +1,4 @@
-"""What a reader of a data set gives: labelled pictures in a fixed order, those of one moment together.
+"""The boundary of readers: labelled pictures in a fixed order, those of one moment together.
 
 A reader holds an index and small arrays; pictures, masks and whatever a format keeps in a file of its own are read when
 they are asked for. Readers can be sent to other processes. They read files of this machine: the formats want random
@@ -8,7 +8,7 @@ access to files of gigabytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -33,14 +33,14 @@ _LARGEST = 1e9  # of any number, in metres, millimetres, pixels or radians; squa
 
 @dataclass(frozen=True)
 class Moment:
-    """The pictures of one moment: the hands are in the same place in all their worlds. name: for people."""
+    """The pictures of one moment, with the hands at the same place in all their worlds. name: for people."""
 
     name: str
     images: tuple[LabelledImage, ...]
 
 
 class Reader(Protocol):
-    """A data set in one format. Made by `READERS[format](root, split, models)`.
+    """A data set in one format, made by `reader(root, split, models)` of its entry in `handgen.datasets.registry`.
 
     root: its folder. split: the one that is read.
     """
@@ -52,79 +52,44 @@ class Reader(Protocol):
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """The number of pictures."""
         ...
 
     @property
     def moment_count(self) -> int:
-        """How many moments there are."""
+        """The number of moments."""
         ...
 
     @property
     def notes(self) -> list[str]:
-        """What a user should know of what is read and what is not."""
+        """Remarks for the user on what is read and what is not."""
         ...
 
     def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
-        """Moments `first` to `last` - 1. pictures: whether the bytes of pictures and masks are read, too.
+        """Read moments `first` to `last` - 1. pictures: whether the bytes of pictures and masks are read, too.
 
         A picture that is not there is None. Raises HandgenError where a file is damaged, or not what it should be.
         """
         ...
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """All pictures."""
+        """Iterate over all pictures."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this data set from another."""
+        """Values that tell this data set from another."""
         ...
 
 
-@dataclass(frozen=True)
-class Format:
-    """A format that can be read. sides: of the hands in it. licence: what its authors say of its use."""
-
-    title: str
-    sides: tuple[str, ...]
-    open: Callable[[Path, str | None, Models], Reader]
-    licence: str
-
-
-def _freihand(root: Path, split: str | None, models: Models) -> Reader:
-    from handgen.datasets.freihand.reader import FreihandReader
-
-    return FreihandReader(root, split, models)
-
-
-def _hanco(root: Path, split: str | None, models: Models) -> Reader:
-    from handgen.datasets.hanco.reader import HancoReader
-
-    return HancoReader(root, split, models)
-
-
-def _interhand(root: Path, split: str | None, models: Models) -> Reader:
-    from handgen.datasets.interhand.reader import InterhandReader
-
-    return InterhandReader(root, split, models)
-
-
-FORMATS: dict[str, Format] = {
-    "freihand": Format("FreiHAND", ("right",), _freihand, "research only, no commercial use, its paper to be cited"),
-    "hanco": Format("HanCo", ("right",), _hanco, "research only, no commercial use, its paper to be cited"),
-    "interhand": Format("InterHand2.6M", ("left", "right"), _interhand, "CC BY-NC 4.0"),
-}
-
-
 def images_of(reader: Reader) -> Iterator[LabelledImage]:
-    """All pictures of a reader, one moment in memory at a time."""
+    """Iterate over all pictures of a reader, one moment in memory at a time."""
     for number in range(reader.moment_count):
         for moment in reader.moments(number, number + 1):
             yield from moment.images
 
 
 def numbers(value: Any, shape: tuple[int, ...], where: str) -> Float[np.ndarray, "..."]:
-    """Numbers of a JSON document as an array of `shape` (-1: any length).
+    """Convert numbers of a JSON document to an array of `shape` (-1: any length).
 
     Raises HandgenError naming `where` when they are of another shape, no numbers, not finite, or beyond all bounds.
     """
@@ -148,7 +113,7 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def inside(folder: Path, name: Any, where: str) -> Path:
-    """The file that a document calls `name`, below `folder`.
+    """Find the file that a document calls `name`, below `folder`.
 
     Raises HandgenError for a name that leads out of the folder, or is no name at all. (Links are the user's own.)
     """
@@ -159,7 +124,7 @@ def inside(folder: Path, name: Any, where: str) -> Path:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """A picture's file, or None where there is none."""
+    """Read a picture's file; None where there is none."""
     try:
         if not path.is_file():
             return None
@@ -170,7 +135,7 @@ def read_bytes(path: Path) -> bytes | None:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def camera_of(
+def make_camera(
     name: str,
     size_px: tuple[int, int],
     intrinsics: Float[np.ndarray, "3 3"],
@@ -178,14 +143,14 @@ def camera_of(
     translation_m: Float[np.ndarray, " 3"],
     where: str,
 ) -> Camera:
-    """A camera without distortion. rotation, translation_m: of `cam_from_world`.
+    """Make a camera without distortion. rotation, translation_m: of `cam_from_world`.
 
     Files print rotations with few digits; the nearest rotation is taken, so that there and back is the same place.
     Raises HandgenError naming `where` if the numbers are no camera's.
     """
     try:
-        as_told = Rigid(rotation, translation_m)
-        return Camera(name, size_px, intrinsics, cam_from_world=replace(as_told, rotation=nearest_rotation(rotation)))
+        given = Rigid(rotation, translation_m)
+        return Camera(name, size_px, intrinsics, cam_from_world=replace(given, rotation=nearest_rotation(rotation)))
     except ValueError as error:
         raise HandgenError(f"{where}: {error}") from None
 
@@ -197,9 +162,9 @@ def seen_hand(
     valid: Bool[np.ndarray, " 21"] | None = None,
     parameters: HandParameters | None = None,
 ) -> LabelledHand:
-    """A hand whose keypoints are known in a camera's frame. valid: which of them are; default: all.
+    """Make a hand whose keypoints are known in a camera's frame. valid: which of them are; default: all.
 
-    Those behind the camera are known, too, so that it can be said of them; their pixels mean nothing (`in_front`).
+    Keypoints behind the camera stay known, so that checks can report them; their pixels mean nothing (`in_front`).
     """
     pixels, in_picture = camera.project_cam(points_cam_m)
     known = np.ones(len(points_cam_m), bool) if valid is None else valid
@@ -214,21 +179,21 @@ def seen_hand(
 
 
 def in_front(hand: LabelledHand) -> Bool[np.ndarray, " 21"]:
-    """Which keypoints of a hand of `seen_hand` are known, and in front of its camera."""
+    """Find the keypoints of a hand of `seen_hand` that are known, and in front of its camera."""
     assert hand.keypoints_cam_m is not None
     return hand.labelled & (hand.keypoints_cam_m[:, 2] > MIN_DEPTH_M)
 
 
-def in_camera(parameters: HandParameters, cam_from_world: Rigid, models: Models, side: str) -> HandParameters:
-    """Parameters that are given in the world, in a camera's frame."""
+def move_into_camera(parameters: HandParameters, cam_from_world: Rigid, models: Models, side: str) -> HandParameters:
+    """Move parameters from the world into a camera's frame."""
     assert parameters.translation_m is not None
     wrist = rest_wrist(parameters.betas, models[side])
     pose, translation = moved_hand(parameters.pose, parameters.translation_m, wrist, cam_from_world)
     return replace(parameters, pose=pose, translation_m=translation)
 
 
-def the_split(root: Path, split: str | None, there: Sequence[str], known: Sequence[str], looked_for: str) -> str:
-    """The split to read: the one that is asked for, else the first of those there.
+def choose_split(root: Path, split: str | None, there: Sequence[str], known: Sequence[str], looked_for: str) -> str:
+    """Choose the split to read: the one that is asked for, else the first of those there.
 
     Raises HandgenError when it is not there. looked_for: the files that a split is known by.
     """
@@ -245,7 +210,7 @@ def the_split(root: Path, split: str | None, there: Sequence[str], known: Sequen
 
 
 def declared_models(root: Path) -> dict[str, str]:
-    """Of an export of handgen's own: names of the hand models of its parameters, by the SHA-256 of their files.
+    """Read the names of the hand models of an export of handgen's own, by the SHA-256 of their files.
 
     Empty for anything else, whose parameters are MANO's.
     """
@@ -259,7 +224,7 @@ def declared_models(root: Path) -> dict[str, str]:
 
 
 def file_fingerprint(path: Path) -> dict[str, Any]:
-    """Size of a file, and a digest of its two ends: the whole of one with gigabytes would take minutes."""
+    """Digest the two ends of a file, and give its size: the whole of one with gigabytes would take minutes."""
     digest = hashlib.sha256()
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -1,8 +1,8 @@
-"""What every format gives and takes, and the large JSON files of some, which are laid together from pieces.
+"""The boundary of writers, and large JSON files that are put together from the pieces of units.
 
 A unit (a shard or a chunk) is written at once: pictures, or a tar, and a *piece* of each JSON file in `.parts`. When
-all are there, the pieces are laid together in the order of the units. So memory depends on the size of a unit alone, a
-killed run loses the units that it was at, and the bytes do not depend on how many processes there were.
+all are there, the pieces are joined in the order of the units. So memory depends on the size of a unit alone, a killed
+run loses the units that it was at, and the bytes do not depend on how many processes there were.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 import orjson
 
+from handgen.datasets.source import Source
 from handgen.hand.model_files import MANO
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage
-from handgen.stages.export.config import ExportConfig
-from handgen.stages.export.sources import Source
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -30,19 +29,25 @@ _BETWEEN = b",\n"
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What a process needs to write any unit."""
+    """All that a process needs to write any unit.
+
+    format: a name of `handgen.datasets.registry.FORMATS`. options: that format's own. model_is_mano: whether a hand
+    model that is not called "mano" is MANO all the same.
+    """
 
     source: Source
     out: Location
-    config: ExportConfig
+    format: str
+    options: Any
+    model_is_mano: bool = False
 
     def is_mano(self, model: str | None) -> bool:
         """Whether a hand model of this name is MANO, whose parameters other projects' loaders put into MANO."""
-        return model == MANO or self.config.model_is_mano
+        return model == MANO or self.model_is_mano
 
     @property
     def all_mano(self) -> bool:
-        """Whether all hand models of the source are."""
+        """Whether all hand models of the source are MANO."""
         return all(map(self.is_mano, self.source.models.values()))
 
 
@@ -55,15 +60,16 @@ class File:
     sha256: str
 
     def to_json(self) -> dict[str, Any]:
-        """As in `export_manifest.schema.json`."""
+        """The file's entry in the manifest (`export_manifest.schema.json`)."""
         return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
 
 
 @dataclass
 class Written:
-    """What a format made of a unit. left_out: hands that it cannot hold, by reason. parts: bytes by name in `.parts`.
+    """The result of writing a unit.
 
-    files: those that stay as they are, pictures left out. pictures: how many, by the folder below `out` they are in.
+    left_out: hands that the format cannot hold, by reason. parts: bytes by name in `.parts`. files: those that stay as
+    they are, pictures left out. pictures: how many, by the folder below `out` that they are in.
     """
 
     hands: int = 0
@@ -79,11 +85,13 @@ class Written:
 
 
 class Writer(Protocol):
-    """One format."""
+    """A writer of one format. other_sides_option: the flag by which pictures of all sides are taken; may be empty."""
+
+    other_sides_option: str
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """Of the pictures' first hands that it takes; the others are counted as left out."""
+        """The sides of first hands that are taken; pictures of others are counted as left out."""
         ...
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
@@ -91,15 +99,15 @@ class Writer(Protocol):
         ...
 
     def finish(self, units: Sequence[Written]) -> list[File]:
-        """Write what comes last; all files of the export but pictures. units: in their order."""
+        """Write the files that need all units, in their order; return all files of the export but pictures."""
         ...
 
     def place(self, manifest: dict[str, Any]) -> None:
-        """Write what depends on where the export lies; in every run, since it may have been moved."""
+        """Write the files that depend on where the export lies; called in every run, since it may have been moved."""
         ...
 
     def notes(self) -> list[str]:
-        """What somebody who loads the export should know."""
+        """Remarks for somebody who loads the export."""
         ...
 
 
@@ -115,8 +123,8 @@ def write_part(job: ExportJob, unit: int, kind: str, entries: Iterable[bytes], w
     written.parts[part_name(unit, kind)] = len(data)
 
 
-def joined(job: ExportJob, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
-    """The pieces of one kind, in the order of the units, with commas between."""
+def join_parts(job: ExportJob, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
+    """Read the pieces of one kind in the order of the units, with commas between."""
     begun = False
     for number, written in enumerate(units):
         name = part_name(number, kind)
@@ -130,7 +138,7 @@ def joined(job: ExportJob, kind: str, units: Sequence[Written]) -> Iterator[byte
                 yield block
 
 
-def write_joined(job: ExportJob, name: str, blocks: Iterable[bytes]) -> File:
+def write_file(job: ExportJob, name: str, blocks: Iterable[bytes]) -> File:
     """Write a file from pieces; it appears when it is whole."""
     path = job.out / name
     filesystem.make_folder(path.parent)
@@ -143,6 +151,6 @@ def write_joined(job: ExportJob, name: str, blocks: Iterable[bytes]) -> File:
     return File(name, size, digest.hexdigest())
 
 
-def encoded(value: Any) -> bytes:
-    """JSON of one entry, on one line."""
+def encode_entry(value: Any) -> bytes:
+    """One entry as JSON, on one line."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)  # views of others

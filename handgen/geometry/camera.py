@@ -61,7 +61,7 @@ class Camera:
                 f"camera {self.name}: a {self.lens} lens has {allowed} distortion coefficients, "
                 f"got {self.distortion.shape}"
             )
-        if not np.isfinite(self.distortion).all():
+        if len(self.distortion) and not np.isfinite(self.distortion).all():
             raise ValueError(f"camera {self.name}: a distortion coefficient is not finite")
         if min(self.size_px) < 1:
             raise ValueError(f"camera {self.name}: the image size must be positive, got {self.size_px}")

@@ -7,6 +7,7 @@ in a product: `cam_from_hand = cam_from_world @ world_from_hand`. Batched torch 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,9 @@ class Rigid:
                 f"Rigid: expected (*batch, 3, 3) and (*batch, 3), "
                 f"got {self.rotation.shape} and {self.translation.shape}"
             )
-        if not is_rotation(self.rotation) or not np.isfinite(self.translation).all():
+        offset = self.translation
+        finite = all(map(math.isfinite, offset.tolist())) if offset.ndim == 1 else np.isfinite(offset).all()
+        if not is_rotation(self.rotation) or not finite:
             raise ValueError("Rigid: the rotation is not orthonormal with determinant +1, or a value is not finite")
 
     @classmethod

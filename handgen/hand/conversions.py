@@ -43,12 +43,12 @@ _TIP_KEYPOINTS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
 
 
 def full_from_relative(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
-    """A full pose from one relative to the model's mean pose (`flat_hand_mean=False`)."""
+    """Return a full pose from one relative to the model's mean pose (`flat_hand_mean=False`)."""
     return _add_to_fingers(pose, hand.mean_pose)
 
 
 def relative_from_full(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
-    """A pose relative to the model's mean pose (FreiHAND, InterHand2.6M) from a full one."""
+    """Return a pose relative to the model's mean pose (FreiHAND, InterHand2.6M) from a full one."""
     return _add_to_fingers(pose, -hand.mean_pose)
 
 
@@ -66,7 +66,7 @@ def _add_to_fingers(pose: Float[np.ndarray, "*batch n"], by: Float[np.ndarray, "
 def pose_from_pca(
     coefficients: Float[np.ndarray, "*batch n"], hand: HandArrays, *, flat_hand_mean: bool = False
 ) -> Float[np.ndarray, "*batch 45"]:
-    """The full pose of the fingers from 1 to 45 coefficients of the model's pose components.
+    """Return the full pose of the fingers from 1 to 45 coefficients of the model's pose components.
 
     flat_hand_mean: as in smplx and manopth: whether the coefficients 0 mean the flat hand, or (False) the mean pose.
     """
@@ -80,7 +80,7 @@ def pose_from_pca(
 def pca_from_pose(
     pose: Float[np.ndarray, "*batch 45"], hand: HandArrays, *, count: int = 45, flat_hand_mean: bool = False
 ) -> Float[np.ndarray, "*batch count"]:
-    """The `count` coefficients that come nearest (in least squares) to a full pose of the fingers; 45 are exact."""
+    """Return the `count` coefficients nearest (in least squares) to a full pose of the fingers; 45 are exact."""
     offset = pose if flat_hand_mean else pose - hand.mean_pose
     return offset @ np.linalg.pinv(hand.pose_components[:count])
 
@@ -89,7 +89,7 @@ def pca_from_pose(
 
 
 def rotations_from_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch joints 3 3"]:
-    """Rotation matrices per joint from axis-angle: 16 (48 numbers) or 15 (45)."""
+    """Return rotation matrices per joint from axis-angle: 16 (48 numbers) or 15 (45)."""
     import torch
 
     from handgen.geometry.rotations import rotation_from_axis_angle
@@ -99,7 +99,7 @@ def rotations_from_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray
 
 
 def pose_from_rotations(rotations: Float[np.ndarray, "*batch joints 3 3"]) -> Float[np.ndarray, "*batch n"]:
-    """Axis-angle (angles of 0 to pi) from rotation matrices per joint."""
+    """Return axis-angle (angles of 0 to pi) from rotation matrices per joint."""
     import torch
 
     from handgen.geometry.rotations import axis_angle_from_rotation
@@ -114,7 +114,7 @@ def pose_from_rotations(rotations: Float[np.ndarray, "*batch joints 3 3"]) -> Fl
 def reordered_keypoints(
     keypoints: Float[np.ndarray, "*batch 21 n"], source: str, target: str
 ) -> Float[np.ndarray, "*batch 21 n"]:
-    """Keypoints (or their confidences, with n = 1) from one order of `KEYPOINT_ORDERS` to another.
+    """Reorder keypoints (or their confidences, with n = 1) from one order of `KEYPOINT_ORDERS` to another.
 
     "handgen" (also OpenPose, FreiHAND, HaMeR, MediaPipe and manopth's output), "mano" (smplx: 16 joints and 5 tips),
     "interhand" (one hand: 21 of its 42 joints), "rhd".
@@ -126,7 +126,7 @@ def reordered_keypoints(
 
 
 def fingertips(vertices: Float[np.ndarray, "*batch 778 3"], convention: str) -> Float[np.ndarray, "*batch 5 3"]:
-    """The fingertips, thumb to pinky, that a project takes from MANO's mesh.
+    """Return the fingertips, thumb to pinky, that a project takes from MANO's mesh.
 
     convention: "smplx" (and HaMeR), "manopth", "manopth_left" or "freihand". The open hand's mesh has its tips at
     smplx's vertices alone.
@@ -137,7 +137,7 @@ def fingertips(vertices: Float[np.ndarray, "*batch 778 3"], convention: str) -> 
 def with_fingertips(
     keypoints: Float[np.ndarray, "*batch 21 3"], vertices: Float[np.ndarray, "*batch 778 3"], convention: str
 ) -> Float[np.ndarray, "*batch 21 3"]:
-    """Our keypoints with the fingertips of another project, out of the mesh that they belong to."""
+    """Return our keypoints with the fingertips of another project, out of the mesh that they belong to."""
     changed = np.array(keypoints)
     changed[..., _TIP_KEYPOINTS, :] = fingertips(vertices, convention)
     return changed
@@ -147,12 +147,12 @@ def with_fingertips(
 
 
 def mirrored_points(points: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
-    """Points, translations and other vectors of the other hand."""
+    """Return points, translations and other vectors of the other hand."""
     return points * np.array(MIRROR_X)
 
 
 def mirrored_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
-    """Axis-angle of the other hand, full (a mean is mirrored with it), any number of joints.
+    """Return axis-angle of the other hand, full (a mean is mirrored with it), any number of joints.
 
     PCA coefficients cannot be mirrored: a left model's components are not a right's. Go through `pose_from_pca`.
     """
@@ -162,12 +162,12 @@ def mirrored_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*ba
 def mirrored_mesh(
     vertices: Float[np.ndarray, "*batch vertices 3"], faces: Int[np.ndarray, "faces 3"]
 ) -> tuple[Float[np.ndarray, "*batch vertices 3"], Int[np.ndarray, "faces 3"]]:
-    """A mesh of the other hand, its faces turned over so that they still face outwards."""
+    """Return a mesh of the other hand, its faces turned over so that they still face outwards."""
     return mirrored_points(vertices), faces[:, ::-1]
 
 
 def sides_mirror(right: HandArrays, left: HandArrays) -> bool:
-    """Whether the left model is the right one mirrored in x: vertices, shapes, correctives and weights."""
+    """Tell whether the left model is the right one mirrored in x: vertices, shapes, correctives and weights."""
     flip = np.array(MIRROR_X)
     correctives = np.einsum("a,b->ab", flip, flip).reshape(-1)  # of the entries of a joint's rotation
     pairs = (
@@ -205,7 +205,7 @@ def wrist_from_transl(
 def transl_from_wrist(
     wrist: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
 ) -> Float[np.ndarray, "*batch 3"]:
-    """The `transl` of smplx that brings the wrist to where it is to be."""
+    """Return the `transl` of smplx that brings the wrist to where it is to be."""
     return wrist - rest_wrist(betas, hand)
 
 
@@ -215,7 +215,7 @@ def origin_translation_from_transl(
     betas: Float[np.ndarray, "*batch 10"],
     hand: HandArrays,
 ) -> Float[np.ndarray, "*batch 3"]:
-    """The translation for turning the hand about the origin by `orientation` (axis-angle), from smplx's `transl`."""
+    """Return the translation for turning the hand about the origin by `orientation`, from smplx's `transl`."""
     return transl + _wrist_shift(orientation, betas, hand)
 
 
@@ -225,7 +225,7 @@ def transl_from_origin_translation(
     betas: Float[np.ndarray, "*batch 10"],
     hand: HandArrays,
 ) -> Float[np.ndarray, "*batch 3"]:
-    """The `transl` of smplx from the translation that goes with turning the hand about the origin."""
+    """Return the `transl` of smplx from the translation that goes with turning the hand about the origin."""
     return translation - _wrist_shift(orientation, betas, hand)
 
 

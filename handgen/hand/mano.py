@@ -117,7 +117,7 @@ def _difference_from_smplx_mm(arrays: HandArrays, source: str) -> float | None:
 
 
 def installed() -> list[InstalledHand]:
-    """MANO's hands in the cache; HandgenError if one is damaged."""
+    """List MANO's hands in the cache; HandgenError if one is damaged."""
     found = []
     for side in SIDES:
         path = mano_path(side)
@@ -139,7 +139,7 @@ def _read_cached(side: str) -> _Hand:
 
 
 def _arrays_of(path: Path) -> dict[str, np.ndarray]:
-    """The checked arrays of one file, whatever its name ends in."""
+    """Return the checked arrays of one file, whatever its name ends in."""
     where = str(path)
     try:
         with path.open("rb") as stream:
@@ -173,7 +173,7 @@ def _refuse_the_download(data: bytes, where: str) -> None:
 
 
 def _side(arrays: dict[str, np.ndarray], where: str) -> str:
-    """Which hand it is, by where its fingers, thumb and palm are; HandgenError if it is not in MANO's frame."""
+    """Tell which hand it is by where its fingers, thumb and palm are; HandgenError if it is not in MANO's frame."""
     template = arrays["v_template"].astype(np.float64)
     joints = arrays["J_regressor"].astype(np.float64) @ template
     knuckle = {finger: joints[FINGER_JOINTS[finger][0]] for finger in _FINGERS}
@@ -206,7 +206,7 @@ def _unit(vector: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def _content(hand: _Hand, right: _Hand | None) -> tuple[bytes, str]:
-    """The bytes of the npz to write, and its note."""
+    """Return the bytes of the npz to write, and its note."""
     arrays = {key: hand.arrays[key] for key in SAVED_KEYS}
     note = str(hand.arrays.get("note", ""))
     if hand.side == "left" and _has_sign_fault(hand, right):
@@ -216,7 +216,7 @@ def _content(hand: _Hand, right: _Hand | None) -> tuple[bytes, str]:
 
 
 def _has_sign_fault(left: _Hand, right: _Hand | None) -> bool:
-    """Whether x of the left hand's shape directions has the wrong sign: by the right hand, or by the left's own shapes.
+    """Tell whether x of the left's shape directions has the wrong sign: by the right hand, or by the left's own shapes.
 
     In any population long hands are broad. So over the betas, which are independent and of unit variance, growth along
     the fingers (x) and across the palm (z) go together; with the fault they go against each other.
@@ -240,7 +240,7 @@ def _has_sign_fault(left: _Hand, right: _Hand | None) -> bool:
 
 
 def _remarks(hand: _Hand) -> tuple[str, ...]:
-    """A file called after the other side is taken for what it holds, and that is said."""
+    """Say where a file is called after the other side: it is taken for what it holds."""
     name = Path(hand.source).name.lower()
     if other_side(hand.side) in name and hand.side not in name:
         return (f"{hand.source} is called {other_side(hand.side)}, but holds a {hand.side} hand",)

@@ -90,7 +90,7 @@ class HandModel:
     @classmethod
     @check_arguments
     def load(cls, model: str, side: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> HandModel:
-        """The named model for one side; see `handgen.hand.model_files.load_hand`."""
+        """Return the named model for one side; see `handgen.hand.model_files.load_hand`."""
         return cls(load_hand(model, side), dtype, device)
 
     @cached_property
@@ -106,13 +106,13 @@ class HandModel:
         return self.template.dtype
 
     def rest_keypoints(self, betas: Float[Tensor, "*batch 10"]) -> Float[Tensor, "*batch 21 3"]:
-        """Keypoints of the flat hand, metres."""
+        """Return keypoints of the flat hand, metres."""
         joints = self.rest_joints + torch.einsum("jcb,...b->...jc", self.joint_shapedirs, betas)
         tips = self.template[self._tips] + torch.einsum("tcb,...b->...tc", self.shapedirs[self._tips], betas)
         return torch.cat([joints, tips], -2)[..., self._keypoint_index, :]
 
     def joints(self, pose: HandPose) -> Float[Tensor, "n 16 3"]:
-        """Joint positions alone, without touching the mesh; the frame of the pose's translation, metres."""
+        """Return joint positions alone, without touching the mesh; the frame of the pose's translation, metres."""
         rest = self._rest_joints_of(pose.betas)
         # The fingers' last joints turn nothing but their tips.
         turning = rotation_from_axis_angle(pose.rotations[:, self._turning]).split([1, 5, 5], 1)
@@ -142,7 +142,7 @@ class HandModel:
 def forward_kinematics(
     local: Float[Tensor, "n 16 3 3"], rest: Float[Tensor, "n 16 3"]
 ) -> tuple[Float[Tensor, "n 16 3 3"], Float[Tensor, "n 16 3"]]:
-    """World rotations and positions of the joints of a hand whose wrist rests at `rest[:, 0]`."""
+    """Return world rotations and positions of the joints of a hand whose wrist rests at `rest[:, 0]`."""
     n, levels = len(local), len(JOINT_LEVELS)
     walked = list(_walk(local[:, :1], [local[:, 1 + k :: levels] for k in range(levels)], rest))
     rotations = torch.stack([rotation for rotation, _ in walked], 2).reshape(n, -1, 3, 3)
@@ -153,7 +153,7 @@ def forward_kinematics(
 def _walk(
     wrist: Float[Tensor, "n 1 3 3"], fingers: Sequence[Float[Tensor, "n 5 3 3"]], rest: Float[Tensor, "n 16 3"]
 ) -> Iterator[tuple[Float[Tensor, "n 5 3 3"], Float[Tensor, "n 5 3"]]]:
-    """World rotations and positions of the fingers' joints, level by level from the palm.
+    """Yield world rotations and positions of the fingers' joints, level by level from the palm.
 
     fingers: local rotations of each level. Without those of the last joints, their rotations are their parents'.
     """
@@ -168,7 +168,7 @@ def _walk(
 
 
 def single_pose(pose: np.ndarray, translation: np.ndarray, betas: np.ndarray) -> HandPose:
-    """One `HandPose` from flat numpy arrays of 48, 3 and 10 numbers (a record's or a sample's)."""
+    """Make one `HandPose` from flat numpy arrays of 48, 3 and 10 numbers (a record's or a sample's)."""
     return HandPose(
         torch.as_tensor(np.asarray(pose, dtype=np.float64)).reshape(1, JOINT_COUNT, 3),
         torch.as_tensor(np.asarray(translation, dtype=np.float64)).reshape(1, 3),

@@ -73,7 +73,7 @@ class HandArrays:
 
 
 def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
-    """The arrays of an npz that a hand model has, never unpickled."""
+    """Return the arrays of an npz that a hand model has, never unpickled."""
     member = ""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -94,7 +94,7 @@ def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """An uncompressed npz whose bytes depend on the values alone: double precision, fixed times and order."""
+    """Return an uncompressed npz whose bytes depend on the values alone: double precision, fixed times and order."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for key, array in arrays.items():
@@ -106,7 +106,7 @@ def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
 
 
 def check_model(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
-    """The arrays, faces as `faces`; HandgenError naming the first that does not fit."""
+    """Return the arrays, faces as `faces`; HandgenError naming the first that does not fit."""
     anatomy = {key: shape for key, shape in _ANATOMY_SHAPES.items() if _ANATOMY_SHAPES.keys() & arrays.keys()}
     for key, shape in (_SHAPES | anatomy).items():
         _check_array(arrays, key, shape, "fiu", where)

@@ -84,5 +84,5 @@ TIP_VERTEX_SETS = {
 
 
 def other_side(side: str) -> str:
-    """`left` for `right` and the reverse."""
+    """Return `left` for `right` and the reverse."""
     return "left" if side == "right" else "right"

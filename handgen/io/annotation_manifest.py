@@ -14,7 +14,7 @@ from handgen.version import __version__
 
 @dataclass(frozen=True)
 class AnnotatedCapture:
-    """What a manifest says of the capture. path: its folder's name. scale: "calibrated" or "estimated"."""
+    """The capture in a manifest. path: its folder's name. scale: "calibrated" or "estimated"."""
 
     path: str
     frame_count: int
@@ -27,7 +27,7 @@ class AnnotatedCapture:
 def chunk_entry(
     index: int, frames: range, records: Sequence[HandRecord], files: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any]:
-    """The entry of one chunk. files: as `handgen.io.annotations.write_chunk` gives them."""
+    """The entry of one chunk. files: what `handgen.io.annotations.write_chunk` returned."""
     return {
         "index": index,
         "first_frame": frames.start,
@@ -49,7 +49,7 @@ def annotation_manifest(
     summary: dict[str, Any],
     stage: str = "",
 ) -> dict[str, Any]:
-    """The document that is written when all chunks are complete.
+    """Make the document that is written when all chunks are complete.
 
     cameras: documents of `handgen.io.camera_json`, in metres. model_sha256: of the hand model's file, by side. chunks:
     of `chunk_entry`. stage: the one that made them, where that is not `annotate` or `import`.

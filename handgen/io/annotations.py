@@ -29,11 +29,12 @@ from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.hand.skeleton import SIDES
 from handgen.io.camera_json import camera_from_document
-from handgen.io.cutouts import Cutout, CutoutTar, members_of
+from handgen.io.cutouts import Cutout, CutoutTar, encode_cutout
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.storage import filesystem
 from handgen.storage.documents import dumps, loads, read_json, validate, write_json
 from handgen.storage.filesystem import Location, whole_file
+from handgen.storage.json_fields import from_document, to_document
 from handgen.storage.local_copies import fetch
 from handgen.storage.output import MANIFEST, kind_of
 from handgen.storage.tar import Span, write_tar
@@ -66,14 +67,14 @@ def write_chunk(
     Returns `bytes` and `sha256` of its `records` and its `cutouts`, as in the manifest.
     """
     filesystem.make_folder(root / CHUNKS)
-    encoded = (member for key, cutout in cutouts for member in members_of(key, cutout))
-    tar = write_tar(chunk_path(root, index, ".tar"), encoded)
+    members = (member for key, cutout in cutouts for member in encode_cutout(key, cutout))
+    tar = write_tar(chunk_path(root, index, ".tar"), members)
     path = chunk_path(root, index, ".jsonl")
     digest, size = hashlib.sha256(), 0
     with whole_file(path) as file:
         for record in records:
             views = tuple(replace(view, cutout_span=tar.spans.get(view.cutout)) for view in record.views)
-            line = dumps(replace(record, views=views).to_json())
+            line = dumps(to_document(replace(record, views=views)))
             validate(orjson.loads(line), RECORD_SCHEMA, f"{path}, frame {record.frame}")
             size += file.write(line)
             digest.update(line)
@@ -84,7 +85,7 @@ def write_chunk(
 
 
 def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
-    """What `write_chunk` returned of a chunk, read from its files.
+    """Describe a chunk as `write_chunk` did, by reading its files.
 
     Raises HandgenError where one cannot be read.
     """
@@ -100,8 +101,8 @@ def chunk_files(index: int, described: Mapping[str, dict[str, Any]]) -> dict[str
     return {f"{CHUNKS}/{index:06d}{suffix}": described[name]["bytes"] for name, suffix in FILES.items()}
 
 
-def finished_chunks(root: Location, count: int, noted: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Which of `count` chunks are complete, and what their files hold: as noted, else as read from those there."""
+def find_finished_chunks(root: Location, count: int, noted: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Find which of `count` chunks are complete, and describe their files as noted, else by reading them."""
     there = filesystem.sizes(root / CHUNKS)
     found = {}
     for index in range(count):
@@ -138,7 +139,7 @@ def _read_record(line: bytes, where: str) -> HandRecord:
     document = loads(line, where)
     validate(document, RECORD_SCHEMA, where)
     try:
-        return HandRecord.from_json(document)
+        return from_document(HandRecord, document)
     except ValueError as error:
         raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
 
@@ -196,7 +197,7 @@ class Annotations:
         return {name: np.array(subject["betas"]) for name, subject in self.manifest["subjects"].items()}
 
     def betas_of(self, record: HandRecord) -> Float[np.ndarray, " 10"]:
-        """Of the record's subject. Raises HandgenError where the manifest does not list them."""
+        """Shape coefficients of the record's subject. Raises HandgenError where the manifest does not list them."""
         if record.subject not in self.betas:
             raise HandgenError(
                 f"{self.root}: frame {record.frame} is of subject {record.subject!r}, "
@@ -210,7 +211,7 @@ class Annotations:
         return Path(self.manifest["capture"]["path"]).name or "capture"
 
     def people(self, capture: str) -> dict[str, str]:
-        """Who each subject is, as samples name them: somebody without a name is nobody else's of another capture."""
+        """The person that each subject is, as samples name them; one without a name gets the capture's before it."""
         said = {name: subject.get("person", name) for name, subject in self.manifest["subjects"].items()}
         return {name: f"{capture}/{person}" if person == UNNAMED_SUBJECT else person for name, person in said.items()}
 
@@ -249,20 +250,20 @@ class Annotations:
         reduced: int = 1,
         with_arm: bool = True,
     ) -> Cutout:
-        """The pixels of the view whose record names its cutout so, at 1 / `reduced` of their size.
+        """The pixels of the cutout `name`, at 1 / `reduced` of their size.
 
-        span: as the record says. See `handgen.io.cutouts.CutoutTar.cutout`.
+        span: where it lies, as its record says. Details: `handgen.io.cutouts.CutoutTar.cutout`.
         """
         return self._tar(chunk).cutout(name, size_px, span, reduced, with_arm)
 
-    def encoded_cutout(self, chunk: int, view: ViewRecord) -> tuple[bytes, UInt8[np.ndarray, "height width"]]:
-        """The picture of one view as a JPEG, and its mask. Raises HandgenError as `cutout` does."""
-        return self._tar(chunk).encoded(view.cutout, view.camera.size_px, view.cutout_span)
+    def read_encoded_cutout(self, chunk: int, view: ViewRecord) -> tuple[bytes, UInt8[np.ndarray, "height width"]]:
+        """Read the picture of one view as a JPEG, and its mask. Raises HandgenError as `cutout` does."""
+        return self._tar(chunk).read_encoded(view.cutout, view.camera.size_px, view.cutout_span)
 
     def fetch(self, spans: Iterable[tuple[int, Span]]) -> None:
-        """Get the cutouts at these places (chunk, span) from a store, all at once, to be read soon.
+        """Fetch the cutouts at these places (chunk, span) from a store, all at once, to be read soon.
 
-        Those fetched before are forgotten. Of a disk nothing is fetched.
+        Cutouts that were fetched before are forgotten. From a disk nothing is fetched.
         """
         if filesystem.is_remote(self.root):
             self._fetched.clear()
@@ -270,7 +271,7 @@ class Annotations:
 
     def _tar(self, chunk: int) -> CutoutTar:
         if chunk not in self._tars:
-            if len(self._tars) >= _TARS:  # what is remembered of them stays bounded in the length of the capture
+            if len(self._tars) >= _TARS:  # so that memory does not grow with the capture
                 del self._tars[next(iter(self._tars))]
             self._tars[chunk] = CutoutTar(chunk_path(self.root, chunk, ".tar"), self._fetched)
         return self._tars[chunk]

@@ -12,7 +12,7 @@ from handgen.geometry.rigid import Rigid
 
 
 def camera_document(camera: Camera) -> dict[str, Any]:
-    """As `cameras` in `calibration.schema.json` and `annotation_manifest.schema.json`."""
+    """Describe a camera as `cameras` in `calibration.schema.json` and `annotation_manifest.schema.json` do."""
     return {
         "name": camera.name,
         "size_px": list(camera.size_px),
@@ -24,7 +24,10 @@ def camera_document(camera: Camera) -> dict[str, Any]:
 
 
 def camera_from_document(document: dict[str, Any], where: str) -> Camera:
-    """Of a document that fits the schema; HandgenError naming `where` and the camera if its numbers are no camera's."""
+    """Make a camera from a document that fits the schema.
+
+    Raises HandgenError naming `where` and the camera if its numbers are no camera's.
+    """
     try:
         return Camera(
             name=document["name"],

@@ -36,13 +36,13 @@ class Cutout:
     arm: Mask | None = None
 
     def halved(self) -> Cutout:
-        """At half the size, rounded up: every pixel the mean of four."""
+        """The cutout at half the size, rounded up: every pixel is the mean of four."""
         image, mask = (block_means(part, 2) for part in (self.image, self.mask))
         return Cutout(image, mask, None if self.arm is None else block_means(self.arm, 2))
 
 
-def members_of(key: str, cutout: Cutout) -> Iterator[tuple[str, bytes]]:
-    """Names and content of a cutout's members in its tar."""
+def encode_cutout(key: str, cutout: Cutout) -> Iterator[tuple[str, bytes]]:
+    """Encode a cutout as the members of its tar: names and content."""
     yield f"{key}.{_IMAGE}", images.encode_jpeg(cutout.image, JPEG_QUALITY, "420")
     yield f"{key}.{_MASK}", images.encode_mask_png(cutout.mask)
     if cutout.arm is not None:
@@ -58,7 +58,7 @@ class CutoutTar:
 
     fetched: pieces of tars that were read already, by path and span.
 
-    Cutouts that cannot be used raise DamagedCutout; what the disk or the store refuses, another HandgenError.
+    Cutouts that cannot be used raise DamagedCutout; failures of the disk or the store raise another HandgenError.
     """
 
     def __init__(self, path: Location, fetched: Mapping[tuple[Location, Span], bytes] | None = None) -> None:
@@ -84,37 +84,37 @@ class CutoutTar:
                 for kind in (_MASK, *((_ARM,) if with_arm and _ARM in members else ()))
             ]
         except KeyError as error:
-            raise self._lacks(key, error.args[0]) from None
+            raise self._missing_member(key, error.args[0]) from None
         except images.DamagedPicture as error:
             raise DamagedCutout(str(error)) from None
         if reduced > 1:
             masks = [block_means(mask, reduced) for mask in masks]
         return Cutout(image, *masks)
 
-    def encoded(self, key: str, size_px: tuple[int, int], span: Span | None = None) -> tuple[bytes, Mask]:
-        """The JPEG of a cutout as it lies there, not decoded, and its mask.
+    def read_encoded(self, key: str, size_px: tuple[int, int], span: Span | None = None) -> tuple[bytes, Mask]:
+        """Read the JPEG of a cutout without decoding it, and its mask.
 
         Raises DamagedCutout where one is missing, or not of `size_px` by its header.
         """
         members, where = self._members(key, span), f"{self.path}: {key}"
         for kind in (_IMAGE, _MASK):
             if kind not in members:
-                raise self._lacks(key, kind)
+                raise self._missing_member(key, kind)
         try:
             images.check_jpeg_size(members[_IMAGE], f"{where}.{_IMAGE}", size_px)
             return members[_IMAGE], images.decode_mask(members[_MASK], f"{where}.{_MASK}", size_px)
         except images.DamagedPicture as error:
             raise DamagedCutout(str(error)) from None
 
-    def _lacks(self, key: str, kind: str) -> DamagedCutout:
+    def _missing_member(self, key: str, kind: str) -> DamagedCutout:
         return DamagedCutout(f"{self.path}: has no member {key}.{kind}; delete it and run `handgen annotate` again")
 
     def _members(self, key: str, span: Span | None) -> dict[str, bytes]:
         """Content of the members of a cutout by the rest of their names."""
         try:
-            found = {} if span is None else self._piece(key, span)
+            found = {} if span is None else self._members_at(key, span)
             if not found and key in self._spans:  # the tar was written anew since, or nobody said where it lies
-                found = self._piece(key, self._spans[key])
+                found = self._members_at(key, self._spans[key])
             return found
         except FileNotFoundError:
             raise DamagedCutout(f"{self.path}: is missing; run `handgen annotate` again") from None
@@ -125,8 +125,8 @@ class CutoutTar:
                 f"{self.path}: not a readable tar of cutouts ({error}); delete it and run `handgen annotate` again"
             ) from None
 
-    def _piece(self, key: str, span: Span) -> dict[str, bytes]:
-        """The same, of a cutout that should lie there; nothing where it does not."""
+    def _members_at(self, key: str, span: Span) -> dict[str, bytes]:
+        """Members of the cutout that should lie at `span`, by the rest of their names; none where it does not."""
         try:
             members = members_in(self._read(span)) if span[1] <= _MAX_CUTOUT_BYTES else {}
         except ValueError:
@@ -140,7 +140,7 @@ class CutoutTar:
 
     @cached_property
     def _spans(self) -> dict[str, Span]:
-        """Where the cutouts lie, read off the headers: records of earlier versions do not say it."""
+        """Spans of the cutouts by key, read from the tar's headers: records of earlier versions do not have them."""
         spans: dict[str, Span] = {}
         with filesystem.open_read(self.path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-import numpy as np
-
 from handgen.errors import HandgenError
 from handgen.records.detection import DetectionRecord
 from handgen.storage import filesystem
 from handgen.storage.documents import dumps, loads, validate
 from handgen.storage.filesystem import Location, whole_file
+from handgen.storage.json_fields import from_document, to_document
 
 SCHEMA = "detection"
 MAX_LINE_BYTES = 2**16  # a line has about 1 KB
-_PX_DECIMALS, _CONFIDENCE_DECIMALS = 3, 4
 
 
 def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
-    """Write JSONL that appears under its name only when complete; returns the number of lines.
-
-    Positions are rounded to 0.001 px, the rest to 0.0001.
-    """
+    """Write JSONL that appears under its name only when complete; returns the number of lines."""
     count = 0
     with whole_file(path) as stream:
         for record in records:
-            document = {
-                "camera": record.camera,
-                "frame": int(record.frame),
-                "keypoints_px": np.round(record.keypoints_px.astype(float), _PX_DECIMALS).tolist(),
-                "confidence": np.round(record.confidence.astype(float), _CONFIDENCE_DECIMALS).tolist(),
-                "right": round(float(record.right), _CONFIDENCE_DECIMALS),
-            }
-            line = dumps(document | {"again": True} if record.again else document)
+            line = dumps(to_document(record))
             validate(loads(line, str(path)), SCHEMA, f"{path}: line {count + 1}")
             stream.write(line)
             count += 1
@@ -60,13 +48,6 @@ def read_detections(path: Location, cameras: Collection[str] | None = None) -> I
                     raise HandgenError(
                         f"{where}: no camera is called {document['camera']!r}; expected {', '.join(cameras)}"
                     )
-                yield DetectionRecord(
-                    camera=document["camera"],
-                    frame=int(document["frame"]),
-                    keypoints_px=np.array(document["keypoints_px"], float),
-                    confidence=np.array(document["confidence"], float),
-                    right=float(document["right"]),
-                    again=document.get("again", False),
-                )
+                yield from_document(DetectionRecord, document)
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None

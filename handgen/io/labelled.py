@@ -1,57 +1,55 @@
-"""Labelled pictures of handgen's own files: of samples of shards, and of records of annotations."""
+"""Labelled pictures made from handgen's own files: samples of shards, and records of annotations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand, rest_wrist
 from handgen.hand.model_files import HandArrays
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
+from handgen.records.sample import SampleHand, SampleLabels
+from handgen.storage.json_fields import from_document
 
 
 def label_sample(key: str, document: Mapping[str, Any], members: Mapping[str, bytes]) -> LabelledImage:
-    """Of a sample of shards. document: its labels, validated. members: by suffix, as `handgen.io.shards` has them."""
-    others = [document["other_hand"]] if document.get("other_hand") else []
-    camera, source = document["camera"], document["source"]
-    first, *more = (_hand_of(entry) for entry in (document, *others))
-    size_px = (camera["size_px"][0], camera["size_px"][1])
+    """The picture of a sample of shards.
+
+    document: its labels, validated. members: by suffix, as `handgen.io.shards` has them. Raises ValueError where the
+    camera is none.
+    """
+    labels = from_document(SampleLabels, document)
+    camera, source, other = labels.camera, labels.source, labels.other_hand
+    own = replace(_labelled(labels.own_hand), box_px=labels.box_px)
     return LabelledImage(
         name=key,
-        size_px=size_px,
-        hands=(first, *more),
+        size_px=camera.size_px,
+        hands=(own,) if other is None else (own, _labelled(other)),
         image=members.get("jpg"),
         mask=members.get("mask.png"),
-        intrinsics=np.array(camera["intrinsics"], float),
-        cam_from_world=Rigid.from_matrix(np.array(camera["cam_from_world"], float)),
-        capture=source["capture"],
-        subject=source["subject"],
-        camera=source["camera"],
-        frame=source["frame"],
-        mirrored=document["mirrored"],
+        intrinsics=camera.intrinsics,
+        cam_from_world=camera.cam_from_world,
+        capture=source.capture,
+        subject=source.subject,
+        camera=source.camera,
+        frame=source.frame,
+        mirrored=labels.mirrored,
     )
 
 
-def _hand_of(entry: Mapping[str, Any]) -> LabelledHand:
-    hand = entry["hand"]
+def _labelled(hand: SampleHand) -> LabelledHand:
+    own = hand.hand
     return LabelledHand(
-        side=entry["side"],
-        keypoints_px=np.array(entry["keypoints_2d"], float),
-        visible=np.array(entry["visible"], bool),
-        keypoints_cam_m=np.array(entry["keypoints_3d"], float),
-        box_px=tuple(entry["box_px"]) if "box_px" in entry else None,
-        parameters=HandParameters(
-            np.array(hand["pose"], float),
-            np.array(hand["betas"], float),
-            np.array(hand["translation_m"], float),
-            hand["model"],
-            hand["model_sha256"],
-        ),
+        side=hand.side,
+        keypoints_px=hand.keypoints_2d,
+        visible=hand.visible,
+        keypoints_cam_m=hand.keypoints_3d,
+        parameters=HandParameters(own.pose, own.betas, own.translation_m, own.model, own.model_sha256),
     )
 
 

@@ -68,8 +68,8 @@ def _entry(path: Location, sides: dict[str, int], size: int, sha256: str) -> dic
     return {"name": path.name, "samples": sum(sides.values()), "sides": sides, "sha256": sha256, "bytes": size}
 
 
-def no_shard(path: Location) -> dict[str, Any]:
-    """What stands for a shard of which no sample can be made, and which is not written."""
+def describe_empty_shard(path: Location) -> dict[str, Any]:
+    """Describe a shard that is not written because none of its samples can be made."""
     return _entry(path, dict.fromkeys(SIDES, 0), 0, "")
 
 

@@ -1,1 +1,1 @@
-"""Do labels mean what they say: checks on labelled pictures, whatever format these came in."""
+"""Checks whether labels mean what they say, on labelled pictures of whatever format."""

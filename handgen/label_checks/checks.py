@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from handgen.label_checks import geometry, handedness, order, parameters, sets, unknown_camera, world
-from handgen.label_checks.evidence import Check, Evidence, Models, SetCheck, Tolerances
+from handgen.label_checks.evidence import Check, Evidence, HandModels, SetCheck, Tolerances
 from handgen.label_checks.findings import Findings
 from handgen.label_checks.hands import Hands
 from handgen.records.labelled_image import LabelledImage
@@ -27,7 +27,7 @@ SET_CHECKS: dict[str, SetCheck] = {**order.SET_CHECKS, **handedness.SET_CHECKS, 
 
 @dataclass
 class Part:
-    """What one part of a set (a shard, a chunk) gives. looked_at, collected: by check."""
+    """The outcome of one part of a set (a shard, a chunk). looked_at, collected: by check."""
 
     findings: Findings = field(default_factory=Findings)
     looked_at: Counter[str] = field(default_factory=Counter)
@@ -38,7 +38,7 @@ class Part:
 def examine(
     images: Sequence[LabelledImage],
     where: str,
-    models: Models,
+    models: HandModels,
     tolerances: Tolerances,
     left_out: Collection[str] = (),
 ) -> Part:
@@ -55,7 +55,7 @@ def examine(
         part.looked_at[name] += outcome.looked_at
         evidence.mark(name, outcome.wrong)
         for number, fault in sorted(outcome.wrong.items()):
-            part.findings.add(name, f"{where}{evidence.hands.name(number)}", fault.what, fault.next)
+            part.findings.add(name, f"{where}{evidence.hands.name(number)}", fault.what, fault.fix)
     for name, set_check in SET_CHECKS.items():
         if name not in left_out:
             part.collected[name] = set_check.collect(evidence)
@@ -64,7 +64,7 @@ def examine(
 
 
 def conclude(parts: Iterable[Part], where: str) -> tuple[Findings, Counter[str], list[str]]:
-    """Findings, how many things each check looked at, and notes, of all parts of a set."""
+    """Join all parts of a set: findings, how many things each check looked at, and notes."""
     findings, looked_at, missing = Findings(), Counter[str](), set[str]()
     collected: dict[str, list[Any]] = {}
     for part in parts:
@@ -78,5 +78,5 @@ def conclude(parts: Iterable[Part], where: str) -> tuple[Findings, Counter[str],
         count, faults = SET_CHECKS[name].conclude(values)
         looked_at[name] += count
         for place, fault in faults:
-            findings.add(name, f"{where}{place}", fault.what, fault.next)
+            findings.add(name, f"{where}{place}", fault.what, fault.fix)
     return findings, looked_at, [f"parameters were not compared: {why}" for why in sorted(missing)]

@@ -1,4 +1,4 @@
-"""Why a model's keypoints and the labelled ones may differ: the conventions that people mix up."""
+"""Hypotheses why a model's keypoints and the labelled ones differ: the conventions that people mix up."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Disagreement:
 
     @classmethod
     def of(cls, hands: Hands, numbers: np.ndarray, sides: dict[str, KeypointKinematics], side: str) -> Disagreement:
-        """Of some hands, all of one side and one model."""
+        """Gather hands of one side and one model."""
         translation = hands.translation_m[numbers]
         placed = np.isfinite(translation).all(1)
         cameras = tuple(hands.image(i).cam_from_world for i in numbers.tolist())
@@ -66,27 +66,27 @@ class Disagreement:
         return replace(found, as_is=found.made(found.pose))
 
     def made(self, pose: Float[np.ndarray, "n 48"], side: str | None = None) -> Float[np.ndarray, "n 21 3"]:
-        """The model's keypoints with another pose, or of another side."""
+        """Compute the model's keypoints with another pose, or of another side."""
         points = keypoints_of(self.sides[side or self.side], pose, self.betas, self.translation_m)
         return np.where(self.placed[:, None, None], points, self.at_wrist(points))
 
     def at_wrist(self, points: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21 3"]:
-        """Points moved so that their wrist is the labelled one."""
+        """Move points so that their wrist is the labelled one."""
         return points - points[:, :1] + self.labelled[:, :1]
 
     def distance(self, made: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21"]:
-        """Of each labelled keypoint from the one that was made."""
+        """Measure each labelled keypoint from the one that was made."""
         return np.linalg.norm(made - self.labelled, axis=-1)
 
-    def only(self, chosen: Bool[np.ndarray, " n"]) -> Disagreement:
-        """Some of the hands."""
+    def only(self, choose_pictures: Bool[np.ndarray, " n"]) -> Disagreement:
+        """Select some of the hands."""
         fields = ("pose", "betas", "translation_m", "placed", "labelled", "as_is")
-        cameras = tuple(camera for camera, keep in zip(self.cam_from_world, chosen, strict=True) if keep)
-        return replace(self, cam_from_world=cameras, **{name: getattr(self, name)[chosen] for name in fields})
+        cameras = tuple(camera for camera, keep in zip(self.cam_from_world, choose_pictures, strict=True) if keep)
+        return replace(self, cam_from_world=cameras, **{name: getattr(self, name)[choose_pictures] for name in fields})
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Hypothesis:
     """`made` is what the parameters would give, `labelled` what the keypoints would be, if it is true of a hand."""
 
     check: str
@@ -95,45 +95,45 @@ class Explanation:
     fault: Callable[[int], Fault]
 
 
-def explanations(found: Disagreement) -> Iterator[Explanation]:
-    """All that are known, simple ones first."""
+def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
+    """List all hypotheses, simple ones first."""
     arrays = found.sides[found.side].model.arrays
     pose, labelled, other = found.pose, found.labelled, other_side(found.side)
 
-    def told(check: str, made: np.ndarray, what: str, next_step: str) -> Explanation:
-        return Explanation(check, found.at_wrist(made), labelled, lambda _: Fault(what, next_step))
+    def hypothesis_at_wrist(check: str, made: np.ndarray, what: str, fix: str) -> Hypothesis:
+        return Hypothesis(check, found.at_wrist(made), labelled, lambda _: Fault(what, fix))
 
-    put_back, orders = _put_back(found)
-    yield Explanation(
+    put_back, orders = _restore_order(found)
+    yield Hypothesis(
         "keypoint order",
         found.as_is,
         put_back,
         lambda k: Fault(f"the 3D keypoints are the model's own in another order: {orders[k]}", REORDER),
     )
     shift = labelled[:, :1] - found.as_is[:, :1]
-    yield Explanation("translation", found.as_is + shift, labelled, lambda k: _shifted(found, k, shift[k, 0]))
+    yield Hypothesis("translation", found.as_is + shift, labelled, lambda k: _shifted(found, k, shift[k, 0]))
     what = f"is labelled {found.side}, but its parameters give the 3D keypoints in the {other} model"
     if other in found.sides:
-        yield told("side", found.made(pose, other), what, f"label it {other}")
-    yield told(
+        yield hypothesis_at_wrist("side", found.made(pose, other), what, f"label it {other}")
+    yield hypothesis_at_wrist(
         "side",
         mirrored_points(found.as_is),
         "the 3D keypoints are mirrored in x, the parameters are not",
         "mirror picture, keypoints, pose, camera and side together or not at all",
     )
-    yield told(
+    yield hypothesis_at_wrist(
         "side",
         found.made(mirrored_pose(pose)),
         f"the pose is that of a {other} hand, not mirrored",
         "negate y and z of every rotation vector of a mirrored hand",
     )
-    yield told(
+    yield hypothesis_at_wrist(
         "mean pose",
         found.made(full_from_relative(pose, arrays)),
         "the mean pose is missing: the pose agrees once the model's mean pose is added",
         "add it (handgen.hand.conversions.full_from_relative; smplx: flat_hand_mean=False means relative poses)",
     )
-    yield told(
+    yield hypothesis_at_wrist(
         "mean pose",
         found.made(relative_from_full(pose, arrays)),
         "the mean pose was added twice",
@@ -141,7 +141,7 @@ def explanations(found: Disagreement) -> Iterator[Explanation]:
     )
     for flat in (True, False):
         fingers = pose_from_pca(pose[:, 3:], arrays, flat_hand_mean=flat)
-        yield told(
+        yield hypothesis_at_wrist(
             "pose",
             found.made(np.concatenate([pose[:, :3], fingers], 1)),
             "the pose holds coefficients of principal components, not rotations",
@@ -149,17 +149,19 @@ def explanations(found: Disagreement) -> Iterator[Explanation]:
         )
     joints = pose.reshape(-1, 16, 3)
     in_mano_order = joints[:, np.argsort(_THUMB_FIRST)].reshape(pose.shape)
-    yield told(
+    yield hypothesis_at_wrist(
         "pose",
         found.made(in_mano_order),
         "the pose's joints come thumb first, as the keypoints do",
         "write them in MANO's order: wrist, index, middle, pinky, ring, thumb",
     )
-    yield told("pose", found.made(np.radians(pose)), "the pose is in degrees", "write radians")
-    yield told("pose", found.made(-pose), "the rotations of the pose are inverted (transposed)", "negate them")
+    yield hypothesis_at_wrist("pose", found.made(np.radians(pose)), "the pose is in degrees", "write radians")
+    yield hypothesis_at_wrist(
+        "pose", found.made(-pose), "the rotations of the pose are inverted (transposed)", "negate them"
+    )
     tips_aside = found.as_is.copy()
     tips_aside[:, _TIPS] = labelled[:, _TIPS]
-    yield told(
+    yield hypothesis_at_wrist(
         "fingertips",
         tips_aside,
         "joints agree, but the fingertips are other points than the model's tip vertices",
@@ -168,11 +170,11 @@ def explanations(found: Disagreement) -> Iterator[Explanation]:
     rotation = _turn(found.as_is, labelled)
     centre = found.as_is.mean(1, keepdims=True)
     turned = (found.as_is - centre) @ np.swapaxes(rotation, 1, 2) + labelled.mean(1, keepdims=True)
-    yield Explanation("orientation", turned, labelled, lambda k: _turned(found, k, rotation[k]))
+    yield Hypothesis("orientation", turned, labelled, lambda k: _turned(found, k, rotation[k]))
 
 
-def _put_back(found: Disagreement) -> tuple[np.ndarray, list[str]]:
-    """The labelled keypoints in the order of the model's, and the name of the order in which they stand."""
+def _restore_order(found: Disagreement) -> tuple[np.ndarray, list[str]]:
+    """Put the labelled keypoints in the order of the model's, and name the order in which they stand."""
     put_back, names = found.labelled.copy(), []
     for k in range(len(put_back)):
         order = permutation(found.labelled[k], found.as_is[k], 0.01)
@@ -238,8 +240,8 @@ def _turned(found: Disagreement, k: int, rotation: Float[np.ndarray, "3 3"]) -> 
     return Fault(what, "write the orientation in the frame of the picture's camera")
 
 
-def unexplained(found: Disagreement, k: int) -> Fault:
-    """What can be said of a hand that no explanation fits."""
+def describe_disagreement(found: Disagreement, k: int) -> Fault:
+    """Describe how a hand differs that no hypothesis fits."""
     off = found.distance(found.as_is)[k]
     bones = [
         np.linalg.norm(np.diff(p[[0, 9, 10, 11]], axis=0), axis=1).sum() for p in (found.labelled[k], found.as_is[k])

@@ -1,4 +1,4 @@
-"""What a check is, what it is given, and what it answers."""
+"""The boundary of checks: what they are given, and what they answer."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from handgen.label_checks.hands import Hands
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with one hand, picture or set, and what to change."""
+    """A fault of one hand, picture or set. what: the fact. fix: what to change."""
 
     what: str
-    next: str
+    fix: str
 
 
 @dataclass
 class Outcome:
-    """Of one check. wrong: faults by the hand's number."""
+    """The answer of one check. wrong: faults by the hand's number."""
 
     looked_at: int = 0
     wrong: dict[int, Fault] = field(default_factory=dict)
@@ -52,10 +52,10 @@ class Check:
 
 @dataclass(frozen=True)
 class SetCheck:
-    """A check of a whole set. about: as of `Check`.
+    """A check of a whole set. about: for the documentation, as a `Check` has it.
 
-    collect: what of one part goes on, small; None where there is nothing. conclude: of all parts, how many things were
-    looked at, and the faults, each with where it is.
+    collect: takes from one part what goes on, small; None where there is nothing. conclude: gives of all parts how many
+    things were looked at, and the faults, each with where it is.
     """
 
     about: str
@@ -69,10 +69,10 @@ class Tolerances:
 
     reprojection_px: of 3D on 2D keypoints. parameters_mm: of the model's keypoints from the labelled ones; None: the
     3D keypoints are not the model's own, and only what another convention explains much better is wrong. world_mm:
-    of one hand in several pictures. pixels_per_part: of how many pictures of a part the pixels are looked at.
-    share: of the hands that are compared over the whole set. shapes_vary: captures in which one person may have several
-    shapes. in_mask: share of a hand's visible keypoints that its mask
-    holds; little where a format does not say which are hidden by something else.
+    of one hand in several pictures. pixels_per_part: of how many pictures of a part the pixels are looked at. share: of
+    the hands that are compared over the whole set. shapes_vary: captures in which one person may have several shapes.
+    in_mask: share of a hand's visible keypoints that its mask holds; little where a format does not say which are
+    hidden by something else.
     """
 
     reprojection_px: float = 0.01
@@ -85,14 +85,14 @@ class Tolerances:
 
 
 def model_beside(folder: str, name: str) -> str | None:
-    """The file of a model that lies in the directory `folder` of this machine; None for any other."""
+    """Find the file of a model that lies in the directory `folder` of this machine; None for any other."""
     parts = PurePath(name).parts if isinstance(name, str) else ()
     if not parts or not name.endswith(".npz") or ".." in parts or PurePath(name).is_absolute() or "://" in folder:
         return None
     return f"{folder}/{name}"
 
 
-class Models:
+class HandModels:
     """The hand models that labels name, read once.
 
     known: others, by name, as `handgen.hand.model_files.load_hand` takes it.
@@ -105,7 +105,7 @@ class Models:
         self.missing: set[str] = set()
 
     def sides(self, name: str | None, sha256: str | None) -> dict[str, KeypointKinematics] | None:
-        """The sides of a model that are here, if either has that digest; None where it cannot be had."""
+        """Load the sides of a model that are here, if either has that digest; None where it cannot be had."""
         name = name or OPEN_HAND
         both = {side: self._of(name, side) for side in SIDES}
         found = {side: model for side, model in both.items() if model is not None}
@@ -117,7 +117,7 @@ class Models:
         return found
 
     def candidates(self) -> list[str]:
-        """Models that labels without a name may be of."""
+        """The models that labels without a name may be of."""
         return [name for name in (*self._known, *NAMED_MODELS) if self.sides(name, None)]
 
     def _of(self, name: str, side: str) -> KeypointKinematics | None:
@@ -137,17 +137,17 @@ def keypoints_of(
     betas: Float[np.ndarray, "n 10"],
     translation_m: Float[np.ndarray, "n 3"],
 ) -> Float[np.ndarray, "n 21 3"]:
-    """The model's keypoints, metres."""
+    """Compute the model's keypoints, metres."""
     rotations = rotation_from_axis_angle(torch.tensor(pose).reshape(-1, JOINT_COUNT, 3))
     return model.keypoints(HandState(rotations, torch.tensor(translation_m), torch.tensor(betas))).numpy()
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What checks look at, and what several of them derive from it, once."""
+    """The hands that checks look at, and all that several checks derive from them, once."""
 
     hands: Hands
-    models: Models
+    models: HandModels
     tolerances: Tolerances = Tolerances()
     kept: dict[str, Any] = field(default_factory=dict)  # what several checks share
     wrong: dict[str, Bool[np.ndarray, " n"]] = field(default_factory=dict)  # hands, by the checks that ran so far

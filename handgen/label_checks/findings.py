@@ -1,4 +1,4 @@
-"""What validation finds wrong, and what it looked at."""
+"""The findings of validation, and counts of what was looked at."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _KEPT = 20  # findings of one kind that are kept; all are counted
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. kind: a few words, the same for all of its kind. next: what to do."""
+    """One thing that is wrong. kind: a few words, equal for all of its kind. fix: what to do; "next" in JSON."""
 
     kind: str
     where: str
     what: str
-    next: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.where}: {self.what}; {self.next}"
+        return f"{self.kind}: {self.where}: {self.what}; {self.fix}"
 
 
 @dataclass
@@ -34,18 +34,18 @@ class Findings:
     kept: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def add(self, kind: str, where: str, what: str, next_step: str) -> None:
-        """Note one."""
+    def add(self, kind: str, where: str, what: str, fix: str) -> None:
+        """Note a finding."""
         self.counts[kind] += 1
         if self.counts[kind] <= _KEPT:
-            self.kept.append(Finding(kind, where, what, next_step))
+            self.kept.append(Finding(kind, where, what, fix))
 
     def first_of(self, kind: str) -> str:
-        """Where the first of a kind is; empty if there is none."""
+        """Place of the first finding of a kind; empty if there is none."""
         return next((finding.where for finding in self.kept if finding.kind == kind), "")
 
     def extend(self, other: Findings) -> None:
-        """Note those of a part."""
+        """Note the findings of a part."""
         for finding in other.kept:
             if sum(kept.kind == finding.kind for kept in self.kept) < _KEPT:
                 self.kept.append(finding)
@@ -54,7 +54,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Checked:
-    """What the check of one kind of thing gives. looked_at: how many things, by check."""
+    """The result of checking one kind of thing. looked_at: how many things, by check."""
 
     findings: Findings
     facts: dict[str, Any]
@@ -63,7 +63,7 @@ class Checked:
 
 
 def check_files(findings: Findings, root: Location, found: dict[str, int], expected: dict[str, int | None]) -> None:
-    """Files by name and bytes against what should be there (None: of any size); others, and torn ones, are findings."""
+    """Compare files by name and bytes with those expected (None: any size); others, and torn ones, are findings."""
     for name, size in expected.items():
         if name not in found:
             findings.add("missing file", f"{root / name}", "is missing", "run the same command again to write it")
@@ -80,7 +80,7 @@ def check_files(findings: Findings, root: Location, found: dict[str, int], expec
         )
 
 
-def first(names: Iterable[str], count: int = 5) -> str:
-    """The first of some names, for a message."""
+def name_first(names: Iterable[str], count: int = 5) -> str:
+    """Name the first of several, for a message."""
     several = sorted(names)
     return ", ".join(several[:count]) + (f" and {len(several) - count} more" if len(several) > count else "")

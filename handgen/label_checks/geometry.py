@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_NAMES, WRIST
 from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome
 from handgen.label_checks.hands import HUGE
-from handgen.label_checks.reprojection import Seen3D, misplaced, other_frame
+from handgen.label_checks.reprojection import PointsInCamera, explain_reprojection, other_frame
 
 HAND_LENGTH_M = (0.12, 0.25)  # wrist to the tip of the middle finger, along the bones: of children of 4 to large men
 _PLACES = 20  # the principal point of a crop may lie this many pictures away
@@ -61,7 +61,7 @@ def _camera(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
 def intrinsics_fault(
     k: Float[np.ndarray, "3 3"], size: Float[np.ndarray, " 2"], places: float = _PLACES
 ) -> Fault | None:
-    """What is wrong with intrinsics for a picture of `size`. places: pictures that the principal point may be away."""
+    """Find what is wrong with intrinsics. places: how many pictures the principal point may be away."""
     focal = k[[0, 1], [0, 1]]
     middle = np.abs(k[:2, 2] / size - 0.5).max()
     if np.abs(k[:2, 2]).max() < 1e-9 and np.abs(k[2, :2]).min() > 0:
@@ -88,19 +88,17 @@ def _depth(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     outcome = Outcome(int(look.sum()))
     for i in np.flatnonzero(look & (rooted | (behind > 0))).tolist():
         place_m = None if (pose := hands.image(i).cam_from_world) is None else pose.inverse().translation
-        in_view = Seen3D(hands.cam_m[i], hands.intrinsics[i], pose)
+        in_view = PointsInCamera(hands.cam_m[i], hands.intrinsics[i], pose)
         if rooted[i]:
             fault = Fault("the 3D keypoints are relative to the wrist", "write them in the camera's frame, metres")
         elif (other := other_frame(hands.px[i], in_view, max(evidence.tolerances.reprojection_px, 0.02))) is not None:
-            fault = Fault(f"{behind[i]} 3D keypoints lie behind the camera: {other.what}", other.next)
+            fault = Fault(f"{behind[i]} 3D keypoints lie behind the camera: {other.what}", other.fix)
         elif place_m is not None and 0 < (away_m := float(np.linalg.norm(place_m))) < _BESIDE_ORIGIN_M:
             what = f"{behind[i]} 3D keypoints lie behind the camera, which is {1000 * away_m:.2g} mm from the origin"
             fault = Fault(what, "its place looks like metres where millimetres are meant, or the other way round")
         elif behind[i] == 21:
-            next_step = (
-                "negate y and z if the camera's axes are OpenGL's; otherwise cam_from_world is the wrong way round"
-            )
-            fault = Fault("all 3D keypoints lie behind the camera", next_step)
+            fix = "negate y and z if the camera's axes are OpenGL's; otherwise cam_from_world is the wrong way round"
+            fault = Fault("all 3D keypoints lie behind the camera", fix)
         else:
             fault = Fault(
                 f"{behind[i]} 3D keypoints lie behind the camera", "give points in the camera's frame, z forward"
@@ -110,7 +108,7 @@ def _depth(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
 
 
 def hand_length_m(points: Float[np.ndarray, "*batch 21 3"]) -> Float[np.ndarray, "*batch"]:
-    """From the wrist to the tip of the middle finger, along the bones."""
+    """Measure from the wrist to the tip of the middle finger, along the bones."""
     chain = points[..., [WRIST, *FINGER_KEYPOINTS["middle"]], :]
     return np.linalg.norm(np.diff(chain, axis=-2), axis=-1).sum(-1)
 
@@ -142,8 +140,10 @@ def _reprojection(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     off_px = np.abs(miss).max((1, 2))
     outcome = Outcome(int(look.sum()))
     for i in np.flatnonzero(look & ~(off_px <= tolerance)):
-        seen = Seen3D(hands.cam_m[i], hands.intrinsics[i], hands.image(int(i)).cam_from_world)
-        outcome.wrong[int(i)] = misplaced(hands.px[i], projected[i], hands.size_px[i], max(tolerance, 0.02), seen)
+        seen = PointsInCamera(hands.cam_m[i], hands.intrinsics[i], hands.image(int(i)).cam_from_world)
+        outcome.wrong[int(i)] = explain_reprojection(
+            hands.px[i], projected[i], hands.size_px[i], max(tolerance, 0.02), seen
+        )
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""Which hand keypoints belong to, by how the fingers bend: the other hand's would have to bend backwards.
+"""The side of keypoints, by how the fingers bend: those of the other hand would have to bend backwards.
 
 A closed-form fit (`handgen.fit.initialization`) of both sides' model takes the palm and turns each bone to where it
 is; what the joints of the true side do lies within their limits, what those of the other would have to do does not,
@@ -26,7 +26,7 @@ _VOTERS = 10  # hands, at least
 
 
 def beyond_limits_rad(kinematics: KeypointKinematics, points: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, " n"]:
-    """By how much flexions and abductions exceed their limits, summed, of hands taken to be of that side."""
+    """Sum by how much flexions and abductions exceed their limits, of hands taken to be of that side."""
     arrays = kinematics.model.arrays
     fitted = start(kinematics, torch.from_numpy(points), torch.zeros(10, dtype=torch.float64))
     turns = axis_angle_from_rotation(fitted.rotations[:, 1:]).numpy()
@@ -63,7 +63,7 @@ def _handedness(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
 
 
 def _votes(evidence: Evidence) -> tuple[list[float], list[float]] | None:
-    """Of left hands and of right ones."""
+    """Collect the excess of left hands and of right ones."""
     excess = np.clip(_excess_rad(evidence), -5, 5)
     known, is_right = np.isfinite(excess), evidence.hands.is_right
     return (excess[known & ~is_right].tolist(), excess[known & is_right].tolist()) if known.any() else None

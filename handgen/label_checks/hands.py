@@ -39,7 +39,7 @@ class Hands:
 
     @classmethod
     def of(cls, images: Sequence[LabelledImage]) -> Hands:
-        """All hands of some pictures."""
+        """Gather all hands of some pictures."""
         flat = [(i, k, hand) for i, image in enumerate(images) for k, hand in enumerate(image.hands)]
         hands = [hand for _, _, hand in flat]
         of_image = [images[i] for i, _, _ in flat]
@@ -67,17 +67,17 @@ class Hands:
 
     @cached_property
     def has_points(self) -> Bool[np.ndarray, " n"]:
-        """Which have all 3D keypoints, at places that can be reckoned with."""
+        """Whether each hand has all 3D keypoints, at places that can be reckoned with."""
         return (np.abs(self.cam_m) < HUGE).all((1, 2)) & self.labelled.all(1)
 
     @cached_property
     def has_camera(self) -> Bool[np.ndarray, " n"]:
-        """Which are seen by a camera whose intrinsics are known and can be used."""
+        """Whether each hand is seen by a camera whose intrinsics are known and can be used."""
         return (np.abs(self.intrinsics) < HUGE).all((1, 2))
 
     @cached_property
     def has_pose(self) -> Bool[np.ndarray, " n"]:
-        """Which have the parameters of a model."""
+        """Whether each hand has the parameters of a model."""
         placed = ~(np.abs(self.translation_m) >= HUGE).any(1)  # or not told
         return (np.abs(self.pose) < HUGE).all(1) & (np.abs(self.betas) < 100).all(1) & placed
 
@@ -90,14 +90,14 @@ class Hands:
         return self.image(hand).hands[self.number[hand]]
 
     def name(self, hand: int) -> str:
-        """The picture's, and where it shows several, which hand."""
+        """Name of the picture and, where it shows several hands, of the hand."""
         image = self.image(hand)
         side = f", {self.labels(hand).side} hand" if len(image.hands) > 1 else ""
         return f"{image.name}{side}"
 
 
 def _stacked(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...]) -> np.ndarray:
-    """One array; NaN in place of None."""
+    """Stack arrays; NaN in place of None."""
     stacked = np.full((len(arrays), *shape), np.nan)
     for row, array in zip(stacked, arrays, strict=True):
         if array is not None:

@@ -1,4 +1,4 @@
-"""The labels' meshes in the pictures: what their masks are held against."""
+"""The labels' meshes in the pictures, with which masks are compared."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Mesh:
 
 
 def meshes_in(evidence: Evidence, pictures: Sequence[int]) -> dict[int, Mesh]:
-    """By the picture's number, the mesh of its first hand, which is the one that its mask shows.
+    """Compute, by the picture's number, the mesh of its first hand, which is the one that its mask shows.
 
-    Without those whose model is not here, or with whose labels something is wrong: that is said already.
+    Hands whose model is not here, or whose labels have a fault already, are left out.
     """
     hands, found = evidence.hands, {}
     sound = hands.has_pose & hands.has_camera & np.isfinite(hands.translation_m).all(1) & (hands.number == 0)

@@ -1,4 +1,4 @@
-"""Whether keypoints come in handgen's order: the pattern of bone lengths and of distances between knuckles says it.
+"""The order of keypoints, by the pattern of bone lengths and of distances between knuckles.
 
 These lengths do not change with the pose. Of a wrong order the pattern is far from a hand's, and near to one once the
 keypoints are put back. An order is written as in `KEYPOINT_ORDERS`: entry i is our keypoint that stands at place i.
@@ -75,7 +75,7 @@ def _swapped(pairs: dict[int, int]) -> tuple[int, ...]:
 
 
 def named_order(order: np.ndarray) -> str:
-    """An order in words."""
+    """Name an order in words."""
     name = next((name for name, known in orders().items() if known == tuple(order.tolist())), None)
     if name:
         return name
@@ -87,7 +87,7 @@ def named_order(order: np.ndarray) -> str:
 def permutation(
     points: Float[np.ndarray, "21 n"], reference: Float[np.ndarray, "21 n"], near: float
 ) -> np.ndarray | None:
-    """The order in which `points` are those of `reference`, all within `near`; None if they are not, or in order."""
+    """Find the order that puts `points` within `near` of `reference`; None if there is none, or it is our own."""
     distance = np.linalg.norm(points[:, None] - reference[None], axis=-1)
     nearest = distance.argmin(1)
     own = np.arange(KEYPOINT_COUNT)
@@ -113,13 +113,13 @@ def _logs(points: Float[np.ndarray, "*batch 21 3"]) -> Float[np.ndarray, "*batch
 
 
 def pattern_distance(points: Float[np.ndarray, "*batch 21 3"]) -> Float[np.ndarray, "*batch"]:
-    """How far the pattern of lengths is from a hand's: squared, in standard deviations, summed over the lengths."""
+    """Measure how far the pattern of lengths is from a hand's: squared standard deviations, summed over lengths."""
     mean, whiten = _pattern()
     return (((_logs(points) - mean) @ whiten) ** 2).sum(-1)
 
 
 def in_our_order(points: Float[np.ndarray, "n 21 3"], order: tuple[int, ...]) -> Float[np.ndarray, "n 21 3"]:
-    """Points that stand in `order`, put back."""
+    """Put points that stand in `order` back into ours."""
     return points[:, np.argsort(order)]
 
 
@@ -152,7 +152,7 @@ def _order(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
 
 
 def _votes(evidence: Evidence) -> tuple[int, np.ndarray] | None:
-    """How many hands voted, and by how much each order is nearer than the labelled one, summed."""
+    """Collect how many hands vote, and by how much each order is nearer than the labelled one, summed."""
     numbers = np.flatnonzero(evidence.hands.has_points)[:_VOTED]
     if not len(numbers):
         return None
@@ -172,7 +172,7 @@ def _majority(parts: list[tuple[int, np.ndarray]]) -> tuple[int, list[tuple[str,
 
 
 def _flat_lengths(evidence: Evidence) -> tuple[int, list[np.ndarray]] | None:
-    """Of hands known in the picture alone: how many, and the sums of their lengths by their own sum, in each order."""
+    """Collect lengths of hands known in the picture alone: their number, and the sums of relative lengths by order."""
     hands = evidence.hands
     flat = hands.labelled.all(1) & (np.abs(hands.px) < HUGE).all((1, 2)) & ~np.isfinite(hands.cam_m).all((1, 2))
     numbers = np.flatnonzero(flat)
@@ -186,7 +186,7 @@ def _flat_lengths(evidence: Evidence) -> tuple[int, list[np.ndarray]] | None:
 
 
 def _whole_orders() -> dict[str, tuple[int, ...]]:
-    """Those that more than one finger is in: swaps within one are hard to tell in a picture."""
+    """The orders that concern more than one finger: swaps within one are hard to tell in a picture."""
     return {
         name: order for name, order in orders().items() if "_" not in name and not name.endswith("from tip to palm")
     }

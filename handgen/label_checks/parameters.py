@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from handgen.fit.kinematics import KeypointKinematics
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, WRIST, other_side
-from handgen.label_checks.convention_hypotheses import Disagreement, explanations, unexplained
+from handgen.label_checks.convention_hypotheses import Disagreement, describe_disagreement, list_hypotheses
 from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome
 
 _DOUBTED_M = 0.003  # mean distance from which an explanation is looked for, where keypoints are not the model's own
@@ -25,24 +25,27 @@ _PROBED = 100  # hands by which the model is chosen where labels do not name it
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What is wrong with each hand's parameters. known: whose model is here. checks: names; "" where all agrees."""
+class ParameterFaults:
+    """The faults of hands' parameters.
+
+    known: hands whose model is here. checks: the name of the check that each hand fails; "" where all agrees.
+    """
 
     known: Bool[np.ndarray, " n"]
     checks: list[str]
     faults: dict[int, Fault]
 
 
-def explained(evidence: Evidence) -> Explained:
-    """Of all hands that have 3D keypoints and parameters; worked out once."""
-    if "explained" not in evidence.kept:
-        evidence.kept["explained"] = _explain_all(evidence)
-    return evidence.kept["explained"]
+def explain_parameters(evidence: Evidence) -> ParameterFaults:
+    """Explain the parameters of all hands that have 3D keypoints; worked out once."""
+    if "parameters" not in evidence.kept:
+        evidence.kept["parameters"] = _explain_parameters(evidence)
+    return evidence.kept["parameters"]
 
 
-def _explain_all(evidence: Evidence) -> Explained:
+def _explain_parameters(evidence: Evidence) -> ParameterFaults:
     hands = evidence.hands
-    result = Explained(np.zeros(len(hands), bool), [""] * len(hands), {})
+    result = ParameterFaults(np.zeros(len(hands), bool), [""] * len(hands), {})
     wanted = hands.has_points & hands.has_pose
     groups: dict[tuple[str | None, str | None, str], list[int]] = {}
     for i in np.flatnonzero(wanted).tolist():
@@ -68,7 +71,7 @@ def _explain_all(evidence: Evidence) -> Explained:
 
 
 def _likeliest_model(evidence: Evidence, numbers: np.ndarray) -> str | None:
-    """Of the models that are here, the one whose bones of the middle finger and below it have the labelled lengths."""
+    """Find the model here whose bones of the middle finger and below it have the labelled lengths."""
     hands = evidence.hands
     numbers = numbers[:_PROBED]
     chain = [WRIST, *FINGER_KEYPOINTS["middle"]][:4]
@@ -90,7 +93,7 @@ def _likeliest_model(evidence: Evidence, numbers: np.ndarray) -> str | None:
 
 
 def _explain(
-    evidence: Evidence, sides: dict[str, KeypointKinematics], side: str, numbers: np.ndarray, result: Explained
+    evidence: Evidence, sides: dict[str, KeypointKinematics], side: str, numbers: np.ndarray, result: ParameterFaults
 ) -> None:
     exact = evidence.tolerances.parameters_mm
     found = Disagreement.of(evidence.hands, numbers, sides, side)
@@ -101,21 +104,21 @@ def _explain(
         return
     limit = np.full(len(off), exact / 1000) if exact is not None else _BETTER * off.mean(1)
     open_ones = np.ones(len(numbers), bool)
-    for explanation in explanations(found):
-        distance = np.linalg.norm(explanation.made - explanation.labelled, axis=-1)
+    for hypothesis in list_hypotheses(found):
+        distance = np.linalg.norm(hypothesis.made - hypothesis.labelled, axis=-1)
         near = open_ones & ((distance.max(1) if exact is not None else distance.mean(1)) <= limit)
         for k in np.flatnonzero(near).tolist():
-            result.checks[numbers[k]], result.faults[numbers[k]] = explanation.check, explanation.fault(k)
+            result.checks[numbers[k]], result.faults[numbers[k]] = hypothesis.check, hypothesis.fault(k)
         open_ones &= ~near
     for k in np.flatnonzero(
         open_ones & (np.full(len(off), exact is not None) | (off.mean(1) > _UNEXPLAINED_M))
     ).tolist():
-        result.checks[numbers[k]], result.faults[numbers[k]] = "parameters", unexplained(found, k)
+        result.checks[numbers[k]], result.faults[numbers[k]] = "parameters", describe_disagreement(found, k)
 
 
 def _named(check: str):
     def look(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
-        found = explained(evidence)
+        found = explain_parameters(evidence)
         wrong = {i: fault for i, fault in found.faults.items() if found.checks[i] == check and look[i]}
         return Outcome(int((look & found.known).sum()), wrong)
 

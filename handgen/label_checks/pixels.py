@@ -50,7 +50,7 @@ class Edges:
 
 
 @dataclass(frozen=True)
-class Covered:
+class MaskOverlap:
     """A mask against the projected mesh. turned: of the mask, by `TURNS`, their overlap's share of the smaller one.
 
     The smaller one, since occluders hide part of a mesh and some masks go on along the forearm. offset_px: of the
@@ -62,7 +62,7 @@ class Covered:
 
 
 @dataclass(frozen=True)
-class Seen:
+class PictureEvidence:
     """One picture that was decoded. faults: by the check's name.
 
     red_over_blue: mean difference within the mask; None without a mask. edges: how strong the picture's are along the
@@ -74,10 +74,10 @@ class Seen:
     red_over_blue: float | None = None
     edges: Edges | None = None
     held: tuple[float, float] | None = None
-    covered: Covered | None = None
+    covered: MaskOverlap | None = None
 
 
-def chosen(evidence: Evidence) -> list[int]:
+def choose_pictures(evidence: Evidence) -> list[int]:
     """The numbers of the pictures of this part that are looked at: always the same ones."""
     pictures = [number for number, image in enumerate(evidence.hands.images) if image.image is not None]
     count = evidence.tolerances.pixels_per_part
@@ -87,35 +87,37 @@ def chosen(evidence: Evidence) -> list[int]:
     return [pictures[i] for i in np.sort(rng.choice(len(pictures), count, replace=False))]
 
 
-def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: Mesh | None = None) -> Seen:
+def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: Mesh | None = None) -> PictureEvidence:
     """Decode a picture and its mask. in_mask: as in `Tolerances`. mesh: of the hand that the mask shows."""
     assert image.image is not None
     where = f"{image.name}.{image.suffix}"
     try:
         pixels = images.decode_rgb(image.image, where)
     except HandgenError as error:
-        return Seen(image.name, {"picture": Fault(str(error).removeprefix(f"{where}: "), "write the picture again")})
+        return PictureEvidence(
+            image.name, {"picture": Fault(str(error).removeprefix(f"{where}: "), "write the picture again")}
+        )
     height, width = pixels.shape[:2]
     if (width, height) != image.size_px:
         what = f"the picture is {width}x{height}, its labels say {image.size_px[0]}x{image.size_px[1]}"
-        return Seen(image.name, {"picture": Fault(what, "write the picture's own size")})
+        return PictureEvidence(image.name, {"picture": Fault(what, "write the picture's own size")})
     if image.mask is None or not image.hands:
-        return Seen(image.name, {})
+        return PictureEvidence(image.name, {})
     try:
         mask = images.decode_grey(image.mask, f"the mask of {where}")
     except HandgenError as error:
-        return Seen(image.name, {"mask": Fault(str(error), "write the mask again")})
+        return PictureEvidence(image.name, {"mask": Fault(str(error), "write the mask again")})
     if mask.shape != (height, width):
         what = f"the mask is {mask.shape[1]}x{mask.shape[0]}, the picture {width}x{height}"
-        return Seen(image.name, {"mask": Fault(what, "write the mask of this picture")})
+        return PictureEvidence(image.name, {"mask": Fault(what, "write the mask of this picture")})
     inside = mask > 127
     points = _seen_points(image.hands[0])
     reach = max(1, round(_REACH * float(np.ptp(points, axis=0).max()))) if len(points) else 1
     fault = _mask_fault(inside, mask, points, reach, in_mask)
     is_plain = _LITTLE < inside.mean() < 0.5  # neither empty nor inverted, which is another fault
-    covered = covered_by(mesh, inside) if mesh is not None and (fault is None or is_plain) else None
+    covered = overlap_of(mesh, inside) if mesh is not None and (fault is None or is_plain) else None
     if fault is not None:
-        return Seen(image.name, {"mask": fault}, covered=covered)
+        return PictureEvidence(image.name, {"mask": fault}, covered=covered)
     held = None
     if len(points):
         held = share_inside(inside, points, reach), share_inside(inside[:, ::-1], points, reach)
@@ -123,7 +125,7 @@ def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: Mesh | None = None
     if not core.any():
         core = inside
     red, _, blue = pixels[core].astype(np.float32).mean(0)
-    return Seen(image.name, {}, float(red - blue), edges_along(pixels, inside), held, covered)
+    return PictureEvidence(image.name, {}, float(red - blue), edges_along(pixels, inside), held, covered)
 
 
 def _seen_points(hand: LabelledHand) -> Float[np.ndarray, "n 2"]:
@@ -161,7 +163,7 @@ def _mask_fault(
 
 
 def share_inside(inside: Bool[np.ndarray, "height width"], points: Float[np.ndarray, "n 2"], reach: int) -> float:
-    """How many points have a pixel of the mask within `reach`."""
+    """The share of points that have a pixel of the mask within `reach`."""
     wide = inside
     if reach:
         wide = (
@@ -173,8 +175,8 @@ def share_inside(inside: Bool[np.ndarray, "height width"], points: Float[np.ndar
     return float(wide[rows, columns].mean())
 
 
-def covered_by(mesh: Mesh, inside: Bool[np.ndarray, "height width"]) -> Covered | None:
-    """None where the mesh lies outside the picture."""
+def overlap_of(mesh: Mesh, inside: Bool[np.ndarray, "height width"]) -> MaskOverlap | None:
+    """Compare a mask with the projected mesh; None where the mesh lies outside the picture."""
     drawn = mesh_mask(mesh.vertices_px, mesh.faces, (inside.shape[1], inside.shape[0])) > 0
     if not drawn.any():
         return None
@@ -184,11 +186,11 @@ def covered_by(mesh: Mesh, inside: Bool[np.ndarray, "height width"]) -> Covered 
         if (other := turn(inside)).shape == drawn.shape:
             turned[number] = (other & drawn).sum() / smaller
     middles = [np.argwhere(area)[:, ::-1].mean(0) for area in (inside, drawn)]
-    return Covered(turned, middles[0] - middles[1])
+    return MaskOverlap(turned, middles[0] - middles[1])
 
 
 def edges_along(pixels: UInt8[np.ndarray, "height width 3"], inside: Bool[np.ndarray, "height width"]) -> Edges | None:
-    """How much the picture's colours change along the mask's edge; None where there is hardly an edge to look at."""
+    """Measure how much colours change along the mask's edge; None where there is hardly an edge to look at."""
     smooth = cv2.blur(pixels, (3, 3)).astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
     grown, shrunk = cv2.dilate(inside.astype(np.uint8), kernel), cv2.erode(inside.astype(np.uint8), kernel)

@@ -1,4 +1,4 @@
-"""Why 2D keypoints are not where the 3D ones project: conventions of pixels, cameras and axes that are mixed up."""
+"""Explanations of 2D keypoints off the projected 3D ones: mixed-up conventions of pixels, cameras and axes."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _FOCAL_OFF = 0.002  # of the focal length: less is no mistake of convention
 
 
 @dataclass(frozen=True)
-class Seen3D:
-    """The 3D keypoints that are looked at, and their picture's camera."""
+class PointsInCamera:
+    """The 3D keypoints of a hand, and their picture's camera."""
 
     points_m: Float[np.ndarray, "21 3"]
     intrinsics: Float[np.ndarray, "3 3"]
     cam_from_world: Rigid | None
 
 
-def misplaced(
+def explain_reprojection(
     px: Float[np.ndarray, "21 2"],
     projected: Float[np.ndarray, "21 2"],
     size: Float[np.ndarray, " 2"],
     near_px: float,
-    seen: Seen3D | None = None,
+    seen: PointsInCamera | None = None,
 ) -> Fault:
-    """What makes 2D keypoints differ from projected ones. near_px: how near an explanation must come."""
+    """Explain how 2D keypoints differ from projected ones. near_px: how near an explanation must come."""
     miss = px - projected
     offset = np.median(miss, 0)
     worst = int(np.argmax(np.linalg.norm(miss, axis=1)))
@@ -59,9 +59,9 @@ def misplaced(
                 f"{off}: they are mirrored in x", "mirror picture, 2D and 3D keypoints, pose and side together"
             )
     if (fault := _normalised(px, projected, size, near_px) or _focal(px, projected, seen, near_px)) is not None:
-        return Fault(f"{off}: {fault.what}", fault.next)
+        return Fault(f"{off}: {fault.what}", fault.fix)
     if seen is not None and (fault := other_frame(px, seen, near_px)) is not None:
-        return Fault(f"{off}: {fault.what}", fault.next)
+        return Fault(f"{off}: {fault.what}", fault.fix)
     spread = projected - projected.mean(0)
     scale = float((spread * (px - px.mean(0))).sum() / max((spread**2).sum(), 1e-12))
     shift = np.round(px.mean(0) - scale * projected.mean(0), 1) + 0.0  # no -0.0
@@ -81,17 +81,17 @@ def _normalised(
     px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], size: Float[np.ndarray, " 2"], near_px: float
 ) -> Fault | None:
     """Pixels by the picture's size, or its size less one: these differ by up to a pixel."""
-    for name, shares, next_step in (
+    for name, shares, fix in (
         ("0..1", px, "multiply by the size"),
         ("-1..1", (px + 1) / 2, "add 1 and multiply by half the size"),
     ):
         if np.abs(shares * size - projected).max() < max(near_px, 1.01):
-            return Fault(f"the 2D keypoints are normalised to {name}", f"write pixels: {next_step}")
+            return Fault(f"the 2D keypoints are normalised to {name}", f"write pixels: {fix}")
     return None
 
 
 def _focal(
-    px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], seen: Seen3D | None, near_px: float
+    px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], seen: PointsInCamera | None, near_px: float
 ) -> Fault | None:
     """Keypoints that are scaled about the principal point."""
     if seen is None:
@@ -105,16 +105,16 @@ def _focal(
     return Fault(f"the focal length is {times}", "write the focal length of this picture, pixels")
 
 
-def other_frame(px: Float[np.ndarray, "21 2"], seen: Seen3D, near_px: float) -> Fault | None:
-    """The frame of the 3D keypoints, where one other than the camera's makes them project onto the 2D ones."""
-    for name, points, next_step in _frames(seen):
+def other_frame(px: Float[np.ndarray, "21 2"], seen: PointsInCamera, near_px: float) -> Fault | None:
+    """Find a frame other than the camera's in which the 3D keypoints project onto the 2D ones."""
+    for name, points, fix in _frames(seen):
         rays = points @ seen.intrinsics.T
         if (rays[:, 2] > 0).all() and np.abs(rays[:, :2] / rays[:, 2:] - px).max() < near_px:
-            return Fault(name, next_step)
+            return Fault(name, fix)
     return None
 
 
-def _frames(seen: Seen3D) -> Iterator[tuple[str, Float[np.ndarray, "21 3"], str]]:
+def _frames(seen: PointsInCamera) -> Iterator[tuple[str, Float[np.ndarray, "21 3"], str]]:
     points = seen.points_m
     if seen.cam_from_world is not None:
         name = "the 3D keypoints are in the world's frame"

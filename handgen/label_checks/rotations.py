@@ -1,4 +1,4 @@
-"""What is wrong with a matrix that should be a rotation, or a rigid transform."""
+"""Checks of matrices that should be rotations or rigid transforms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REDO = "write a rotation: orthonormal, determinant +1 (handgen.geometry.rigid)"
 
 
 def transform_fault(matrix: Float[np.ndarray, "4 4"]) -> Fault | None:
-    """Of an `a_from_b`, 4x4; None where nothing is wrong."""
+    """Find what is wrong with an `a_from_b`, 4x4; None where nothing is."""
     if not np.isfinite(matrix).all():
         return Fault("the transform holds a value that is not finite", "write numbers")
     if np.abs(matrix[3] - (0, 0, 0, 1)).max() > 1e-9:
@@ -25,7 +25,7 @@ def transform_fault(matrix: Float[np.ndarray, "4 4"]) -> Fault | None:
 
 
 def rotation_fault(matrix: Float[np.ndarray, "3 3"]) -> Fault | None:
-    """Of a rotation; None where nothing is wrong."""
+    """Find what is wrong with a rotation; None where nothing is."""
     if is_rotation(matrix):
         return None
     determinant = float(np.linalg.det(matrix))

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck, Tolerances
 from handgen.label_checks.meshes import meshes_in
-from handgen.label_checks.pixels import SHIFT_PX, TURNS, Covered, Seen, chosen, look_at
+from handgen.label_checks.pixels import SHIFT_PX, TURNS, MaskOverlap, PictureEvidence, choose_pictures, look_at
 
 Verdict = tuple[int, list[tuple[str, Fault]]]
 _ALL = "all pictures"
@@ -36,33 +36,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ballots(Generic[T]):
-    """What pictures of one part say. names: theirs."""
+    """The values of the pictures of one part, with their names."""
 
     names: list[str]
     values: list[T]
 
 
-def seen(evidence: Evidence) -> list[Seen]:
-    """The pictures of this part that are decoded, each once."""
-    if "seen" not in evidence.kept:
-        numbers = chosen(evidence)
+def decode_pictures(evidence: Evidence) -> list[PictureEvidence]:
+    """Decode the chosen pictures of this part, each once."""
+    if "decoded" not in evidence.kept:
+        numbers = choose_pictures(evidence)
         meshes = meshes_in(evidence, numbers)
-        evidence.kept["seen"] = [
+        evidence.kept["decoded"] = [
             look_at(evidence.hands.images[number], evidence.tolerances.in_mask, meshes.get(number))
             for number in numbers
         ]
-    return evidence.kept["seen"]
+    return evidence.kept["decoded"]
 
 
-def _ballots(value_of: Callable[[Seen], T | None]) -> Callable[[Evidence], Ballots[T]]:
+def _ballots(value_of: Callable[[PictureEvidence], T | None]) -> Callable[[Evidence], Ballots[T]]:
     def collect(evidence: Evidence) -> Ballots[T]:
-        told = [(one.name, value) for one in seen(evidence) if (value := value_of(one)) is not None]
-        return Ballots([name for name, _ in told], [value for _, value in told])
+        votes = [(one.name, value) for one in decode_pictures(evidence) if (value := value_of(one)) is not None]
+        return Ballots([name for name, _ in votes], [value for _, value in votes])
 
     return collect
 
 
-def _joined(parts: Sequence[Ballots[T]]) -> Ballots[T]:
+def _merge_ballots(parts: Sequence[Ballots[T]]) -> Ballots[T]:
     return Ballots([name for part in parts for name in part.names], [value for part in parts for value in part.values])
 
 
@@ -73,11 +73,11 @@ def _span(part: Ballots[Any]) -> str:
 def _groups(
     parts: Sequence[Ballots[Any]], wrong: Bool[np.ndarray, " n"], few: float
 ) -> list[tuple[str, Bool[np.ndarray, " n"]]]:
-    """Which of the pictures that are wrong are a fault, and where: all, whole parts, or more than `few` of the rest.
+    """Group the wrong pictures that make a fault by place: all, whole parts, or more than `few` of the rest.
 
     wrong: of all pictures in the parts' order.
     """
-    names = _joined(parts).names
+    names = _merge_ballots(parts).names
     if len(wrong) < _VOTERS or not wrong.any():
         return []
     if wrong.mean() > 1 - few:
@@ -97,9 +97,9 @@ def _groups(
 
 
 def _held(evidence: Evidence) -> tuple[float, list[tuple[float, float]]]:
-    """The share that is asked for, and those of the pictures, as they are and mirrored."""
+    """Collect the share that is asked for, and those of the pictures, as they are and mirrored."""
     asked = _HELD if evidence.tolerances.in_mask >= Tolerances.in_mask else _HELD_OF_HIDDEN
-    return asked, [one.held for one in seen(evidence) if one.held is not None]
+    return asked, [one.held for one in decode_pictures(evidence) if one.held is not None]
 
 
 def _mask_vote(parts: list[tuple[float, list[tuple[float, float]]]]) -> Verdict:
@@ -115,7 +115,7 @@ def _mask_vote(parts: list[tuple[float, list[tuple[float, float]]]]) -> Verdict:
 
 
 def _colour_vote(parts: list[Ballots[float]]) -> Verdict:
-    values = np.array(_joined(parts).values)
+    values = np.array(_merge_ballots(parts).values)
     faults = []
     for place, group in _groups(parts, values < _BLUER, _FEW_BLUE):
         what = f"in the masks blue exceeds red by {-np.median(values[group]):.0f} of 255 (median)"
@@ -139,15 +139,15 @@ class EdgeBallots(Ballots[Float[np.ndarray, " turns"]]):
 
 
 def _edges(evidence: Evidence) -> EdgeBallots | None:
-    told = [(one.name, one.edges) for one in seen(evidence) if one.edges is not None]
-    if not told:
+    known = [(one.name, one.edges) for one in decode_pictures(evidence) if one.edges is not None]
+    if not known:
         return None
-    logs = [np.log(np.maximum(edges.turned, 1e-3)) for _, edges in told]
-    return EdgeBallots([name for name, _ in told], logs, np.mean([edges.moved for _, edges in told], axis=0))
+    logs = [np.log(np.maximum(edges.turned, 1e-3)) for _, edges in known]
+    return EdgeBallots([name for name, _ in known], logs, np.mean([edges.moved for _, edges in known], axis=0))
 
 
 def _edge_vote(parts: list[EdgeBallots]) -> Verdict:
-    whole = _joined(parts)
+    whole = _merge_ballots(parts)
     if len(whole.values) < _VOTERS:
         return len(whole.values), []
     logs = np.array(whole.values)
@@ -193,8 +193,8 @@ def _moved_or_unrelated(logs: Float[np.ndarray, "n turns"], moved: Float[np.ndar
     return None
 
 
-def _mesh_vote(parts: list[Ballots[Covered]]) -> Verdict:
-    covered = _joined(parts).values
+def _mesh_vote(parts: list[Ballots[MaskOverlap]]) -> Verdict:
+    covered = _merge_ballots(parts).values
     if len(covered) < _VOTERS:
         return len(covered), []
     fault = _uncovered(covered)
@@ -207,7 +207,7 @@ def _mesh_vote(parts: list[Ballots[Covered]]) -> Verdict:
     return len(covered), faults
 
 
-def _uncovered(covered: list[Covered]) -> Fault | None:
+def _uncovered(covered: list[MaskOverlap]) -> Fault | None:
     shares: Float[np.ndarray, " turns"] = np.median([one.turned for one in covered], axis=0)
     if shares[0] >= _COVERED:
         return None

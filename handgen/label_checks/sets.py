@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,8 @@ from jaxtyping import Float, UInt64
 from handgen.io.annotations import UNNAMED_SUBJECT
 from handgen.label_checks import set_votes
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck
-from handgen.label_checks.set_votes import Verdict, seen
+from handgen.label_checks.hashes import hash_bytes
+from handgen.label_checks.set_votes import Verdict, decode_pictures
 
 _BETA_TOLERANCE = 1e-3
 
@@ -19,14 +19,16 @@ _BETA_TOLERANCE = 1e-3
 def _fault_of(check: str):
     def collect(evidence: Evidence) -> tuple[int, list[tuple[str, Fault]]]:
         pictures = [
-            one for one in seen(evidence) if check != "mask" or check in one.faults or one.red_over_blue is not None
+            one
+            for one in decode_pictures(evidence)
+            if check != "mask" or check in one.faults or one.red_over_blue is not None
         ]
         return len(pictures), [(one.name, one.faults[check]) for one in pictures if check in one.faults]
 
     return collect
 
 
-def _joined(parts: list[Verdict]) -> Verdict:
+def _merge_verdicts(parts: list[Verdict]) -> Verdict:
     return sum(count for count, _ in parts), [fault for _, faults in parts for fault in faults]
 
 
@@ -76,16 +78,12 @@ class Digests:
     names: list[str]
 
 
-def _digest(content: bytes | None) -> int:
-    return int.from_bytes(hashlib.blake2b(content or b"", digest_size=8).digest(), "little")
-
-
 def _digests(evidence: Evidence) -> Digests | None:
     pictures = [image for image in evidence.hands.images if image.image is not None]
     if not pictures:
         return None
     return Digests(
-        np.array([_digest(image.image) for image in pictures], np.uint64), [image.name for image in pictures]
+        np.array([hash_bytes(image.image or b"") for image in pictures], np.uint64), [image.name for image in pictures]
     )
 
 
@@ -117,13 +115,15 @@ def _unique(parts: list[list[str]]) -> Verdict:
 
 
 SET_CHECKS: dict[str, SetCheck] = {
-    "picture": SetCheck("pictures can be decoded and have the size in their labels", _fault_of("picture"), _joined),
+    "picture": SetCheck(
+        "pictures can be decoded and have the size in their labels", _fault_of("picture"), _merge_verdicts
+    ),
     "mesh against mask": set_votes.MESH_CHECK,  # before the masks: it says what is wrong with many
     "mask": SetCheck(
         "at least half of the visible keypoints lie in the mask (3 % of the hand's extent beyond counts; less is asked "
         "for where a format does not say which are hidden); empty, full, inverted and mirrored ones are named",
         _fault_of("mask"),
-        _joined,
+        _merge_verdicts,
     ),
     **set_votes.SET_CHECKS,
     "betas per person": SetCheck("the hand of one side of everybody with a name has one shape", _shapes, _one_shape),

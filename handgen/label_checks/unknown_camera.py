@@ -55,7 +55,7 @@ def _order_that_fits(
 
 
 def off_px(points: Float[np.ndarray, "n 3"], pixels: Float[np.ndarray, "n 2"], rooted: bool) -> float:
-    """How far the best camera leaves the points, root mean square: one focal length f > 0 and a principal point."""
+    """Measure how far the best camera (one focal length > 0, a principal point) leaves the points, root mean square."""
     if rooted:
         slopes = points[:, :2]
     elif (points[:, 2] <= 0).any():

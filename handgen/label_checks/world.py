@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,11 @@ from jaxtyping import Float, UInt64
 
 from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST, other_side
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck
+from handgen.label_checks.hashes import hash_values
 
 _POINTS = [WRIST, FINGER_KEYPOINTS["middle"][-1], FINGER_KEYPOINTS["pinky"][0]]
 # What cam_from_world may hold instead, as world = f(rotation, translation, camera's point). The first is right.
-_MEANINGS = {
+_MISREADINGS = {
     "": lambda r, t, x: (x - t) @ r,
     "its rotation transposed": lambda r, t, x: (x - t) @ r.T,
     "world_from_cam": lambda r, t, x: x @ r.T + t,
@@ -23,22 +23,17 @@ _MEANINGS = {
 
 
 @dataclass(frozen=True)
-class Placed:
-    """Hands in the world. keys: equal for one hand at one moment. camera: a hash. world_m: by meaning and point."""
+class WorldHands:
+    """Hands in the world. keys: equal for one hand at one moment. camera: a hash. world_m: by misreading and point."""
 
     keys: UInt64[np.ndarray, " n"]
     camera: UInt64[np.ndarray, " n"]
     names: list[str]
-    world_m: Float[np.ndarray, "n meanings points 3"]
+    world_m: Float[np.ndarray, "n misreadings points 3"]
     tolerance_m: float
 
 
-def hash64(*parts: object) -> int:
-    """64 bits of some values."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
-
-
-def _collect(evidence: Evidence) -> Placed | None:
+def _collect(evidence: Evidence) -> WorldHands | None:
     hands, share = evidence.hands, evidence.tolerances.share
     keys, cameras, names, world = [], [], [], []
     for i in np.flatnonzero(hands.has_points).tolist():
@@ -46,25 +41,25 @@ def _collect(evidence: Evidence) -> Placed | None:
         if image.cam_from_world is None or not image.capture:
             continue
         side = hands.labels(i).side
-        key = hash64(
+        key = hash_values(
             image.capture, image.frame, image.subject, other_side(side) if image.mirrored else side, image.mirrored
         )
         if key >= share * 2**64:
             continue
         transform, points = image.cam_from_world, hands.cam_m[i, _POINTS]
         keys.append(key)
-        cameras.append(hash64(image.camera))
+        cameras.append(hash_values(image.camera))
         names.append(hands.name(i))
-        world.append([mean(transform.rotation, transform.translation, points) for mean in _MEANINGS.values()])
+        world.append([misread(transform.rotation, transform.translation, points) for misread in _MISREADINGS.values()])
     if not keys:
         return None
     tolerance_m = evidence.tolerances.world_mm / 1000
-    return Placed(
+    return WorldHands(
         np.array(keys, np.uint64), np.array(cameras, np.uint64), names, np.array(world, np.float32), tolerance_m
     )
 
 
-def _conclude(parts: list[Placed]) -> tuple[int, list[tuple[str, Fault]]]:
+def _conclude(parts: list[WorldHands]) -> tuple[int, list[tuple[str, Fault]]]:
     if not parts:
         return 0, []
     keys, cameras = (np.concatenate([getattr(part, name) for part in parts]) for name in ("keys", "camera"))
@@ -79,10 +74,10 @@ def _conclude(parts: list[Placed]) -> tuple[int, list[tuple[str, Fault]]]:
     if not wrong:
         return looked_at, []
     if len(groups) >= 3 and len(wrong) > len(groups) / 2:
-        for number, meaning in enumerate(_MEANINGS):
+        for number, misreading in enumerate(_MISREADINGS):
             agreeing = sum(_away(world[group, number]).max() <= tolerance_m for group in groups)
             if number and agreeing > 0.9 * len(groups):
-                return looked_at, [("all pictures", _fault(f"{len(wrong)} of {len(groups)} hands are not", meaning))]
+                return looked_at, [("all pictures", _fault(f"{len(wrong)} of {len(groups)} hands are not", misreading))]
     faults = []
     for group, away in wrong:
         far = _apart(world[group, 0])
@@ -92,16 +87,16 @@ def _conclude(parts: list[Placed]) -> tuple[int, list[tuple[str, Fault]]]:
                 continue  # another one is the odd one out
             place = np.median(world[group[others], 0], axis=0)
             off = np.linalg.norm(world[group[member]] - place, axis=-1).max(-1)
-            meaning = list(_MEANINGS)[int(off.argmin())] if off.min() <= tolerance_m else ""
+            misreading = list(_MISREADINGS)[int(off.argmin())] if off.min() <= tolerance_m else ""
             what = f"the hand is {off[0] * 1000:.0f} mm from where other pictures of it have it, not"
-            faults.append((names[group[member]], _fault(what, meaning)))
+            faults.append((names[group[member]], _fault(what, misreading)))
     return looked_at, faults or [(names[wrong[0][0][0]], _fault(f"{len(wrong)} of {len(groups)} hands are not", ""))]
 
 
-def _fault(what: str, meaning: str) -> Fault:
-    if meaning:
+def _fault(what: str, misreading: str) -> Fault:
+    if misreading:
         return Fault(
-            f"{what} at one place in the world; cam_from_world looks like {meaning}", "write cam_from_world, metres"
+            f"{what} at one place in the world; cam_from_world looks like {misreading}", "write cam_from_world, metres"
         )
     return Fault(
         f"{what} at one place in the world", "check cam_from_world, 3D keypoints, frame and capture of these pictures"
@@ -109,7 +104,7 @@ def _fault(what: str, meaning: str) -> Fault:
 
 
 def _away(points: Float[np.ndarray, "n points 3"]) -> Float[np.ndarray, " n"]:
-    """How far each is from the median."""
+    """Measure how far each is from the median."""
     return np.linalg.norm(points - np.median(points, axis=0), axis=-1).max(-1)
 
 

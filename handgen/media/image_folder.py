@@ -15,13 +15,13 @@ from handgen.media.images import IMAGE_SUFFIXES, read_rgb
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key by which numbers inside names count as numbers."""
+    """Return a sort key by which numbers inside names count as numbers."""
     parts = re.split(r"(\d+)", name)
     return tuple((0, int(part), "") if i % 2 else (1, 0, part.lower()) for i, part in enumerate(parts))
 
 
 def list_images(folder: Path) -> tuple[Path, ...]:
-    """The images directly inside `folder`, in natural order."""
+    """Return the images directly inside `folder`, in natural order."""
     try:
         files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file()]
     except OSError as error:
@@ -49,7 +49,7 @@ class ImageFolder:
         return replace(self, path=new / self.path.relative_to(old), files=files)
 
     def images(self, indices: Iterable[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        """The frames of these numbers as RGB, one in memory at a time."""
+        """Yield the frames of these numbers as RGB, one in memory at a time."""
         position, image = -1, None
         for index in indices:
             if not 0 <= index < self.frame_count:

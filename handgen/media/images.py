@@ -52,7 +52,7 @@ class DamagedPicture(HandgenError):
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int, subsampling: str | None = None) -> bytes:
-    """JPEG of an RGB image.
+    """Encode an RGB image as JPEG.
 
     subsampling: "444" or "420"; None takes colours at full resolution from quality 90 on.
     """
@@ -63,7 +63,7 @@ def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int, subsam
 
 
 def encode_mask_png(mask: UInt8[np.ndarray, "height width"]) -> bytes:
-    """One-bit PNG of a mask of 0 and 255, written here: a general encoder takes three times as long for it.
+    """Encode a mask of 0 and 255 as one-bit PNG; a general encoder takes three times as long for it.
 
     Format: W3C, "Portable Network Graphics (PNG) Specification", greyscale of bit depth 1, no filters.
     """
@@ -96,7 +96,7 @@ def write_png(path: Location, image: UInt8[np.ndarray, "height width 3"]) -> Non
 
 
 def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
-    """An RGB image of a file in memory: EXIF orientation applied; grey, CMYK, palette, 16 bit converted.
+    """Decode an RGB image of a file in memory: EXIF orientation applied; grey, CMYK, palette, 16 bit converted.
 
     The first frame of an animation; transparent pixels are laid on grey.
     enough_px: how long the shorter side must be at least, where the picture is as large. JPEG is then decoded at
@@ -114,19 +114,19 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
 
 
 def decode_grey(data: bytes, where: str) -> UInt8[np.ndarray, "height width"]:
-    """A single-channel image; raises DamagedPicture for a file that is no image or is too large."""
+    """Decode a single-channel image; raises DamagedPicture for a file that is no image or is too large."""
     with _name_decoder_errors(where):
         return np.asarray(_open(io.BytesIO(data), where).convert("L"))
 
 
 def encoded_size(data: bytes, where: str) -> tuple[int, int]:
-    """Width and height of a picture in memory by its header, as `picture_size` of a file."""
+    """Return width and height of a picture in memory by its header, as `picture_size` of a file."""
     with _name_decoder_errors(where):
         return _open(io.BytesIO(data), where).size
 
 
 def read_rgb(path: Location, enough_px: int | None = None) -> UInt8[np.ndarray, "height width 3"]:
-    """`decode_rgb` of a file; DamagedPicture also for what only looks like one, such as a pipe.
+    """Read and `decode_rgb` a file; DamagedPicture also for what only looks like one, such as a pipe.
 
     Raises another HandgenError when the disk or the store fails.
     """
@@ -137,7 +137,7 @@ def read_rgb(path: Location, enough_px: int | None = None) -> UInt8[np.ndarray, 
 
 
 def picture_size(path: Location, size: int | None = None) -> tuple[int, int]:
-    """Width and height of a picture by its header, as stored: EXIF may turn it.
+    """Return width and height of a picture by its header, as stored: EXIF may turn it.
 
     No pixel is decoded, so the rest may still prove damaged. size: bytes of the file, if they are known.
 
@@ -155,7 +155,7 @@ def picture_size(path: Location, size: int | None = None) -> tuple[int, int]:
 
 
 def file_bytes(path: Location, known: int | None = None) -> int:
-    """The size of a file; known: as a listing said.
+    """Return the size of a file; known: as a listing said.
 
     Raises DamagedPicture when it is no regular file or too large, OSError when it is not there.
     """
@@ -185,7 +185,7 @@ def _name_read_errors(path: Location) -> Iterator[None]:
 def decode_jpeg(
     data: bytes, where: str, size_px: tuple[int, int], reduced: int = 1
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """An RGB JPEG that must be of `size_px` (width, height), at 1 / `reduced` (1, 2, 4 or 8) of its size, rounded up.
+    """Decode an RGB JPEG that must be of `size_px` (width, height), at 1 / `reduced` (1, 2, 4 or 8) of it, rounded up.
 
     Reduced pictures come out of fewer coefficients, in less time. The centre of a reduced pixel lies between those of
     the `reduced` x `reduced` pixels that it stands for.
@@ -216,7 +216,7 @@ def check_jpeg_size(data: bytes, where: str, size_px: tuple[int, int]) -> None:
 
 
 def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
-    """A PNG mask that must be of `size_px` (width, height). Raises DamagedPicture for a file that is no such PNG."""
+    """Decode a PNG mask that must be of `size_px` (width, height). Raises DamagedPicture if it is no such PNG."""
     if data[:8] != _PNG_SIGNATURE or data[12:16] != b"IHDR" or len(data) < 33:
         raise DamagedPicture(f"{where}: not a PNG")
     size = struct.unpack(">II", data[16:24])
@@ -229,7 +229,7 @@ def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.n
 
 
 def picture_names(root: Location) -> dict[str, int | None]:
-    """Paths below `root`, "/" between their parts, and bytes, where a store's listing says them.
+    """Return paths below `root`, "/" between their parts, and bytes, where a store's listing says them.
 
     Hidden files and folders are left out. Linked folders are entered, every folder once, so that a link to a folder
     above ends nowhere.
@@ -279,7 +279,7 @@ def _name_decoder_errors(where: str) -> Iterator[None]:
 
 
 def _open(file: IO[bytes], where: str) -> Image.Image:
-    """A picture whose size is known and bounded, and none of whose pixels is decoded yet."""
+    """Return a picture whose size is known and bounded, and none of whose pixels is decoded yet."""
     start = file.read(30)
     file.seek(0)
     if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":  # Pillow allocates the canvas when it opens the file
@@ -301,7 +301,7 @@ def _check_pixels(width: int, height: int, where: str) -> None:
 
 
 def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -> UInt8[np.ndarray, "height width 3"]:
-    """Reduced only by powers of two: libjpeg-turbo's other factors are slower than decoding the whole."""
+    """Decode a JPEG, reduced by powers of two: libjpeg-turbo's other factors are slower than decoding the whole."""
     if enough_px is None:
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
     shift = max((s for s in (1, 2, 3) if min(size_px) >> s >= enough_px), default=0)

@@ -50,7 +50,7 @@ class VideoFile:
         return replace(self, path=new / self.path.relative_to(old))
 
     def images(self, indices: Iterable[int]) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-        """The frames of these numbers (which must not decrease) as RGB, one in memory at a time."""
+        """Yield the frames of these numbers (which must not decrease) as RGB, one in memory at a time."""
         reader = _open(self.path)
         position, image = -1, None
         try:
@@ -76,7 +76,7 @@ class VideoFile:
         return abs(_timestamp_ms(reader) - self.times_ms[position]) > _SAME_MS
 
     def _seek(self, reader: cv2.VideoCapture, index: int) -> tuple[cv2.VideoCapture, int]:
-        """A reader whose last grabbed frame is known, not after `index` and, if possible, near it."""
+        """Return a reader whose last grabbed frame is known, not after `index` and, if possible, near it."""
         if self.fps and (np.diff(self.times_ms) > 2 * _SAME_MS).all():
             for back in _BACK_OFF:
                 at = index - back
@@ -151,7 +151,7 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
 
 
 def _timestamp_ms(reader: cv2.VideoCapture) -> float:
-    """The timestamp of the frame grabbed last."""
+    """Return the timestamp of the frame grabbed last."""
     return float(reader.get(cv2.CAP_PROP_POS_MSEC))
 
 

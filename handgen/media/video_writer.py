@@ -2,6 +2,9 @@
 
 A piece is a raw H.264 stream of whole frames that begins with a key frame and has no B-frames; a video is its pieces'
 packets one after the other in an MP4. Encoding runs on one thread, so equal frames give equal bytes.
+
+x264's macroblock tree is left out where the width is no multiple of 64: its vector code takes four macroblocks of 16
+pixels at once, and at the end of a row reads memory that nobody wrote; then equal frames give other bytes now and then.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from handgen.errors import HandgenError
 
 Image = UInt8[np.ndarray, "height width 3"]
 _ENCODER = "libx264"
+_WHOLE_VECTORS_PX = 64  # widths for which the macroblock tree depends on the frames alone
 _MAX_DENOMINATOR = 1001 * 1000
 
 
@@ -43,7 +47,7 @@ class PieceWriter:
 
 @contextmanager
 def piece_writer(path: Path, size_px: tuple[int, int], fps: float, crf: int) -> Iterator[PieceWriter]:
-    """A writer of the piece `path`, which appears under its name only when complete.
+    """Open a writer of the piece `path`, which appears under its name only when complete.
 
     size_px: width and height, both even. crf: x264's constant rate factor, 0 to 51, lower is better.
     Raises HandgenError where PyAV has no H.264 encoder.
@@ -52,6 +56,8 @@ def piece_writer(path: Path, size_px: tuple[int, int], fps: float, crf: int) -> 
     with av.open(str(partial), "w", format="h264") as container:
         try:
             options = {"crf": str(crf), "preset": "fast", "threads": "1"}
+            if size_px[0] % _WHOLE_VECTORS_PX:
+                options["x264-params"] = "mbtree=0"
             stream = cast(av.VideoStream, container.add_stream(_ENCODER, rate=_rate(fps), options=options))
         except av.codec.codec.UnknownCodecError:
             raise HandgenError(f"PyAV {av.__version__} has no {_ENCODER} encoder; write images instead") from None
@@ -87,7 +93,7 @@ def join_pieces(pieces: Sequence[Path], path: Path, fps: float) -> None:
     partial.replace(path)
 
 
-def _packets(found: Iterable[av.Packet]) -> Iterator[av.Packet]:
+def _packets(found: Iterable[av.Packet[av.VideoStream]]) -> Iterator[av.Packet[av.VideoStream]]:
     """Yield the packets but for the empty one that ends a stream."""
     return (packet for packet in found if packet.size)
 

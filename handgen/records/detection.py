@@ -1,13 +1,18 @@
-"""Hands that a detector saw in pictures."""
+"""Hands that a detector saw in pictures, and the lines of files of detections.
+
+The schema `detection.schema.json` and its page in docs/schemas/ are made from `DetectionRecord`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
 
 from handgen.hand.skeleton import KEYPOINT_COUNT
+from handgen.storage.json_fields import Json
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,24 @@ class Detection:
 
 @dataclass(frozen=True)
 class DetectionRecord:
-    """One line of a file of detections.
+    """One hand seen in one image: one line of a JSONL file of detections.
 
-    keypoints_px: (21, 2). confidence: (21,), 0 to 1. right: probability of a right hand. As
-    `Detection`.
+    A file may hold several cameras, and several hands per camera and frame.
     """
 
-    camera: str
-    frame: int
-    keypoints_px: Float[np.ndarray, "21 2"]
-    confidence: Float[np.ndarray, " 21"]
-    right: float
-    again: bool = False
+    camera: Annotated[str, Json({"minLength": 1})]
+    """The camera's name in the calibration."""
+    frame: Annotated[int, Json({"minimum": 0})]
+    """Number of the frame in the camera's own video, from 0 (of a folder of images: the place in natural order),
+    before any frame offset or timestamp of the capture is applied."""
+    keypoints_px: Annotated[Float[np.ndarray, "21 2"], Json(decimals=3)]
+    """x, y of 21 keypoints in pixels of the camera's original (distorted) image; (0, 0) is the centre of the first
+    pixel. Order: wrist, then thumb, index, middle, ring, pinky, each from the palm to the tip. A keypoint that was
+    not seen has any finite position and confidence 0."""
+    confidence: Annotated[Float[np.ndarray, " 21"], Json({"minimum": 0, "maximum": 1}, decimals=4)]
+    """How sure each keypoint is, 0 (not seen) to 1; no unit."""
+    right: Annotated[float, Json({"minimum": 0, "maximum": 1}, decimals=4)]
+    """Probability, 0 to 1, that it is the person's own right hand as seen in an ordinary (unmirrored) photo; 0 is
+    surely a left hand, 0.5 unknown."""
+    again: Annotated[bool, Json(omit_default=True)] = False
+    """true of a hand that was found in a second look, where other views say that it is. Absent: false."""

@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]  # left, top, width, height; from edge t
 
 @dataclass(frozen=True)
 class HandParameters:
-    """Of the model `model` (name, SHA-256 of its file for this side, where they are known).
+    """Parameters of one hand of a hand model; its name and the SHA-256 of its file for this side where they are known.
 
     pose: (48,), axis-angle, full rotations, the orientation in the camera's frame first. translation_m: (3,), smplx's
     `transl` in the camera's frame, or None where only the shape and the bend are known.

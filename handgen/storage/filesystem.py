@@ -42,7 +42,7 @@ _NONE_THERE = (FileNotFoundError, NotADirectoryError)
 
 
 def location(text: str | Location) -> Location:
-    """The location that a user named.
+    """Return the location that a user named.
 
     Raises HandgenError for a scheme that is not known, or whose driver is not installed.
     """
@@ -73,7 +73,7 @@ def _options(scheme: str) -> dict[str, Any]:
 
 
 def is_remote(place: Location) -> bool:
-    """Whether it lies in a store rather than on a disk."""
+    """Tell whether a location lies in a store rather than on a disk."""
     return not isinstance(place, Path)
 
 
@@ -195,12 +195,12 @@ def send(local: Path, place: UPath) -> None:
 
 
 def read(place: Location) -> bytes:
-    """All of a file."""
+    """Read all of a file."""
     return place.read_bytes() if isinstance(place, Path) else _retry(place, lambda: place.fs.cat_file(place.path))
 
 
 def read_range(place: Location, start: int, length: int) -> bytes:
-    """`length` bytes from `start` on, or fewer where the file ends."""
+    """Read `length` bytes from `start` on, or fewer where the file ends."""
     if isinstance(place, Path):
         with place.open("rb") as file:
             file.seek(start)
@@ -214,7 +214,7 @@ def read_range(place: Location, start: int, length: int) -> bytes:
 
 
 def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tuple[Location, tuple[int, int]], bytes]:
-    """Pieces (start, length) of files of one store, read at the same time.
+    """Read pieces (start, length) of files of one store at the same time.
 
     A piece that cannot be had is left out: whoever reads it then is told why.
     """
@@ -231,7 +231,7 @@ def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tupl
 
 
 def open_read(place: Location, block: int = READ_BYTES, size: int | None = None) -> BinaryIO:
-    """A file to read from; one in a store is fetched `block` bytes at a time, wherever it is sought to.
+    """Open a file to read from; one in a store is fetched `block` bytes at a time, wherever it is sought to.
 
     size: of it, if that is known.
     """
@@ -245,7 +245,7 @@ def open_read(place: Location, block: int = READ_BYTES, size: int | None = None)
 
 
 def digest(place: Location) -> tuple[int, str]:
-    """Bytes and SHA-256 of a file, read in pieces."""
+    """Return bytes and SHA-256 of a file, which is read in pieces."""
     sha256, size = hashlib.sha256(), 0
     with open_read(place) as file:
         while block := file.read(1 << 20):
@@ -255,7 +255,7 @@ def digest(place: Location) -> tuple[int, str]:
 
 
 def size_of(place: Location) -> int | None:
-    """Bytes of a file; None where there is none."""
+    """Return bytes of a file; None where there is none."""
     try:
         if isinstance(place, Path):
             return place.stat().st_size if place.is_file() else None
@@ -266,7 +266,7 @@ def size_of(place: Location) -> int | None:
 
 
 def is_folder(place: Location) -> bool:
-    """Whether it is a folder; in a store: whether there is anything below it, or it is a bucket."""
+    """Tell whether a location is a folder; in a store: whether there is anything below it, or it is a bucket."""
     try:
         return place.is_dir() if isinstance(place, Path) else _info(place)["type"] == "directory"
     except _NONE_THERE:
@@ -290,7 +290,7 @@ def names(folder: Location) -> Iterator[str]:
 
 
 def sizes(folder: Location) -> dict[str, int]:
-    """Bytes of the files in a folder by name, in one listing; none where there is no such folder."""
+    """Return bytes of the files in a folder by name, in one listing; none where there is no such folder."""
     try:
         if isinstance(folder, Path):
             with os.scandir(folder) as found:
@@ -355,7 +355,7 @@ def _retry(place: Location, act: Callable[[], Result]) -> Result:
 
 
 def _beside(place: Path) -> Path:
-    """A name for what is being written, this process's own: two that write the same file do not meet."""
+    """Return a name for what is being written, this process's own: two that write the same file do not meet."""
     return place.with_name(f"{place.name}.{os.getpid():x}{random.SystemRandom().getrandbits(24):06x}{PARTIAL}")
 
 
@@ -372,7 +372,7 @@ def _name_temporary_folder() -> Iterator[None]:
 
 
 def _is_same(new: Path, there: Path) -> bool:
-    """Whether there is a file already, and of the same content."""
+    """Tell whether there is a file already, and of the same content."""
     try:
         if new.stat().st_size != there.stat().st_size:
             return False
@@ -386,7 +386,7 @@ def _is_same(new: Path, there: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename survives a power failure when the folder has been synced."""
+    """Sync a folder, so that a rename in it survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -119,7 +119,7 @@ class _Stream:
         self._file.close()
 
     def members(self) -> Iterator[str]:
-        """The keys of an object; the caller takes each key's value before the next."""
+        """Yield the keys of an object; the caller takes each key's value before the next."""
         for _ in self._items("{", "}"):
             key = self.text_value()
             if not isinstance(key, str):
@@ -128,17 +128,17 @@ class _Stream:
             yield key
 
     def elements(self) -> Iterator[tuple[int, int, Any]]:
-        """First byte, number of bytes and value of each element of a list."""
+        """Yield first byte, number of bytes and value of each element of a list."""
         for _ in self._items("[", "]"):
             yield self.value()
 
     def items(self) -> Iterator[Any]:
-        """The elements of a list, their text as it is."""
+        """Yield the elements of a list, their text as it is."""
         for _ in self._items("[", "]"):
             yield self.text_value()
 
     def value(self) -> tuple[int, int, Any]:
-        """The value that comes next."""
+        """Return the value that comes next."""
         is_closed = self.peek() in '{["'  # others end where something else begins
         while True:
             try:
@@ -158,7 +158,7 @@ class _Stream:
         return first, length, found
 
     def text_value(self) -> Any:
-        """The value that comes next, its text as it is."""
+        """Return the value that comes next, its text as it is."""
         _, length, found = self.value()
         text = self._text[self._pos - length : self._pos]
         if text.isascii():
@@ -169,7 +169,7 @@ class _Stream:
             self._fail()
 
     def end(self) -> None:
-        """Nothing but white space may come."""
+        """Check that nothing but white space comes."""
         if self.peek():
             self._fail()
 
@@ -186,7 +186,7 @@ class _Stream:
             self.value()
 
     def peek(self) -> str:
-        """The character that comes next after white space, or nothing."""
+        """Return the character that comes next after white space, or nothing."""
         while True:
             match = _SPACE.match(self._text, self._pos)
             assert match is not None

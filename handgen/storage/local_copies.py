@@ -70,7 +70,7 @@ class LocalCopy:
 
     @contextmanager
     def named_by_origin(self) -> Iterator[None]:
-        """Errors in the block name the URL instead of the copy."""
+        """Make errors in the block name the URL instead of the copy."""
         try:
             yield
         except HandgenError as error:

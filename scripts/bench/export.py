@@ -24,8 +24,8 @@ from typing import Any
 import psutil
 from table import report
 
+from handgen.datasets.registry import export_formats
 from handgen.io import shards
-from handgen.stages.export.config import EXPORT_FORMATS
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.synthesize import stage
@@ -36,7 +36,7 @@ PER_SHARD = 1000
 READ_EVERY_S = 0.2
 # name -> (what, target, whether more is better)
 TARGETS: dict[str, tuple[str, float | None, bool]] = {}
-for _name in EXPORT_FORMATS:
+for _name in export_formats():
     TARGETS |= {
         f"samples_per_s_{_name}": (f"{_name}: one process, samples/s", None, True),
         f"scaling_2_{_name}": (f"{_name}: two processes over one", None, True),
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100_000, help="of the memory's benchmark, in thousands")
     parser.add_argument("--speed-samples", type=int, default=4000)
     parser.add_argument("--only", choices=["speed", "memory"])
-    parser.add_argument("--formats", nargs="+", choices=EXPORT_FORMATS, default=EXPORT_FORMATS)
+    parser.add_argument("--formats", nargs="+", choices=export_formats(), default=export_formats())
     parser.add_argument("--folder", type=Path, help="for the files: 3 GB per 100000 samples")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

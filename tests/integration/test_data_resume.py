@@ -30,7 +30,7 @@ def keys_of(items) -> list:
     return [item["key"] for item in items]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     workers=st.integers(1, 4), shuffle=st.sampled_from([0, 3, 12, 100]), batch_size=st.sampled_from([None, 1, 3, 4]),
     share=st.floats(0, 1), even=st.booleans(), rank=st.integers(0, 1),

@@ -261,7 +261,7 @@ def test_fingertips_are_measured_on_evenly_chosen_frames():
 
 
 @given(points_m, st.floats(0.5, 2.0), arrays(np.float64, 3, elements=st.floats(-3, 3)), points_m)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_an_alignment_takes_out_changes_nothing(points, scale, vector, truth):
     truth, points = truth + SHAPE_M, points + SHAPE_M[::-1]
     turn = Rotation.from_rotvec(vector).as_matrix()

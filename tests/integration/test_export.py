@@ -10,10 +10,11 @@ from support.export import export
 from support.killed_runs import content, killed_before_change
 
 from handgen.cli.main import main
+from handgen.datasets.registry import FORMATS, export_formats, get_format
 from handgen.datasets.writer import PARTS
 from handgen.errors import HandgenError
-from handgen.stages.export import stage, unit
-from handgen.stages.export.config import EXPORT_FORMATS, ExportConfig
+from handgen.stages.export import stage
+from handgen.stages.export.config import ExportConfig
 from handgen.stages.synthesize import stage as synthesize
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.storage import documents, filesystem
@@ -24,11 +25,13 @@ def annotations(tmp_path_factory):
     return write_annotations(tmp_path_factory.mktemp("made") / "annotations", frames=3, chunk_frames=1, cameras=2)
 
 
-def test_every_format_has_a_writer():
-    assert tuple(unit.WRITERS) == EXPORT_FORMATS
+def test_every_part_of_every_format_is_there():
+    for entry in map(get_format, FORMATS.names()):
+        for part in (entry.recognises, entry.checks, entry.reader, entry.writer, entry.owned):
+            assert not part or entry.load(part)
 
 
-@pytest.mark.parametrize("format", EXPORT_FORMATS)
+@pytest.mark.parametrize("format", export_formats())
 def test_two_processes_write_the_same_bytes_as_one(annotations, tmp_path, format):
     export(annotations, tmp_path / "one", format)
     stage.run(annotations, tmp_path / "two", ExportConfig(format=format, workers=2))
@@ -179,7 +182,7 @@ def test_the_command_says_what_it_did(annotations, tmp_path):
     assert document["pictures"] == 6 and document["written_pictures"] == 0
 
 
-@pytest.mark.parametrize("format", EXPORT_FORMATS)
+@pytest.mark.parametrize("format", export_formats())
 def test_an_export_to_a_store_is_the_one_on_a_disk(annotations, tmp_path, format):
     place = filesystem.location(f"memory://exports/{tmp_path.name}")
     here = export(annotations, tmp_path / "out", format)

@@ -151,7 +151,7 @@ def test_hugging_face_reads_the_annotations(exported, samples_to_export, tmp_pat
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_run_lengths_are_those_of_pycocotools(seed, height, width, share):
     mask = np.random.default_rng(seed).random((height, width)) < share
     rle = run_lengths(mask)

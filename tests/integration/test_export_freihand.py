@@ -10,7 +10,7 @@ import pytest
 from support.annotations import write_annotations
 from support.export import decoded, export, keypoint_9, mean_pose, projected, true_vertices, vertices
 
-from handgen.datasets.square_crops import fitted, mirrored_intrinsics
+from handgen.datasets.freihand.square_crops import fit_square, mirror_intrinsics
 from handgen.errors import HandgenError
 
 MM = 1000
@@ -117,7 +117,7 @@ def test_a_point_stays_on_its_pixel_when_a_picture_is_fitted(size):
     picture = np.zeros((height, width), np.uint8)
     x0, x1, y0, y1 = width // 4, 3 * width // 4, height // 4, 3 * height // 4
     picture[y0:y1, x0:x1] = 255
-    made, square_from_px = fitted(picture, 224)
+    made, square_from_px = fit_square(picture, 224)
     assert made.shape == (224, 224)
     rows, columns = np.mgrid[:224, :224]
     centre = np.array([(columns * made).sum(), (rows * made).sum()], float) / made.sum(dtype=float)
@@ -129,7 +129,7 @@ def test_mirrored_intrinsics_project_mirrored_points_onto_mirrored_pixels():
     k = np.array([[300.0, 2.5, 100.2], [0, 310.0, 90.7], [0, 0, 1]])
     points = np.random.default_rng(0).uniform([-0.1, -0.1, 0.4], [0.1, 0.1, 0.6], (9, 3))
     pixels = projected(k, points)
-    mirrored = projected(mirrored_intrinsics(k, 224), points * (-1, 1, 1))
+    mirrored = projected(mirror_intrinsics(k, 224), points * (-1, 1, 1))
     assert np.allclose(mirrored, np.column_stack([223 - pixels[:, 0], pixels[:, 1]]), atol=1e-9)
 
 

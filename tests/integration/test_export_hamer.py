@@ -15,7 +15,7 @@ import yaml
 from support.annotations import write_annotations
 from support.export import decoded, export, npz, true_vertices, vertices
 
-from handgen.datasets.hamer.writer import pickled, spreads
+from handgen.datasets.hamer.writer import brace_patterns, pickle_labels
 from handgen.hand.conversions import mirrored_pose
 
 FILTER_NUM_KP = 4  # its default: more than four keypoints of a confidence above the threshold
@@ -182,7 +182,7 @@ def test_members_are_adjacent_and_keys_have_no_dot(exported):
 
 def test_pickles_are_of_numpy_one_as_well():
     values = [{"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.float32(1), "c": "numpy._core.multiarray"}]
-    data = pickled(values)
+    data = pickle_labels(values)
     modules = {argument for opcode, argument, _ in pickletools.genops(data) if opcode.name == "GLOBAL"}
     assert modules and not any(module.startswith("numpy._core") for module in modules)
     back = pickle.loads(data)
@@ -190,8 +190,8 @@ def test_pickles_are_of_numpy_one_as_well():
 
 
 def test_spreads_of_numbers_with_gaps():
-    assert spreads([0, 1, 2]) == ["{000000..000002}"]
-    assert spreads([0, 2, 3, 7]) == ["000000", "{000002..000003}", "000007"]
+    assert brace_patterns([0, 1, 2]) == ["{000000..000002}"]
+    assert brace_patterns([0, 2, 3, 7]) == ["000000", "{000002..000003}", "000007"]
 
 
 def test_masks_are_bool_and_small(exported):

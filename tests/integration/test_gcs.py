@@ -40,7 +40,7 @@ def server():
         port = free.getsockname()[1]
     command = [sys.executable, "-c", SERVE, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.data_sets import write_freihand, write_hanco, write_interhand
 
-from handgen.datasets.reader import FORMATS
+from handgen.datasets.registry import get_format
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
@@ -30,7 +30,7 @@ def data_set(request, tmp_path_factory):
 
 def read(data_set):
     name, root, models = data_set
-    reader = FORMATS[name].open(root, None, models)
+    reader = get_format(name).open(root, None, models)
     return list(reader), reader.count, reader.notes, reader.fingerprint()
 
 
@@ -59,7 +59,7 @@ def test_without_nonsense_they_are_read(data_set):
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.data())
 def test_nonsense_gives_nothing_but_a_handgen_error(data_set, data):
     _, root, _ = data_set

@@ -85,7 +85,7 @@ def test_jsonl_is_known_by_its_content_too(tmp_path, rng):
     assert detector(path).start("cam1").detect(None, 0)[0].right == 0.25
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_files_never_give_anything_but_a_handgen_error(tmp_path_factory, data):
     kind = data.draw(st.sampled_from(["openpose", "mmpose", "deeplabcut"]))

@@ -1,5 +1,7 @@
 """Checks of labels on hands made here; what is done to whole sets is in `test_validate_mutations`."""
 
+import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -19,11 +21,11 @@ from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import KEYPOINT_ORDERS, other_side
 from handgen.label_checks import order
 from handgen.label_checks.checks import conclude, examine
-from handgen.label_checks.convention_hypotheses import Disagreement, explanations, unexplained
-from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.convention_hypotheses import Disagreement, describe_disagreement, list_hypotheses
+from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.label_checks.geometry import intrinsics_fault
 from handgen.label_checks.hands import Hands
-from handgen.label_checks.reprojection import misplaced
+from handgen.label_checks.reprojection import explain_reprojection
 from handgen.label_checks.rotations import rotation_fault, transform_fault
 from handgen.records.labelled_image import HandParameters, LabelledImage
 
@@ -35,13 +37,13 @@ def changed(image: LabelledImage, **fields) -> LabelledImage:
     return replace(image, hands=(replace(image.hands[0], **fields),))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seeds, st.sampled_from(["left", "right"]))
 def test_hands_within_their_joints_limits_are_right_however_they_are_turned(seed, side):
     assert found(hand_in_front(side, seed)) == {}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.sampled_from(list(order.orders())))
 def test_every_order_that_is_tried_is_named(seed, name):
     places = list(order.orders()[name])
@@ -53,7 +55,7 @@ def test_every_order_that_is_tried_is_named(seed, name):
     assert name in told.get("joint order", told.get("keypoint order", ""))  # by bone lengths, else by the parameters
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds)
 def test_the_pattern_of_lengths_depends_neither_on_place_nor_on_scale(seed):
     rng = np.random.default_rng(seed)
@@ -109,7 +111,7 @@ def test_parameters_of_a_model_that_is_not_here_are_left_alone():
         larger = 1.15 * (hand.keypoints_cam_m - hand.keypoints_cam_m[0]) + hand.keypoints_cam_m[0]
         unnamed = replace(hand.parameters, model=None, model_sha256=None)
         pictures.append(replace(changed(image, keypoints_cam_m=larger, parameters=unnamed), intrinsics=None))
-    part = examine(pictures, "", Models(), Tolerances(parameters_mm=None))
+    part = examine(pictures, "", HandModels(), Tolerances(parameters_mm=None))
     _, looked_at, notes = conclude([part], "")
     assert looked_at["parameters"] == 0 and any("do not name their hand model" in note for note in notes)
 
@@ -141,9 +143,9 @@ def test_translations_of_other_conventions_are_named(rng):
         image = changed(hand_in_front("right", 0), keypoints_cam_m=points)
         image = changed(image, parameters=HandParameters(pose, np.zeros(10), given_one))
         disagreement = Disagreement.of(Hands.of([image]), np.array([0]), sides, "right")
-        fitting = [e for e in explanations(disagreement) if np.abs(e.made - e.labelled).max() < 1e-6]
+        fitting = [e for e in list_hypotheses(disagreement) if np.abs(e.made - e.labelled).max() < 1e-6]
         assert [e.check for e in fitting][0] == "translation" and said in fitting[0].fault(0).what
-    assert "mm (at most" in unexplained(disagreement, 0).what
+    assert "mm (at most" in describe_disagreement(disagreement, 0).what
 
 
 @pytest.mark.parametrize(
@@ -177,19 +179,22 @@ def test_intrinsics_that_cannot_be_are_described(k, said):
     size = np.array([640.0, 480.0])
     assert intrinsics_fault(K, size) is None
     fault = intrinsics_fault(np.array(k, float), size)
-    assert said in f"{fault.what}; {fault.next}"
+    assert said in f"{fault.what}; {fault.fix}"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.floats(0.5, 2.0).filter(lambda times: abs(times - 1) > 0.01))
 def test_a_wrong_focal_length_is_told_by_how_much(seed, times):
     image = hand_in_front("right", seed)
     told = found(replace(image, intrinsics=K * [[times, 1, 1], [1, times, 1], [1, 1, 1]]))["reprojection"]
-    said = f"{times:.3g} times too long" if times > 1 else f"{1 / times:.3g} times too short"
-    assert f"the focal length is {said}" in told
+    factor, direction = re.search(r"the focal length is (\S+) times too (long|short)", told).groups()
+    assert direction == ("long" if times > 1 else "short")
+    off = max(times, 1 / times)
+    # Three digits are shown; the least squares behind them may round a tie such as 1.125 to either side.
+    assert abs(float(factor) - off) <= 0.501 * 10 ** (math.floor(math.log10(off)) - 2)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds)
 def test_keypoints_in_the_worlds_frame_are_told_in_front_of_the_camera_and_behind(seed):
     rng = np.random.default_rng(seed)
@@ -234,7 +239,7 @@ def test_single_keypoints_that_are_off_are_named():
     points = hand_in_front("right", 1).hands[0].keypoints_px
     moved = points.copy()
     moved[4] += (3, 0)
-    assert misplaced(moved, points, np.array([640.0, 480.0]), 0.02).what.endswith("at thumb_tip")
+    assert explain_reprojection(moved, points, np.array([640.0, 480.0]), 0.02).what.endswith("at thumb_tip")
 
 
 def test_one_camera_alone_says_nothing_about_the_world():

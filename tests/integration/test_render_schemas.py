@@ -2,12 +2,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
+import record_schemas  # noqa: E402
 import render_schemas  # noqa: E402
 from render_schemas import Page, rendered  # noqa: E402
 
@@ -21,14 +23,31 @@ def test_a_changed_schema_makes_pages_stale(tmp_path, monkeypatch):
     schemas.mkdir()
     for path in (ROOT / "schemas").glob("*.json"):
         (schemas / path.name).write_bytes(path.read_bytes())
-    path = schemas / "detection.schema.json"
-    path.write_text(path.read_text().replace("The camera's name", "The name of the camera"))
+    path = schemas / "capture.schema.json"
+    path.write_text(path.read_text().replace("Frames per second of", "How many frames per second"))
+    made = schemas / "detection.schema.json"
+    made.write_text(made.read_text().replace("The camera's name", "The name of the camera"))
     monkeypatch.setattr(render_schemas, "SCHEMAS", schemas)
-    changed = render_schemas.stale()
-    assert list(changed) == ["detection.md"] and "The name of the camera" in changed["detection.md"]
+    changed = {file.name: text for file, text in render_schemas.stale().items()}
+    assert changed.keys() == {"capture.md", "detection.schema.json"}
+    assert "How many frames per second" in changed["capture.md"] and "The camera's name" in changed[made.name]
     path.unlink()
-    with pytest.raises(ValueError, match="detection"):
+    with pytest.raises(ValueError, match="capture"):
         rendered()
+
+
+def test_a_changed_record_makes_its_schema_and_page_stale(monkeypatch):
+    @dataclass(frozen=True)
+    class Changed:
+        """One hand seen in one image."""
+
+        camera: str
+        """The name of the camera."""
+
+    monkeypatch.setitem(record_schemas.RECORDS, "detection", Changed)
+    changed = {file.name: text for file, text in render_schemas.stale().items()}
+    assert changed.keys() == {"README.md", "detection.md", "detection.schema.json"}
+    assert "The name of the camera." in changed["detection.md"]
 
 
 def test_what_a_run_of_the_script_writes(tmp_path, monkeypatch, capsys):
@@ -38,7 +57,8 @@ def test_what_a_run_of_the_script_writes(tmp_path, monkeypatch, capsys):
     for arguments, status in ((["--check"], 1), ([], 0), (["--check"], 0)):
         monkeypatch.setattr(sys, "argv", ["render_schemas.py", *arguments])
         assert render_schemas.main() == status
-    assert {path.name: path.read_text() for path in (tmp_path / "docs").iterdir()} == rendered()
+    pages = {path: text for path, text in rendered().items() if path.suffix == ".md"}
+    assert {path: path.read_text() for path in (tmp_path / "docs").iterdir()} == pages
     assert "old.md: removed" in capsys.readouterr().out
 
 
@@ -59,7 +79,7 @@ def properties(schema):
 @pytest.mark.parametrize("name", render_schemas.FILES)
 def test_every_field_is_on_its_page_in_a_table_that_holds_together(name):
     schema = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text())
-    page = rendered()[f"{name}.md"]
+    page = rendered()[render_schemas.DOCS / f"{name}.md"]
     fields = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
     assert {field.split(".")[-1].removesuffix("[]") for field in fields} >= set(properties(schema))
     for line in page.splitlines():
@@ -69,7 +89,7 @@ def test_every_field_is_on_its_page_in_a_table_that_holds_together(name):
         assert f"## {link}\n" in page
     for link in re.findall(r"\]\(([^)#]+)\)", page):
         assert (ROOT / "docs" / "schemas" / link).exists()
-    assert f"({name}.md)" in rendered()["README.md"]
+    assert f"({name}.md)" in rendered()[render_schemas.DOCS / "README.md"]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +97,8 @@ def test_every_field_is_on_its_page_in_a_table_that_holds_together(name):
     [
         ({"type": "number", "minimum": 0, "maximum": 1}, "number, 0 to 1"),
         ({"type": "integer", "exclusiveMinimum": 0}, "integer, > 0"),
+        ({"type": ["number", "null"], "minimum": 0}, "number, >= 0, or null"),
+        ({"type": ["array", "null"], "minItems": 2, "maxItems": 2, "items": {"type": "number"}}, "2 numbers, or null"),
         ({"const": 2}, "`2`"),
         ({"enum": ["left", None]}, '`"left"` or `null`'),
         ({"type": "array", "minItems": 2, "maxItems": 2, "items": {"enum": [0, 1]}}, "2 values `0` or `1`"),

@@ -64,7 +64,7 @@ def drawn_alone(hand_labels, camera_labels) -> np.ndarray:
     return draw_hand(Camera("sample", size, np.array(camera_labels["intrinsics"])), posed, model.faces, flat=True).mask
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(config=configs, pick=st.integers(0, 1000))
 def test_labels_agree_with_each_other_and_with_the_pixels(flat_annotations, config, pick):
     maker, unit = maker_of(flat_annotations, config)
@@ -108,7 +108,7 @@ def test_labels_agree_with_each_other_and_with_the_pixels(flat_annotations, conf
             assert (np.abs(image - GREY).max(-1) >= 25)[far].sum() <= 1 + 0.005 * far.sum()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(config=configs, pick=st.integers(0, 1000))
 def test_the_mask_is_where_the_model_projects(flat_annotations, config, pick):
     """Pixels, camera and model agree: the mesh posed by the labels covers the mask."""
@@ -124,7 +124,7 @@ def test_the_mask_is_where_the_model_projects(flat_annotations, config, pick):
     assert (cv2.erode(thick, kernel) & ~mask).astype(bool).sum() <= 5 + 0.002 * mask.size
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(config=configs, pick=st.integers(0, 1000), everything=st.booleans())
 def test_photometric_options_change_no_label(flat_annotations, config, pick, everything):
     """Light, grain, augmentation and JPEG leave every pixel in its place: labels and mask stay the same."""

@@ -127,7 +127,7 @@ def test_damage_is_found_and_named(made, tmp_path, kind):
     report = run(root, digests=True, workers=1)
     assert not report.valid and report.findings.counts[kind] >= 1
     assert any(said.replace("\\", "") in f"{f.where}: {f.what}" for f in report.findings.kept if f.kind == kind)
-    assert all(finding.next for finding in report.findings.kept)
+    assert all(finding.fix for finding in report.findings.kept)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_an_unfinished_directory_is_told_how_to_finish(made, tmp_path):
     root = Path(shutil.copytree(made, tmp_path / "shards"))
     (root / "manifest.json").unlink()
     [finding] = run(root).findings.kept
-    assert finding.kind == "unfinished" and "handgen synthesize" in finding.next
+    assert finding.kind == "unfinished" and "handgen synthesize" in finding.fix
     with pytest.raises(HandgenError, match="no output of handgen"):
         run(tmp_path)
 

@@ -35,7 +35,7 @@ def in_another_world(rig: Rig, turn: np.ndarray, shift: np.ndarray) -> tuple:
 triples = st.lists(st.floats(-3, 3), min_size=3, max_size=3).map(np.array)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(triples, triples, st.integers(2, 8), st.floats(0.1, 4.0))
 def test_rigs_are_right_in_every_world(turn, shift, views, radius):
     cameras = in_another_world(ring(views, radius), turn, shift)

@@ -19,7 +19,7 @@ from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.validate.stage import run
 from handgen.storage import documents
 
-FUZZED = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = "annotations/val/InterHand2.6M_val_data.json"
 
 

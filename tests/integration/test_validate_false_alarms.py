@@ -4,12 +4,13 @@ import pytest
 from support.annotations import write_annotations
 from support.export_sets import pictures_of, write_coco, write_hamer
 
+from handgen.datasets.registry import export_formats
+from handgen.options import make_config
 from handgen.stages.export import stage as export
 from handgen.stages.export.config import ExportConfig
 from handgen.stages.simulate.person import SKIN_TONES_SRGB
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.stages.validate import exports
 from handgen.stages.validate.stage import run
 
 
@@ -63,7 +64,7 @@ def test_exports_of_them_are_without_findings(tmp_path):
 @pytest.mark.parametrize(
     ("form", "options"),
     [
-        *((form, {}) for form in exports.FORMATS if form != "hanco"),
+        *((form, {}) for form in export_formats()),
         ("coco", {"wholebody": True}),
         ("coco", {"segmentation": "polygon"}),
         ("coco", {"wholebody": True, "segmentation": "polygon"}),
@@ -72,7 +73,7 @@ def test_exports_of_them_are_without_findings(tmp_path):
 def test_what_handgen_exports_is_without_findings(tmp_path, form, options, apart_m):
     source = made(tmp_path, 2, apart_m=apart_m)
     assert any(len(picture.hands) == 2 for picture in pictures_of(source))
-    export.run(source, tmp_path / "export", ExportConfig(format=form, workers=1, **options))
+    export.run(source, tmp_path / "export", make_config(ExportConfig, format=form, workers=1, **options))
     report = run(tmp_path / "export", pixels=True, workers=1)
     assert report.kind == form and report.valid, report.findings.kept
     assert report.looked_at["parameters" if form != "coco" else "joint order in 2D"] >= 20

@@ -18,7 +18,7 @@ from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.validate.stage import run
 
-FUZZED = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZED = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 numbers = st.sampled_from([0.0, -1.0, 1e-300, 1e308, -1e308, 1e9, 3.5])
 values = st.one_of(
     st.none(),
@@ -68,7 +68,7 @@ def test_numbers_of_any_size_in_shards_are_findings(shards, tmp_path, data):
         holder[key] = array.tolist()
 
     each_sample(change, only=3)(root)
-    run(root, workers=1)
+    assert run(root, workers=1).findings.kept or abs(value) < 1e6
 
 
 @FUZZED

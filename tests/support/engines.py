@@ -49,7 +49,7 @@ def begun(folder: str | Path, number: int | str = "*") -> list[Path]:
     return list(Path(folder).glob(f"unit_{number}.*"))
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "nothing happened"

@@ -12,6 +12,8 @@ import orjson
 
 from handgen.io.annotations import Annotations, chunk_path, write_chunk
 from handgen.records.annotation import HandRecord
+from handgen.storage.documents import dumps
+from handgen.storage.json_fields import to_document
 from support.annotations import write_annotations
 
 FRAMES, CHUNK_FRAMES = 6, 4
@@ -30,7 +32,7 @@ def changed(truth: Path, out: Path, change: Callable[[HandRecord], HandRecord | 
         for record in Annotations(truth).records(chunk):
             found = change(record)
             found = [found] if isinstance(found, HandRecord) else list(found or ())
-            lines += [orjson.dumps(one.to_json(), option=orjson.OPT_SERIALIZE_NUMPY) + b"\n" for one in found]
+            lines += [dumps(to_document(one)) for one in found]
         chunk_path(out, chunk, ".jsonl").write_bytes(b"".join(lines))
     return out
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from handgen.hand.model import HandPose, PosedHand
+from handgen.options import make_config
 from handgen.stages.export import stage
 from handgen.stages.export.config import ExportConfig
 from handgen.stages.export.report import ExportReport
@@ -79,7 +80,7 @@ def read_samples(shards: Path) -> list[Sample]:
 
 
 def export(source: Path, out: Path, format: str, **options) -> ExportReport:
-    return stage.run(source, out, ExportConfig(format=format, workers=1, **options))
+    return stage.run(source, out, make_config(ExportConfig, format=format, workers=1, **options))
 
 
 def decoded(jpeg: bytes) -> np.ndarray:

@@ -5,14 +5,14 @@ import torch
 
 from handgen.hand.model import HandPose
 from handgen.label_checks.checks import conclude, examine
-from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
 from support.annotations import open_hand
 
 K = np.array([[600.0, 0, 319.5], [0, 600.0, 239.5], [0, 0, 1]])
 
 
-MODELS = Models()
+MODELS = HandModels()
 
 
 def hand_in_front(side: str, seed: int, low: float = 0.1, high: float = 0.9, name: str = "a") -> LabelledImage:

@@ -1,6 +1,6 @@
 """Writes files in MANO's format as Python 2 wrote them, chumpy objects and all, out of the open hand's own arrays.
 
-    python tests/make_mano_pickle.py OUT [--protocol 0|1|2] [--sign-fault]
+    python tests/support/make_mano_pickle.py OUT [--protocol 0|1|2] [--sign-fault]
 
 Neither chumpy nor Python 2 is needed: a pickler for which stand-ins carry the names and the state of the originals.
 What chumpy writes was looked up by running chumpy 0.69 with Python 2.7.18, numpy 1.16.6 and scipy 1.2.3: `Ch` and

@@ -26,7 +26,7 @@ class Server:
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

@@ -17,9 +17,16 @@ from handgen.storage.output import kind_of, prepare_output
 def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
     camera = look_at("cam0", np.array([0.3, 0.1, 0.5]), np.zeros(3)).ideal().cropped(100, 80, 64, 48)
     view = ViewRecord(
-        camera, f"{frame:08d}_right_00", (100, 80, 64, 48), rng.random((21, 3)).round(3), 1.25, 0.9, True,
-        edge_blur_px=0.725, screen="blue",
-    )  # fmt: skip
+        camera=camera,
+        cutout=f"{frame:08d}_right_00",
+        box_px=(100, 80, 64, 48),
+        detected_px=rng.random((21, 3)).round(3),
+        reprojection_px=1.25,
+        mask_iou=0.9,
+        accepted=True,
+        edge_blur_px=0.725,
+        screen="blue",
+    )
     missed = replace(
         view,
         cutout="other",
@@ -31,10 +38,21 @@ def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
         screen=None,
     )
     hand = HandRecord(
-        frame, "right", "0", rng.normal(size=48).round(6), rng.normal(size=3).round(6),
-        rng.normal(size=(21, 3)).round(6), True, (), 1.25, 0.9, 1, (view, missed),
-        np.stack([a @ a.T for a in rng.normal(size=(21, 3, 3))]), "silhouette", {"keypoints": 0.75, "contact": 0.25},
-    )  # fmt: skip
+        frame=frame,
+        side="right",
+        subject="0",
+        pose=rng.normal(size=48).round(6),
+        translation_m=rng.normal(size=3).round(6),
+        keypoints_world_m=rng.normal(size=(21, 3)).round(6),
+        accepted=True,
+        reprojection_px=1.25,
+        mask_iou=0.9,
+        views_detected=1,
+        views=(view, missed),
+        covariance_mm2=np.stack([a @ a.T for a in rng.normal(size=(21, 3, 3))]),
+        source="silhouette",
+        terms={"keypoints": 0.75, "contact": 0.25},
+    )
     mask = np.zeros((48, 64), np.uint8)
     mask[10:30, 5:40] = 255
     return hand, Cutout(np.full((48, 64, 3), (200, 30, 90), np.uint8), mask)

@@ -77,7 +77,7 @@ def array_pickle(shape, dtype=b"f8", content=bytes(8), order=b"<", kind=b"numpy\
 def test_an_array_is_no_larger_than_its_bytes():
     assert read_pickle(array_pickle((1,)), "hand.pkl")["a"].tolist() == [0.0]
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     refused(array_pickle((2**30, 1024)), "claims the shape")
     refused(array_pickle((2**31 - 1,) * 8), "claims the shape")
     refused(array_pickle((2**31 - 1,) * 32), "shape is no tuple of counts")
@@ -93,7 +93,7 @@ def test_an_array_is_no_larger_than_its_bytes():
     refused(array_pickle((1,), kind=b"numpy\ndtype"), "no known type")
     refused(pickle.dumps({"a": np.array([{}, 1], object)}), "only numbers are read")
     refused(pickle.dumps({"a": np.zeros(2, [("x", "f8")])}), "only numbers are read")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
     tracemalloc.stop()
 
@@ -186,9 +186,9 @@ def test_truth_values_are_0_and_1_whatever_their_bytes():
 )
 def test_bombs_are_refused_soon_and_small(data):
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     refused(data)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert tracemalloc.get_traced_memory()[1] < 256 * 2**20
     tracemalloc.stop()
 
@@ -227,7 +227,7 @@ def test_clean_pickles_of_python_3_are_read(protocol):
         assert isinstance(value, str) or found[key].dtype == value.dtype
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_damaged_bytes_never_give_anything_but_a_handgen_error(data):
     state = {"a": np.arange(6.0).reshape(2, 3), "J": np.eye(2), "s": "text", "c": scipy.sparse.csc_matrix(np.eye(2))}

@@ -104,7 +104,7 @@ def test_probabilities_are_met(load):
     assert abs(inverted - 0.25 * 0.75) < 0.045  # five sigma
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(height=st.integers(16, 150), width=st.integers(16, 150), seed=st.integers(0, 2**60))
 def test_the_default_keeps_kind_and_shape_of_any_image(height, width, seed):
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

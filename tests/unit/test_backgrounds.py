@@ -38,7 +38,7 @@ def picks_of_run(source: FolderBackgrounds, samples: int, full: int) -> list[np.
     return [source.picks(shard, first, min(full, samples - first)) for shard, first in enumerate(starts)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(2, 40), st.integers(1, 60), st.integers(1, 300), st.integers(0, 9))
 def test_no_picture_is_used_twice_in_a_row(pictures, full, samples, seed):
     picks = np.concatenate(picks_of_run(circle_of(pictures, seed), samples, full))
@@ -261,7 +261,7 @@ def test_patterns_vary_and_depend_on_the_seed_alone():
         assert draw_pattern(size, np.random.default_rng(size)).shape == (size, size, 3)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(16, 90), st.integers(0, 2**32))
 def test_every_pattern_can_be_drawn(size, seed):
     assert draw_pattern(size, np.random.default_rng(seed)).shape == (size, size, 3)

@@ -311,7 +311,7 @@ def test_easymocap_nan_is_named(tmp_path, lensed_rig):
     assert "cam1" in message and "not finite" in message
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(sorted(WRITERS)), data=st.data())
 def test_damaged_files_never_crash(name, data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("damaged")

@@ -23,7 +23,7 @@ def camera_with(lens: str) -> Camera:
 
 
 @pytest.mark.parametrize("lens", LENSES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(x=st.floats(-0.4, 0.4), y=st.floats(-0.25, 0.25), z=st.floats(0.2, 3))
 def test_undistort_inverts_the_lens(lens, x, y, z):
     camera = camera_with(lens)
@@ -61,7 +61,7 @@ def test_a_polynomial_that_turns_back_does_not_fold_far_points_into_the_image():
     assert camera.contains(pixel) and not valid
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(left=st.integers(-50, 300), top=st.integers(-50, 200), scale=st.floats(0.3, 2.5))
 def test_crop_and_resize_move_the_projection_with_the_pixels(left, top, scale):
     camera = camera_with("five").ideal()
@@ -131,3 +131,15 @@ def test_ring_cameras_see_the_origin():
     pixels, valid = ring(6).project(np.zeros((1, 3)))
     assert valid.all()
     np.testing.assert_allclose(pixels[:, 0], np.tile((319.5, 239.5), (6, 1)), atol=1e-6)
+
+
+def test_the_image_reaches_half_a_pixel_beyond_the_outer_centres():
+    """Pixel (0, 0) is a centre, so the picture begins at -0.5 and ends at the size less 0.5, borders included."""
+    camera = camera_with("pinhole")
+    inside = [(-0.5, 0), (-0.3, 10), (1279.5, 10), (1279.3, 10), (0, -0.5), (10, -0.3), (10, 719.5), (10, 719.3)]
+    outside = [(-0.51, 10), (1279.51, 10), (10, -0.51), (10, 719.51)]
+    assert camera.contains(np.array(inside)).all() and not camera.contains(np.array(outside)).any()
+    k = camera.intrinsics
+    for (x, y), expected in [(pixel, True) for pixel in inside[1::2]] + [(pixel, False) for pixel in outside]:
+        _, valid = camera.project_cam(np.array([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], 1.0]))
+        assert bool(valid) == expected

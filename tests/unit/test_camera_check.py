@@ -182,7 +182,7 @@ def test_the_note_says_what_happened_and_what_to_do(hand, rng):
     assert "--refine" not in notes(result, mended=True)[0]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(
     step=st.lists(st.floats(-1, 1), min_size=6, max_size=6),
     world=st.lists(st.floats(-2, 2), min_size=6, max_size=6),

@@ -28,7 +28,7 @@ def posed(hand, pose, transl, betas):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, sides, st.sampled_from([45, 48]))
 def test_mean_added_and_relative(seed, side, numbers):
     hand, pose = load_hand("open", side), full_pose(seed, numbers=numbers)
@@ -39,7 +39,7 @@ def test_mean_added_and_relative(seed, side, numbers):
         np.testing.assert_array_equal(relative[..., :3], pose[..., :3])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, sides, st.integers(1, 45), st.booleans())
 def test_pca_and_axis_angle(seed, side, count, flat):
     hand = load_hand("open", side)
@@ -68,7 +68,7 @@ def test_pca_is_smplxs(flat, rng):
     assert (ours - vertices).abs().max() < 1e-6  # m
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seeds, st.sampled_from([(), (3,), (2, 2)]))
 def test_rotation_matrices(seed, batch):
     pose = full_pose(seed, batch)
@@ -78,7 +78,7 @@ def test_rotation_matrices(seed, batch):
     np.testing.assert_allclose(np.linalg.det(rotations), 1, atol=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seeds, st.sampled_from(list(KEYPOINT_ORDERS)), st.sampled_from(list(KEYPOINT_ORDERS)))
 def test_keypoint_orders(seed, source, target):
     keypoints = np.random.default_rng(seed).normal(size=(2, 21, 3))
@@ -120,7 +120,7 @@ def test_fingertips_of_each_project(rng):
     assert TIP_VERTEX_SETS["smplx"] == tuple(TIP_VERTICES.values())
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, sides)
 def test_mirrored(seed, side):
     rng = np.random.default_rng(seed)
@@ -138,7 +138,7 @@ def test_mirrored(seed, side):
     assert volume > 0  # faces outwards still
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seeds, sides)
 def test_translation_about_the_wrist_and_about_the_origin(seed, side):
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.errors import HandgenError
-from handgen.io.cutouts import Cutout, CutoutTar, block_means, members_of
+from handgen.io.cutouts import Cutout, CutoutTar, block_means, encode_cutout
 from handgen.media import images
 from handgen.storage.tar import write_tar
 
@@ -17,7 +17,7 @@ def written(tmp_path, height: int, width: int) -> tuple[CutoutTar, Cutout]:
     mask = np.zeros((height, width), np.uint8)
     cv2.circle(mask, (width // 2, height // 2), min(height, width) // 3, 255, -1)
     cutout = Cutout(image, mask, 255 - mask)
-    write_tar(tmp_path / "x.tar", members_of("k", cutout))
+    write_tar(tmp_path / "x.tar", encode_cutout("k", cutout))
     return CutoutTar(tmp_path / "x.tar"), cutout
 
 

@@ -85,7 +85,7 @@ def assert_sane(rig, hands, least_views):
             assert len(errors) >= least_views or quality.TOO_FEW_VIEWS in reasons
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
     rig=st.sampled_from(sorted(RIGS)),
     events=st.lists(st.lists(st.sampled_from(EVENTS), min_size=4, max_size=4), min_size=FRAMES, max_size=FRAMES),
@@ -96,7 +96,7 @@ def test_whatever_the_detector_says(rig, events, seed, acceleration):
     assert_sane(RIGS[rig], fitted(RIGS[rig], events, seed, acceleration=acceleration), 2)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(
     events=st.lists(st.lists(st.sampled_from(EVENTS), min_size=4, max_size=4), min_size=FRAMES, max_size=FRAMES),
     seed=st.integers(0, 1000),

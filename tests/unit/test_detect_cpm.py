@@ -242,7 +242,7 @@ class SeesTheSpot:
         return target_maps(np.tile(spot, (21, 1)))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.floats(200, 420), st.floats(180, 300), st.floats(-20, 20), st.floats(60, 200), st.sampled_from(["left", "right"])
 )

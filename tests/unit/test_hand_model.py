@@ -68,7 +68,7 @@ def test_a_left_hand_is_the_mirrored_right_hand(rng):
     assert difference.abs().max() < 1e-6
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.floats(-3.0, 3.0), min_size=3, max_size=3))
 def test_rotation_exp_and_log(vector):
     rotation = rotation_from_axis_angle(torch.tensor(vector, dtype=torch.float64))
@@ -192,7 +192,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_and_foreign_members_a
     assert model_files.load_hand(str(path), "right").faces.shape[1] == 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damaged_bytes_never_give_anything_but_a_handgen_error(tmp_path_factory, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -207,7 +207,7 @@ def test_damaged_bytes_never_give_anything_but_a_handgen_error(tmp_path_factory,
         model_files.load_hand(str(path), "right")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["right", "left"]), st.floats(0, 4), st.floats(0, 5))
 def test_any_pose_and_shape_is_finite_and_smplxs(seed, side, bend, spread):
     rng = np.random.default_rng(seed)

@@ -27,7 +27,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("json") / "a.json"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(VALUES, max_size=6), VALUES, st.integers(1, 40), st.sampled_from([None, 1]), st.booleans())
 def test_entries_of_a_list_are_those_of_the_whole_document(path, values, other, window, indent, ascii_only):
     document = {"before": other, "wanted": values, "after": [other]}
@@ -39,7 +39,7 @@ def test_entries_of_a_list_are_those_of_the_whole_document(path, values, other, 
         assert [read_value(file, entry.first, entry.length, "a") for entry in entries] == values
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.dictionaries(st.text(min_size=1, max_size=3).filter(lambda name: name != "wanted"), VALUES, max_size=4),
     st.lists(VALUES, max_size=5),
@@ -81,7 +81,7 @@ def test_text_that_is_no_utf_8_is_refused(path):
         list(list_items(path, "wanted"))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(VALUES, max_size=6), st.integers(1, 40))
 def test_a_file_may_be_a_list_itself(path, values, window):
     path.write_text(json.dumps(values))
@@ -92,7 +92,7 @@ def test_a_file_may_be_a_list_itself(path, values, window):
         assert [read_value(file, entry.first, entry.length, "a") for entry in entries] == values
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.dictionaries(st.text("abc", max_size=3), st.dictionaries(st.text("xyz", max_size=3), VALUES, max_size=3)),
     st.integers(1, 40),
@@ -107,7 +107,7 @@ def test_nested_entries_have_their_keys(path, document, window):
     assert found == {(outer, inner): value for outer, part in document.items() for inner, value in part.items()}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(VALUES, min_size=1, max_size=4), st.data())
 def test_a_truncated_file_is_never_taken_for_a_whole_one(path, values, data):
     text = json.dumps({"wanted": values}).encode()

@@ -86,12 +86,20 @@ def test_a_lock_ends_with_its_process(tmp_path):
 
 
 def test_of_many_that_start_at_once_one_wins(tmp_path):
-    script = HOLD.replace("sys.stdin.readline()", "time.sleep(1.5)")
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [process.communicate() for process in started]
-    won = [out for out, _ in said if out]
-    assert len(won) == 1
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    started = [subprocess.Popen(command, **pipes, text=True) for _ in range(4)]
+    end = time.monotonic() + 300
+    try:
+        # One holds on until a line comes in.
+        while sum(process.poll() is not None for process in started) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        said = [process.communicate("\n") for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert sorted(process.returncode for process in started) == [0, 1, 1, 1]
+    assert sorted(out for out, _ in said) == ["", "", "", "holding\n"]
     assert all("is writing there" in error for out, error in said if not out)
 
 
@@ -151,7 +159,7 @@ def test_a_lease_is_refused_while_its_holder_lives(store):
         found = orjson.loads(filesystem.read(store / LEASE))
         assert found["process"] == os.getpid()
         with (
-            pytest.raises(HandgenError, match=r"if that run was killed, this ends in (90|89) s"),
+            pytest.raises(HandgenError, match=r"if that run was killed, this ends in (90|[1-8][0-9]) s"),
             lock_directory(store),
         ):
             pass
@@ -163,7 +171,7 @@ def test_a_lease_is_touched(store, monkeypatch):
     monkeypatch.setattr(lock, "BEAT_S", 0.01)
     with lock_directory(store):
         first = orjson.loads(filesystem.read(store / LEASE))
-        end = time.monotonic() + 20
+        end = time.monotonic() + 300
         while (now := orjson.loads(filesystem.read(store / LEASE))) == first:
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -251,7 +259,7 @@ def test_who_lost_the_lease_stops(store, monkeypatch):
     with ousted, output.claim_output(store, kind, run, (), False) as journal:
         journal.add(0, {})
         write_lease(store, process=79, machine="elsewhere")
-        end = time.monotonic() + 20
+        end = time.monotonic() + 300
         while time.monotonic() < end:
             journal.add(1, {})
             time.sleep(0.01)
@@ -270,7 +278,7 @@ def test_a_beat_that_fails_is_no_end(store, monkeypatch, caplog):
 
     monkeypatch.setattr(filesystem, "put", failing)
     with lock_directory(store) as hold:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 300
         while len(failed) < 2 and time.monotonic() < end:
             time.sleep(0.01)
         hold.check()

@@ -88,7 +88,7 @@ def test_gaps_between_fingers_stay_open():
     assert greenness(on_grey(colors, alpha)).max() <= 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     blur_px=st.floats(0.01, 30.0),
     height=st.integers(1, 90),

@@ -10,13 +10,13 @@ from handgen.fit.kinematics import KeypointKinematics
 from handgen.fit.monocular import start_from_one_view
 from handgen.fit.residuals import Observations
 from handgen.hand.model import HandModel, HandPose
-from handgen.stages.simulate.poses import POSES, hand_pose, pose_angles_deg, varied
+from handgen.stages.simulate.poses import POSES, hand_pose, pose_angles_deg, vary_angles
 
 
 def named_poses(model, n, rng):
     """Variants of the simulator's poses, turned and placed anywhere in a 10 cm cube."""
     names = list(POSES)
-    angles = np.radians([varied(pose_angles_deg(POSES[names[i % len(names)]]), rng) for i in range(n)])
+    angles = np.radians([vary_angles(pose_angles_deg(POSES[names[i % len(names)]]), rng) for i in range(n)])
     anywhere = natural_poses(model, n, rng)
     rotations = anywhere.rotations.clone()
     limits = model.arrays.joint_limits_rad

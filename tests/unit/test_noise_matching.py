@@ -33,7 +33,7 @@ def smooth(height: int, width: int) -> np.ndarray:
 sides = st.integers(100, 700)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(height=sides, width=sides, sigma=st.floats(2, 20), seed=st.integers(0, 2**60))
 def test_noise_of_a_level_is_read_as_that_level(height, width, sigma, seed):
     """Levels of tiles are 19 % apart (9 % off at most), and some 1000 cells are read to 5 %."""
@@ -54,7 +54,7 @@ def test_levels_are_met_on_average():
     assert np.mean(np.abs(ratios - 1) < 0.2) > 0.97
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sigma=st.floats(1, 25), seed=st.integers(0, 2**60))
 def test_independent_noise_is_read_as_its_standard_deviation(sigma, seed):
     image = grey_noise((200, 240), sigma, np.random.default_rng(seed))
@@ -92,7 +92,7 @@ def test_too_few_pixels_tell_nothing():
     assert np.isnan(noise_level(flat(200, 200, 255)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     height=st.integers(1, 600),
     width=st.integers(1, 600),
@@ -169,7 +169,7 @@ def test_a_hand_too_small_to_tell_is_left_alone():
     assert (hand == 120).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     height=st.integers(16, 200),
     width=st.integers(16, 200),

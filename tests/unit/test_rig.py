@@ -34,7 +34,7 @@ def test_a_cage_sees_from_all_sides_and_a_stereo_pair_from_one():
     assert 0.15 < np.linalg.norm(left - right) < 0.45 and min(left[1], right[1]) > 0.4  # metres
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**31), st.floats(0.1, 5.0))
 def test_a_disturbed_rig_is_off_by_as_much_as_asked(seed, error_px):
     rng = np.random.default_rng(seed)

@@ -149,7 +149,7 @@ def test_a_writer_that_raises_leaves_what_was_there(root):
 
 
 @given(data=st.binary(max_size=5000), block=st.integers(1, 700), jumps=st.lists(st.integers(0, 6000), max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_file_in_a_store_reads_as_one_on_a_disk(data, block, jumps):
     place = location("memory://bucket/read")
     filesystem.put(place, data)

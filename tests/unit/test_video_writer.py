@@ -45,6 +45,23 @@ def test_equal_frames_give_equal_bytes(tmp_path):
     assert hashlib.sha256(first.read_bytes()).digest() == hashlib.sha256(second.read_bytes()).digest()
 
 
+@pytest.mark.parametrize("size_px", [(96, 64), (128, 64)])
+def test_memory_that_was_used_before_changes_no_byte(tmp_path, rng, size_px):
+    """x264's macroblock tree reads beyond the end of a row of 6 macroblocks, not of 8."""
+    images = [rng.integers(0, 255, (*size_px[::-1], 3), dtype=np.uint8) for _ in range(3)]
+    images = [cv2.GaussianBlur(image, (0, 0), 2) for image in images]
+    written = set()
+    for _ in range(20):
+        left = [np.full(rng.integers(100, 400_000), rng.integers(256), np.uint8) for _ in range(6)]
+        del left[::2]  # freed memory, full of something, lies about
+        with piece_writer(tmp_path / "0.h264", size_px, 8, 20) as writer:
+            for image in images:
+                writer.write(image)
+        written.add((tmp_path / "0.h264").read_bytes())
+    assert len(written) == 1
+    assert (b"mbtree=0" in written.pop()) == (size_px[0] % 64 > 0)  # x264 writes its options into the stream
+
+
 def test_a_piece_that_was_not_finished_is_not_there(tmp_path):
     with pytest.raises(RuntimeError, match="stopped"), piece_writer(tmp_path / "0.h264", (128, 96), 30, 20) as writer:
         writer.write(pictures(1)[0])

@@ -30,7 +30,7 @@ def some_bias(seed=0, size_m=0.004):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(UNITS, arrays(float, 15, elements=st.floats(-0.5, 1.5)))
 def test_the_left_hand_is_the_mirror_image(towards, flexion):
     bias = some_bias()

@@ -1,4 +1,4 @@
-"""The layout of COCO keypoints: numbers that belong together, and files that are there."""
+"""Checks of COCO keypoints: numbers that belong together, files that are there, and the labels."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from handgen.datasets.coco.reader import NUMBERS, CocoReader
+from handgen.datasets.checks import CheckContext
+from handgen.datasets.coco.layout import HIDDEN, NOT_LABELLED, NUMBERS, SEEN, annotation_files, person_keys
+from handgen.datasets.coco.reader import CocoReader
 from handgen.errors import HandgenError
-from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_NAMES
+from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_NAMES, SIDES
 from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import Models, Tolerances
+from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.label_checks.findings import MISSING, PUT_IT_THERE, Checked, Findings
 from handgen.label_checks.order import REORDER
 from handgen.records.labelled_image import LabelledImage
+from handgen.storage import documents
 
 _BATCH = 500
+_IN_MASK = 0.5  # COCO says which keypoints are hidden
 _AGAIN = "correct the JSON file"
-LAYOUT = {
+ABOUT = {
     "coco ids": "ids are unique; every annotation belongs to a picture and a category",
     "coco keypoints": "63 numbers, visibility 0, 1 or 2, num_keypoints the number of those above 0",
     "coco mask": "segmentations are polygons of three points or more, or run lengths of the picture's size",
@@ -26,8 +30,31 @@ LAYOUT = {
 }
 
 
+def check(root: Path, context: CheckContext) -> Checked:
+    """Check all JSON files of a data set.
+
+    Raises HandgenError when a file is too large to be held.
+    """
+    whole = Checked(Findings(), {"pictures": 0, "hands": 0}, [])
+    files = annotation_files(root)
+    for file in files:
+        if (size := file.stat().st_size) > documents.MAX_JSON_BYTES:
+            raise HandgenError(
+                f"{file}: has {size >> 20} MiB and is too large to check (at most "
+                f"{documents.MAX_JSON_BYTES >> 20} MiB); divide it by pictures into several files, and check these"
+            )
+    for done, file in enumerate(files, 1):
+        one = check_file(root, file, context.tolerances(_IN_MASK))
+        whole.findings.extend(one.findings)
+        whole.looked_at.update(one.looked_at)
+        whole.notes.extend(one.notes)
+        whole.facts.update({name: whole.facts[name] + one.facts[name] for name in whole.facts})
+        context.show("reading files", done, len(files))
+    return whole
+
+
 def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
-    """One JSON file of a data set and its pictures."""
+    """Check one JSON file of a data set and its pictures."""
     findings, looked_at = Findings(), Counter[str]()
     try:
         reader = CocoReader(root, file)
@@ -39,7 +66,7 @@ def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
     _check_keypoints(findings, looked_at, file, document)
     _check_names(findings, looked_at, file, document)
     parts, hands = list[Part](), 0
-    models, batch = Models(), list[LabelledImage]()
+    models, batch = HandModels(), list[LabelledImage]()
     stride = _stride(reader.count, tolerances.pixels_per_part)
     for place, entry in enumerate(document["images"]):
         looked_at["coco file"] += 1
@@ -49,8 +76,8 @@ def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
             if not reader.path_of(image.name, f"{file}").is_file():
                 findings.add(MISSING, f"{file}, {image.name}", "the picture is not there", PUT_IT_THERE)
         except HandgenError as error:
-            told = "coco file" if "file_name" in str(error) else "coco mask" if "segmentation" in str(error) else None
-            findings.add(told or "coco keypoints", f"{file}", str(error), _AGAIN)
+            kind = "coco file" if "file_name" in str(error) else "coco mask" if "segmentation" in str(error) else None
+            findings.add(kind or "coco keypoints", f"{file}", str(error), _AGAIN)
             continue
         looked_at["coco mask"] += image.mask is not None
         hands += len(image.hands)
@@ -60,14 +87,14 @@ def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
             batch = []
     if batch:
         parts.append(examine(batch, f"{file}, ", models, tolerances))
-    meant, counted, notes = conclude(parts, f"{file}, ")
-    findings.extend(meant)
+    of_labels, counted, notes = conclude(parts, f"{file}, ")
+    findings.extend(of_labels)
     looked_at.update({name: count for name, count in counted.items() if count})
     return Checked(findings, {"pictures": reader.count, "hands": hands}, notes, looked_at)
 
 
 def _stride(count: int, wanted: int | None) -> int:
-    """Every how many pictures one is read: `wanted` of each batch, and as many of all at least."""
+    """Read one in this many pictures: `wanted` of each batch, and as many of all at least."""
     return 1 if wanted is None else max(1, min(_BATCH, count) // wanted)
 
 
@@ -94,7 +121,7 @@ def _check_keypoints(findings: Findings, looked_at: Counter[str], file: Path, do
     for entry in document["annotations"]:
         if not isinstance(entry, dict):
             continue
-        keys = [key for key in ("lefthand_kpts", "righthand_kpts") if key in entry] or ["keypoints"]
+        keys = [key for side in SIDES if (key := person_keys(side)[0]) in entry] or ["keypoints"]
         for key in keys:
             looked_at["coco keypoints"] += 1
             where, points = f"{file}, annotation {entry.get('id')}", entry.get(key)
@@ -103,8 +130,8 @@ def _check_keypoints(findings: Findings, looked_at: Counter[str], file: Path, do
                 findings.add("coco keypoints", where, f"{key} has {got} numbers", f"write {NUMBERS}: x, y, v of each")
                 continue
             flags = points[2::3]
-            if any(flag not in (0, 1, 2) for flag in flags):
-                what = f"{key} has a visibility of {next(flag for flag in flags if flag not in (0, 1, 2))}"
+            if unknown := [flag for flag in flags if flag not in (NOT_LABELLED, HIDDEN, SEEN)]:
+                what = f"{key} has a visibility of {unknown[0]}"
                 findings.add("coco keypoints", where, what, "write 0 (not labelled), 1 (hidden) or 2 (seen)")
             elif key == "keypoints" and entry.get("num_keypoints", None) != sum(flag > 0 for flag in flags):
                 what = f"num_keypoints is {entry.get('num_keypoints')}, {sum(flag > 0 for flag in flags)} are labelled"

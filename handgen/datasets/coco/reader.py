@@ -1,18 +1,11 @@
-"""COCO keypoints of hands: as OneHand10K (mmpose) and as COCO-WholeBody.
-
-    annotations/NAME.json    images, annotations, categories
-    images/...               `file_name` is the path below `images`, or below the data set
-
-Sources of the format: cocodataset.org/#format-data; github.com/open-mmlab/mmpose, `OneHand10KDataset`;
-github.com/jin-s13/COCO-WholeBody, `data_format.md`. Nothing in three dimensions, no camera. Keypoints: x, y and 0 (not
-labelled), 1 (hidden) or 2 (seen). Boxes and outlines go along the edges of pixels, the first pixel's at 0.
+"""Read COCO keypoints of hands (`handgen.datasets.coco.layout`).
 
 A JSON file is held as a whole, and so bounded (`handgen.storage.documents.MAX_JSON_BYTES`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,25 +15,19 @@ import numpy as np
 from jaxtyping import UInt8
 
 from handgen.datasets import reader as base
+from handgen.datasets.coco import layout
+from handgen.datasets.coco.layout import IMAGES, MEMBERS, NUMBERS, annotation_files
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import Box, LabelledHand, LabelledImage
 from handgen.storage.documents import read_json
 
-MEMBERS = ("images", "annotations", "categories")
-NUMBERS = 3 * KEYPOINT_COUNT
 _SHIFT = 4  # bits of fraction for OpenCV's polygons
-_FEWEST_NUMBERS = 6  # of a polygon; pycocotools takes no fewer
+_FEWEST_NUMBERS = 6  # a polygon has; pycocotools takes no fewer
 # Overlap (intersection by union) of a person's outline and a hand's box from which on the outline is that hand's, and
 # how much better it must be than the other hand's. Keypoints' boxes of a fist have 0.6 of its outline's.
 _OVERLAP, _CLEARLY = 0.4, 0.1
-
-
-def annotation_files(root: Path) -> list[Path]:
-    """The JSON files of a data set in its `annotations` folder, else in itself."""
-    folder = root / "annotations" if (root / "annotations").is_dir() else root
-    return sorted(path for path in folder.glob("*.json") if path.name not in ("manifest.json", "run.json"))
 
 
 class CocoReader:
@@ -70,19 +57,16 @@ class CocoReader:
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """The number of pictures."""
         return len(self.document["images"])
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        return self.pictures(lambda _: True)
-
-    def pictures(self, is_read: Callable[[int], bool]) -> Iterator[LabelledImage]:
-        """All pictures; is_read: of which (by place) the file is read, and the first hand's mask drawn."""
-        for place, entry in enumerate(self.document["images"]):
-            yield self.picture(entry, is_read(place))
+        """Iterate over all pictures."""
+        for entry in self.document["images"]:
+            yield self.picture(entry, True)
 
     def picture(self, entry: Any, read: bool) -> LabelledImage:
-        """One picture of the document."""
+        """Make the picture of one entry of the document. read: its file, and draw the first hand's mask."""
         where = f"{self.file}, image {entry.get('id') if isinstance(entry, dict) else entry!r}"
         try:
             name, size_px = entry["file_name"], (int(entry["width"]), int(entry["height"]))
@@ -97,7 +81,7 @@ class CocoReader:
         if read and found and several[0]:
             mask = mask_of(found[0].get("segmentation"), size_px, where)
             if mask is not None and is_person(found[0]):
-                several[0], mask = _outlined(several[0], mask)
+                several[0], mask = _put_masked_hand_first(several[0], mask)
         hands = [hand for some in several for hand in some]
         return LabelledImage(
             name=name,
@@ -113,13 +97,13 @@ class CocoReader:
 
         Raises HandgenError for a name that leads out of the data set.
         """
-        folder = self.root / "images"
+        folder = self.root / IMAGES
         return base.inside(folder if folder.is_dir() else self.root, name, f"{where}: file_name")
 
 
 def is_person(annotation: dict[str, Any]) -> bool:
     """Whether an annotation is of a whole body."""
-    return "lefthand_kpts" in annotation or "righthand_kpts" in annotation
+    return any(layout.person_keys(side)[0] in annotation for side in SIDES)
 
 
 def hands_of(annotation: dict[str, Any], where: str) -> list[LabelledHand]:
@@ -128,10 +112,11 @@ def hands_of(annotation: dict[str, Any], where: str) -> list[LabelledHand]:
     Raises HandgenError when there are not 63 numbers, or the box is none.
     """
     if is_person(annotation):
+        keys = {side: layout.person_keys(side) for side in SIDES}
         return [
-            _hand(annotation.get(f"{side}hand_kpts"), annotation.get(f"{side}hand_box"), side, where)
-            for side in SIDES
-            if annotation.get(f"{side}hand_valid")
+            _hand(annotation.get(keypoints), annotation.get(box), side, where)
+            for side, (keypoints, box, valid) in keys.items()
+            if annotation.get(valid)
         ]
     side = annotation.get("hand_type", "")
     return [_hand(annotation.get("keypoints"), annotation.get("bbox"), side if side in SIDES else "", where)]
@@ -142,14 +127,18 @@ def _hand(keypoints: Any, box: Any, side: str, where: str) -> LabelledHand:
     left, top, width, height = base.numbers(box, (4,), f"{where}: box").tolist()
     found: Box = (left, top, width, height)
     return LabelledHand(
-        side=side, keypoints_px=points[:, :2], visible=points[:, 2] >= 2, labelled=points[:, 2] > 0, box_px=found
+        side=side,
+        keypoints_px=points[:, :2],
+        visible=points[:, 2] >= layout.SEEN,
+        labelled=points[:, 2] > layout.NOT_LABELLED,
+        box_px=found,
     )
 
 
-def _outlined(
+def _put_masked_hand_first(
     hands: list[LabelledHand], mask: UInt8[np.ndarray, "height width"]
 ) -> tuple[list[LabelledHand], UInt8[np.ndarray, "height width"] | None]:
-    """A person's hands, the one that the mask is of first, and the mask; None where it is of neither: of the person."""
+    """Put the hand that a person's mask is of first; the mask becomes None where it is of neither hand."""
     overlaps = [_overlap(cv2.boundingRect(mask), hand.box_px) for hand in hands]
     best = int(np.argmax(overlaps))
     others = max((overlap for i, overlap in enumerate(overlaps) if i != best), default=-1.0)
@@ -197,7 +186,7 @@ def mask_of(segmentation: Any, size_px: tuple[int, int], where: str) -> UInt8[np
 def _from_runs(runs: dict[str, Any], size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"]:
     width, height = size_px
     told = runs.get("counts")
-    counts: list[int] = _unpacked(told) if isinstance(told, str) else told if isinstance(told, list) else []
+    counts: list[int] = _unpack_runs(told) if isinstance(told, str) else told if isinstance(told, list) else []
     whole = all(isinstance(n, int) and n >= 0 for n in counts)
     if not whole or runs.get("size") != [height, width] or sum(counts) != width * height:
         raise HandgenError(f"{where}: the run lengths of segmentation do not make a mask of {width}x{height}")
@@ -205,8 +194,8 @@ def _from_runs(runs: dict[str, Any], size_px: tuple[int, int], where: str) -> UI
     return np.ascontiguousarray(np.repeat(values.astype(np.uint8), counts).reshape(width, height).T)
 
 
-def _unpacked(text: str) -> list[int]:
-    """Run lengths out of pycocotools' text: five bits and a flag per character, differences from the last but one."""
+def _unpack_runs(text: str) -> list[int]:
+    """Unpack run lengths from pycocotools' text: five bits and a flag per character, each less the last but one."""
     counts: list[int] = []
     value = shift = 0
     for character in text:

@@ -1,21 +1,9 @@
-"""FreiHAND: 224 x 224 px crops of right hands, each with a camera of its own.
+"""Read FreiHAND (`handgen.datasets.freihand.layout`).
 
-Sources: github.com/lmb-freiburg/freihand, `utils/fh_utils.py` (files, versions), `utils/model.py` and
-`utils/mano_utils.py` (hand parameters); Zimmermann et al., "FreiHAND", ICCV 2019.
-
-    {split}_K.json     n x 3 x 3
-    {split}_xyz.json   n x 21 x 3, metres, camera frame, handgen's order; ring and pinky tips at vertices 555 and 672
-    {split}_mano.json  n x 1 x 61: 48 pose, 10 betas, 2 uv_root, 1 scale; may be missing
-    {split}/rgb/%08d.jpg, {split}/mask/%08d.jpg
-
-The pose is axis-angle, the fingers relative to the mean pose, the orientation in the camera's frame. `training/rgb` has
-the n pictures in four versions (n, green screen, then three with other backgrounds): the first n are read.
-
-Where the hand is: FreiHAND's own code puts keypoint 9 at ((uv_root - principal point), f) / scale, f being the mean of
-both focal lengths. If uv_root is that keypoint's true projection, this is off by x |fx - fy| / 2 f: 0.02 mm with the
-data set's cameras. `xyz` says the same without that error, for all keypoints; so the translation is the one that brings
-the model's 16 joints nearest to it (fingertips are left out: they are other vertices than ours). Without `xyz` there is
-no reading.
+FreiHAND's own code places a hand by uv_root and scale. If uv_root is the keypoint's true projection, this is off by
+x |fx - fy| / 2 f: 0.02 mm with the data set's cameras. `xyz` says the same without that error, for all keypoints; so
+the translation is the one that brings the model's 16 joints nearest to it (fingertips are left out: they are other
+vertices than ours). Without `xyz` there is no reading.
 """
 
 from __future__ import annotations
@@ -29,6 +17,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from handgen.datasets import reader as base
+from handgen.datasets.freihand import layout
+from handgen.datasets.freihand.layout import BETAS, POSE, SHAPES, SPLITS
 from handgen.datasets.reader import Models, Moment
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative
@@ -37,14 +27,12 @@ from handgen.media.images import picture_size
 from handgen.records.labelled_image import HandParameters, LabelledImage
 from handgen.storage.json_stream import list_entries, read_value
 
-SPLITS = ("training", "evaluation")
-_SHAPES = {"K": (3, 3), "xyz": (KEYPOINT_COUNT, 3), "mano": (1, 61)}
 _JOINTS = sorted(set(range(KEYPOINT_COUNT)) - {keypoints[-1] for keypoints in FINGER_KEYPOINTS.values()})
 
 
 @dataclass(frozen=True)
 class _Column:
-    """One of the JSON files, a list with an entry per picture. places: first byte and number of bytes of each."""
+    """One of the JSON files: a list with an entry per picture. places: first byte and number of bytes of each."""
 
     path: Path
     shape: tuple[int, ...]
@@ -52,12 +40,12 @@ class _Column:
 
     @classmethod
     def of(cls, path: Path, shape: tuple[int, ...]) -> _Column:
-        """Read a file once, for the places of its entries."""
+        """Find the entries of a file, which is read once."""
         places = [(entry.first, entry.length) for entry in list_entries(path)]
         return cls(path, shape, np.array(places, np.int64).reshape(-1, 2))
 
     def read(self, first: int, last: int) -> Float[np.ndarray, "..."]:
-        """Entries `first` to `last` - 1, together."""
+        """Read entries `first` to `last` - 1 as one array."""
         values = np.empty((last - first, *self.shape))
         with self.path.open("rb") as file:
             for i, (byte, length) in enumerate(self.places[first:last].tolist()):
@@ -67,7 +55,7 @@ class _Column:
 
 
 class FreihandReader:
-    """See `handgen.datasets.reader.Reader`. The places of all labels in their files are held: 48 bytes per picture."""
+    """Reads FreiHAND; holds the places of all labels in their files, 48 bytes per picture. A picture is a moment."""
 
     format = "freihand"
 
@@ -75,10 +63,10 @@ class FreihandReader:
         """Raises HandgenError when the files are missing, damaged, or of different lengths."""
         self.root = root
         self.models: Models = dict(models or {})
-        there = [name for name in SPLITS if (root / f"{name}_K.json").is_file()]
-        self.split = base.the_split(root, split, there, SPLITS, "training_K.json or evaluation_K.json")
+        looked_for = " or ".join(layout.labels_file(name, "K") for name in SPLITS)
+        self.split = base.choose_split(root, split, layout.splits_in(root), SPLITS, looked_for)
         names = ("K", "xyz", "mano") if self._path("mano").is_file() else ("K", "xyz")
-        self._columns = {name: _Column.of(self._path(name), _SHAPES[name]) for name in names}
+        self._columns = {name: _Column.of(self._path(name), SHAPES[name]) for name in names}
         counts = {name: len(column.places) for name, column in self._columns.items()}
         if len(set(counts.values())) > 1:
             told = ", ".join(f"{self._path(name).name} has {count} entries" for name, count in counts.items())
@@ -90,24 +78,24 @@ class FreihandReader:
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """The number of pictures."""
         return len(self._columns["K"].places)
 
     @property
     def moment_count(self) -> int:
-        """The same: each is a moment."""
+        """The number of moments, which are the pictures."""
         return self.count
 
     @property
     def notes(self) -> list[str]:
-        """See `Reader`."""
+        """Remarks for the user on missing people and parameters."""
         notes = ["FreiHAND does not say who is who: all of an import goes into one split of `synthesize`"]
         if "mano" not in self._columns:
             notes.append(f"{self._path('mano').name} is not there: no hand parameters")
         return notes
 
     def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
-        """See `Reader`."""
+        """Read moments `first` to `last` - 1; pictures: their files and masks, too."""
         intrinsics, xyz = (self._columns[name].read(first, last) for name in ("K", "xyz"))
         parameters = self._parameters(first, last, xyz)
         for i in range(first, last):
@@ -120,7 +108,7 @@ class FreihandReader:
                     "unpack the data set again"
                 )
             where = f"{self._path('K')}, entry {i}"
-            camera = base.camera_of("camera", self.size_px, intrinsics[i - first], np.eye(3), np.zeros(3), where)
+            camera = base.make_camera("camera", self.size_px, intrinsics[i - first], np.eye(3), np.zeros(3), where)
             yield Moment(
                 name,
                 (
@@ -140,11 +128,11 @@ class FreihandReader:
             )
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """All pictures."""
+        """Iterate over all pictures."""
         return base.images_of(self)
 
     def fingerprint(self) -> dict[str, Any]:
-        """See `Reader`."""
+        """Sizes and digests of the JSON files."""
         return {column.path.name: base.file_fingerprint(column.path) for column in self._columns.values()}
 
     def _parameters(self, first: int, last: int, xyz: Float[np.ndarray, "n 21 3"]) -> list[HandParameters | None]:
@@ -156,7 +144,7 @@ class FreihandReader:
 
         arrays = self.models["right"]
         values = self._columns["mano"].read(first, last)[:, 0]
-        poses, betas = full_from_relative(values[:, :48], arrays), values[:, 48:58]
+        poses, betas = full_from_relative(values[:, POSE], arrays), values[:, BETAS]
         at_origin = HandPose(
             torch.tensor(poses).reshape(-1, 16, 3), torch.zeros(len(poses), 3, dtype=torch.float64), torch.tensor(betas)
         )
@@ -168,10 +156,10 @@ class FreihandReader:
         ]
 
     def _path(self, name: str) -> Path:
-        return self.root / f"{self.split}_{name}.json"
+        return self.root / layout.labels_file(self.split, name)
 
     def _picture(self, index: int) -> Path:
-        return self.root / self.split / "rgb" / f"{index:08d}.jpg"
+        return self.root / layout.picture_folder(self.split) / layout.picture_file(index)
 
     def _mask(self, index: int) -> Path:
-        return self.root / self.split / "mask" / f"{index:08d}.jpg"
+        return self.root / layout.mask_folder(self.split) / layout.picture_file(index)

@@ -1,21 +1,25 @@
-"""The layout of HaMeR's training tars: what its loader asks for without saying so."""
+"""Checks of HaMeR's training tars: all that its loader asks for without saying so, and the labels."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from handgen.datasets.checks import CheckContext, conclude_parts
 from handgen.datasets.hamer import reader as hamer
+from handgen.datasets.hamer.layout import BOX_UNIT_PX, FIELDS, LABELS, MASKS, SURE, tars_in
+from handgen.datasets.hamer.layout import PADDING as USUAL_PADDING
 from handgen.errors import HandgenError
 from handgen.io.shards import read_groups
 from handgen.label_checks.checks import Part, examine
-from handgen.label_checks.evidence import Fault, Models, Tolerances
-from handgen.label_checks.findings import Findings
+from handgen.label_checks.evidence import Fault, HandModels, Tolerances
+from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.hands import HUGE
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage
 from handgen.storage.plain_pickle import read_labels
@@ -25,13 +29,13 @@ _BATCH = 200
 _MOST_LOSS = 31000
 _CENTRE = 0.5  # of the keypoints' extent, the box's centre from theirs
 _SIDE = (0.8, 8.0)  # box by the keypoints' extent
-_PADDED = 1.25  # median of that; HaMeR's own boxes are padded by 2
+_PADDED = 1.25  # median of that
 Entry = dict[str, Any]
 
 
 @dataclass
 class TarCheck:
-    """What one tar holds. paddings: sides of the boxes by the keypoints' extents."""
+    """The contents of one tar. paddings: sides of the boxes by the keypoints' extents."""
 
     findings: Findings = field(default_factory=Findings)
     looked_at: Counter[str] = field(default_factory=Counter)
@@ -42,7 +46,7 @@ class TarCheck:
 
 
 def _arrays(entry: Entry, _: dict[str, bytes]) -> Fault | None:
-    for name, shape in hamer.FIELDS.items():
+    for name, shape in FIELDS.items():
         value = entry.get(name)
         if value is None:
             return Fault(f"has no {name}", f"write a float32 array of shape {shape}")
@@ -70,11 +74,11 @@ def _numbers(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 
 def _enough(entry: Entry, _: dict[str, bytes]) -> Fault | None:
-    sure = int((entry["keypoints_2d"][:, 2] >= hamer.SURE).sum())
+    sure = int((entry["keypoints_2d"][:, 2] >= SURE).sum())
     if sure >= MIN_KEYPOINTS:
         return None
     return Fault(
-        f"{sure} keypoints have a confidence of {hamer.SURE} and more",
+        f"{sure} keypoints have a confidence of {SURE} and more",
         f"leave the hand out: {MIN_KEYPOINTS} are asked for",
     )
 
@@ -84,14 +88,16 @@ def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     if not 2 <= extent.max() < HUGE:
         return None
     off = np.abs(entry["center"] - low - extent / 2) / extent.max()
-    share = 200 * float(entry["scale"].max()) / float(extent.max())
-    if _SIDE[0] <= share / 200 <= _SIDE[1]:
+    share = BOX_UNIT_PX * float(entry["scale"].max()) / float(extent.max())
+    if _SIDE[0] <= share / BOX_UNIT_PX <= _SIDE[1]:
         return Fault(
-            f"scale is {share / 200:.3g} times the keypoints' extent: it looks like pixels", "divide it by 200"
+            f"scale is {share / BOX_UNIT_PX:.3g} times the keypoints' extent: it looks like pixels",
+            f"divide it by {BOX_UNIT_PX}",
         )
     if not _SIDE[0] <= share <= _SIDE[1]:
         return Fault(
-            f"the box is {share:.3g} times as large as the keypoints' extent", "write the padded box's side / 200"
+            f"the box is {share:.3g} times as large as the keypoints' extent",
+            f"write the padded box's side / {BOX_UNIT_PX}",
         )
     if off.max() > _CENTRE:
         return Fault("center is not in the middle of the keypoints", "write the box's centre, pixels")
@@ -99,16 +105,14 @@ def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 
 def _mask_index(entry: Entry, members: dict[str, bytes]) -> Fault | None:
-    if hamer.MASKS not in members:
+    if MASKS not in members:
         return None
     info = entry.get("extra_info")
     number = info.get("detection_npz_idx") if isinstance(info, dict) else None
     if not isinstance(number, int | np.integer):
-        return Fault(
-            f"there is a {hamer.MASKS}, but no extra_info['detection_npz_idx']", "say which mask is this hand's"
-        )
+        return Fault(f"there is a {MASKS}, but no extra_info['detection_npz_idx']", "say which mask is this hand's")
     try:
-        shape = hamer.mask_shape(members[hamer.MASKS], hamer.MASKS)
+        shape = hamer.mask_shape(members[MASKS], MASKS)
         _, (width, height) = hamer.picture_in(members, "the picture")
     except HandgenError as error:
         return Fault(str(error), "write the masks, or the picture, again")
@@ -135,29 +139,50 @@ def _loss(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 
 def _extent(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-    sure = entry["keypoints_2d"][entry["keypoints_2d"][:, 2] >= hamer.SURE, :2]
+    sure = entry["keypoints_2d"][entry["keypoints_2d"][:, 2] >= SURE, :2]
     if len(sure) < 2:
         return np.zeros(2), np.zeros(2)
     return sure.min(0), np.ptp(sure, axis=0)
 
 
-LAYOUT: dict[str, tuple[str, Callable[[Entry, dict[str, bytes]], Fault | None]]] = {
+ENTRY_CHECKS: dict[str, tuple[str, Callable[[Entry, dict[str, bytes]], Fault | None]]] = {
     "hamer arrays": ("finite float32 arrays of the shapes that the loader takes: keypoints_3d is (21, 4)", _arrays),
     "hamer numbers": ("has_hand_pose and has_betas are np.float32, right is 1 or 0", _numbers),
-    "hamer confidence": ("five keypoints or more have a confidence of 0.3 or more", _enough),
-    "hamer box": ("center and scale (box / 200) are of the box around the keypoints", _box),
+    "hamer confidence": (f"five keypoints or more have a confidence of {SURE} or more", _enough),
+    "hamer box": (f"center and scale (box / {BOX_UNIT_PX}) are of the box around the keypoints", _box),
     "hamer mask": (
         "where there are masks, detection_npz_idx says which is the hand's, and they are of the picture's size",
         _mask_index,
     ),
-    "hamer loss": ("fitting_loss, if there, is a 0-d array of a dictionary, below 31000", _loss),
+    "hamer loss": (f"fitting_loss, if there, is a 0-d array of a dictionary, below {_MOST_LOSS}", _loss),
 }
 LIST, PADDING = "hamer list", "hamer padding"
+ABOUT = {name: about for name, (about, _) in ENTRY_CHECKS.items()}
+
+
+def check(root: Path, context: CheckContext) -> Checked:
+    """Check all tars of a data set."""
+    tars, manifest = tars_in(root), context.manifest
+    findings, looked_at = Findings(), Counter[str]()
+    parts, paddings, pictures, hands = list[Part](), list[float](), 0, 0
+    context.show("reading tars", 0, len(tars))
+    check_one = partial(check_tar, known=dict(manifest.known), model=manifest.model, tolerances=context.tolerances())
+    for done, found in enumerate(context.engine.map_units(check_one, tars, len(tars)), 1):
+        findings.extend(found.findings)
+        looked_at.update(found.looked_at)
+        parts += found.parts
+        paddings += found.paddings
+        pictures, hands = pictures + found.pictures, hands + found.hands
+        context.show("reading tars", done, len(tars))
+    looked_at[PADDING] = len(paddings)
+    if (fault := padding_fault(paddings)) is not None:
+        findings.add(PADDING, f"{root}, all hands", fault.what, fault.fix)
+    return conclude_parts(root, findings, looked_at, parts, {"pictures": pictures, "hands": hands, "tars": len(tars)})
 
 
 def check_tar(path: Path, known: dict[str, str], model: str | None, tolerances: Tolerances) -> TarCheck:
-    """One tar. model: of the parameters, if the manifest says so; known: files of models, by name."""
-    found, models = TarCheck(), Models(known)
+    """Check one tar. model: of the parameters, if the manifest says so; known: files of models, by name."""
+    found, models = TarCheck(), HandModels(known)
     batch: list[LabelledImage] = []
 
     def look() -> None:
@@ -167,7 +192,7 @@ def check_tar(path: Path, known: dict[str, str], model: str | None, tolerances: 
 
     try:
         for key, members in read_groups(path):
-            if hamer.LABELS in members:
+            if LABELS in members:
                 found.pictures += 1
                 image = _check_group(found, f"{path}, {key}", key, members, model)
                 batch += [] if image is None else [image]
@@ -182,43 +207,45 @@ def check_tar(path: Path, known: dict[str, str], model: str | None, tolerances: 
 def _check_group(
     found: TarCheck, where: str, key: str, members: dict[str, bytes], model: str | None
 ) -> LabelledImage | None:
-    """The picture, where its labels can be looked at."""
+    """Check one picture; return it where its labels can be looked at."""
     found.looked_at[LIST] += 1
     try:
-        entries = read_labels(members[hamer.LABELS], f"{where}.{hamer.LABELS}")
+        entries = read_labels(members[LABELS], f"{where}.{LABELS}")
     except HandgenError as error:
         found.findings.add(LIST, where, str(error), "write pickle.dumps of a list of dictionaries")
         return None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        what = f"{hamer.LABELS} holds a {type(entries).__name__}, not a list of dictionaries"
+        what = f"{LABELS} holds a {type(entries).__name__}, not a list of dictionaries"
         found.findings.add(LIST, where, what, "write a list with one dictionary per hand, also for one hand")
         return None
     found.hands += len(entries)
     has_masks = True
     for entry in entries:
-        for name, (_, check) in LAYOUT.items():
+        for name, (_, check) in ENTRY_CHECKS.items():
             found.looked_at[name] += 1
             fault = check(entry, members)
             if fault is not None:
-                found.findings.add(name, where, fault.what, fault.next)
+                found.findings.add(name, where, fault.what, fault.fix)
                 if name == "hamer arrays":
                     return None
                 has_masks &= name != "hamer mask"
         _, extent = _extent(entry)
         if 2 <= extent.max() < HUGE:
-            found.paddings.append(200 * float(entry["scale"].max()) / float(extent.max()))
+            found.paddings.append(BOX_UNIT_PX * float(entry["scale"].max()) / float(extent.max()))
     try:
-        return hamer.labelled(key, members, entries, where, model, with_mask=has_masks)
+        return hamer.label_picture(key, members, entries, where, model, with_mask=has_masks)
     except HandgenError as error:
         found.findings.add("picture", where, str(error), "write the picture, or its masks, again")
         return None
 
 
 def padding_fault(paddings: list[float]) -> Fault | None:
-    """Over all hands: whether boxes are padded, as the loader takes them to be."""
+    """Whether boxes are padded over all hands, as the loader takes them to be."""
     if not paddings or np.median(paddings) >= _PADDED:
         return None
     what = f"boxes are {np.median(paddings):.2f} times the keypoints' extent (median)"
     return Fault(
-        what, "pad them before dividing by 200: HaMeR's own are padded by 2, and its loader of tars pads no more"
+        what,
+        f"pad them before dividing by {BOX_UNIT_PX}: HaMeR's own are padded by {USUAL_PADDING:g}, and its loader of "
+        "tars pads no more",
     )

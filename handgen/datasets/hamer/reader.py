@@ -1,11 +1,4 @@
-"""HaMeR's training tars.
-
-    000000.tar    KEY.jpg (jpeg, png), KEY.data.pyd, and where there are masks KEY.detection.npz; adjacent
-
-Source of the format: github.com/geopavlakos/hamer, `hamer/datasets/image_dataset.py`. `data.pyd` is a pickled list of
-dictionaries, one per hand; it is read by `handgen.storage.plain_pickle`, which runs nothing of it. A left hand comes as
-it is in the picture, with the left model's pose.
-"""
+"""Read HaMeR's training tars (`handgen.datasets.hamer.layout`); nothing of their pickles is run."""
 
 from __future__ import annotations
 
@@ -20,24 +13,13 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Bool
 
+from handgen.datasets.hamer.layout import FIELDS, LABELS, MASKS, PICTURES, SURE, tars_in
 from handgen.errors import HandgenError
 from handgen.io.shards import read_groups
 from handgen.media import images
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
 from handgen.storage.plain_pickle import read_labels
 
-PICTURES = ("jpg", "jpeg", "png")
-LABELS, MASKS = "data.pyd", "detection.npz"
-SURE = 0.3  # confidence below which HaMeR's loader drops a keypoint
-# what a hand's dictionary must hold, and its shape
-FIELDS: dict[str, tuple[int, ...]] = {
-    "keypoints_2d": (21, 3),
-    "keypoints_3d": (21, 4),
-    "center": (2,),
-    "scale": (2,),
-    "hand_pose": (48,),
-    "betas": (10,),
-}
 _MAX_MASK_BYTES = 512 * 2**20
 
 
@@ -49,13 +31,13 @@ class HamerReader:
 
     def __init__(self, root: Path, model: str | None = None) -> None:
         self.root, self.model = root, model
-        self.tars = sorted(root.glob("*.tar"))
+        self.tars = tars_in(root)
         if not self.tars:
             raise HandgenError(f"{root}: no tars; give the folder that holds 000000.tar")
 
     @cached_property
     def count(self) -> int:
-        """How many pictures there are, by the tars' headers."""
+        """The number of pictures, by the tars' headers."""
         found = 0
         for path in self.tars:
             try:
@@ -70,7 +52,7 @@ class HamerReader:
             for key, members in read_groups(path):
                 if LABELS in members:
                     where = f"{path}, {key}"
-                    yield labelled(key, members, entries_of(members, where), where, self.model)
+                    yield label_picture(key, members, entries_of(members, where), where, self.model)
 
 
 def entries_of(members: Mapping[str, bytes], where: str) -> list[dict[str, Any]]:
@@ -84,7 +66,7 @@ def entries_of(members: Mapping[str, bytes], where: str) -> list[dict[str, Any]]
     return entries
 
 
-def labelled(
+def label_picture(
     key: str,
     members: Mapping[str, bytes],
     entries: list[dict[str, Any]],
@@ -92,7 +74,7 @@ def labelled(
     model: str | None = None,
     with_mask: bool = True,
 ) -> LabelledImage:
-    """A picture with its hands. with_mask: whether the first hand's mask is unpacked.
+    """Make a picture with its hands. with_mask: whether the first hand's mask is unpacked.
 
     Raises HandgenError when there is no picture, or an array is missing or of another shape.
     """
@@ -108,7 +90,7 @@ def labelled(
 
 
 def picture_in(members: Mapping[str, bytes], where: str) -> tuple[str, tuple[int, int]]:
-    """Suffix and size of the picture.
+    """Find the suffix and size of the picture.
 
     Raises HandgenError when there is none, or it is damaged.
     """
@@ -136,14 +118,14 @@ def _hand(entry: dict[str, Any], where: str, model: str | None) -> LabelledHand:
 
 
 def number_of(value: Any) -> float | None:
-    """A number, numpy's or Python's, or an array of one; None for anything else."""
+    """Convert a number, numpy's or Python's, or an array of one; None for anything else."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
     return float(value) if isinstance(value, int | float | np.number | np.bool_) else None
 
 
 def array_of(entry: dict[str, Any], name: str, where: str) -> np.ndarray:
-    """An array of a hand's dictionary, in double precision.
+    """Get an array of a hand's dictionary, in double precision.
 
     Raises HandgenError when it is missing or of another shape.
     """
@@ -166,7 +148,7 @@ def _mask(members: Mapping[str, bytes], entry: dict[str, Any], where: str) -> by
 
 
 def mask_shape(data: bytes, where: str) -> tuple[int, ...]:
-    """Number, height and width of the masks of an npz, by its header alone.
+    """Read number, height and width of the masks of an npz, from its header alone.
 
     Raises HandgenError when there are none, or the header is damaged.
     """
@@ -174,7 +156,7 @@ def mask_shape(data: bytes, where: str) -> tuple[int, ...]:
 
 
 def masks_of(data: bytes, where: str) -> Bool[np.ndarray, "n height width"]:
-    """The masks of an npz, never unpickled.
+    """Read the masks of an npz, which is never unpickled.
 
     Raises HandgenError when there are none, or the file is damaged or too large.
     """
@@ -191,7 +173,7 @@ def _shape_in(stream: IO[bytes]) -> tuple[int, ...]:
 
 
 def _from_npz(data: bytes, where: str, read: Callable[[IO[bytes]], Any]) -> Any:
-    """What `read` gives of the array `masks`."""
+    """Apply `read` to the stream of the array of masks."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             info = archive.getinfo("masks.npy")

@@ -1,14 +1,4 @@
-"""HaMeR's training tars, for its `ImageDataset.load_tars_as_webdataset`, and the entry of its configuration.
-
-    000000.tar      KEY.jpg, KEY.data.pyd (a pickled list of dictionaries, one per hand), KEY.detection.npz (`masks`,
-                    one per hand, bool), adjacent
-    dataset.yaml    for `hamer/configs/datasets_tar.yaml`
-
-Source of the format: github.com/geopavlakos/hamer, `hamer/datasets/image_dataset.py` and `utils.py`, which it was
-read off. 2D keypoints in pixels of the picture, the centre of the first one at (0, 0); 3D ones in metres, camera axes;
-poses full, the orientation in the camera's frame; a left hand unmirrored with the left model's pose and `right` 0: the
-loader mirrors picture, keypoints and pose.
-"""
+"""Write HaMeR's training tars (`handgen.datasets.hamer.layout`), and the entry of its configuration."""
 
 from __future__ import annotations
 
@@ -17,13 +7,14 @@ import pickle
 import pickletools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
 import yaml
 from jaxtyping import Float
 
+from handgen.datasets.hamer.layout import BOX_UNIT_PX, CONFIGURATION, LABELS, MASKS, PADDING
 from handgen.datasets.writer import TOO_FEW, ExportJob, File, Written
 from handgen.errors import HandgenError
 from handgen.hand.conversions import sides_mirror
@@ -33,19 +24,16 @@ from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledHand, Labelled
 from handgen.storage import filesystem
 from handgen.storage.tar import write_tar
 
-PADDING = (
-    2.0  # box over keypoints' extent: its loader of evaluation sets pads by this `rescale_factor`, that of tars not
-)
-CONFIGURATION = "dataset.yaml"
 _HEAD = "# For hamer/configs/datasets_tar.yaml; then name it in the experiment's DATASETS.TRAIN with a WEIGHT.\n"
 _FEW_TARS = 8
 _PICKLE_PROTOCOL = 3  # the last one that writes names as lines of text
 
 
 class HamerWriter:
-    """See the module."""
+    """Writes HaMeR's tars."""
 
     sides: tuple[str, ...] = SIDES
+    other_sides_option = ""
 
     def __init__(self, job: ExportJob) -> None:
         self._job = job
@@ -53,13 +41,13 @@ class HamerWriter:
         self._mirrored: dict[str, bool] = {}
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
-        """See `handgen.datasets.writer.Writer`: one tar, or none where no picture can be used."""
+        """Write a unit's tar, or none where no picture can be used."""
         written = Written()
         members = self._members(pictures, written)
-        begun = next(members, None)
-        if begun is not None:
+        first_member = next(members, None)
+        if first_member is not None:
             name = f"{unit:06d}.tar"
-            tar = write_tar(self._job.out / name, _chain(begun, members))
+            tar = write_tar(self._job.out / name, chain([first_member], members))
             written.files.append(File(name, tar.bytes, tar.sha256))
         return written
 
@@ -73,8 +61,8 @@ class HamerWriter:
             assert picture.image is not None and "." not in picture.name
             entries = [_entry(hand, picture, i, self._is_trusted(hand)) for i, hand in enumerate(hands)]
             yield f"{picture.name}.{picture.suffix}", picture.image
-            yield f"{picture.name}.data.pyd", pickled(entries)
-            yield f"{picture.name}.detection.npz", _masks(picture, hands)
+            yield f"{picture.name}.{LABELS}", pickle_labels(entries)
+            yield f"{picture.name}.{MASKS}", _masks(picture, hands)
 
     def _is_trusted(self, hand: LabelledHand) -> bool:
         """Whether the loader may learn from the parameters.
@@ -99,7 +87,7 @@ class HamerWriter:
         return self._mirrored[sha256]
 
     def finish(self, units: Sequence[Written]) -> list[File]:
-        """See `handgen.datasets.writer.Writer`."""
+        """Write nothing more; return the tars."""
         files = [file for written in units for file in written.files]
         self._tars = [_number(file.name) for file in files]
         return files
@@ -108,13 +96,15 @@ class HamerWriter:
         """Write the entry of HaMeR's configuration, which names the tars by their place."""
         out = self._job.out.absolute()
         name = re.sub(r"[^A-Z0-9_-]+", "-", f"HANDGEN-{out.name}-{manifest['split']}".upper())
-        urls = [f"{out}/{spread}.tar" for spread in spreads([_number(file["name"]) for file in manifest["files"]])]
+        urls = [
+            f"{out}/{pattern}.tar" for pattern in brace_patterns([_number(file["name"]) for file in manifest["files"]])
+        ]
         entry = {"TYPE": "ImageDataset", "URLS": urls[0] if len(urls) == 1 else urls, "epoch_size": manifest["hands"]}
         text = _HEAD + yaml.safe_dump({name: entry}, sort_keys=False, width=10_000)
         filesystem.put(self._job.out / CONFIGURATION, text.encode())
 
     def notes(self) -> list[str]:
-        """See `handgen.datasets.writer.Writer`."""
+        """Remarks on the configuration and on parameters that the loader leaves out."""
         notes = [f"paste {CONFIGURATION} into hamer/configs/datasets_tar.yaml"]
         if len(self._tars) < _FEW_TARS:
             notes.append(f"{len(self._tars)} tars: take epoch_size out, and the loader needs one per worker at least")
@@ -140,11 +130,6 @@ def _number(tar: str) -> int:
     return int(tar.partition(".")[0])
 
 
-def _chain(first: tuple[str, bytes], rest: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    yield first
-    yield from rest
-
-
 def _entry(hand: LabelledHand, picture: LabelledImage, index: int, trusted: bool) -> dict[str, Any]:
     inside = in_picture(hand, picture)
     box = hand.keypoints_px[inside]
@@ -156,7 +141,7 @@ def _entry(hand: LabelledHand, picture: LabelledImage, index: int, trusted: bool
         "keypoints_2d": _floats(np.column_stack([hand.keypoints_px, inside])),
         "keypoints_3d": _floats(np.column_stack([hand.keypoints_cam_m, hand.labelled])),
         "center": _floats((low + high) / 2),
-        "scale": _floats(PADDING * (high - low) / 200),
+        "scale": _floats(PADDING * (high - low) / BOX_UNIT_PX),
         "hand_pose": _floats(parameters.pose),
         "betas": _floats(parameters.betas),
         "right": np.float32(hand.side == "right"),
@@ -171,7 +156,7 @@ def _floats(values: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
 
 
 def _masks(picture: LabelledImage, hands: Sequence[LabelledHand]) -> bytes:
-    """One per hand, of the first alone known: the loader takes a hand without one for all of the picture."""
+    """Pack a mask per hand; only the first is known, and the loader takes a full one as none."""
     width, height = picture.size_px
     masks = np.ones((len(hands), height, width), bool)
     for i, hand in enumerate(hands):
@@ -182,8 +167,8 @@ def _masks(picture: LabelledImage, hands: Sequence[LabelledHand]) -> bytes:
     return packed.getvalue()
 
 
-def pickled(value: Any) -> bytes:
-    """A pickle that numpy 1 reads as well as numpy 2, which wrote it.
+def pickle_labels(value: Any) -> bytes:
+    """Pickle a value so that numpy 1 reads it as well as numpy 2, which wrote it.
 
     numpy 2 calls its own parts `numpy._core`, which numpy 1 does not have; both know `numpy.core`.
     """
@@ -198,8 +183,8 @@ def pickled(value: Any) -> bytes:
     return b"".join([*pieces, data[at:]])
 
 
-def spreads(numbers: Sequence[int]) -> list[str]:
-    """Rising numbers as braceexpand reads them: {000000..000007} per run of neighbours."""
+def brace_patterns(numbers: Sequence[int]) -> list[str]:
+    """Write rising numbers as braceexpand reads them: {000000..000007} per run of neighbours."""
     found = []
     for _, group in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
         run = [number for _, number in group]

@@ -1,19 +1,4 @@
-"""HanCo: the videos that FreiHAND was taken from. Right hands, eight cameras, 224 x 224 px crops.
-
-Source: github.com/lmb-freiburg/contra-hand, `show_dataset.py` (files), `manopth/manolayer.py` and
-`utils/mano_utils.py` (hand parameters), `DatasetUnsupervisedMV.py` (masks); Zimmermann et al., "Contrastive
-Representation Learning for Hand Shape Estimation", GCPR 2021.
-
-    meta.json                        is_train (green screen), subject_id, is_valid (the fit was checked), has_fit,
-                                     object_id: lists per sequence of lists per frame
-    rgb/SEQ/camN/FRAME.jpg           SEQ of four digits, FRAME of eight
-    mask_hand/SEQ/camN/FRAME.jpg     of the hand, where there is a green screen
-    calib/SEQ/FRAME.json             K and M per camera; M is world -> camera, metres
-    xyz/SEQ/FRAME.json               21 x 3, world, metres; manopth's fingertips
-    shape/SEQ/FRAME.json             poses 48 (fingers relative to the mean pose), shapes 10, global_t 3: world, metres
-
-manopth there turns the hand about its wrist and adds global_t at the end, as smplx does with `transl`.
-"""
+"""Read HanCo (`handgen.datasets.hanco.layout`)."""
 
 from __future__ import annotations
 
@@ -26,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.datasets import reader as base
+from handgen.datasets.hanco import layout
+from handgen.datasets.hanco.layout import CALIBRATION, KEYPOINTS, MASKS, META, PARAMETERS, PICTURES, SPLITS
 from handgen.datasets.reader import Models, Moment
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative
@@ -34,7 +21,6 @@ from handgen.media.images import picture_size
 from handgen.records.labelled_image import HandParameters, LabelledImage
 from handgen.storage.documents import read_json
 
-SPLITS = ("train", "test")
 _KEYS = ("is_train", "subject_id", "has_fit")
 _MAX_CAMERAS = 64
 
@@ -51,19 +37,19 @@ class HancoReader:
         """Raises HandgenError when files are missing or damaged."""
         self.root = root
         self.models: Models = dict(models or {})
-        there = list(SPLITS) if (root / "meta.json").is_file() and (root / "rgb").is_dir() else []
-        self.split = base.the_split(root, split, there, SPLITS, "meta.json beside a folder rgb")
+        there = list(SPLITS) if (root / META).is_file() and (root / PICTURES).is_dir() else []
+        self.split = base.choose_split(root, split, there, SPLITS, f"{META} beside a folder {PICTURES}")
         meta = self._meta()
         wanted = self.split == "train"
         fitted = meta.get("is_valid", meta["has_fit"])
-        sequences = sorted(int(p.name) for p in (root / "rgb").iterdir() if re.fullmatch(r"\d{4,6}", p.name))
+        sequences = sorted(int(p.name) for p in (root / PICTURES).iterdir() if re.fullmatch(r"\d{4,6}", p.name))
         self._moments: list[tuple[int, int, str]] = []
         self._unchecked = 0
         for sequence in sequences:
             if sequence >= len(meta["is_train"]):
                 raise HandgenError(
-                    f"{root}/rgb/{sequence:04d}: meta.json has {len(meta['is_train'])} sequences; are the pictures of "
-                    "another data set?"
+                    f"{root / PICTURES / layout.sequence_name(sequence)}: {META} has {len(meta['is_train'])} "
+                    "sequences; are the pictures of another data set?"
                 )
             for frame, is_train in enumerate(meta["is_train"][sequence]):
                 if bool(is_train) != wanted:
@@ -73,25 +59,25 @@ class HancoReader:
                     continue
                 subject = meta["subject_id"][sequence][frame]
                 if subject is not None and not isinstance(subject, int):
-                    raise HandgenError(f"{root}/meta.json: subject_id of sequence {sequence} must be whole numbers")
+                    raise HandgenError(f"{root}/{META}: subject_id of sequence {sequence} must be whole numbers")
                 self._moments.append((sequence, frame, "" if subject is None else f"hanco-{subject}"))
         self._sequences = (len(sequences), len(meta["is_train"]))
         if not self._moments:
-            raise HandgenError(f"{root}: no frame of split {self.split} has a checked fit and pictures in rgb/")
+            raise HandgenError(f"{root}: no frame of split {self.split} has a checked fit and pictures in {PICTURES}/")
 
     @property
     def count(self) -> int:
-        """How many pictures there are, if all frames have as many as the first."""
+        """The number of pictures, if all frames have as many as the first."""
         return self.moment_count * len(next(self.moments(0, 1, pictures=False)).images)
 
     @property
     def moment_count(self) -> int:
-        """How many frames there are."""
+        """The number of frames."""
         return len(self._moments)
 
     @property
     def notes(self) -> list[str]:
-        """See `Reader`."""
+        """Remarks for the user on sequences and frames that are left out."""
         notes = []
         if self._sequences[0] < self._sequences[1]:
             notes.append(f"pictures of {self._sequences[0]} of {self._sequences[1]} sequences are there")
@@ -100,34 +86,35 @@ class HancoReader:
         return notes
 
     def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
-        """See `Reader`."""
+        """Read moments `first` to `last` - 1; pictures: their files and masks, too."""
         for sequence, frame, subject in self._moments[first:last]:
             yield self._moment(sequence, frame, subject, pictures)
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """All pictures."""
+        """Iterate over all pictures."""
         return base.images_of(self)
 
     def fingerprint(self) -> dict[str, Any]:
-        """See `Reader`."""
-        return {"meta.json": base.file_fingerprint(self.root / "meta.json"), "sequences": self._sequences[0]}
+        """Size and digest of `meta.json`, and the number of sequences."""
+        return {META: base.file_fingerprint(self.root / META), "sequences": self._sequences[0]}
 
     def _moment(self, sequence: int, frame: int, subject: str, pictures: bool) -> Moment:
-        place = f"{sequence:04d}/{frame:08d}.json"
-        calibration = self._document("calib", place, "K", "M")
-        where = str(self.root / "calib" / place)
+        place = layout.frame_file(sequence, frame)
+        calibration = self._document(CALIBRATION, place, "K", "M")
+        where = str(self.root / CALIBRATION / place)
         intrinsics = base.numbers(calibration["K"], (-1, 3, 3), f"{where}: K")
         cam_from_world = base.numbers(calibration["M"], (-1, 4, 4), f"{where}: M")
         if len(intrinsics) != len(cam_from_world) or not 0 < len(intrinsics) <= _MAX_CAMERAS:
             raise HandgenError(f"{where}: has {len(intrinsics)} K and {len(cam_from_world)} M; one each per camera")
-        xyz = base.numbers(self._document("xyz", place), (KEYPOINT_COUNT, 3), str(self.root / "xyz" / place))
+        keypoints_where = str(self.root / KEYPOINTS / place)
+        xyz = base.numbers(self._document(KEYPOINTS, place), (KEYPOINT_COUNT, 3), keypoints_where)
         parameters = self._parameters(place)
         images = []
         for number in range(len(intrinsics)):
-            name = f"{sequence:04d}/cam{number}/{frame:08d}.jpg"
-            path = self.root / "rgb" / name
+            name = layout.picture_file(sequence, number, frame)
+            path = self.root / PICTURES / name
             size_px = picture_size(path) if path.is_file() else (224, 224)
-            camera = base.camera_of(
+            camera = base.make_camera(
                 f"cam{number}",
                 size_px,
                 intrinsics[number],
@@ -137,18 +124,18 @@ class HancoReader:
             )
             there = None
             if parameters is not None:
-                there = base.in_camera(parameters, camera.cam_from_world, self.models, "right")
+                there = base.move_into_camera(parameters, camera.cam_from_world, self.models, "right")
             points = camera.cam_from_world.apply(xyz)
             images.append(
                 LabelledImage(
-                    name=f"rgb/{name}",
+                    name=f"{PICTURES}/{name}",
                     size_px=size_px,
                     hands=(base.seen_hand("right", points, camera, parameters=there),),
                     image=base.read_bytes(path) if pictures else None,
-                    mask=base.read_bytes(self.root / "mask_hand" / name) if pictures else None,
+                    mask=base.read_bytes(self.root / MASKS / name) if pictures else None,
                     intrinsics=camera.intrinsics,
                     cam_from_world=camera.cam_from_world,
-                    capture=f"{sequence:04d}",
+                    capture=layout.sequence_name(sequence),
                     subject=subject,
                     camera=camera.name,
                     frame=frame,
@@ -157,10 +144,11 @@ class HancoReader:
         return Moment(place.removesuffix(".json"), tuple(images))
 
     def _parameters(self, place: str) -> HandParameters | None:
-        """In the world."""
-        if "right" not in self.models or not (self.root / "shape" / place).is_file():
+        """Read the hand parameters of a frame, in the world."""
+        if "right" not in self.models or not (self.root / PARAMETERS / place).is_file():
             return None
-        document, where = self._document("shape", place, "poses", "shapes", "global_t"), self.root / "shape" / place
+        where = self.root / PARAMETERS / place
+        document = self._document(PARAMETERS, place, "poses", "shapes", "global_t")
         arrays = self.models["right"]
         pose = self._flat(document["poses"], 48, f"{where}: poses")
         return HandParameters(
@@ -173,7 +161,7 @@ class HancoReader:
 
     @staticmethod
     def _flat(value: Any, count: int, where: str) -> Float[np.ndarray, " n"]:
-        """Numbers that may lie in lists of one."""
+        """Read numbers that may lie in lists of one."""
         while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
             value = value[0]
         return base.numbers(value, (count,), where)
@@ -186,7 +174,7 @@ class HancoReader:
         return document
 
     def _meta(self) -> dict[str, list[list[Any]]]:
-        path = self.root / "meta.json"
+        path = self.root / META
         meta = read_json(path)
         keys = (*_KEYS, "is_valid") if isinstance(meta, dict) and "is_valid" in meta else _KEYS
         for key in keys:

@@ -1,14 +1,12 @@
-"""`annotations` of InterHand2.6M's data.json: all that its loader takes pictures by.
+"""Checks of InterHand2.6M: its labels, and `annotations` of data.json, by which its loader takes pictures.
 
-Source: github.com/facebookresearch/InterHand2.6M, `data/InterHand2.6M/dataset.py`: it goes through `annotations`, and
+The loader (github.com/facebookresearch/InterHand2.6M, `data/InterHand2.6M/dataset.py`) goes through `annotations`, and
 takes bbox, joint_valid and hand_type from there; joint_3d.json gives the coordinates alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,52 +16,51 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from handgen.datasets import reader as base
+from handgen.datasets.checks import CheckContext, SplitCheck, check_splits
+from handgen.datasets.interhand import layout
+from handgen.datasets.interhand.layout import HAND_TYPES
+from handgen.datasets.interhand.reader import InterhandReader, valid_joints
 from handgen.errors import HandgenError
-from handgen.hand.skeleton import KEYPOINT_COUNT
-from handgen.label_checks.findings import Findings
+from handgen.label_checks.findings import Checked
+from handgen.label_checks.hashes import hash_bytes
 from handgen.records.labelled_image import LabelledImage
 from handgen.storage.json_stream import list_entries, nested_entries, read_value
 
 ANNOTATIONS, JOINTS, HAND_TYPE = "interhand annotations", "interhand joints", "interhand hand type"
-LAYOUT = {
+ABOUT = {
     ANNOTATIONS: "annotations has a bbox for every picture, and no entry of no picture: the loader goes by them",
     JOINTS: "joint_valid has 42 numbers, calls a joint valid, and none that joint_3d has not",
     HAND_TYPE: "hand_type is right, left or interacting, and names no hand that joint_3d's does not",
 }
-_SIDES = {"right": {"right"}, "left": {"left"}, "interacting": {"right", "left"}}
-_COUNT = 2 * KEYPOINT_COUNT
-_START = "InterHand2.6M_"
 _AGAIN = "correct data.json, or get it again"
 
 
-def folders_of(root: Path) -> dict[str, Path]:
-    """The folder of each split's files; that of its own name where there are several."""
-    found: dict[str, Path] = {}
-    for path in sorted(root.glob(f"annotations/*/{_START}*_data.json")):
-        split = path.name.removeprefix(_START).removesuffix("_data.json")
-        if split not in found or path.parent.name == split:
-            found[split] = path.parent
-    return found
+def check(root: Path, context: CheckContext) -> Checked:
+    """Check all splits that are there."""
+    splits = list(layout.folders_of(root))
+    return check_splits(root, InterhandReader.format, InterhandReader, splits, context, AnnotatedPictures)
 
 
-class AnnotatedPictures:
-    """Annotations of one split, by picture; 40 bytes are held of each, and a few numbers of each frame.
+class AnnotatedPictures(SplitCheck):
+    """Compares the annotations of one split with joint_3d.
+
+    Held are 40 bytes of each picture, and a few numbers of each frame.
 
     Raises HandgenError when a file is missing or damaged.
     """
 
     def __init__(self, root: Path, split: str) -> None:
-        folder = folders_of(root)[split]
-        self.findings, self.looked_at = Findings(), Counter[str]()
-        self._data, self._joints = (folder / f"{_START}{split}_{name}.json" for name in ("data", "joint_3d"))
+        super().__init__()
+        folder = layout.folders_of(root)[split]
+        self._data, self._joints = (folder / layout.labels_file(split, part) for part in (layout.DATA, layout.JOINTS))
         self._split = split
-        self._id_of = _sorted(_names(self._data, split), 2)
-        self._places = _sorted(self._annotations(), 3)
+        self._id_of = _sort_rows(_names(self._data, split), 2)
+        self._places = _sort_rows(self._annotations(), 3)
         self._frames = dict(_frames(self._joints))
         self._check_whole()
 
     def _annotations(self) -> Iterator[tuple[int, int, int]]:
-        """Picture, first byte and number of bytes of each."""
+        """Read the picture, first byte and number of bytes of each annotation."""
         for entry in list_entries(self._data, "annotations"):
             number = _number(entry.value, "image_id")
             if number is None:
@@ -92,8 +89,8 @@ class AnnotatedPictures:
 
     def _look(self, image: LabelledImage, file: BinaryIO) -> LabelledImage:
         where = f"{self._data}, {image.name}"
-        row = _found(self._id_of, _hash(image.name))
-        place = None if row is None else _found(self._places, int(row[1]))
+        row = _find_row(self._id_of, _hash(image.name))
+        place = None if row is None else _find_row(self._places, int(row[1]))
         if place is None:
             what = "has no annotation: the loader leaves it out"
             self.findings.add(ANNOTATIONS, where, what, "write one, or leave the picture out")
@@ -112,7 +109,7 @@ class AnnotatedPictures:
     def _check_joints(self, document: dict[str, Any], known: Bool[np.ndarray, " 42"] | None, where: str) -> None:
         self.looked_at[JOINTS] += 1
         try:
-            valid = _flags(document)
+            valid = valid_joints(document, "joint_valid")
         except HandgenError as error:
             self.findings.add(JOINTS, where, str(error), _AGAIN)
             return
@@ -128,45 +125,37 @@ class AnnotatedPictures:
     def _check_type(self, document: dict[str, Any], told_type: str | None, where: str) -> None:
         self.looked_at[HAND_TYPE] += 1
         said = document.get("hand_type")
-        sides = _SIDES.get(said) if isinstance(said, str) else None
+        sides = HAND_TYPES.get(said) if isinstance(said, str) else None
         if sides is None:
             what = f"hand_type is {str(said)[:40]!r}"
-            self.findings.add(HAND_TYPE, where, what, f"write {', '.join(_SIDES)}")
-        elif told_type is not None and not sides <= _SIDES[told_type]:
+            self.findings.add(HAND_TYPE, where, what, f"write {', '.join(HAND_TYPES)}")
+        elif told_type is not None and not sides <= HAND_TYPES[told_type]:
             what = f"hand_type is {said}, joint_3d says {told_type}"
             self.findings.add(HAND_TYPE, where, what, "let both say the same")
 
 
 def _names(path: Path, split: str) -> Iterator[tuple[int, int]]:
-    """Of every picture its name's hash, as readers call it, and its number."""
+    """Read the number of every picture, and the hash of its name as readers call it."""
     for entry in list_entries(path, "images"):
         number, name = _number(entry.value, "id"), entry.value.get("file_name") if entry.value else None
         if number is not None and isinstance(name, str):
             plain = name.encode("latin-1", "replace").decode("utf-8", "replace")  # as the stream gives text
-            yield _hash(f"images/{split}/{plain}"), number
+            yield _hash(f"{layout.picture_folder(split)}/{plain}"), number
 
 
 def _hash(name: str) -> int:
-    """63 bits: among a million names two are alike with a chance of 1 in ten million."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little") >> 1
+    """Hash a name to 63 bits, which fit into a signed number."""
+    return hash_bytes(name.encode()) >> 1
 
 
 def _frames(path: Path) -> Iterator[tuple[tuple[str, str], tuple[Bool[np.ndarray, " 42"], str | None]]]:
-    """By capture and frame, which joints joint_3d has and its hand_type."""
+    """Read the valid joints and hand_type of joint_3d, by capture and frame."""
     for entry in nested_entries(path):
         try:
-            valid, said = _flags(entry.value), entry.value.get("hand_type")
+            valid, said = valid_joints(entry.value, "joint_valid"), entry.value.get("hand_type")
         except HandgenError:  # which the reader says
             continue
-        yield (entry.keys[0], entry.keys[1]), (valid, said if isinstance(said, str) and said in _SIDES else None)
-
-
-def _flags(document: Any) -> Bool[np.ndarray, " 42"]:
-    """joint_valid: 42 numbers, or lists of one."""
-    value = document.get("joint_valid") if isinstance(document, dict) else None
-    if isinstance(value, list):
-        value = [one[0] if isinstance(one, list) and len(one) == 1 else one for one in value]
-    return base.numbers(value, (_COUNT,), "joint_valid") > 0
+        yield (entry.keys[0], entry.keys[1]), (valid, said if isinstance(said, str) and said in HAND_TYPES else None)
 
 
 def _number(entry: Any, key: str) -> int | None:
@@ -174,8 +163,8 @@ def _number(entry: Any, key: str) -> int | None:
     return value if isinstance(value, int) and abs(value) < 2**62 else None
 
 
-def _sorted(rows: Iterator[tuple[int, ...]], width: int) -> Int[np.ndarray, "n width"]:
-    """Rows by their first number."""
+def _sort_rows(rows: Iterator[tuple[int, ...]], width: int) -> Int[np.ndarray, "n width"]:
+    """Sort rows by their first number."""
     flat = array("q")
     for row in rows:
         flat.extend(row)
@@ -183,6 +172,6 @@ def _sorted(rows: Iterator[tuple[int, ...]], width: int) -> Int[np.ndarray, "n w
     return table[np.argsort(table[:, 0], kind="stable")]
 
 
-def _found(table: Int[np.ndarray, "n width"], key: int) -> Int[np.ndarray, " width"] | None:
+def _find_row(table: Int[np.ndarray, "n width"], key: int) -> Int[np.ndarray, " width"] | None:
     row = int(np.searchsorted(table[:, 0], key))
     return table[row] if row < len(table) and table[row, 0] == key else None

@@ -1,23 +1,7 @@
-"""InterHand2.6M: both hands in a studio, up to 140 cameras, millimetres.
-
-Sources: github.com/facebookresearch/InterHand2.6M, `data/InterHand2.6M/dataset.py` (files, cameras),
-`tool/MANO_render/render.py` and `tool/MANO_world_to_camera/convert.py` (hand parameters); its home page,
-mks0601.github.io/InterHand2.6M (files, joints); Moon et al., ECCV 2020.
-
-    annotations/SPLIT/InterHand2.6M_SPLIT_data.json   images: id, file_name, width, height, capture, subject, seq_name,
-                                                      camera, frame_idx; annotations: not needed here
-    ..._camera.json              capture -> campos, camrot, focal, princpt -> camera; mm; x_cam = R (x_world - campos)
-    ..._joint_3d.json            capture -> frame -> world_coord 42 x 3 (mm), joint_valid 42: right hand first, fingers
-                                 from the tip to the palm, wrist last
-    ..._MANO_NeuralAnnot.json    (or ..._MANO.json) capture -> frame -> right, left: null, or pose 48 (fingers relative
-                                 to the mean pose), shape 10, trans 3 (m); world
-    images/SPLIT/FILE_NAME
-
-Older releases have annotations/all, machine_annot and human_annot in place of annotations/SPLIT. `trans` is smplx's
-`transl`; the parameters are of smplx's MANO with the left hand's shape directions mended, as `handgen models add` does.
+"""Read InterHand2.6M (`handgen.datasets.interhand.layout`).
 
 `data.json` and `joint_3d.json` have gigabytes: they are read once, from end to end, and of each picture 52 bytes are
-held, of each frame the places of its joints and parameters in their files. What is there is read when it is asked for.
+held, of each frame the places of its joints and parameters in their files. A value is read when it is asked for.
 """
 
 from __future__ import annotations
@@ -27,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from handgen.datasets import reader as base
+from handgen.datasets.interhand import layout
+from handgen.datasets.interhand.layout import CAMERA_SHAPES, JOINT_COUNT, M_PER_MM, SIDE_ORDER, SPLITS
 from handgen.datasets.reader import Models, Moment
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative, reordered_keypoints
@@ -38,22 +25,17 @@ from handgen.records.labelled_image import HandParameters, LabelledHand, Labelle
 from handgen.storage.documents import read_json
 from handgen.storage.json_stream import list_entries, nested_entries, read_value
 
-SPLITS = ("train", "val", "test")  # exports of handgen's own may have others
-SIDES_IN_FILE = ("right", "left")
-_SUBSETS = ("all", "machine_annot", "human_annot")
-_PARAMETERS = ("MANO_NeuralAnnot", "MANO")
 _PICTURE = np.dtype(
     [
         *((name, "i4") for name in ("capture", "camera", "subject", "width", "height")),
         *((name, "i8") for name in ("frame", "first", "length", "id")),
     ]
 )
-_BLOCK = 65_536  # rows of the index that are laid together
-_MM = 1e-3
+_BLOCK = 65_536  # rows of the index that are stacked at a time
 
 
 class InterhandReader:
-    """See `handgen.datasets.reader.Reader`. A moment is a frame of a capture, seen by its cameras."""
+    """Reads InterHand2.6M. A moment is a frame of a capture, seen by its cameras."""
 
     format = "interhand"
 
@@ -61,14 +43,15 @@ class InterhandReader:
         """Raises HandgenError when the files are missing or damaged."""
         self.root = root
         self.models: Models = dict(models or {})
-        folders = _annotations_of(root)
-        looked_for = "annotations/train/InterHand2.6M_train_data.json (or val, test)"
-        self.split = base.the_split(root, split, list(folders), (*SPLITS, *folders), looked_for)
+        folders = layout.folders_of(root)
+        first, *others = SPLITS
+        looked_for = f"{layout.labels_folder(first)}/{layout.labels_file(first, layout.DATA)} (or {', '.join(others)})"
+        self.split = base.choose_split(root, split, list(folders), (*SPLITS, *folders), looked_for)
         self._folder = folders[self.split]
-        self._cameras = self._document("camera")
-        self._joints = {entry.keys: (entry.first, entry.length) for entry in nested_entries(self._path("joint_3d"))}
-        there = [name for name in _PARAMETERS if self._path(name).is_file()]
-        self._mano_path = self._path(there[0]) if there else None
+        self._cameras = self._document(layout.CAMERA)
+        self._joints = {entry.keys: (entry.first, entry.length) for entry in nested_entries(self._path(layout.JOINTS))}
+        paths = map(self._path, (layout.PARAMETERS, layout.OLD_PARAMETERS))
+        self._mano_path = next((path for path in paths if path.is_file()), None)
         self._mano: dict[tuple[str, ...], tuple[int, int]] = {}
         if self._mano_path is not None:
             self._mano = {entry.keys: (entry.first, entry.length) for entry in nested_entries(self._mano_path)}
@@ -82,47 +65,46 @@ class InterhandReader:
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """The number of pictures."""
         return len(self._pictures)
 
     @property
     def moment_count(self) -> int:
-        """How many frames there are."""
+        """The number of frames."""
         return len(self._starts) - 1
 
     @property
     def notes(self) -> list[str]:
-        """See `Reader`."""
+        """Remarks for the user on missing parameters."""
         missing = self._mano_path is None
-        return [f"{self._path(_PARAMETERS[0]).name} is not there: no hand parameters"] if missing else []
+        return [f"{self._path(layout.PARAMETERS).name} is not there: no hand parameters"] if missing else []
 
     def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
-        """See `Reader`."""
-        with self._path("data").open("rb") as data, self._path("joint_3d").open("rb") as joints:
+        """Read moments `first` to `last` - 1; pictures: their files, too."""
+        with self._path(layout.DATA).open("rb") as data, self._path(layout.JOINTS).open("rb") as joints:
             for number in range(first, last):
                 rows = self._pictures[self._starts[number] : self._starts[number + 1]]
                 keys = (str(rows["capture"][0]), str(rows["frame"][0]))
                 if keys not in self._joints:
                     raise HandgenError(
-                        f"{self._path('joint_3d')}: has no frame {keys[1]} of capture {keys[0]}, which "
-                        f"{self._path('data').name} names; are both of the same release?"
+                        f"{self._path(layout.JOINTS)}: has no frame {keys[1]} of capture {keys[0]}, which "
+                        f"{self._path(layout.DATA).name} names; are both of the same release?"
                     )
-                where = f"{self._path('joint_3d')}: capture {keys[0]}, frame {keys[1]}"
+                where = f"{self._path(layout.JOINTS)}: capture {keys[0]}, frame {keys[1]}"
                 known = read_value(joints, *self._joints[keys], where)
-                world = _member(known, "world_coord", where, (2 * KEYPOINT_COUNT, 3)) * _MM
-                flags = _flat(known.get("joint_valid"))
-                valid = base.numbers(flags, (2 * KEYPOINT_COUNT,), f"{where}: joint_valid") > 0
+                world = _member(known, "world_coord", where, (JOINT_COUNT, 3)) * M_PER_MM
+                valid = valid_joints(known, f"{where}: joint_valid")
                 parameters = self._parameters(keys)
                 images = tuple(self._image(row, data, keys, world, valid, parameters, pictures) for row in rows)
                 yield Moment(f"capture {keys[0]}, frame {keys[1]}", images)
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """All pictures."""
+        """Iterate over all pictures."""
         return base.images_of(self)
 
     def fingerprint(self) -> dict[str, Any]:
-        """See `Reader`."""
-        paths = [self._path("data"), self._path("camera"), self._path("joint_3d"), self._mano_path]
+        """Sizes and digests of the JSON files."""
+        paths = [self._path(layout.DATA), self._path(layout.CAMERA), self._path(layout.JOINTS), self._mano_path]
         return {path.name: base.file_fingerprint(path) for path in paths if path is not None}
 
     def _image(
@@ -135,9 +117,9 @@ class InterhandReader:
         parameters: dict[str, HandParameters],
         pictures: bool,
     ) -> LabelledImage:
-        where = f"{self._path('data')}: picture {row['id']}"
+        where = f"{self._path(layout.DATA)}: picture {row['id']}"
         entry = read_value(data, int(row["first"]), int(row["length"]), where)
-        path = base.inside(self.root / "images" / self.split, entry.get("file_name"), where)
+        path = base.inside(self.root / layout.picture_folder(self.split), entry.get("file_name"), where)
         size_px = (int(row["width"]), int(row["height"]))
         image = base.read_bytes(path) if pictures else None
         if image is not None and (size := picture_size(path)) != size_px:
@@ -145,18 +127,18 @@ class InterhandReader:
         camera = self._camera(keys[0], self._camera_names[row["camera"]], size_px)
         points = camera.cam_from_world.apply(world)
         hands: list[LabelledHand] = []
-        for place, side in enumerate(SIDES_IN_FILE):
+        for place, side in enumerate(SIDE_ORDER):
             mine = slice(place * KEYPOINT_COUNT, (place + 1) * KEYPOINT_COUNT)
             if not valid[mine].any():
                 continue
             there = parameters.get(side)
             if there is not None:
-                there = base.in_camera(there, camera.cam_from_world, self.models, side)
+                there = base.move_into_camera(there, camera.cam_from_world, self.models, side)
             ours = reordered_keypoints(points[mine], "interhand", "handgen")
             known = reordered_keypoints(valid[mine, None].astype(float), "interhand", "handgen")[:, 0] > 0
             hands.append(base.seen_hand(side, ours, camera, known, there))
         return LabelledImage(
-            name=f"images/{self.split}/{entry['file_name']}",
+            name=f"{layout.picture_folder(self.split)}/{entry['file_name']}",
             size_px=size_px,
             hands=tuple(hands),
             image=image,
@@ -170,27 +152,27 @@ class InterhandReader:
         )
 
     def _camera(self, capture: str, name: str, size_px: tuple[int, int]) -> Any:
-        where = f"{self._path('camera')}: capture {capture}, camera {name}"
+        where = f"{self._path(layout.CAMERA)}: capture {capture}, camera {name}"
         values = {}
-        for key, shape in (("campos", (3,)), ("camrot", (3, 3)), ("focal", (2,)), ("princpt", (2,))):
+        for key, shape in CAMERA_SHAPES.items():
             try:
                 values[key] = base.numbers(self._cameras[capture][key][name], shape, f"{where}, {key}")
             except (KeyError, TypeError):
                 raise HandgenError(f"{where}: has no {key}; are both files of the same release?") from None
         intrinsics = np.diag([*values["focal"], 1.0])
         intrinsics[:2, 2] = values["princpt"]
-        translation = -values["camrot"] @ values["campos"] * _MM
-        return base.camera_of(name, size_px, intrinsics, values["camrot"], translation, where)
+        translation = -values["camrot"] @ values["campos"] * M_PER_MM
+        return base.make_camera(name, size_px, intrinsics, values["camrot"], translation, where)
 
     def _parameters(self, keys: tuple[str, str]) -> dict[str, HandParameters]:
-        """Of the sides that have them, in the world."""
+        """The hand parameters by side, in the world; sides without any are left out."""
         if self._mano_path is None or not self.models or keys not in self._mano:
             return {}
         where = f"{self._mano_path}: capture {keys[0]}, frame {keys[1]}"
         with self._mano_path.open("rb") as file:
             known = read_value(file, *self._mano[keys], where)
         found = {}
-        for side in SIDES_IN_FILE:
+        for side in SIDE_ORDER:
             entry = known.get(side) if isinstance(known, dict) else None
             if entry is None or side not in self.models:
                 continue
@@ -206,11 +188,11 @@ class InterhandReader:
         return found
 
     def _index(self) -> np.ndarray:
-        """Rows of `_PICTURE`, in the order of the file."""
+        """Read rows of `_PICTURE`, in the order of the file."""
         blocks: list[np.ndarray] = []
         rows: list[np.ndarray] = []
         numbers: dict[str, int] = {}
-        where = self._path("data")
+        where = self._path(layout.DATA)
         for entry in list_entries(where, "images"):
             try:
                 value = entry.value
@@ -235,25 +217,15 @@ class InterhandReader:
         return read_json(self._path(name))
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"InterHand2.6M_{self.split}_{name}.json"
+        return self._folder / layout.labels_file(self.split, name)
 
 
-def _annotations_of(root: Path) -> dict[str, Path]:
-    """The folder of each split's `data.json`, in the order of `SPLITS`."""
-    found: dict[str, Path] = {}
-    for path in sorted(root.glob("annotations/*/InterHand2.6M_*_data.json")):
-        split = path.name.removeprefix("InterHand2.6M_").removesuffix("_data.json")
-        if path.parent.name == split or (path.parent.name in _SUBSETS and split not in found):
-            found[split] = path.parent
-    order = {split: place for place, split in enumerate(SPLITS)}
-    return dict(sorted(found.items(), key=lambda entry: (order.get(entry[0], len(order)), entry[0])))
-
-
-def _flat(flags: Any) -> Any:
-    """Flags in lists of one, without them."""
-    if not isinstance(flags, list):
-        return flags
-    return [flag[0] if isinstance(flag, list) and len(flag) == 1 else flag for flag in flags]
+def valid_joints(document: Any, where: str) -> Bool[np.ndarray, " 42"]:
+    """Read the joints that `joint_valid` calls valid: 42 numbers, or lists of one. HandgenError for anything else."""
+    flags = document.get("joint_valid") if isinstance(document, dict) else None
+    if isinstance(flags, list):
+        flags = [flag[0] if isinstance(flag, list) and len(flag) == 1 else flag for flag in flags]
+    return base.numbers(flags, (JOINT_COUNT,), where) > 0
 
 
 def _member(document: Any, key: str, where: str, shape: tuple[int, ...]) -> np.ndarray:

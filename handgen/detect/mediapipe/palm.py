@@ -48,7 +48,7 @@ class Palms:
         return len(self.scores)
 
     def to_image(self, left: float, top: float, side: float) -> Palms:
-        """In pixels of an image that has the network's square, `side` px wide, at corner (left, top).
+        """Convert to pixels of an image that has the network's square, `side` px wide, at corner (left, top).
 
         Pixel centres are at integers (see `handgen.geometry.camera`), so the corner of the first pixel is (-0.5,
         -0.5).
@@ -62,7 +62,7 @@ class Palms:
 
 
 def concatenate(parts: list[Palms]) -> Palms:
-    """All palms of all `parts`, in that order."""
+    """Return all palms of all `parts`, in that order."""
     return Palms(
         np.concatenate([np.zeros((0, 4)), *(part.boxes for part in parts)]),
         np.concatenate([np.zeros((0, KEYPOINT_COUNT, 2)), *(part.keypoints for part in parts)]),
@@ -72,7 +72,7 @@ def concatenate(parts: list[Palms]) -> Palms:
 
 @cache
 def anchors() -> Float[np.ndarray, "2016 2"]:
-    """Centres of the anchors, units of the square. Their size is fixed at 1 (`fixed_anchor_size`)."""
+    """Return the centres of the anchors, units of the square. Their size is fixed at 1 (`fixed_anchor_size`)."""
     layers = []
     for stride, per_cell in _ANCHOR_LAYERS:
         centers = (np.arange(INPUT_PX // stride) + 0.5) * stride / INPUT_PX
@@ -84,7 +84,7 @@ def anchors() -> Float[np.ndarray, "2016 2"]:
 
 
 def decode(raw: Float[np.ndarray, "2016 18"], logits: Float[np.ndarray, "2016 1"], min_score: float) -> Palms:
-    """The palms of the network's two outputs, score at least `min_score`, best first; duplicates included.
+    """Return the palms of the network's two outputs, score at least `min_score`, best first; duplicates included.
 
     `raw` holds x and y of the centre, width, height and seven keypoints in pixels, positions from the anchor.
     """
@@ -98,7 +98,7 @@ def decode(raw: Float[np.ndarray, "2016 18"], logits: Float[np.ndarray, "2016 1"
 
 
 def overlap(box: Float[np.ndarray, " 4"], boxes: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, " n"]:
-    """Intersection over union of one box (left, top, right, bottom) with others."""
+    """Return the intersection over union of one box (left, top, right, bottom) with others."""
     size = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None)
     shared = size.prod(-1)
     areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
@@ -107,7 +107,7 @@ def overlap(box: Float[np.ndarray, " 4"], boxes: Float[np.ndarray, "n 4"]) -> Fl
 
 
 def merge(palms: Palms) -> Palms:
-    """Weighted non-maximum suppression: one palm per group of overlapping ones, their mean weighted by score.
+    """Suppress non-maxima, with weights: return one palm per group of overlapping ones, their mean weighted by score.
 
     Each keeps the score of the best of its group, as in MediaPipe's NonMaxSuppressionCalculator.
     """
@@ -140,7 +140,7 @@ class PalmNetwork:
     def find(
         self, image: UInt8[np.ndarray, "height width 3"], window: tuple[int, int, int, int], min_score: float
     ) -> Palms:
-        """Palms in `window` (left, top, right, bottom, px) of an RGB image, pixels of it, unmerged."""
+        """Find palms in `window` (left, top, right, bottom, px) of an RGB image, pixels of it, unmerged."""
         left, top, right, bottom = window
         side = max(right - left, bottom - top)
         scale = INPUT_PX / side

@@ -1,4 +1,4 @@
-"""What a calibration is in memory, and the checks that every format shares."""
+"""Calibrations in memory, and the checks that every format shares."""
 
 from __future__ import annotations
 

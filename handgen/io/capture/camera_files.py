@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
+from typing import Any
 
 from handgen.errors import HandgenError
+from handgen.io.calibration_files.base import Calibration
 from handgen.media.image_folder import list_images, natural_key
 from handgen.media.images import IMAGE_SUFFIXES
 from handgen.media.video import VIDEO_SUFFIXES
@@ -35,7 +37,7 @@ def list_sources(capture: Path) -> list[Path]:
 
 
 def find_sources(capture: Path) -> list[Path]:
-    """As `list_sources`, but a HandgenError if there is none."""
+    """List the sources like `list_sources`; HandgenError if there is none."""
     found = list_sources(capture)
     if not found:
         raise HandgenError(
@@ -54,7 +56,7 @@ def _is_image_folder(path: Path) -> bool:
 
 
 def without_outputs(names: Iterable[str]) -> set[str]:
-    """Of the paths of files in a capture those that are its own: none in a folder that handgen wrote, none hidden."""
+    """Keep the paths that are the capture's own: none in a folder that handgen wrote, none hidden."""
     paths = [PurePath(name) for name in names]
     written = {path.parent for path in paths if path.name in (MANIFEST, RUN) and len(path.parts) > 1}
     return {
@@ -84,6 +86,34 @@ def inside(capture: Path, relative: str, what: str) -> Path:
     if not path.exists():
         raise HandgenError(f"{path}: no such file or folder, though capture.json names it as {what}; correct it")
     return path
+
+
+def choose_files(
+    path: Path, listed: Mapping[str, Any] | None, calibrated: Calibration, notes: list[str]
+) -> tuple[list[str], list[Path]]:
+    """Names of the cameras to use and the file of each.
+
+    listed: what capture.json says of the cameras, if it does. notes: gets what a user should know.
+    """
+    if listed is None:
+        found = find_sources(path)
+        files, note = match_cameras(calibrated.names, found, path, calibrated.path)
+        notes += [note] if note else []
+        return list(calibrated.names), files
+    for name in listed:
+        if name not in calibrated.names:
+            raise HandgenError(
+                f"{path / 'capture.json'}: camera {name} is not in {calibrated.path} "
+                f"(cameras: {', '.join(calibrated.names)}); use the calibration's names"
+            )
+    names = list(listed)
+    files = [inside(path, listed[name]["file"], f"camera {name}") for name in names]
+    if len(set(files)) < len(files):
+        raise HandgenError(f"{path / 'capture.json'}: two cameras have the same file; give each its own")
+    unused = [name for name in calibrated.names if name not in listed]
+    if unused:
+        notes.append(f"not listed in capture.json and left out: camera {', '.join(unused)}")
+    return names, files
 
 
 def match_cameras(

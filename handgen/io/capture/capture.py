@@ -72,9 +72,9 @@ class Capture:
         return len(self.source_frames)
 
     def fingerprint(self) -> str:
-        """A digest of the pictures and of which of them belong together; where they lie is not of it.
+        """A digest of the pictures and of which of them belong together; it does not depend on where they lie.
 
-        Of a video it takes the size and both ends, of a folder the names and sizes of its files.
+        A video counts by its size and both ends, a folder by the names and sizes of its files.
         """
         digest = hashlib.sha256(np.ascontiguousarray(self.source_frames, dtype="<i8").tobytes())
         for source in self.sources:
@@ -110,7 +110,7 @@ class Capture:
                     stream.close()  # type: ignore[attr-defined]
 
     def _sources_here(self) -> tuple[VideoFile | ImageFolder, ...]:
-        """On another machine than the one that loaded the capture the copies may lie elsewhere, or be missing."""
+        """The sources on this machine, where the copies may lie elsewhere than on the one that loaded the capture."""
         here = self.fetched.path() if self.fetched else self.folder
         return self.sources if here == self.folder else tuple(s.relocate(self.folder, here) for s in self.sources)
 
@@ -156,10 +156,10 @@ def load_capture(
     calibrated = load_calibration(calibration)
     notes = [f"unit: {calibrated.unit_note}"] if "assumed" in calibrated.unit_note else []
 
-    names, files = _choose_files(path, settings, calibrated, notes)
+    names, files = camera_files.choose_files(path, settings.get("cameras"), calibrated, notes)
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
         sources = list(pool.map(_open_source, files))
-    source_frames = _schedule(path, settings, names, sources, notes)
+    source_frames = synchronization.schedule_frames(path, settings, names, sources, notes)
     by_name = {camera.name: camera for camera in calibrated.cameras}
     cameras = [
         _fit_to_images(by_name[name], calibrated, source, notes) for name, source in zip(names, sources, strict=True)
@@ -187,74 +187,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
     return read_json(file, "capture") if file.exists() else {}
 
 
-def _choose_files(
-    path: Path, settings: dict[str, Any], calibrated: Calibration, notes: list[str]
-) -> tuple[list[str], list[Path]]:
-    """Names of the cameras to use and the file of each."""
-    listed = settings.get("cameras")
-    if listed is None:
-        found = camera_files.find_sources(path)
-        files, note = camera_files.match_cameras(calibrated.names, found, path, calibrated.path)
-        notes += [note] if note else []
-        return list(calibrated.names), files
-    for name in listed:
-        if name not in calibrated.names:
-            raise HandgenError(
-                f"{path / 'capture.json'}: camera {name} is not in {calibrated.path} "
-                f"(cameras: {', '.join(calibrated.names)}); use the calibration's names"
-            )
-    names = list(listed)
-    files = [camera_files.inside(path, listed[name]["file"], f"camera {name}") for name in names]
-    if len(set(files)) < len(files):
-        raise HandgenError(f"{path / 'capture.json'}: two cameras have the same file; give each its own")
-    unused = [name for name in calibrated.names if name not in listed]
-    if unused:
-        notes.append(f"not listed in capture.json and left out: camera {', '.join(unused)}")
-    return names, files
-
-
 def _open_source(file: Path) -> VideoFile | ImageFolder:
     return open_image_folder(file) if file.is_dir() else open_video(file)
-
-
-def _schedule(
-    path: Path,
-    settings: dict[str, Any],
-    names: list[str],
-    sources: list[VideoFile | ImageFolder],
-    notes: list[str],
-) -> Int[np.ndarray, "frames views"]:
-    counts = [source.frame_count for source in sources]
-    offsets = [settings.get("cameras", {}).get(name, {}).get("frame_offset", 0) for name in names]
-    timestamps = settings.get("timestamps")
-    if timestamps is not None:
-        if any(offsets):
-            raise HandgenError(f"{path / 'capture.json'}: has frame_offset and timestamps; keep one of them")
-        file = camera_files.inside(path, timestamps["file"], "timestamps")
-        spellings = camera_files.camera_spellings(names, [source.path for source in sources])
-        times = synchronization.read_timestamps(file, spellings, dict(zip(names, counts, strict=True)))
-        frames = synchronization.schedule_by_time([times[name] for name in names], timestamps.get("tolerance_s"))
-        for name, column in zip(names, frames.T, strict=True):
-            absent = int((column < 0).sum())
-            if absent:
-                notes.append(f"camera {name} has no frame near {absent} of {len(frames)} moments of {names[0]}")
-        return frames
-    frames = synchronization.schedule_by_index(counts, offsets)
-    if not len(frames):
-        raise HandgenError(
-            f"{path}: the cameras have no frame in common (frames: {counts}, offsets: {offsets}); "
-            "correct frame_offset in capture.json"
-        )
-    longest = max(range(len(counts)), key=lambda i: counts[i] - offsets[i])
-    shortest = min(range(len(counts)), key=lambda i: counts[i] - offsets[i])
-    if counts[longest] - offsets[longest] > counts[shortest] - offsets[shortest]:
-        notes.append(
-            f"camera {names[shortest]} has {counts[shortest]} frames, {names[longest]} {counts[longest]}: "
-            f"using {'the first ' if not any(offsets) else ''}{len(frames)}"
-        )
-    if min(offsets) < 0:
-        notes.append(f"negative frame_offset: capture frame 0 is frame {-min(offsets)} of a camera with offset 0")
-    return frames
 
 
 def _fit_to_images(

@@ -10,11 +10,15 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from handgen.errors import HandgenError
+from handgen.io.capture import camera_files
+from handgen.media.image_folder import ImageFolder
+from handgen.media.video import VideoFile
 
 MAX_TIMESTAMP_BYTES = 256 * 2**20
 # Names of the columns camera, frame, time (seconds); the second row is what caliscope writes.
@@ -23,6 +27,51 @@ _COLUMNS = (
     (("frame", "frame_index"), "frame"),
     (("time_s", "frame_time"), "time_s"),
 )
+
+
+def schedule_frames(
+    path: Path,
+    settings: dict[str, Any],
+    names: list[str],
+    sources: list[VideoFile | ImageFolder],
+    notes: list[str],
+) -> Int[np.ndarray, "frames views"]:
+    """The schedule that capture.json asks for; by number if it says nothing.
+
+    settings: the content of capture.json. sources: the videos or image folders of the cameras `names`. notes: gets what
+    a user should know. Raises HandgenError where no frame is left, or settings contradict each other.
+    """
+    counts = [source.frame_count for source in sources]
+    offsets = [settings.get("cameras", {}).get(name, {}).get("frame_offset", 0) for name in names]
+    timestamps = settings.get("timestamps")
+    if timestamps is not None:
+        if any(offsets):
+            raise HandgenError(f"{path / 'capture.json'}: has frame_offset and timestamps; keep one of them")
+        file = camera_files.inside(path, timestamps["file"], "timestamps")
+        spellings = camera_files.camera_spellings(names, [source.path for source in sources])
+        times = read_timestamps(file, spellings, dict(zip(names, counts, strict=True)))
+        frames = schedule_by_time([times[name] for name in names], timestamps.get("tolerance_s"))
+        for name, column in zip(names, frames.T, strict=True):
+            absent = int((column < 0).sum())
+            if absent:
+                notes.append(f"camera {name} has no frame near {absent} of {len(frames)} moments of {names[0]}")
+        return frames
+    frames = schedule_by_index(counts, offsets)
+    if not len(frames):
+        raise HandgenError(
+            f"{path}: the cameras have no frame in common (frames: {counts}, offsets: {offsets}); "
+            "correct frame_offset in capture.json"
+        )
+    longest = max(range(len(counts)), key=lambda i: counts[i] - offsets[i])
+    shortest = min(range(len(counts)), key=lambda i: counts[i] - offsets[i])
+    if counts[longest] - offsets[longest] > counts[shortest] - offsets[shortest]:
+        notes.append(
+            f"camera {names[shortest]} has {counts[shortest]} frames, {names[longest]} {counts[longest]}: "
+            f"using {'the first ' if not any(offsets) else ''}{len(frames)}"
+        )
+    if min(offsets) < 0:
+        notes.append(f"negative frame_offset: capture frame 0 is frame {-min(offsets)} of a camera with offset 0")
+    return frames
 
 
 def schedule_by_index(frame_counts: Sequence[int], offsets: Sequence[int]) -> Int[np.ndarray, "frames views"]:

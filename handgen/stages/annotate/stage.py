@@ -49,7 +49,7 @@ def run(
     depends_on = inputs_of_run(job, detector, models)
     engine = create_engine(config.engine, config.workers, config.engine_options)
     with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress) as resumable:
-        finished = store.finished_chunks(out, job.chunk_count, resumable.noted)
+        finished = store.find_finished_chunks(out, job.chunk_count, resumable.noted)
         if len(finished) < job.chunk_count:
             resumable.invalidate()
         resumable.do(detect_units(job), detected_chunks(job))

@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from handgen.options import REQUIRED, check_options, option
+from handgen.datasets.registry import FORMATS, export_formats
+from handgen.options import REQUIRED, check_options, chosen_options, deciding_options, option, options_of_parts
 from handgen.runtime.engines import engine_option, engine_options, workers_option
-
-EXPORT_FORMATS = ("hamer", "freihand", "coco", "interhand")
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """Options of `export`."""
 
-    format: str = option(REQUIRED, "Whose loader is to read it.", choices=EXPORT_FORMATS)
+    format: str = option(REQUIRED, "Whose loader is to read it.", choices=export_formats)
     split: str | None = option(None, "Of shards that have several.", metavar="NAME")
-    mirror_left: bool = option(False, "freihand: make right hands of left ones, pictures, keypoints and parameters.")
-    wholebody: bool = option(False, "coco: one annotation per picture, as COCO-WholeBody has it.")
-    segmentation: str = option("rle", "coco: exact masks, or outlines.", choices=("rle", "polygon"))
+    format_options: Any = chosen_options("format", FORMATS)
     model_is_mano: bool = option(
         False, "The hand model is MANO, whatever its file is called: parameters are marked as valid."
     )
@@ -30,8 +27,10 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        for name, format in (("mirror_left", "freihand"), ("wholebody", "coco")):
-            if getattr(self, name) and self.format != format:
-                raise ValueError(f"--{name.replace('_', '-')} is for --format {format}, not {self.format}")
-        if self.segmentation != "rle" and self.format != "coco":
-            raise ValueError(f"--segmentation is for --format coco, not {self.format}")
+
+
+def recorded_options(config: ExportConfig) -> dict[str, Any]:
+    """The options that decide what is written, as run.json has them: side by side, other formats' at their defaults."""
+    others = {name: field.default for name, field, *_ in options_of_parts(FORMATS)}
+    own = deciding_options(config)
+    return others | own.pop("format_options", {}) | own

@@ -1,4 +1,4 @@
-"""What an earlier run of `export` left: whether it is complete, and which units need not be written again."""
+"""The state that an earlier run of `export` left: whether it is complete, and which units are finished."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from handgen.datasets.registry import FORMATS, get_format
 from handgen.datasets.writer import PARTS
 from handgen.runtime.resumable_run import ResumableRun
 from handgen.stages.export.manifest import MANIFEST_SCHEMA
@@ -15,21 +16,14 @@ from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, RUN, RUN_SCHEMA
 
-_OWNED: dict[str, tuple[str, ...]] = {  # what an export of each format has besides run.json and manifest.json
-    "hamer": ("[0-9][0-9][0-9][0-9][0-9][0-9].tar", "dataset.yaml"),
-    "freihand": ("training", "training_*.json"),
-    "coco": ("images", "annotations"),
-    "interhand": ("images", "annotations"),
-}
-
 
 def owned_files(out: Location) -> tuple[str, ...]:
-    """Patterns of what the export in `out` wrote, and may be removed with it: other files in its directory stay."""
+    """Patterns of the files that the export in `out` wrote and that go with it; others in its directory stay."""
     if filesystem.size_of(out / RUN) is None:
         return (PARTS,)
     found = read_json(out / RUN, RUN_SCHEMA)["depends_on"]
-    format = found.get("configuration", {}).get("format") if isinstance(found, dict) else None
-    return (PARTS, *_OWNED.get(str(format), ()))
+    format = str(found.get("configuration", {}).get("format")) if isinstance(found, dict) else ""
+    return (PARTS, *(get_format(format).owned_files() if format in FORMATS.names() else ()))
 
 
 def whole_manifest(out: Location, noted: Mapping[int, dict[str, Any]]) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What an export says of itself: run.json and the manifest, and the report of both."""
+"""The documents of an export (run.json and the manifest), and the report of both."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from handgen.datasets.source import Source
 from handgen.datasets.writer import ExportJob, File, Writer
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
-from handgen.options import deciding_options
 from handgen.runtime import reproducibility
 from handgen.stages.export.report import ExportReport
 from handgen.stages.export.unit import UnitResult
@@ -23,22 +23,19 @@ _PACKAGES = ("numpy", "opencv", "simplejpeg")  # that make bytes
 _LISTED_SUBJECTS = 100
 
 
-def inputs_of_run(job: ExportJob) -> dict[str, Any]:
+def inputs_of_run(source: Source, configuration: dict[str, Any]) -> dict[str, Any]:
     """Everything that decides the bytes, wherever input and output lie."""
     return {
         "created_by": __version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
-        "source": job.source.sha256,
-        "configuration": _configuration(job),
+        "source": source.sha256,
+        "configuration": configuration,
     }
-
-
-def _configuration(job: ExportJob) -> dict[str, Any]:
-    return deciding_options(job.config) | {"split": job.source.split}
 
 
 def build_manifest(
     job: ExportJob,
+    configuration: dict[str, Any],
     writer: Writer,
     results: Sequence[UnitResult],
     files: Sequence[File],
@@ -51,7 +48,7 @@ def build_manifest(
         left_out.update(result.written.left_out)
         betas = {name: max(result.betas.get(name, 0.0), betas.get(name, 0.0)) for name in betas | result.betas}
     if skipped := sum(sum(count.values()) - sum(count[side] for side in writer.sides) for count in counts):
-        left_out["left hands: --mirror-left takes them"] = skipped
+        left_out[f"left hands: {writer.other_sides_option} takes them"] = skipped
     notes = writer.notes()
     if betas:
         subjects = count_of(len(betas), "subject")
@@ -63,10 +60,10 @@ def build_manifest(
         "kind": KIND,
         "format_version": schema_version(MANIFEST_SCHEMA),
         "created_by": __version__,
-        "format": job.config.format,
+        "format": job.format,
         "source": {"kind": job.source.kind, "path": str(job.source.root), "sha256": job.source.sha256},
         "split": job.source.split,
-        "configuration": _configuration(job),
+        "configuration": configuration,
         "hand_models": dict(sorted(job.source.models.items())),
         "pictures": sum(result.pictures for result in results),
         "hands": sum(result.written.hands for result in results),
@@ -81,7 +78,7 @@ def build_manifest(
 
 
 def build_report(out: Location, manifest: dict[str, Any]) -> ExportReport:
-    """What the whole export amounts to; what this run wrote and its seconds are not known yet."""
+    """The report of the whole export; what this run wrote and its seconds are not known yet."""
     return ExportReport(
         out=out,
         format=manifest["format"],

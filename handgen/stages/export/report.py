@@ -1,4 +1,4 @@
-"""What exporting gave, as `export` prints it."""
+"""The report of `export`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAMED_SUBJECTS = 10
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ExportReport(OutputReport):
-    """What `export` did. pictures, hands, sides, left_out (hands, by reason): of the whole export.
+    """The result of `export`. pictures, hands, sides, left_out (hands, by reason): of the whole export.
 
     written_pictures: by this run. betas_beyond_3: subjects with a beta beyond 3 and the largest.
     """

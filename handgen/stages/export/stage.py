@@ -2,7 +2,7 @@
 
 1. count       pictures of every shard or chunk, which number the files       (parallel)
 2. write       every shard or chunk -> pictures, and pieces of JSON files     (parallel, resumable)
-3. finish      the pieces are laid together
+3. finish      the pieces of JSON files are joined
 4. manifest    written last: the export is complete when it is there
 """
 
@@ -11,16 +11,17 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from handgen.datasets.registry import get_format
+from handgen.datasets.source import open_source
 from handgen.datasets.writer import PARTS, ExportJob
 from handgen.progress import Progress
 from handgen.runtime.engines import create_engine
 from handgen.runtime.resumable_run import resumable_run
-from handgen.stages.export.config import ExportConfig
+from handgen.stages.export.config import ExportConfig, recorded_options
 from handgen.stages.export.finished import finished_units, owned_files, whole_manifest
 from handgen.stages.export.manifest import KIND, MANIFEST_SCHEMA, build_manifest, build_report, inputs_of_run
 from handgen.stages.export.report import ExportReport
-from handgen.stages.export.sources import open_source
-from handgen.stages.export.unit import WRITERS, count_units, export_units, kept_pictures
+from handgen.stages.export.unit import count_units, export_units, kept_pictures
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -40,10 +41,12 @@ def run(
     """
     began = time.perf_counter()
     source = open_source(source_path, config.split, config.include_rejected)
-    job = ExportJob(source, out, config)
+    job = ExportJob(source, out, config.format, config.format_options, config.model_is_mano)
+    configuration = recorded_options(config) | {"split": source.split}
+    depends_on = inputs_of_run(source, configuration)
     engine = create_engine(config.engine, config.workers, config.engine_options)
-    with resumable_run(out, KIND, inputs_of_run(job), owned_files(out), overwrite, engine, progress) as resumable:
-        writer = WRITERS[config.format](job)
+    with resumable_run(out, KIND, depends_on, owned_files(out), overwrite, engine, progress) as resumable:
+        writer = get_format(config.format).create_writer(job)
         manifest = whole_manifest(out, resumable.noted)
         if manifest is None:
             resumable.invalidate()
@@ -51,7 +54,7 @@ def run(
             kept = kept_pictures(job, writer, counts)
             results = resumable.complete(export_units(job, kept), finished_units(out, resumable))
             files = writer.finish([result.written for result in results])
-            manifest = build_manifest(job, writer, results, files, counts)
+            manifest = build_manifest(job, configuration, writer, results, files, counts)
             resumable.finish(manifest, MANIFEST_SCHEMA)
         writer.place(manifest)
         filesystem.remove(out / PARTS)

@@ -1,9 +1,9 @@
-"""One shard or chunk in another format: the unit of work of `export`. Its bytes depend on job and unit alone."""
+"""Write one shard or chunk in another format: the unit of work of `export`. Its bytes depend on job and unit alone."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import accumulate
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from handgen.datasets.registry import get_format
 from handgen.datasets.writer import PARTS, TOO_FEW, ExportJob, File, Writer, Written
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
@@ -20,41 +21,9 @@ from handgen.runtime.resumable_run import Units
 from handgen.storage import filesystem
 
 
-def _hamer(job: ExportJob) -> Writer:
-    from handgen.datasets.hamer.writer import HamerWriter
-
-    return HamerWriter(job)
-
-
-def _freihand(job: ExportJob) -> Writer:
-    from handgen.datasets.freihand.writer import FreihandWriter
-
-    return FreihandWriter(job)
-
-
-def _coco(job: ExportJob) -> Writer:
-    from handgen.datasets.coco.writer import CocoWriter
-
-    return CocoWriter(job)
-
-
-def _interhand(job: ExportJob) -> Writer:
-    from handgen.datasets.interhand.writer import InterhandWriter
-
-    return InterhandWriter(job)
-
-
-WRITERS: dict[str, Callable[[ExportJob], Writer]] = {
-    "hamer": _hamer,
-    "freihand": _freihand,
-    "coco": _coco,
-    "interhand": _interhand,
-}
-
-
 @dataclass(frozen=True)
 class UnitResult:
-    """What became of a unit.
+    """The result of one unit.
 
     pictures: taken. sides: of their first hands. betas: largest absolute beta beyond `MOST_BETA` by subject.
     """
@@ -71,7 +40,7 @@ class UnitResult:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> UnitResult:
-        """Read what `to_json` gave."""
+        """Read a result that `to_json` wrote."""
         written = Written(**document["written"])
         written.files = [File(**file) for file in document["written"]["files"]]
         return cls(**{**document, "written": written})
@@ -83,12 +52,12 @@ def count_units(job: ExportJob) -> Units[dict[str, int]]:
 
 
 def kept_pictures(job: ExportJob, writer: Writer, counts: Sequence[dict[str, int]]) -> list[int]:
-    """How many pictures of each unit are written; HandgenError if it is none at all."""
+    """Count the pictures of each unit that are written; HandgenError if it is none at all."""
     kept = [sum(count[side] for side in writer.sides) for count in counts]
     if not any(kept):
         there = ", ".join(f"{sum(count[side] for count in counts)} {side}" for side in SIDES)
-        mirror = job.config.format == "freihand" and any(count["left"] for count in counts)  # or they would be kept
-        hint = "give --mirror-left" if mirror else "annotate more, or see --include-rejected"
+        option = writer.other_sides_option if any(map(sum, map(dict.values, counts))) else ""
+        hint = f"give {option}" if option else "annotate more, or see --include-rejected"
         raise HandgenError(f"{job.source.root}: nothing to write ({there} hands in all); {hint}")
     return kept
 
@@ -110,9 +79,9 @@ def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
     """Write one unit. unit_and_first: its number, and that of its first picture."""
     unit, first = unit_and_first
     filesystem.make_folder(job.out / PARTS)
-    writer = WRITERS[job.config.format](job)
+    writer = get_format(job.format).create_writer(job)
     tally = _Tally()
-    written = writer.write(unit, first, tally.counted(job.source.read(unit), writer.sides))
+    written = writer.write(unit, first, tally.count(job.source.read(unit), writer.sides))
     written.leave_out(TOO_FEW, tally.too_few)
     return UnitResult(unit, written, tally.pictures, dict(tally.sides), tally.betas)
 
@@ -125,8 +94,8 @@ class _Tally:
         self.sides = Counter(dict.fromkeys(SIDES, 0))
         self.betas: dict[str, float] = {}
 
-    def counted(self, pictures: Iterable[LabelledImage], sides: Sequence[str]) -> Iterator[LabelledImage]:
-        """Those whose first hand is of one of `sides`, without other hands that are hardly in them."""
+    def count(self, pictures: Iterable[LabelledImage], sides: Sequence[str]) -> Iterator[LabelledImage]:
+        """Pass pictures on whose first hand is of one of `sides`, without other hands that are hardly in them."""
         for picture in pictures:
             if picture.hands[0].side not in sides:
                 continue

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from handgen.datasets.reader import FORMATS, Moment, Reader, camera_of
+from handgen.datasets.reader import Moment, Reader, make_camera
+from handgen.datasets.registry import get_format
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
 from handgen.io import annotations as store
@@ -70,7 +71,7 @@ def import_chunk(job: ImportJob, index: int) -> dict[str, Any]:
     frames = job.frames(index)
     left_out: Counter[str] = Counter()
     labels = list(job.reader.moments(frames.start, frames.stop, pictures=False))
-    sides = FORMATS[job.config.format].sides
+    sides = get_format(job.config.format).sides
     hands = posed_hands(labels, job.hand_model, job.fitted, sides, left_out)
     del labels
     found = _Found(job)
@@ -131,7 +132,7 @@ class _Found:
         """By its name and numbers, so that it has the same name in every chunk."""
         assert image.intrinsics is not None and image.cam_from_world is not None
         world = image.cam_from_world
-        camera = camera_of("", image.size_px, image.intrinsics, world.rotation, world.translation, image.name)
+        camera = make_camera("", image.size_px, image.intrinsics, world.rotation, world.translation, image.name)
         document = camera_document(camera)
         values = [np.round(np.array(document[key], float), 9).tolist() for key in _NUMBERS]
         name = f"{image.camera}-{hashlib.sha256(dumps(values)).hexdigest()[:12]}"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from handgen.datasets.registry import import_formats
 from handgen.options import REQUIRED, check_options, option
 from handgen.reconstruct.settings import QualityLimits
 from handgen.runtime.engines import workers_option
-
-IMPORT_FORMATS = ("freihand", "hanco", "interhand")
 
 
 @dataclass(frozen=True)
 class ImportConfig:
     """Options of `import`. A rerun may change `skip_missing`: of a data set that is complete it decides nothing."""
 
-    format: str = option(REQUIRED, "Whose format DIR is in.", choices=IMPORT_FORMATS)
+    format: str = option(REQUIRED, "Whose format DIR is in.", choices=import_formats)
     split: str | None = option(
         None, "training or evaluation; train or test; train, val or test.", default_help="the first there"
     )

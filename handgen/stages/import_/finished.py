@@ -14,10 +14,10 @@ from handgen.storage import filesystem
 Chunks = dict[int, dict[str, Any]]  # by index what the manifest says of the files of a chunk
 
 
-def finished_chunks(job: ImportJob, noted: Mapping[int, dict[str, Any]]) -> Chunks:
+def find_finished_chunks(job: ImportJob, noted: Mapping[int, dict[str, Any]]) -> Chunks:
     """The chunks whose files are all there."""
     beside = filesystem.sizes(job.out / IMPORTED)
-    found = store.finished_chunks(job.out, job.chunk_count, noted)
+    found = store.find_finished_chunks(job.out, job.chunk_count, noted)
     return {index: files for index, files in found.items() if imported_path(job.out, index).name in beside}
 
 

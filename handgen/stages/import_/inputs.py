@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from handgen.datasets.reader import FORMATS, declared_models
+from handgen.datasets.reader import declared_models
+from handgen.datasets.registry import get_format
 from handgen.errors import HandgenError
 from handgen.hand.model_files import MANO, OPEN_HAND, HandArrays, load_hand, mano_path
 from handgen.options import deciding_options
@@ -26,7 +27,7 @@ def open_job(root: Path, out: Location, config: ImportConfig, show: Progress) ->
     """
     show("read the index", 0, 1)
     hand_model, models, fitted = _choose_hand_model(root, config)
-    reader = FORMATS[config.format].open(root, config.split, {} if fitted else models)
+    reader = get_format(config.format).open(root, config.split, {} if fitted else models)
     show("read the index", 1, 1)
     count = min(reader.moment_count, config.limit or reader.moment_count)
     return ImportJob(reader, out, config, hand_model, fitted, count)
@@ -34,7 +35,7 @@ def open_job(root: Path, out: Location, config: ImportConfig, show: Progress) ->
 
 def hand_model_digests(job: ImportJob) -> dict[str, str]:
     """SHA-256 of the hand model, by the sides that the format has."""
-    return {side: load_hand(job.hand_model, side).sha256 for side in FORMATS[job.config.format].sides}
+    return {side: load_hand(job.hand_model, side).sha256 for side in get_format(job.config.format).sides}
 
 
 def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def _choose_hand_model(root: Path, config: ImportConfig) -> tuple[str, dict[str,
 
     An export of handgen's own says which model its parameters are of; those of others are MANO's.
     """
-    sides = FORMATS[config.format].sides
+    sides = get_format(config.format).sides
     declared = declared_models(root)
     named = set(declared.values())
     name = config.hand_model

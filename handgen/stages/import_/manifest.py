@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from handgen.datasets.reader import FORMATS, declared_models
+from handgen.datasets.reader import declared_models
+from handgen.datasets.registry import get_format
 from handgen.hand.model_files import MOST_BETA, load_hand
 from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
@@ -86,7 +87,7 @@ def build_manifest(
 
 
 def _notes(job: ImportJob, betas: np.ndarray, missing: list[str], missing_count: int) -> list[str]:
-    data_set = FORMATS[job.reader.format]
+    data_set = get_format(job.reader.format)
     notes = list(job.reader.notes)
     if job.fitted and job.config.hand_model is None and not declared_models(job.reader.root):
         notes.append(

@@ -19,7 +19,7 @@ from handgen.runtime.local import LocalEngine
 from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.import_.chunk import IMPORTED, import_units
 from handgen.stages.import_.config import ImportConfig
-from handgen.stages.import_.finished import finished_chunks, take_new_pictures
+from handgen.stages.import_.finished import find_finished_chunks, take_new_pictures
 from handgen.stages.import_.inputs import hand_model_digests, inputs_of_run, open_job
 from handgen.stages.import_.manifest import build_manifest
 from handgen.stages.import_.report import ImportReport
@@ -45,7 +45,7 @@ def run(
     depends_on = inputs_of_run(job, models)
     engine = LocalEngine(config.workers)
     with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress) as resumable:
-        finished = take_new_pictures(job, finished_chunks(job, resumable.noted), resumable)
+        finished = take_new_pictures(job, find_finished_chunks(job, resumable.noted), resumable)
         files = resumable.complete(import_units(job), finished)
         manifest, report = build_manifest(job, files, depends_on["configuration"], models)
         resumable.finish(manifest, store.MANIFEST_SCHEMA)

@@ -33,12 +33,12 @@ def _truth_files(index: int, described: dict[str, Any]) -> dict[str, int]:
     return {f"{TRUTH}/{name}": size for name, size in store.chunk_files(index, described).items()}
 
 
-def finished_chunks(
+def find_finished_chunks(
     out: Path, config: SimulateConfig, noted: Mapping[int, dict[str, Any]]
 ) -> dict[int, dict[str, Any]]:
     """The chunks whose truth and pictures are there, and what their files hold."""
     chunks = chunks_of(config)
-    found = store.finished_chunks(out / TRUTH, len(chunks), noted)
+    found = store.find_finished_chunks(out / TRUTH, len(chunks), noted)
     there = {name: set(filesystem.names(out / name)) for name in camera_names(config) if not config.video}
 
     def has_pictures(index: int) -> bool:

@@ -28,7 +28,7 @@ from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.files import CAPTURE, OWNED, TRUTH, TRUTH_MANIFEST, join_videos, write_models_and_rig
 from handgen.stages.simulate.manifest import capture_document, inputs_of_run, truth_manifest
 from handgen.stages.simulate.photoreal import load_mitsuba
-from handgen.stages.simulate.rendering import finished_chunks, render_units
+from handgen.stages.simulate.rendering import find_finished_chunks, render_units
 from handgen.stages.simulate.report import SimulateReport
 from handgen.stages.simulate.scene import make_scene
 
@@ -45,7 +45,7 @@ def run(out: Path, config: SimulateConfig, progress: Progress | None = None, ove
     engine, depends_on = LocalEngine(config.workers), inputs_of_run(config)
     last = (CAPTURE, TRUTH_MANIFEST)
     with resumable_run(out, KIND, depends_on, OWNED, overwrite, engine, progress, last) as resumable:
-        finished = finished_chunks(out, config, resumable.noted)
+        finished = find_finished_chunks(out, config, resumable.noted)
         files = resumable.complete(render_units(out, config), finished)
         scene = make_scene(config)
         join_videos(out, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,10 +11,10 @@ from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand
 from handgen.hand.model_files import HandArrays
 from handgen.hand.skeleton import JOINT_COUNT, MIRROR_X, MIRROR_X_ROTATION, other_side
+from handgen.records.sample import SampleHand, SampleParameters, SampleSource
 from handgen.stages.synthesize.views import SourceView
 from handgen.stages.synthesize.virtual_camera import VirtualView
 
-POSE_CONVENTION = "axis-angle, full"
 _FLIP_POSE = np.tile(MIRROR_X_ROTATION, JOINT_COUNT)
 _FLIP_POINT = np.array(MIRROR_X)
 
@@ -67,11 +66,11 @@ class Labeller:
 
     def hand(
         self, source: SourceView, view: VirtualView, covered: UInt8[np.ndarray, "height width"] | None
-    ) -> dict[str, Any]:
-        """Describe a hand as `sample.schema.json` says.
+    ) -> SampleHand:
+        """Describe one hand.
 
         covered: how much of each pixel of the sample (0 to 255) belongs to things in front of this hand, if there are.
-        2D keypoints are projected from the 3D keypoints with the camera as they are written, digits cut off included.
+        2D keypoints are projected from the 3D keypoints as they are written, rounded.
         """
         side = other_side(source.side) if view.mirrored else source.side
         pose, translation = hand_in_camera(source, self.rest_wrists[source.side], view)
@@ -81,37 +80,27 @@ class Labeller:
         if covered is not None:
             columns, rows = np.round(pixels[visible]).astype(int).T
             visible[visible] = covered[rows, columns] < 128
-        return {
-            "side": side,
-            "keypoints_2d": np.round(pixels, 4).tolist(),
-            "keypoints_3d": points.tolist(),
-            "visible": visible.astype(int).tolist(),
-            "hand": {
-                "model": self.model,
-                "model_sha256": self.model_sha256[side],
-                "convention": POSE_CONVENTION,
-                "pose": np.round(pose, 7).tolist(),
-                "betas": source.betas.tolist(),
-                "translation_m": np.round(translation, 7).tolist(),
-            },
-        }
+        return SampleHand(
+            side=side,
+            keypoints_2d=pixels,
+            keypoints_3d=points,
+            visible=visible,
+            hand=SampleParameters(
+                model=self.model,
+                model_sha256=self.model_sha256[side],
+                pose=pose,
+                betas=source.betas,
+                translation_m=translation,
+            ),
+        )
 
-    def source(self, source: SourceView) -> dict[str, Any]:
+    def source(self, source: SourceView) -> SampleSource:
         """Describe where a hand comes from, and how good its annotation is."""
-        return {
-            "capture": self.capture,
-            "frame": source.frame,
-            "subject": source.subject,
-            "camera": source.camera.name,
-            "reprojection_px": source.reprojection_px,
-            "mask_iou": source.mask_iou,
-        }
-
-
-def camera_labels(view: VirtualView) -> dict[str, Any]:
-    """The sample's camera as `sample.schema.json` describes it."""
-    return {
-        "size_px": list(view.camera.size_px),
-        "intrinsics": np.round(view.camera.intrinsics, 9).tolist(),
-        "cam_from_world": np.round(view.camera.cam_from_world.as_matrix(), 9).tolist(),
-    }
+        return SampleSource(
+            capture=self.capture,
+            frame=source.frame,
+            subject=source.subject,
+            camera=source.camera.name,
+            reprojection_px=source.reprojection_px,
+            mask_iou=source.mask_iou,
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,11 +17,12 @@ from handgen.io import shards
 from handgen.io.annotations import Annotations, chunk_path
 from handgen.io.cutouts import DamagedCutout
 from handgen.media import images
+from handgen.records.sample import SampleCamera, SampleLabels
 from handgen.stages.synthesize.augment import Augmentation
 from handgen.stages.synthesize.backgrounds import Backgrounds
 from handgen.stages.synthesize.composite import composite
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.stages.synthesize.labels import Labeller, RestWrist, camera_labels
+from handgen.stages.synthesize.labels import Labeller, RestWrist
 from handgen.stages.synthesize.noise_matching import draw_jpeg_history
 from handgen.stages.synthesize.occluders import MOST_HIDDEN, draw_occluder, hidden_share, point_on
 from handgen.stages.synthesize.sources import Source
@@ -30,6 +30,7 @@ from handgen.stages.synthesize.views import NO_ROW, SourceView, ViewTable, sourc
 from handgen.stages.synthesize.virtual_camera import VirtualView, are_in_front, draw_view
 from handgen.stages.synthesize.warping import Pixels, Placed, PlacedHand, magnification, place_hand
 from handgen.storage.filesystem import Location
+from handgen.storage.json_fields import to_document
 from handgen.storage.tar import Span
 
 _SOURCES = 256  # views whose rows are remembered
@@ -152,7 +153,7 @@ class SampleMaker:
         Raises DamagedCutout when its cutout cannot be used.
         """
         config = self.job.config
-        seed = [config.seed, unit.number, place]
+        seed = (config.seed, unit.number, place)
         rng = np.random.default_rng(seed)
         source = self._source(unit.views[place])
         mirrored = bool(rng.random() < config.flip_probability) and self.job.sources[source.source].flips
@@ -186,18 +187,21 @@ class SampleMaker:
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
         labeller = self._source_of(source.source).labeller
         labels = [labeller.hand(s, view, covered) for s, covered in zip(sources, made.covered, strict=True)]
-        document: dict[str, Any] = {
-            "key": key,
-            **labels[own],
-            "other_hand": labels[1 - own] if len(labels) == 2 else None,
-            "box_px": list(cv2.boundingRect(mask)),
-            "camera": camera_labels(view),
-            "mirrored": view.mirrored,
-            "source": labeller.source(source),
-            "background": background.name,
-            "index": index,
-            "seed": seed,
-        }
+        camera, (left, top, width, height) = view.camera, cv2.boundingRect(mask)
+        document = to_document(
+            SampleLabels(
+                key=key,
+                own_hand=labels[own],
+                other_hand=labels[1 - own] if len(labels) == 2 else None,
+                box_px=(left, top, width, height),
+                camera=SampleCamera(camera.size_px, camera.intrinsics, camera.cam_from_world),
+                mirrored=view.mirrored,
+                source=labeller.source(source),
+                background=background.name,
+                index=index,
+                seed=seed,
+            )
+        )
         return shards.Sample(key, images.encode_jpeg(image, quality, "420"), images.encode_mask_png(mask), document)
 
     def _source(self, row: np.void) -> SourceView:

@@ -76,7 +76,7 @@ def make_shard(job: SynthesizeJob, unit: ShardUnit) -> ShardResult:
             description = shards.write_shard(path, made.samples)
         else:  # readers do not expect a tar without samples
             filesystem.remove(path)
-            description = shards.no_shard(path)
+            description = shards.describe_empty_shard(path)
     except OSError as error:
         raise write_error(error, path) from None
     return ShardResult(unit.number, description, True, made.problems, made.damaged)

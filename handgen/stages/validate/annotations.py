@@ -20,8 +20,8 @@ from handgen.io.camera_json import camera_from_document
 from handgen.io.cutouts import CutoutTar
 from handgen.io.shards import read_groups
 from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import Models, Tolerances
-from handgen.label_checks.findings import Checked, Findings, check_files, first
+from handgen.label_checks.evidence import HandModels, Tolerances
+from handgen.label_checks.findings import Checked, Findings, check_files, name_first
 from handgen.label_checks.rotations import transform_fault
 from handgen.progress import Progress
 from handgen.records.annotation import HandRecord, ViewRecord
@@ -47,7 +47,7 @@ _AGAIN = "delete the chunk's files and run `handgen annotate` again"
 
 @dataclass(frozen=True)
 class Opened:
-    """What all chunks are compared with, and their hand model as `load_hand` takes it, by its name in the manifest."""
+    """The capture that chunks are compared with, and their hand model as `load_hand` takes it, by its name."""
 
     setting: Setting
     models: dict[str, str]
@@ -55,7 +55,7 @@ class Opened:
 
 @dataclass
 class ChunkCheck:
-    """What one chunk holds. seen: the cameras that saw one hand, of every hand."""
+    """The contents of one chunk. seen: the cameras that saw one hand, of every hand."""
 
     findings: Findings = field(default_factory=Findings)
     records: int = 0
@@ -66,7 +66,7 @@ class ChunkCheck:
 
 
 def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress):
-    """Findings, facts and notes of a finished annotations directory."""
+    """Check a finished annotations directory."""
     findings, looked_at = Findings(), Counter[str]()
     chunks = manifest["chunks"]
     expected: dict[str, int | None] = {}
@@ -110,21 +110,21 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
     if digests and any("files" not in entry for entry in chunks):
         notes.append("the manifest holds no digests: the annotations were made by an earlier version")
     _check_cameras(findings, looked_at, root, manifest, seen)
-    meant, counted, untold = conclude(parts, f"{root}, ")
-    findings.extend(meant)
+    of_labels, counted, label_notes = conclude(parts, f"{root}, ")
+    findings.extend(of_labels)
     looked_at.update(counted)
     notes.append("rejected records and views were not looked at for what they mean")
     if not pixels:
         notes.append(
             f"pixels of {tolerances.pixels_per_part} of every {_BATCH} cutouts were looked at; --pixels: of all"
         )
-    return Checked(findings, facts, notes + untold, looked_at)
+    return Checked(findings, facts, notes + label_notes, looked_at)
 
 
 def _check_cameras(
     findings: Findings, looked_at: Counter[str], root: Location, manifest: dict[str, Any], seen: set[frozenset[str]]
 ) -> None:
-    """Cameras one by one, and those together that saw the same hands. seen: names of those that saw one hand each.
+    """Check cameras one by one, and together those that saw the same hands. seen: their names, of every hand.
 
     Imported data sets may have a camera for every picture, or several rigs.
     """
@@ -132,7 +132,7 @@ def _check_cameras(
     looked_at["rotation"] += len(manifest["cameras"])
     for entry in manifest["cameras"]:
         if (fault := transform_fault(np.array(entry["cam_from_world"], float))) is not None:
-            findings.add("rotation", f"{where}, camera {entry['name']}", fault.what, fault.next)
+            findings.add("rotation", f"{where}, camera {entry['name']}", fault.what, fault.fix)
     if "rotation" in findings.counts:
         return
     try:
@@ -147,26 +147,26 @@ def _check_cameras(
 
 
 def _rigs(seen: set[frozenset[str]]) -> Iterable[set[str]]:
-    """Cameras that are joined by hands that they saw together; those that saw none with another are left out."""
+    """Group cameras by hands that they saw together; those that saw none with another are left out."""
     rig_of: dict[str, set[str]] = {}
-    for names in seen:
+    for names in sorted(seen, key=sorted):
         if len(names) > 1:
-            joined = set(names).union(*(rig_of.get(name, ()) for name in names))
-            rig_of.update(dict.fromkeys(joined, joined))
+            rig = set(names).union(*(rig_of.get(name, ()) for name in names))
+            rig_of.update(dict.fromkeys(rig, rig))
     return {id(rig): rig for rig in rig_of.values()}.values()
 
 
 def check_chunk(
     root: Location, run: str, subjects: frozenset[str], digests: bool, tolerances: Tolerances, entry: dict[str, Any]
 ) -> ChunkCheck:
-    """One chunk. run: a name of this run's own. entry: of the manifest."""
+    """Check one chunk. run: a name of this run's own. entry: of the manifest."""
     found, index = ChunkCheck(), entry["index"]
     path, chunk_tar = (store.chunk_path(root, index, suffix) for suffix in (".jsonl", ".tar"))
     try:
         records = store.read_chunk(root, index)
     except HandgenError as error:
         for where, fault in rotation_faults(root, index):
-            found.findings.add("rotation", where, fault.what, fault.next)
+            found.findings.add("rotation", where, fault.what, fault.fix)
         if not found.findings.counts:
             found.findings.add("damaged records", str(path), str(error), _AGAIN)
         return found
@@ -244,7 +244,7 @@ def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], s
             for name, fault in checks.items():
                 found.looked_at[name] += 1
                 if fault is not None:
-                    found.findings.add(name, where, fault.what, fault.next)
+                    found.findings.add(name, where, fault.what, fault.fix)
 
 
 def _check_cutouts(
@@ -267,7 +267,7 @@ def _check_cutouts(
     for name, several in cutouts.items():
         if len(several) > 1:
             found.findings.add("cutout twice", f"{chunk_tar}, {name}", f"belongs to {len(several)} views", _AGAIN)
-    models = Models({} if opened is None else opened.models)
+    models = HandModels({} if opened is None else opened.models)
     batch, left, stray = list[LabelledImage](), dict(cutouts), set[str]()
 
     def look() -> None:
@@ -294,4 +294,4 @@ def _check_cutouts(
         take(name, {})
     look()
     if stray:
-        found.findings.add("stray cutout", str(chunk_tar), f"no record names {first(stray)}", _AGAIN)
+        found.findings.add("stray cutout", str(chunk_tar), f"no record names {name_first(stray)}", _AGAIN)

@@ -42,7 +42,7 @@ def check_cameras(findings: Findings, where: str, cameras: Sequence[Camera], siz
     for camera in cameras:
         for name, fault in (("intrinsics", _intrinsics(camera, sized)), ("distortion", _distortion(camera, sized))):
             if fault is not None:
-                findings.add(name, f"{where}, camera {camera.name}", fault.what, fault.next)
+                findings.add(name, f"{where}, camera {camera.name}", fault.what, fault.fix)
     return Counter({"intrinsics": len(cameras), "distortion": len(cameras)})
 
 
@@ -59,12 +59,12 @@ def check_rig(findings: Findings, where: str, cameras: Sequence[Camera], in_metr
     if view is None and in_metres and median_baseline(cameras) > _HEADSET_M and (said := doubt(cameras)) is not None:
         view = Fault(said, "write cam_from_world: it takes points of the world to the camera")
     if view is not None:
-        findings.add("common view", where, view.what, view.next)
+        findings.add("common view", where, view.what, view.fix)
         return looked_at
     if in_metres:
         looked_at["baseline"] = count
         if (baseline := _baseline(cameras)) is not None:
-            findings.add("baseline", where, baseline.what, baseline.next)
+            findings.add("baseline", where, baseline.what, baseline.fix)
     _check_apart(findings, where, cameras)
     return looked_at
 
@@ -88,8 +88,8 @@ def _distortion(camera: Camera, sized: bool) -> Fault | None:
     _, valid = camera.undistort(grid.reshape(-1, 2))
     if valid.mean() >= _INVERTIBLE:
         return None
-    told = camera.distortion.round(4).tolist()
-    what = f"the distortion {told} cannot be inverted over {1 - valid.mean():.0%} of the picture"
+    coefficients = camera.distortion.round(4).tolist()
+    what = f"the distortion {coefficients} cannot be inverted over {1 - valid.mean():.0%} of the picture"
     return Fault(
         what, "check the order of the coefficients (k1 k2 p1 p2 k3) and the lens model, or calibrate with fewer"
     )
@@ -104,10 +104,8 @@ def _check_apart(findings: Findings, where: str, cameras: Sequence[Camera]) -> N
             same = np.abs(one.cam_from_world.rotation - cameras[j].cam_from_world.rotation).max() < 1e-3
             what = f"is at the place of camera {cameras[j].name}"
             kind = "camera twice" if same else "cameras apart"
-            next_step = (
-                "leave one of them out" if same else "check the translations: these cameras see no depth together"
-            )
-            findings.add(kind, f"{where}, camera {one.name}", what, next_step)
+            fix = "leave one of them out" if same else "check the translations: these cameras see no depth together"
+            findings.add(kind, f"{where}, camera {one.name}", what, fix)
 
 
 def _baseline(cameras: Sequence[Camera]) -> Fault | None:
@@ -126,10 +124,10 @@ def _common_view(cameras: Sequence[Camera]) -> Fault | None:
     share = _seen_together(cameras)
     if share == 1:
         return None
-    for meaning, change in _MEANINGS.items():
+    for misreading, change in _MISREADINGS.items():
         changed = [replace(camera, cam_from_world=change(camera.cam_from_world)) for camera in cameras]
         if _seen_together(changed) == 1:
-            what = f"no place is seen by more than {share:.0%} of the cameras; cam_from_world looks like {meaning}"
+            what = f"no place is seen by more than {share:.0%} of the cameras; cam_from_world looks like {misreading}"
             return Fault(
                 what, "write cam_from_world: it takes points of the world to the camera, x right, y down, z forward"
             )
@@ -140,15 +138,14 @@ def _common_view(cameras: Sequence[Camera]) -> Fault | None:
 
 
 def doubt(cameras: Sequence[Camera]) -> str | None:
-    """What should be looked at where cameras look away from each other, which a headset's do on purpose."""
+    """Say what to look at where cameras look away from each other, which a headset's do on purpose."""
     if len(cameras) < 2 or _off_axis_deg(cameras) < _AWAY_DEG or _common_view(cameras) is not None:
         return None
-    for meaning, change in _MEANINGS.items():
+    for misreading, change in _MISREADINGS.items():
         changed = [replace(camera, cam_from_world=change(camera.cam_from_world)) for camera in cameras]
         if _off_axis_deg(changed) < _TOGETHER_DEG and _seen_together(changed) == 1:
-            return (
-                f"the cameras look away from each other; if cam_from_world were {meaning}, they would look at one place"
-            )
+            f"the cameras look away from each other; if cam_from_world were {misreading}, "
+            "they would look at one place"
     return None
 
 
@@ -162,7 +159,7 @@ def _off_axis_deg(cameras: Sequence[Camera]) -> float:
 
 
 _FLIP = np.diag([1.0, -1.0, -1.0])
-_MEANINGS = {
+_MISREADINGS = {
     "world_from_cam": lambda rigid: rigid.inverse(),
     "its rotation transposed": lambda rigid: Rigid(rigid.rotation.T, rigid.translation),
     "one with the camera's place as its translation": lambda rigid: Rigid(

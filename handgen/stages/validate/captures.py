@@ -67,12 +67,12 @@ def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
             continue
         for name, matrix in matrices:
             if matrix.shape == (4, 4) and (fault := transform_fault(matrix)) is not None:
-                findings.add("rotation", f"{file}, camera {name}", fault.what, fault.next)
+                findings.add("rotation", f"{file}, camera {name}", fault.what, fault.fix)
                 found += 1
     if not found:
         kind = "rotation" if "rotation is not one" in str(error) else "calibration"
-        what, _, next_step = str(error).partition("; ")
-        findings.add(kind, str(path), what, next_step or "correct the file or calibrate again")
+        what, _, fix = str(error).partition("; ")
+        findings.add(kind, str(path), what, fix or "correct the file or calibrate again")
 
 
 def check_capture(path: Location) -> Checked:
@@ -81,12 +81,12 @@ def check_capture(path: Location) -> Checked:
     try:
         capture = load_capture(path, require_scale=False)
     except HandgenError as error:
-        what, _, next_step = str(error).partition("; ")
+        what, _, fix = str(error).partition("; ")
         if isinstance(path, Path):
             _name_failure(findings, path, error)
         if "rotation" not in findings.counts:
             findings = Findings()
-            findings.add("capture", str(path), what, next_step or "correct it")
+            findings.add("capture", str(path), what, fix or "correct it")
         return Checked(findings, {"cameras": 0, "frames": 0}, notes, Counter({"capture": 1}))
     looked_at["capture"] = 1
     if not capture.scale_known:

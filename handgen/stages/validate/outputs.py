@@ -1,4 +1,4 @@
-"""Checking what handgen wrote: its manifest first, then what belongs to it."""
+"""Checks of handgen's own directories: the manifest first, then the files that belong to it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def report_unfinished(path: Location, command: str) -> Checked:
     return _report_one("unfinished", str(path), f"has no {MANIFEST}", f"run `{command}` again, which finishes it")
 
 
-def _report_one(kind: str, where: str, what: str, next_step: str) -> Checked:
+def _report_one(kind: str, where: str, what: str, fix: str) -> Checked:
     findings = Findings()
-    findings.add(kind, where, what, next_step)
+    findings.add(kind, where, what, fix)
     return Checked(findings, dict[str, Any](), [])

@@ -1,10 +1,11 @@
-"""What lies in a place, by its files."""
+"""Recognise the kind of a place by its files."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
 
+from handgen.datasets.registry import FORMATS
 from handgen.errors import HandgenError
 from handgen.io.calibration_files.registry import SUFFIXES
 from handgen.io.capture.camera_files import list_sources
@@ -17,11 +18,11 @@ from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, RUN, kind_of
 
-CALIBRATION, EXPORT = "calibration", "export"
+CALIBRATION = "calibration"
 
 
 def recognise_kind(path: Location) -> str:
-    """What lies there: a key of `OUTPUTS`, "capture", "calibration", or the name of an export's format.
+    """The kind of a place: a key of `OUTPUTS`, "capture", "calibration", or the name of an export's format.
 
     Raises HandgenError when it is none of these.
     """
@@ -30,7 +31,7 @@ def recognise_kind(path: Location) -> str:
     kind = kind_of(path)
     if kind in OUTPUTS:
         return kind
-    if kind == EXPORT and (stated := _stated_format(path)) is not None:
+    if kind == exports.KIND and (stated := _stated_format(path)) is not None:
         return stated
     if (export := exports.recognise_format(path)) is not None:
         return export
@@ -43,7 +44,7 @@ def recognise_kind(path: Location) -> str:
     what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
     raise HandgenError(
         f"{path}: {what}, no capture, no calibration and no export; give one of these "
-        f"(exports: {', '.join(exports.FORMATS)})"
+        f"(exports: {', '.join(FORMATS.names())})"
     )
 
 
@@ -53,10 +54,10 @@ def _stated_format(path: Location) -> str | None:
         with suppress(HandgenError, KeyError, TypeError):
             document = read_json(path / name)
             stated = document["depends_on"]["configuration"]["format"] if name == RUN else document["format"]
-            return stated if stated in exports.FORMATS else None
+            return stated if stated in FORMATS.names() else None
     return None
 
 
 def is_unfinished_export(path: Location) -> bool:
     """Whether a run of `handgen export` has not come to its end there."""
-    return kind_of(path) == EXPORT and filesystem.size_of(path / MANIFEST) is None
+    return kind_of(path) == exports.KIND and filesystem.size_of(path / MANIFEST) is None

@@ -41,7 +41,7 @@ _SURE = 0.3  # confidence of a keypoint that counts
 
 @dataclass(frozen=True)
 class Setting:
-    """What a chunk's records are compared with. cameras, betas: by name. arrays: the model by side, if it is here."""
+    """The capture that records are compared with. cameras, betas: by name. arrays: the model by side, if here."""
 
     cameras: dict[str, Camera]
     betas: dict[str, Float[np.ndarray, " 10"]]
@@ -49,7 +49,10 @@ class Setting:
 
 
 def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: dict[str, bytes]) -> LabelledImage | None:
-    """A view of a record; None where either is rejected, or its camera unknown. members: of its cutout, by suffix."""
+    """Label a view of a record; None where either is rejected, or its camera unknown.
+
+    members: of its cutout, by suffix.
+    """
     if not record.accepted or not view.accepted or view.camera.name not in setting.cameras:
         return None
     betas, arrays = setting.betas.get(record.subject), setting.arrays.get(record.side)
@@ -97,10 +100,10 @@ def view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
             "the cutout's focal length is not the camera's", "write the intrinsics of the whole picture, cropped"
         )
     if _differs(is_.cam_from_world, wanted.cam_from_world):
-        for meaning, changed in _meanings(wanted.cam_from_world).items():
+        for misreading, changed in _misreadings(wanted.cam_from_world).items():
             if not _differs(is_.cam_from_world, changed):
                 return Fault(
-                    f"the cutout's cam_from_world looks like {meaning}", "write cam_from_world of the manifest"
+                    f"the cutout's cam_from_world looks like {misreading}", "write cam_from_world of the manifest"
                 )
         return Fault("the cutout's cam_from_world is not its camera's", "write cam_from_world of the manifest")
     return None
@@ -110,8 +113,8 @@ def _differs(one: Rigid, two: Rigid) -> bool:
     return float(np.abs(one.as_matrix() - two.as_matrix()).max()) > _CAMERA_M
 
 
-def _meanings(transform: Rigid) -> dict[str, Rigid]:
-    """What a transform may hold instead of what it should."""
+def _misreadings(transform: Rigid) -> dict[str, Rigid]:
+    """The transforms that may be written by mistake for this one, by name."""
     return {
         "world_from_cam": transform.inverse(),
         "its rotation transposed": Rigid(transform.rotation.T, transform.translation),
@@ -134,10 +137,10 @@ def detection_fault(cameras: Mapping[str, Camera], record: HandRecord, view: Vie
     what = f"the hand is {off_px:.0f} px (median) from where the detector saw it"
     if not np.isfinite(off_px):
         what = "the hand is behind the camera that saw it"
-    for meaning, changed in _meanings(camera.cam_from_world).items():
+    for misreading, changed in _misreadings(camera.cam_from_world).items():
         turned = replace(camera, cam_from_world=changed)
         if _distance_px(turned, record.keypoints_world_m, detected, sure) <= limit_px:
-            return Fault(f"{what}; the camera's cam_from_world looks like {meaning}", "write cam_from_world, metres")
+            return Fault(f"{what}; the camera's cam_from_world looks like {misreading}", "write cam_from_world, metres")
     return Fault(what, "check the camera, and that keypoints and camera share one world and unit")
 
 

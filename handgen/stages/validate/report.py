@@ -1,4 +1,4 @@
-"""What validating found, as `validate` prints it."""
+"""The report of `validate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from handgen.storage.filesystem import Location
 
 @dataclass(frozen=True, repr=False)
 class ValidateReport(ReadableReport):
-    """What `validate` found. facts: what was looked at, by name. notes: what could not be checked.
+    """The result of `validate`. facts: what was looked at, by name. notes: what could not be checked.
 
     looked_at: how many things each check looked at; None of what is found on the way.
     """
@@ -37,7 +37,7 @@ class ValidateReport(ReadableReport):
         return f"{self.path}: {self.kind}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """What was looked at, and how many things of each kind were found."""
+        """Names and counts: what was looked at, and how many things of each kind were found."""
         counted = ", ".join(f"{count} x {kind}" for kind, count in sorted(self.findings.counts.items()))
         rows = [(name.replace("_", " "), str(value)) for name, value in self.facts.items()]
         return [*rows, ("found", counted or "nothing wrong")]
@@ -59,7 +59,7 @@ class ValidateReport(ReadableReport):
         return not self.findings.counts
 
     def to_json(self) -> dict[str, Any]:
-        """As in `validation.schema.json`."""
+        """The report as `validation.schema.json` describes it."""
         return {
             "valid": self.valid,
             "kind": self.kind,
@@ -68,9 +68,7 @@ class ValidateReport(ReadableReport):
             "checks": [
                 {"name": name, "looked_at": looked_at, "wrong": wrong} for name, looked_at, wrong in self.checks
             ],
-            "findings": [
-                {"kind": f.kind, "where": f.where, "what": f.what, "next": f.next} for f in self.findings.kept
-            ],
+            "findings": [{"kind": f.kind, "where": f.where, "what": f.what, "next": f.fix} for f in self.findings.kept],
             "counts": dict(self.findings.counts),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 3),

@@ -1,4 +1,4 @@
-"""One sample of shards: its picture and mask as files, and its labels as the checks of meaning want them."""
+"""One sample of shards: its picture and mask as files, and its labels as the label checks want them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from handgen.media import images
 from handgen.records.labelled_image import LabelledImage
 
 
-def labelled(key: str, document: dict[str, Any], members: dict[str, bytes]) -> tuple[LabelledImage, Fault | None]:
-    """A sample, without its transform where that is none, and what is wrong with it."""
+def label_checked(key: str, document: dict[str, Any], members: dict[str, bytes]) -> tuple[LabelledImage, Fault | None]:
+    """Label a sample, without its transform where that is none, and find what is wrong with that."""
     matrix = np.array(document["camera"]["cam_from_world"], float)
     fault = transform_fault(matrix)
     if fault is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +10,13 @@ from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES, other_side
 from handgen.io import shards
 from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import Models, Tolerances, model_beside
-from handgen.label_checks.findings import Checked, Findings, check_files, first
+from handgen.label_checks.evidence import HandModels, Tolerances, model_beside
+from handgen.label_checks.findings import Checked, Findings, check_files, name_first
+from handgen.label_checks.hashes import hash_values
 from handgen.progress import Progress
 from handgen.records.labelled_image import LabelledImage
 from handgen.runtime.engine import Engine
-from handgen.stages.validate.sample import labelled, picture_is_sound
+from handgen.stages.validate.sample import label_checked, picture_is_sound
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -27,7 +27,7 @@ _AGAIN = "delete the shard and run `handgen synthesize` again"
 
 @dataclass(frozen=True)
 class ShardCheckJob:
-    """What the check of any shard needs. digests, pixels: whether they are checked, too."""
+    """All that the check of any shard needs. digests, pixels: whether they are checked, too."""
 
     root: Location
     seed: int
@@ -40,7 +40,7 @@ class ShardCheckJob:
 
 @dataclass
 class ShardCheck:
-    """What one shard holds. span: first and last index of its samples. uses: samples by hashed view."""
+    """The contents of one shard. span: first and last index of its samples. uses: samples by hashed view."""
 
     split: str
     name: str
@@ -54,7 +54,7 @@ class ShardCheck:
 
 
 def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress):
-    """Findings, facts and notes of a finished shards directory."""
+    """Check a finished shards directory."""
     findings = Findings()
     there = {name: size for name, size in filesystem.sizes(root).items() if name.endswith((".tar", ".partial"))}
     check_files(findings, root, there, {entry["name"]: entry["bytes"] for entry in manifest["shards"]})
@@ -85,8 +85,8 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
         for split in manifest["splits"]:
             _check_uses(findings, root, split, uses[split["name"]], manifest["left_out"]["samples"])
     _check_splits(findings, root, manifest)
-    meant, looked_at, untold = conclude((part for found in checks for part in found.parts), f"{root}, ")
-    findings.extend(meant)
+    of_labels, looked_at, label_notes = conclude((part for found in checks for part in found.parts), f"{root}, ")
+    findings.extend(of_labels)
     facts = {
         "samples": sum(found.samples for found in checks),
         "shards": len(checks),
@@ -102,7 +102,7 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
             f"pixels of {tolerances.pixels_per_part} pictures of every {_BATCH} were looked at; --pixels: of all"
         )
     looked_at.update({"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])})
-    return Checked(findings, facts, notes + untold, looked_at)
+    return Checked(findings, facts, notes + label_notes, looked_at)
 
 
 def _models(manifest: dict[str, Any]) -> dict[str, str]:
@@ -122,11 +122,11 @@ class _CheckShard:
 
 
 def check_shard(job: ShardCheckJob, entry: dict[str, Any]) -> ShardCheck:
-    """One shard. entry: of the manifest."""
+    """Check one shard. entry: of the manifest."""
     name = entry["name"]
     path, found = job.root / name, ShardCheck(name.rpartition("-")[0], name)
     batch: list[LabelledImage] = []
-    models = Models(job.models)
+    models = HandModels(job.models)
 
     def look() -> None:
         if batch:
@@ -165,7 +165,7 @@ def check_shard(job: ShardCheckJob, entry: dict[str, Any]) -> ShardCheck:
 def _check_sample(
     job: ShardCheckJob, found: ShardCheck, path: Location, key: str, members: dict[str, bytes]
 ) -> list[LabelledImage]:
-    """What only shards have; the labels, for the checks of meaning, where they can be looked at."""
+    """Check what only shards have; return the labels, for the label checks, where they can be looked at."""
     where = f"{path}, sample {key}"
     document = shards.read_document(path, key, members)
 
@@ -187,17 +187,12 @@ def _check_sample(
     if source["subject"] not in job.subjects.get(found.split, ()):
         wrong(f"is of {source['subject']}, who is not in split {found.split}")
     side = other_side(document["side"]) if document["mirrored"] else document["side"]
-    found.uses[_hash(source["capture"], source["frame"], source["camera"], side)] += 1
+    found.uses[hash_values(source["capture"], source["frame"], source["camera"], side)] += 1
     sound = picture_is_sound(document, members, where, job.pixels, wrong)
-    image, fault = labelled(key, document, members if sound else {})
+    image, fault = label_checked(key, document, members if sound else {})
     if fault is not None:
-        found.findings.add("rotation", where, fault.what, fault.next)
+        found.findings.add("rotation", where, fault.what, fault.fix)
     return [image]
-
-
-def _hash(*parts: Any) -> int:
-    """64 bits: among ten million views two are alike with a chance of 3 in a million."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
 def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], checks: list[ShardCheck]) -> None:
@@ -220,7 +215,7 @@ def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], c
             what = f"says {split['samples']} samples of split {split['name']}, its shards have {counted}"
             findings.add("count", f"{root}/manifest.json", what, "run `handgen synthesize` again")
     if any(count > 1 for count in numbers.values()):
-        again = first(str(number) for number, count in numbers.items() if count > 1)
+        again = name_first(str(number) for number, count in numbers.items() if count > 1)
         findings.add("seed twice", str(root), f"shards share the seeds of number {again}", "make the shards again")
     if sum(split["samples"] for split in manifest["splits"]) != manifest["samples"]:
         what = f"says {manifest['samples']} samples, which is not the sum of its splits"
@@ -254,4 +249,4 @@ def _check_splits(findings: Findings, root: Location, manifest: dict[str, Any]) 
         names = [{name for group in split["groups"] for name in group[key]} for split in manifest["splits"]]
         shared = {name for i, some in enumerate(names) for other in names[i + 1 :] for name in some & other}
         if shared and (what == "sequence" or by == "subject"):
-            findings.add(f"{what} in two splits", str(root), first(shared), "make the shards again")
+            findings.add(f"{what} in two splits", str(root), name_first(shared), "make the shards again")

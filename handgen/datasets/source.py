@@ -1,4 +1,4 @@
-"""What is exported: the samples of shards, or the accepted views of annotations, unit by unit, as labelled pictures."""
+"""handgen's own directories as labelled pictures: the samples of shards, or the accepted views of annotations."""
 
 from __future__ import annotations
 
@@ -28,53 +28,53 @@ from handgen.storage.output import MANIFEST, kind_of
 
 
 class Source(Protocol):
-    """One directory, as every process needs it: hashable and picklable."""
+    """One directory, read unit by unit; hashable and picklable, so that any process can have it."""
 
     @property
     def kind(self) -> str:
-        """What the directory holds: "shards" or "annotations"."""
+        """The kind of the directory: "shards" or "annotations"."""
         ...
 
     @property
     def root(self) -> Location:
-        """Where it is."""
+        """The directory."""
         ...
 
     @property
     def sha256(self) -> str:
-        """Of its manifest."""
+        """The digest of its manifest."""
         ...
 
     @property
     def split(self) -> str:
-        """Whose samples are read."""
+        """The split whose samples are read."""
         ...
 
     @property
     def units(self) -> int:
-        """How many shards or chunks there are; their numbers go from 0."""
+        """The number of shards or chunks; they are numbered from 0."""
         ...
 
     def count(self, unit: int) -> dict[str, int]:
-        """Pictures of a unit by the side of their first hand."""
+        """Count the pictures of a unit by the side of their first hand."""
         ...
 
     def read(self, unit: int) -> Iterator[LabelledImage]:
-        """The pictures of a unit, in their order."""
+        """Read the pictures of a unit, in their order."""
         ...
 
     @property
     def subjects(self) -> Sequence[str]:
-        """Everybody in it, sorted."""
+        """The names of everybody in it, sorted."""
         ...
 
     @property
     def models(self) -> dict[str, str]:
-        """Name of every hand model by the SHA-256 of its file."""
+        """The name of every hand model by the SHA-256 of its file."""
         ...
 
     def arrays(self, sha256: str, side: str) -> HandArrays:
-        """One side of the hand model that a file of this digest, of either side, belongs to.
+        """Load one side of the hand model that a file of this digest, of either side, belongs to.
 
         Raises HandgenError where it cannot be had, or is not the same any more.
         """
@@ -82,7 +82,7 @@ class Source(Protocol):
 
 
 def open_source(root: Location, split: str | None = None, include_rejected: bool = False) -> Source:
-    """The shards (of one split) or annotations in a directory.
+    """Open the shards (of one split) or annotations in a directory.
 
     Raises HandgenError where there are none, or several splits and none is named.
     """
@@ -152,15 +152,15 @@ class ShardSource:
 
     @property
     def units(self) -> int:
-        """See `Source`."""
+        """The number of shards."""
         return len(self._shards)
 
     def count(self, unit: int) -> dict[str, int]:
-        """See `Source`."""
+        """Count the samples of a shard by side, as the manifest says."""
         return self._shards[unit]["sides"]
 
     def read(self, unit: int) -> Iterator[LabelledImage]:
-        """See `Source`. Raises HandgenError where the shard is damaged, or not what the manifest says."""
+        """Read the samples of a shard. HandgenError where it is damaged, or not what the manifest says."""
         path = self.root / self._shards[unit]["name"]
         found: Counter[str] = Counter()
         for key, members in shards.read_groups(path):
@@ -174,25 +174,25 @@ class ShardSource:
 
     @property
     def subjects(self) -> Sequence[str]:
-        """See `Source`."""
+        """The names of everybody in the split, sorted."""
         groups = next(entry["groups"] for entry in self._manifest["splits"] if entry["name"] == self.split)
         return tuple(sorted({name for group in groups for name in group["subjects"]}))
 
     @property
     def models(self) -> dict[str, str]:
-        """See `Source`."""
+        """The name of every hand model by the SHA-256 of its file."""
         entries = (entry["hand_model"] for entry in self._manifest["annotations"])
         return {sha256: entry["name"] for entry in entries for sha256 in entry["sha256"].values()}
 
     def arrays(self, sha256: str, side: str) -> HandArrays:
-        """See `Source`."""
+        """Load one side of a hand model, by the digest of either side's file."""
         for entry in self._manifest["annotations"]:
             said = entry["hand_model"]["sha256"]
             if sha256 in said.values():
                 name = entry["hand_model"]["name"]
                 if name.endswith(".npz"):  # it may lie beside the annotations, which need not be there any more
                     name = _model_beside(filesystem.location(entry["path"]), name)
-                return _checked(load_hand(name, side), said, str(self.root))
+                return _require_digest(load_hand(name, side), said, str(self.root))
         raise HandgenError(f"{self.root}: names a {side} hand model that its manifest does not; make the shards again")
 
 
@@ -205,7 +205,7 @@ def _model_beside(annotations: Location, name: str) -> str:
     return Annotations(annotations).hand_model
 
 
-def _checked(arrays: HandArrays, said: dict[str, str], where: str) -> HandArrays:
+def _require_digest(arrays: HandArrays, said: dict[str, str], where: str) -> HandArrays:
     if said.get(arrays.side, arrays.sha256) != arrays.sha256:
         raise HandgenError(
             f"{where}: made with another version of the {arrays.side} hand model {arrays.name!r}; "
@@ -230,11 +230,11 @@ class AnnotationSource:
 
     @property
     def units(self) -> int:
-        """See `Source`."""
+        """The number of chunks."""
         return self._annotations.chunk_count
 
     def count(self, unit: int) -> dict[str, int]:
-        """See `Source`."""
+        """Count the cutouts of a chunk by side."""
         counts = Counter(record.side for record, _ in self._views(self._annotations.records(unit)))
         return {side: counts[side] for side in SIDES}
 
@@ -244,7 +244,7 @@ class AnnotationSource:
                 yield from ((record, view) for view in record.views if view.accepted or self.include_rejected)
 
     def read(self, unit: int) -> Iterator[LabelledImage]:
-        """See `Source`. Raises HandgenError where a record or a cutout is damaged."""
+        """Read the cutouts of a chunk. HandgenError where a record or a cutout is damaged."""
         records = self._annotations.records(unit)
         spans = [(unit, view.cutout_span) for _, view in self._views(records) if view.cutout_span is not None]
         self._annotations.fetch(spans)
@@ -259,7 +259,7 @@ class AnnotationSource:
                     for other in present
                     if other.side != record.side and (other.accepted or self.include_rejected)
                 ]
-                image, mask = self._annotations.encoded_cutout(unit, view)
+                image, mask = self._annotations.read_encoded_cutout(unit, view)
                 left, top, width, height = cv2.boundingRect(mask)
                 yield LabelledImage(
                     name=view.cutout,
@@ -281,16 +281,16 @@ class AnnotationSource:
 
     @property
     def subjects(self) -> Sequence[str]:
-        """See `Source`."""
+        """The names of everybody in it, sorted."""
         return tuple(sorted(set(self._annotations.people(self._annotations.capture).values())))
 
     @property
     def models(self) -> dict[str, str]:
-        """See `Source`."""
+        """The name of the hand model by the SHA-256 of its files."""
         entry = self._annotations.manifest["hand_model"]
         return dict.fromkeys(entry["sha256"].values(), entry["name"])
 
     def arrays(self, sha256: str, side: str) -> HandArrays:
-        """See `Source`."""
+        """Load one side of the hand model."""
         said = self._annotations.manifest["hand_model"]["sha256"]
-        return _checked(load_hand(self._annotations.hand_model, side), said, str(self.root))
+        return _require_digest(load_hand(self._annotations.hand_model, side), said, str(self.root))

@@ -1,4 +1,4 @@
-"""Pictures of one fixed size, for formats that know no other, and pictures of the other hand."""
+"""Square pictures of one size, and pictures of left hands mirrored into right ones."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class SquarePicture:
     hand: LabelledHand
 
 
-def squared(picture: LabelledImage, size: int, mirror: bool) -> SquarePicture:
-    """A picture of `size` x `size`, all of it in there, its longer side filling it; the rest is black.
+def crop_square(picture: LabelledImage, size: int, mirror: bool) -> SquarePicture:
+    """Fit a picture into `size` x `size`, its longer side filling the square and the rest black.
 
-    mirror: the other hand, in a mirror. One that is of the size already keeps its bytes.
+    mirror: make the other hand of it. A picture that is of the size already, and not mirrored, keeps its bytes.
     """
     assert picture.image is not None and picture.mask is not None and picture.intrinsics is not None
     mask = images.decode_mask(picture.mask, f"{picture.name}, mask", picture.size_px)
@@ -40,22 +40,22 @@ def squared(picture: LabelledImage, size: int, mirror: bool) -> SquarePicture:
     jpeg, hand, intrinsics = picture.image, picture.hands[0], picture.intrinsics
     if picture.size_px != (size, size) or mirror:
         pixels = images.decode_rgb(picture.image, picture.name)
-        pixels, to_square = fitted(pixels, size)
-        mask, _ = fitted(mask, size)
+        pixels, to_square = fit_square(pixels, size)
+        mask, _ = fit_square(mask, size)
         mask = np.where(mask > 127, np.uint8(255), np.uint8(0))
         intrinsics = to_square @ intrinsics
         if mirror:
             pixels, mask = np.ascontiguousarray(pixels[:, ::-1]), np.ascontiguousarray(mask[:, ::-1])
-            intrinsics = mirrored_intrinsics(intrinsics, size)
-            hand = mirrored_hand(hand)
+            intrinsics = mirror_intrinsics(intrinsics, size)
+            hand = mirror_hand(hand)
         jpeg = images.encode_jpeg(pixels, JPEG_QUALITY)
     return SquarePicture(jpeg, mask, intrinsics, hand)
 
 
-def fitted(
+def fit_square(
     pixels: UInt8[np.ndarray, "height width *channels"], size: int
 ) -> tuple[UInt8[np.ndarray, "size size *channels"], Float[np.ndarray, "3 3"]]:
-    """Pixels in a square of `size`, and `square_from_px`, which takes their places there.
+    """Fit pixels into a square of `size`; also give `square_from_px`, which takes their places there.
 
     The centre of pixel x lies x + 1/2 from the edge, before and after.
     """
@@ -73,16 +73,16 @@ def fitted(
     return made, square_from_px
 
 
-def mirrored_intrinsics(intrinsics: Float[np.ndarray, "3 3"], width: int) -> Float[np.ndarray, "3 3"]:
-    """Of the mirror image of a picture, for points with x negated: pixel x becomes width - 1 - x."""
+def mirror_intrinsics(intrinsics: Float[np.ndarray, "3 3"], width: int) -> Float[np.ndarray, "3 3"]:
+    """Mirror intrinsics for points with x negated: pixel x becomes width - 1 - x."""
     mirrored = intrinsics.copy()
     mirrored[0, 1] = -intrinsics[0, 1]
     mirrored[0, 2] = width - 1 - intrinsics[0, 2]
     return mirrored
 
 
-def mirrored_hand(hand: LabelledHand) -> LabelledHand:
-    """The other hand, as a mirror that negates x shows this one. Pixels are not mirrored: project the 3D keypoints."""
+def mirror_hand(hand: LabelledHand) -> LabelledHand:
+    """Mirror a hand in x, which makes the other hand of it. Its pixels are not mirrored: project the 3D keypoints."""
     points, parameters = hand.keypoints_cam_m, hand.parameters
     if parameters is not None:
         moved = parameters.translation_m

@@ -1,0 +1,18 @@
+"""Options of exports in COCO's format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from handgen.options import check_options, option
+
+
+@dataclass(frozen=True)
+class CocoOptions:
+    """Options of an export in COCO's format."""
+
+    wholebody: bool = option(False, "one annotation per picture, as COCO-WholeBody has it.")
+    segmentation: str = option("rle", "exact masks, or outlines.", choices=("rle", "polygon"))
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -1,0 +1,322 @@
+"""Change the code at random places and see whether its tests notice.
+
+Each mutation changes one expression of one module: an operator, a comparison, a sign, a number, the order of two
+arguments, a term that is dropped. It is written into a copy of the tree in a temporary folder, never into this one,
+and the module's tests run there. What they let pass is printed as a diff: write a test for it, or judge it equivalent
+in docs/mutations.md.
+
+    python scripts/mutate.py --count 100 --seed 7
+    python scripts/mutate.py --module handgen/geometry/camera.py --count 40 --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("handgen", "cli", "schemas", "tests", "pyproject.toml")
+PACKAGES = {"handgen": "handgen", "handgen.cli": "cli", "handgen.schemas": "schemas"}
+PRELOADED = ["torch", "cv2", "scipy.optimize", "scipy.spatial", "hypothesis", "pytest", "jsonschema_rs", "orjson"]
+
+# The tests of each module, those first that find most in least time.
+TESTS = {
+    "handgen/geometry/camera.py": "test_camera test_virtual_camera test_rig test_geometry_laws",
+    "handgen/geometry/rigid.py": "test_camera test_geometry_laws test_virtual_camera",
+    "handgen/geometry/rotations.py": "test_geometry_laws test_conversions test_fit",
+    "handgen/geometry/raster.py": "test_raster",
+    "handgen/geometry/ray_casting.py": "test_geometry_laws test_contact",
+    "handgen/geometry/triangulation.py": "test_triangulation test_fit",
+    "handgen/geometry/bundle_adjustment.py": "test_camera_check",
+    "handgen/hand/conversions.py": "test_conversions test_conversions_forms",
+    "handgen/stages/synthesize/labels.py": "test_labels test_synthesize",
+    "handgen/stages/synthesize/virtual_camera.py": "test_virtual_camera test_synthesize",
+    "handgen/stages/synthesize/warping.py": "test_composite test_labels test_synthesize",
+    "handgen/stages/synthesize/sample.py": "test_labels test_seeds test_synthesize",
+    "handgen/segmentation/crops.py": "test_crops test_silhouette",
+    "handgen/datasets/square_crops.py": "test_square_crops test_export_freihand",
+    "handgen/io/labelled.py": "test_labelled test_export",
+    "handgen/multiview/association.py": "test_association test_tracking",
+    "handgen/fit/block_tridiagonal.py": "test_block_tridiagonal",
+    "handgen/fit/residuals.py": "test_fit test_sequence test_monocular",
+    "handgen/fit/observations.py": "test_fit test_view_bias",
+    "handgen/fit/initialization.py": "test_fit test_monocular",
+    "handgen/fit/kinematics.py": "test_fit test_monocular test_tracker",
+    "handgen/fit/solver.py": "test_fit test_sequence",
+    "handgen/fit/pose_fit.py": "test_fit test_view_bias test_degenerate",
+    "handgen/fit/monocular.py": "test_monocular",
+    "handgen/fit/corrections.py": "test_view_bias",
+    "handgen/fit/surface.py": "test_silhouette",
+    "handgen/fit/contact/spheres.py": "test_contact",
+    "handgen/fit/contact/separation.py": "test_contact test_motion",
+    "handgen/fit/contact/term.py": "test_contact",
+    "handgen/fit/silhouette/contour.py": "test_silhouette",
+    "handgen/fit/silhouette/matching.py": "test_silhouette",
+}
+# What decides speed, memory or wording alone: a change of it is no fault that a test could find.
+NO_BEHAVIOUR = {"_SOURCES", "_CUTOUT_CACHE_BYTES", "nbytes", "__len__", "__repr__"}
+SAME_MEANING_KEYWORDS = {"strict", "maxsize", "dtype", "copy", "stacklevel", "optimize"}
+GUARD = 1e-5  # smaller numbers keep divisors from 0; which one they are means nothing
+FEWEST_SECONDS = 60.0
+
+COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
+    ast.Lt: (ast.LtE, ast.Gt),
+    ast.LtE: (ast.Lt, ast.GtE),
+    ast.Gt: (ast.GtE, ast.Lt),
+    ast.GtE: (ast.Gt, ast.LtE),
+    ast.Eq: (ast.NotEq,),
+    ast.NotEq: (ast.Eq,),
+    ast.Is: (ast.IsNot,),
+    ast.IsNot: (ast.Is,),
+    ast.In: (ast.NotIn,),
+    ast.NotIn: (ast.In,),
+}
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+}
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One changed expression. start, end: byte offsets of what `text` replaces."""
+
+    module: str
+    start: int
+    end: int
+    text: str
+
+    def apply(self, source: bytes) -> bytes:
+        """The module's text with the change."""
+        return source[: self.start] + self.text.encode() + source[self.end :]
+
+    def diff(self) -> str:
+        """The changed lines, as `diff -u` shows them."""
+        before = (ROOT / self.module).read_bytes()
+        texts = [text.decode().splitlines(keepends=True) for text in (before, self.apply(before))]
+        return "".join(difflib.unified_diff(*texts, self.module, self.module, n=1))
+
+
+def mutations_of(module: str) -> list[Mutation]:
+    """All mutations of a module that can be a fault, each once."""
+    source = (ROOT / module).read_bytes()
+    starts = [0]
+    for line in source.splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    found = {}
+    for node in _nodes_of_behaviour(ast.parse(source)):
+        start, end = (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
+        for changed in _changes(node):
+            text = f"({ast.unparse(changed)})"
+            if ast.dump(ast.parse(text, mode="eval").body) != ast.dump(node):
+                found[Mutation(module, start, end, text)] = None
+    return list(found)
+
+
+def _nodes_of_behaviour(node: ast.AST) -> Iterator[ast.expr]:
+    """The expressions under a node that decide what is computed: no texts, types, messages or assertions."""
+    if isinstance(node, ast.Raise | ast.Assert | ast.JoinedStr | ast.Import | ast.ImportFrom):
+        return
+    if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in NO_BEHAVIOUR:
+        return
+    if isinstance(node, ast.Assign) and any(getattr(target, "id", None) in NO_BEHAVIOUR for target in node.targets):
+        return
+    if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("log.", "logging.", "cast")):
+        return
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.expr):
+        yield node
+    for name, value in ast.iter_fields(node):
+        if name in ("annotation", "returns", "decorator_list", "type_params", "ctx", "op", "ops"):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.keyword) and child.arg in SAME_MEANING_KEYWORDS:
+                continue
+            if isinstance(child, ast.AST):
+                yield from _nodes_of_behaviour(child)
+
+
+def _changes(node: ast.expr) -> Iterator[ast.expr]:
+    """Other expressions in the place of one."""
+    match node:
+        case ast.Constant(value=bool()):
+            yield ast.Constant(not node.value)
+        case ast.Constant(value=int() as number):
+            yield from (ast.Constant(n) for n in ((number + 1, number - 1) if 0 < number < 10 else (number * 2 or 1,)))
+        case ast.Constant(value=float() as number) if not 0 < number < GUARD:
+            yield ast.Constant(number * 2 or 1.0)
+            yield ast.Constant(number / 2 or -1.0)
+        case ast.UnaryOp(op=ast.USub() | ast.Not() | ast.Invert()):
+            yield node.operand
+        case ast.Compare(ops=[op]):
+            for other in COMPARISONS[type(op)]:
+                yield ast.Compare(node.left, [other()], node.comparators)
+        case ast.BoolOp():
+            yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+            yield from node.values
+        case ast.BinOp() if not isinstance(node.left, ast.Constant | ast.JoinedStr) or not isinstance(
+            node.left.value if isinstance(node.left, ast.Constant) else "", str
+        ):
+            if type(node.op) in OPERATORS:
+                yield ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
+            if isinstance(node.op, ast.MatMult | ast.Sub):
+                yield ast.BinOp(node.right, node.op, node.left)
+            if not isinstance(node.op, ast.Mod):
+                yield node.left
+        case ast.Call(args=[first, second, *rest]) if not isinstance(first, ast.Starred | ast.Constant):
+            yield ast.Call(node.func, [second, first, *rest], node.keywords)
+        case ast.IfExp():
+            yield node.body
+            yield node.orelse
+
+
+def run_tests(copy: str, tests: list[str], log: str) -> None:
+    """Run tests on the tree `copy`, in a process of its own; its exit status is pytest's."""
+    os.setpgid(0, 0)
+    with open(log, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(copy)
+    os.environ.update(PYTHONPATH=copy, HYPOTHESIS_PROFILE="ci", PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+    sys.dont_write_bytecode = True
+    exec(Path(copy, "sitecustomize.py").read_text(), {})  # also read by processes that tests start
+    import pytest
+
+    os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--rootdir", copy, *tests]))
+
+
+_SITE = """
+import importlib.util, sys
+
+class OwnTree:
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name in {packages!r}:
+            folder = {copy!r} + "/" + {packages!r}[name]
+            return importlib.util.spec_from_file_location(
+                name, folder + "/__init__.py", submodule_search_locations=[folder])
+
+sys.meta_path.insert(0, OwnTree)
+"""
+
+
+class Bench:
+    """A copy of the tree in which one mutation at a time is tried."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, folder / name)
+        (folder / "sitecustomize.py").write_text(_SITE.format(copy=str(folder), packages=PACKAGES))
+
+    def passes(self, tests: list[str], seconds: float) -> bool:
+        """Whether the tests pass on the copy as it is; those that take longer than `seconds` do not."""
+        context = multiprocessing.get_context("forkserver")
+        process = context.Process(target=run_tests, args=(str(self.folder), tests, str(self.folder / "log")))
+        process.start()
+        process.join(seconds)
+        if process.exitcode is None and process.pid is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
+        return process.exitcode == 0
+
+    def catches(self, mutation: Mutation, tests: list[str], seconds: float) -> bool:
+        """Whether the tests notice a mutation."""
+        path = self.folder / mutation.module
+        source = path.read_bytes()
+        path.write_bytes(mutation.apply(source))
+        try:
+            return not self.passes(tests, seconds)
+        finally:
+            path.write_bytes(source)
+
+
+def tests_of(module: str) -> list[str]:
+    """The files of a module's tests that there are."""
+    names = TESTS[module].split()
+    found = [path for name in names for path in sorted((ROOT / "tests").glob(f"*/{name}.py"))]
+    return [str(path.relative_to(ROOT)) for path in found]
+
+
+def main() -> None:
+    """Draw mutations, try them, print those that survive."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--count", type=int, default=100, help="mutations to try")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--module", action="append", choices=sorted(TESTS), help="modules to change; all by default")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", action="store_true", help="print one JSON object, survivors on standard error")
+    arguments = parser.parse_args()
+    modules = arguments.module or [module for module in TESTS if (ROOT / module).is_file()]
+    every = [mutation for module in modules for mutation in mutations_of(module)]
+    drawn = random.Random(arguments.seed).sample(every, min(arguments.count, len(every)))
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+    tried: list[Mutation] = []
+    survivors: list[Mutation] = []
+    out = sys.stderr if arguments.json else sys.stdout
+    with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
+        benches: SimpleQueue[Bench] = SimpleQueue()
+        for number in range(arguments.workers):
+            benches.put(Bench(Path(folder, str(number))))
+
+        def unchanged_s(module: str) -> float:
+            bench, began = benches.get(), time.monotonic()
+            try:
+                if not bench.passes(tests_of(module), 3600.0):
+                    log = (bench.folder / "log").read_text()
+                    sys.exit(f"{module}: its tests fail without any change\n{log[-3000:]}")
+            finally:
+                benches.put(bench)
+            return time.monotonic() - began
+
+        def attempt(mutation: Mutation) -> None:
+            bench = benches.get()
+            try:
+                seconds = FEWEST_SECONDS + 10 * limits[mutation.module]
+                caught = bench.catches(mutation, tests_of(mutation.module), seconds)
+            finally:
+                benches.put(bench)
+            tried.append(mutation)
+            if not caught:
+                survivors.append(mutation)
+                print(mutation.diff(), file=out, flush=True)
+            print(f"{len(tried)} tried, {len(survivors)} survive", file=sys.stderr, flush=True)
+
+        with ThreadPoolExecutor(arguments.workers) as pool:
+            used = sorted({mutation.module for mutation in drawn})
+            limits = dict(zip(used, pool.map(unchanged_s, used), strict=True))
+            list(pool.map(attempt, drawn))
+    caught = len(drawn) - len(survivors)
+    if arguments.json:
+        print(json.dumps({"mutations_caught": round(caught / max(len(drawn), 1), 4), "mutations_tried": len(drawn)}))
+    else:
+        print(f"{caught} of {len(drawn)} mutations were caught (of {len(every)} that there are)")
+
+
+if __name__ == "__main__":
+    main()

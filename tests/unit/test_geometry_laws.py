@@ -1,0 +1,137 @@
+"""Rotations, rigid transforms and rays against what independent code says of them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from handgen.geometry import rotations as turns
+from handgen.geometry.ray_casting import Mesh, Tracer
+from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
+
+
+def random_rotations(rng, count: int) -> np.ndarray:
+    return Rotation.random(count, random_state=rng).as_matrix()
+
+
+# Rotation vectors of every kind: none, tiny, ordinary, nearly half a turn about each axis.
+def vectors(rng) -> np.ndarray:
+    axes = np.concatenate([np.eye(3), -np.eye(3), rng.normal(size=(20, 3))])
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    return np.concatenate([axes * angle for angle in (0.0, 1e-7, 0.3, 2.0, np.pi - 1e-4)])
+
+
+def test_axis_angles_are_scipys(rng):
+    given = vectors(rng)
+    rotation = turns.rotation_from_axis_angle(torch.tensor(given))
+    np.testing.assert_allclose(rotation, Rotation.from_rotvec(given).as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(turns.axis_angle_from_rotation(rotation), given, atol=1e-9)
+    half = turns.axis_angle_from_rotation(torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64)))
+    np.testing.assert_allclose(half.abs(), [np.pi, 0, 0], atol=1e-12)
+
+
+def test_cross_products(rng):
+    a, b = rng.normal(size=(2, 5, 3))
+    crossed = (turns.skew(torch.tensor(a)) @ torch.tensor(b)[..., None])[..., 0]
+    np.testing.assert_allclose(crossed, np.cross(a, b), atol=1e-12)
+
+
+def test_the_smallest_rotation_between_two_directions(rng):
+    a, b = rng.normal(size=(2, 50, 3))
+    a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b))
+    b[:3] = -a[:3] + 0.5 * b[:3]  # well beyond a right angle
+    b /= np.linalg.norm(b, axis=1, keepdims=True)
+    found = turns.rotation_between(torch.tensor(a), torch.tensor(b)).numpy()
+    np.testing.assert_allclose((found @ a[..., None])[..., 0], b, atol=1e-9)
+    angles = np.linalg.norm(Rotation.from_matrix(found).as_rotvec(), axis=1)
+    np.testing.assert_allclose(angles, np.arccos((a * b).sum(1)), atol=1e-6)
+
+
+def test_a_share_of_the_way_between_rotations(rng):
+    first, second = (torch.tensor(random_rotations(rng, 10)) for _ in range(2))
+    share = torch.tensor(rng.random(10))
+    found = turns.interpolated_rotation(first, second, share).numpy()
+    way = (Rotation.from_matrix(second) * Rotation.from_matrix(first).inv()).as_rotvec()
+    expected = Rotation.from_rotvec(way * share.numpy()[:, None]) * Rotation.from_matrix(first)
+    np.testing.assert_allclose(found, expected.as_matrix(), atol=1e-9)
+
+
+@pytest.mark.parametrize("points", [4, 3])
+def test_procrustes_is_kabschs_and_never_a_mirror(rng, points):
+    true = random_rotations(rng, 20)
+    source = rng.normal(size=(20, points, 3))
+    source -= source.mean(1, keepdims=True)
+    target = source @ true.swapaxes(1, 2)
+    found = turns.procrustes_rotation(torch.tensor(source), torch.tensor(target)).numpy()
+    np.testing.assert_allclose(found @ source.swapaxes(1, 2), target.swapaxes(1, 2), atol=1e-9)
+    mirrored = target * [1, 1, -1] + 0.1 * rng.normal(size=target.shape)
+    found = turns.procrustes_rotation(torch.tensor(source), torch.tensor(mirrored)).numpy()
+    np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-9)
+    for i in range(20):
+        best, _ = Rotation.align_vectors(mirrored[i], source[i])
+        np.testing.assert_allclose(found[i], best.as_matrix(), atol=1e-6)
+
+
+def test_rotations_are_told_from_what_are_none(rng):
+    good = random_rotations(rng, 3)
+    for batch in (good, good[0]):
+        assert is_rotation(batch) and is_rotation(batch + 1e-5)
+        for bad in (2 * batch, -batch, batch[..., [1, 0, 2], :], batch + np.nan, batch[..., :2], batch + 0.01):
+            assert not is_rotation(bad)
+    assert not is_rotation(np.stack([good[0], -good[1]]))
+    for row, other in ((0, 1), (0, 2), (1, 2)):  # any two rows that are not at right angles
+        bent = good[0].copy()
+        bent[row] = (bent[row] + 0.1 * bent[other]) / np.sqrt(1.01)
+        assert not is_rotation(bent)
+        long = good[0].copy()
+        long[row] *= 1.01
+        assert not is_rotation(long)
+    assert not is_rotation(np.diag([1.0, 1.0, 1.01])) and not is_rotation(np.eye(3) * (1, 1, -1))
+    assert is_rotation(good[0] + 1e-3, tolerance=1e-2) and not is_rotation(good[0], tolerance=0.0)
+
+
+def test_the_nearest_rotation(rng):
+    true = random_rotations(rng, 1)[0]
+    np.testing.assert_allclose(nearest_rotation(3 * true), true, atol=1e-12)
+    for matrix in (true + 0.1 * rng.normal(size=(3, 3)), true * [1, 1, -1]):
+        found = nearest_rotation(matrix)
+        assert is_rotation(found, 1e-9)
+        others = found @ Rotation.from_rotvec(0.05 * rng.normal(size=(50, 3))).as_matrix()
+        assert (np.linalg.norm(found - matrix) <= np.linalg.norm(others - matrix, axis=(1, 2)) + 1e-12).all()
+
+
+def test_rigid_transforms_are_their_matrices(rng):
+    a = Rigid(random_rotations(rng, 4), rng.normal(size=(4, 3)))
+    b = Rigid(random_rotations(rng, 4), rng.normal(size=(4, 3)))
+    np.testing.assert_allclose((a @ b).as_matrix(), a.as_matrix() @ b.as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(a.inverse().as_matrix(), np.linalg.inv(a.as_matrix()), atol=1e-12)
+    np.testing.assert_array_equal(Rigid.from_matrix(a.as_matrix()).as_matrix(), a.as_matrix())
+    points = rng.normal(size=(7, 3))
+    one = Rigid(a.rotation[0], a.translation[0])
+    homogeneous = np.column_stack([points, np.ones(7)]) @ a.as_matrix()[0].T
+    np.testing.assert_allclose(one.apply(points), homogeneous[:, :3], atol=1e-12)
+    np.testing.assert_array_equal(Rigid.identity().apply(points), points)
+    with pytest.raises(ValueError, match=r"expected \(\*batch, 3, 3\)"):
+        Rigid(np.eye(3), np.zeros((2, 3)))
+    with pytest.raises(ValueError, match="not orthonormal"):
+        Rigid(np.eye(3), np.array([0.0, np.inf, 0.0]))
+
+
+def test_rays_hit_the_nearest_triangle_where_they_should():
+    """Two squares, one metre and two metres away, of two triangles each."""
+    square = np.array([[-1.0, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]])
+    mesh = Mesh(np.concatenate([square, square + (0, 0, 1)]), np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]]))
+    np.testing.assert_allclose(mesh.face_normals, [[0, 0, 1]] * 4)
+    tracer, origin = Tracer(mesh), np.zeros((1, 3))
+    directions = np.array([[0.5, -0.2, 1.0], [-0.5, 0.2, 1.0], [3.0, 0, 1.0], [0, 0, -1.0], [0.75, 0.5, 0.5]])
+    hits = tracer.first(origin, directions)
+    assert hits.found.tolist() == [True, True, False, False, False]
+    assert hits.face.tolist()[:2] == [0, 1] and hits.face.tolist()[2:] == [0, 0, 0]
+    np.testing.assert_allclose(hits.distance, [1, 1, 0, 0, 0], atol=1e-6)
+    corners = mesh.vertices[mesh.faces[hits.face[:2]]]
+    there = (hits.barycentric[:2, :, None] * corners).sum(1)
+    np.testing.assert_allclose(there, directions[:2], atol=1e-6)
+    np.testing.assert_array_equal(hits.barycentric[2], [1, 0, 0])
+    assert tracer.first(np.array([[0, 0, 1.5]]), directions[:1]).face.tolist() == [2]
+    assert tracer.blocked(origin, directions, 1.1).tolist() == [True, True, False, False, False]
+    assert not tracer.blocked(origin, directions, 0.9).any()
