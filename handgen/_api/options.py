@@ -48,6 +48,7 @@ class AnnotateOptions(TypedDict, total=False):
     max_uncertainty: float
     redetect: bool
     refine: str
+    term: tuple[str, ...]
     track: str
     refine_extrinsics: bool
     acceleration: float

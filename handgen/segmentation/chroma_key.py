@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.guided_filter import guided
-
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
 
 MARGIN = 30  # grey levels by which a screen's channel exceeds both others
 _SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen
@@ -52,7 +50,7 @@ class Key:
     def of(
         cls, excess: Float[np.ndarray, "height width"], signed_px: Float[np.ndarray, "height width"], extent_px: float
     ) -> Key:
-        """Of the pixels well inside the mesh, which a screen's light may tint, and of those of the screen around it.
+        """Measure pixels well inside the mesh, which a screen's light may tint, and those of the screen around it.
 
         signed_px: distance from the mesh's edge, negative inside. extent_px: the hand's size.
         """

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.guided_filter import guided
-
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
 
 _SOLVE_SIDE_PX = 64  # GrabCut's cost grows with the area; its edge is drawn to the picture's at full size
 _ITERATIONS = 2
@@ -32,7 +29,7 @@ def from_wrist(found: Mask, tube: Mask, hand: Mask, taken: Mask) -> Mask:
 
 
 def in_tube(image: Image, tube: Mask, hand: Mask, other: Mask, extent_px: float) -> Mask:
-    """What GrabCut (Rother et al., SIGGRAPH 2004) calls foreground in the forearm's tube.
+    """Find the arm in the forearm's tube by GrabCut (Rother et al., SIGGRAPH 2004).
 
     Skin and sleeve differ, so the foreground is a mixture: the hand's colours, and those within the tube.
 

@@ -39,10 +39,10 @@ def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show
         metres_per_unit=config.metres_per_unit,
         progress=partial(show, "fetch, MiB"),
     )
-    if len(capture.rig) < config.min_views:
+    if len(capture.cameras) < config.min_views:
         raise HandgenError(
-            f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
-            f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
+            f"{capture_path}: has {len(capture.cameras)} of the {config.min_views} cameras that must see a hand "
+            f"({', '.join(capture.cameras.names)}); add calibrated cameras, or lower --min-views"
         )
     job = AnnotateJob(
         capture, out, config, config.hands or capture.hands or "both", _fetch_files(config.detector_options)
@@ -63,7 +63,7 @@ def hand_model_digests(job: AnnotateJob) -> dict[str, str]:
 def inputs_of_run(job: AnnotateJob, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on, as `run.json` keeps it, wherever the capture lies."""
     configuration = deciding_options(job.config) | {"hands": job.hands, "subject": job.subject}
-    rig = job.capture.rig
+    rig = job.capture.cameras
     return {
         "created_by": __version__,
         "computed": reproducibility.fingerprint(_PACKAGES),

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from handgen.media.arrays import Mask
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize.light import light_table
 from handgen.stages.synthesize.noise_matching import match_grain
@@ -20,8 +21,6 @@ _POISSON_PAD_PX = 2
 _SEEN = 5  # of 255: less of a layer is not seen
 _STEP_PX = 3  # between the pixels that a hand's mean colour is taken of
 _SEAM_PX = 5  # width of the filter that closes seams: edges are soft for about 2 px on either side
-
-Mask = UInt8[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)

@@ -296,7 +296,7 @@ class SampleMaker:
         It is read once for all samples that show it about now: at the size that the largest needs, halved for others.
         """
         config = self.job.config
-        largest = max(scale, config.hand_share[1] * config.size / max(source.extent_px, 1.0))
+        largest = max(scale, config.hand_share[1] * config.size / max(source.longer_side_px, 1.0))
         base, reduced = _power_of_two(_ENLARGED / largest), _power_of_two(_ENLARGED / scale)
         key = (source.source, source.chunk, source.cutout, base)
         levels = self._cutouts.get(key)
