@@ -115,5 +115,5 @@ class AnnotateConfig:
 
     @property
     def limits(self) -> QualityLimits:
-        """What accepted records and views keep."""
+        """The limits that accepted records and views keep."""
         return QualityLimits(self.min_views, self.max_error_share, self.min_mask_iou, self.max_uncertainty_mm)

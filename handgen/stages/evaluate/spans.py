@@ -29,7 +29,7 @@ _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
 
 @dataclass(frozen=True)
 class SpanJob:
-    """What a process needs to do any span.
+    """Everything that a process needs to do any span.
 
     cameras: names that both have, with pictures of the same size. vertices: whether both hand models could be read.
     """

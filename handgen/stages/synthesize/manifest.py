@@ -85,7 +85,7 @@ def _left_out(results: Sequence[ShardResult]) -> dict[str, Any]:
 
 
 def build_report(plan: Plan, results: Sequence[ShardResult], manifest: dict[str, Any]) -> SynthesizeReport:
-    """What the run and the whole directory amount to; the seconds are not known yet."""
+    """Sum up the run and the whole directory; the seconds are not known yet."""
     described = manifest["shards"]
     return SynthesizeReport(
         out=plan.job.out,

@@ -67,7 +67,7 @@ class PlannedSplit:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is about to do. notes: what a user should know of it."""
+    """Everything that a run is about to do. notes: what a user should know of it."""
 
     opened: tuple[OpenSource, ...]
     table: ViewTable
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """Asked for, in all splits."""
+        """How many samples are asked for, in all splits."""
         return sum(split.samples for split in self.splits)
 
     @property
@@ -97,7 +97,7 @@ class Plan:
         return [split.shard_samples(index) for split in self.splits for index in range(split.shards)]
 
     def unit(self, shard: int) -> ShardUnit:
-        """What is to be in one shard of the run."""
+        """Choose what is in one shard of the run."""
         number = bisect_right([split.first_shard for split in self.splits], shard) - 1
         split = self.splits[number]
         index = shard - split.first_shard

@@ -42,7 +42,7 @@ _OTHER_CUTOUT_SHARE = 0.15  # of occluders: another hand of the same shard
 
 @dataclass(frozen=True)
 class SynthesizeJob:
-    """What all shards of a run share. Hashable and picklable. backgrounds: of each split."""
+    """Everything that all shards of a run share. Hashable and picklable. backgrounds: of each split."""
 
     sources: tuple[Source, ...]
     out: Location

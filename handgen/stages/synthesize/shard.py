@@ -21,7 +21,7 @@ from handgen.storage.output import write_error
 
 @dataclass(frozen=True)
 class ShardResult:
-    """What became of a unit. number: of the shard in the run. description: as in the manifest.
+    """The outcome of a unit. number: of the shard in the run. description: as in the manifest.
 
     written: False where it was there already.
 
