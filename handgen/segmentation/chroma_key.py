@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from handgen.geometry.image_types import Image, Mask
 from handgen.segmentation.guided_filter import guided
-
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
 
 MARGIN = 30  # grey levels by which a screen's channel exceeds both others
 _SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen

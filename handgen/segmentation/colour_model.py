@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from handgen.geometry.image_types import Image, Mask
 from handgen.segmentation.guided_filter import guided
-
-Mask = UInt8[np.ndarray, "height width"]
 
 _MODEL_SIDE_PX = 72  # of the grid of colour models: they change slowly
 _FINE_SIDE_PX = 448  # of the grid of labels; larger pictures are shrunk to this
@@ -47,7 +46,7 @@ class LocalCut:
 
 
 def local_cut(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Image,
     signed_px: Float[np.ndarray, "height width"],
     ignore_mask: Mask,
     extent_px: float,
@@ -83,7 +82,7 @@ def local_cut(
 
 
 def _learnt(
-    colors: UInt8[np.ndarray, "height width 3"],
+    colors: Image,
     signed_px: Float[np.ndarray, "height width"],
     ignore_mask: Mask,
     extent_px: float,

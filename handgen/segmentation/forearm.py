@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
+from handgen.geometry.image_types import Image, Mask
 from handgen.segmentation.guided_filter import guided
-
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
 
 _SOLVE_SIDE_PX = 64  # GrabCut's cost grows with the area; its edge is drawn to the picture's at full size
 _ITERATIONS = 2

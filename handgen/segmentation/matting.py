@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-Mask = UInt8[np.ndarray, "height width"]
-Image = UInt8[np.ndarray, "height width 3"]
+from handgen.geometry.image_types import Image, Mask
 
 SCREENS = ("green", "blue")
 MIN_BLUR_PX, MAX_BLUR_PX = 0.3, 8.0

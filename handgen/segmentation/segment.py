@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
+from handgen.geometry.image_types import Image, Mask
 from handgen.segmentation import chroma_key, forearm
 from handgen.segmentation.colour_model import local_cut
-
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
 
 REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
 _FOREARM_M, _FOREARM_FLARE = 0.12, 2.0  # how long the forearm is, and how much wider where it ends: wrists bend

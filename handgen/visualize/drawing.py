@@ -13,8 +13,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
+from handgen.geometry.image_types import Image, Mask
 from handgen.geometry.raster import mesh_mask
 from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
 from handgen.io import shards
@@ -80,19 +81,19 @@ class SheetSample:
     keypoints_px: pixels of `image`. visible: which keypoints to draw bright. mask: 0 or 255, or None.
     """
 
-    image: UInt8[np.ndarray, "height width 3"]
+    image: Image
     keypoints_px: Float[np.ndarray, "21 2"]
     visible: Bool[np.ndarray, " 21"]
-    mask: UInt8[np.ndarray, "height width"] | None
+    mask: Mask | None
     label: str
 
 
 def draw_skeleton(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Image,
     keypoints_px: Float[np.ndarray, "21 2"],
     visible: Bool[np.ndarray, " 21"] | None = None,
     color: Color | None = None,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Image:
     """A copy of `image` with bones and keypoints, one colour per finger; those not visible are darker.
 
     color: of everything instead. Keypoints that are not finite are left out. Raises ValueError when there are not 21
@@ -125,10 +126,10 @@ def draw_skeleton(
 
 
 def draw_mask_outline(
-    image: UInt8[np.ndarray, "height width 3"],
-    mask: UInt8[np.ndarray, "height width"],
+    image: Image,
+    mask: Mask,
     color: Color = OUTLINE_COLOR,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Image:
     """A copy of `image` with the borders of `mask`, holes too. Raises ValueError when the sizes differ."""
     if mask.shape != image.shape[:2]:
         raise ValueError(f"draw_mask_outline: the image is {image.shape[:2]}, the mask {mask.shape}")
@@ -139,22 +140,22 @@ def draw_mask_outline(
 
 
 def draw_mesh_outline(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Image,
     vertices_px: Float[np.ndarray, "n 2"],
     faces: Int[np.ndarray, "faces 3"],
     color: Color = OUTLINE_COLOR,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Image:
     """A copy of `image` with the silhouette of a projected mesh."""
     height, width = image.shape[:2]
     return draw_mask_outline(image, mesh_mask(vertices_px, faces, (width, height)), color)
 
 
 def overlay_views(
-    views: Sequence[UInt8[np.ndarray, "height width 3"]],
+    views: Sequence[Image],
     labels: Sequence[ViewLabel],
     columns: int | None = None,
     cell_px: tuple[int, int] = (480, 360),
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Image:
     """One image with all views of a frame, each under a bar with its label.
 
     views: of any sizes; each is fitted into a cell. columns: by default the squarest grid. cell_px: its size.
@@ -165,9 +166,7 @@ def overlay_views(
     return _grid(cells, columns or math.ceil(math.sqrt(len(cells))))
 
 
-def contact_sheet(
-    samples: Sequence[SheetSample], columns: int = 8, cell_px: int = 192, twice: bool = False
-) -> UInt8[np.ndarray, "height width 3"]:
+def contact_sheet(samples: Sequence[SheetSample], columns: int = 8, cell_px: int = 192, twice: bool = False) -> Image:
     """A grid of training samples with their keypoints and the outline of their masks.
 
     twice: every sample also without anything drawn on it, to the left of itself.

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.cpm.network import CELL_PX, INPUT_PX, PoseNetwork, load_network
@@ -31,12 +31,11 @@ from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
+from handgen.geometry.image_types import Image
 from handgen.hand.conversions import reordered_keypoints
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS, MIDDLE_MCP, SIDES
 from handgen.records.detection import Detection
 from handgen.segmentation import chroma_key
-
-Image = UInt8[np.ndarray, "height width 3"]
 
 _ORDER = "rhd"
 _MIDDLE_MCP = KEYPOINT_ORDERS[_ORDER].index(MIDDLE_MCP)  # in the network's order

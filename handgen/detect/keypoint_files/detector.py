@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.keypoint_files import formats as keypoint_files
@@ -20,6 +20,7 @@ from handgen.detect.keypoint_files.formats import CameraHands, Source
 from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
+from handgen.geometry.image_types import Image
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.records.detection import Detection
 
@@ -71,13 +72,11 @@ class KeypointsView:
     def __init__(self, hands: CameraHands) -> None:
         self._hands = hands
 
-    def detect(self, image: UInt8[np.ndarray, "height width 3"] | None, frame: int) -> list[Detection]:
+    def detect(self, image: Image | None, frame: int) -> list[Detection]:
         """What the file has for frame number `frame`; the image is not looked at."""
         return self._hands.at(frame)
 
-    def detect_near(
-        self, image: UInt8[np.ndarray, "height width 3"], keypoints_px: Float[np.ndarray, "21 2"], right: float
-    ) -> Detection | None:
+    def detect_near(self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float) -> Detection | None:
         """Nothing: a file holds no more on a second look."""
         return None
 

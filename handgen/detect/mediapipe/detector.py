@@ -19,18 +19,18 @@ from typing import Any
 
 import numpy as np
 import orjson
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.mediapipe.landmarks import LandmarkNetwork, Landmarks, region_from_keypoints, region_from_palm
 from handgen.detect.mediapipe.networks import NETWORKS, locate
 from handgen.detect.mediapipe.palm import PalmNetwork, Palms, concatenate, merge
 from handgen.detect.view_bias import ViewBias
+from handgen.geometry.image_types import Image
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.plugins import NoOptions
 from handgen.records.detection import Detection
 
-Image = UInt8[np.ndarray, "height width 3"]
 Window = tuple[int, int, int, int]  # left, top, right, bottom, px
 
 OFFSETS_FILE = "mediapipe_offsets.json"

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.mediapipe import palm
 from handgen.detect.mediapipe.litert import Network
 from handgen.detect.mediapipe.networks import LANDMARKS, locate
+from handgen.geometry.image_types import Image
 from handgen.hand.skeleton import KEYPOINT_COUNT, WRIST
 
 INPUT_PX = LANDMARKS.input_shape[1]
@@ -53,7 +54,7 @@ class Region:
         middle = np.full(2, (crop_px - 1) / 2)
         return np.concatenate([rotation, (self.center_px - rotation @ middle)[:, None]], 1)
 
-    def crop(self, image: UInt8[np.ndarray, "height width 3"], crop_px: int = INPUT_PX, outside: int = 0) -> np.ndarray:
+    def crop(self, image: Image, crop_px: int = INPUT_PX, outside: int = 0) -> np.ndarray:
         """Cut the region out, `crop_px` by `crop_px` pixels, upright (uint8); outside: grey level beyond the image."""
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         size_px = (crop_px, crop_px)
@@ -107,7 +108,7 @@ class LandmarkNetwork:
         """Load the network from the user's cache; HandgenError if it is not there."""
         self._network = Network(locate(LANDMARKS.name), LANDMARKS.input_shape, LANDMARKS.output_shapes)
 
-    def find(self, image: UInt8[np.ndarray, "height width 3"], region: Region, mirrored: bool = False) -> Landmarks:
+    def find(self, image: Image, region: Region, mirrored: bool = False) -> Landmarks:
         """Find the landmarks in `region` of an RGB image, whatever their presence. mirrored: in its mirror image."""
         crop = region.crop(image)
         crop = crop[:, ::-1] if mirrored else crop

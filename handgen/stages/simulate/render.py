@@ -14,10 +14,11 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
+from handgen.geometry.image_types import Mask
 from handgen.geometry.raster import mesh_mask
 from handgen.geometry.ray_casting import Mesh, Tracer
 from handgen.stages.simulate.light import Lighting, key_visibility, neighbourhood, openness
@@ -148,7 +149,7 @@ class Moment:
             total += np.where((face >= 0)[:, None], color, behind)
         return total / len(self.tracers)
 
-    def _silhouette(self, camera: Camera, vertices: np.ndarray) -> UInt8[np.ndarray, "height width"]:
+    def _silhouette(self, camera: Camera, vertices: np.ndarray) -> Mask:
         points = camera.cam_from_world.apply(vertices)
         pixels, _ = camera.project_cam(points)
         depth = points[:, 2]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
+from handgen.geometry.image_types import Image, Mask
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize.light import light_table
 from handgen.stages.synthesize.noise_matching import match_grain
@@ -21,8 +21,6 @@ _SEEN = 5  # of 255: less of a layer is not seen
 _STEP_PX = 3  # between the pixels that a hand's mean colour is taken of
 _SEAM_PX = 5  # width of the filter that closes seams: edges are soft for about 2 px on either side
 
-Mask = UInt8[np.ndarray, "height width"]
-
 
 @dataclass(frozen=True)
 class Composite:
@@ -31,7 +29,7 @@ class Composite:
     covered: for each hand, how much of each pixel (0 to 255) is of things in front of it; None where nothing is.
     """
 
-    image: UInt8[np.ndarray, "height width 3"]
+    image: Image
     masks: tuple[Mask, ...]
     covered: tuple[Mask | None, ...]
 
@@ -39,7 +37,7 @@ class Composite:
 def composite(
     hands: Sequence[PlacedHand],
     occluder: Placed | None,
-    background: UInt8[np.ndarray, "height width 3"],
+    background: Image,
     magnification: float,
     config: SynthesizeConfig,
     rng: np.random.Generator,

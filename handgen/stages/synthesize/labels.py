@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from handgen.geometry.image_types import Mask
 from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand
 from handgen.hand.model_files import HandArrays
@@ -64,9 +65,7 @@ class Labeller:
     model_sha256: dict[str, str]
     rest_wrists: dict[str, RestWrist]
 
-    def hand(
-        self, source: SourceView, view: VirtualView, covered: UInt8[np.ndarray, "height width"] | None
-    ) -> SampleHand:
+    def hand(self, source: SourceView, view: VirtualView, covered: Mask | None) -> SampleHand:
         """Describe one hand.
 
         covered: how much of each pixel of the sample (0 to 255) belongs to things in front of this hand, if there are.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from handgen.geometry.image_types import Image
 from handgen.stages.synthesize.warping import Placed
 
 _SHIFT = 4  # sub-pixel bits of the coordinates OpenCV draws with
@@ -17,9 +18,7 @@ _STEP_PX = 4
 _EDGE_SIGMA_PX = 0.6
 
 
-def draw_occluder(
-    hand: Placed, background: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
-) -> Placed | None:
+def draw_occluder(hand: Placed, background: Image, rng: np.random.Generator) -> Placed | None:
     """A stick, card or blob over a part of the hand; None where it would have to hide more than half of it."""
     size = float(np.sqrt(hand.alpha.size))
     height, width = background.shape[:2]
@@ -118,9 +117,7 @@ def _box(outline: np.ndarray, size_px: tuple[int, int]) -> tuple[int, int, int, 
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def _texture(
-    background: np.ndarray, box: tuple[int, int, int, int], rng: np.random.Generator
-) -> UInt8[np.ndarray, "height width 3"]:
+def _texture(background: np.ndarray, box: tuple[int, int, int, int], rng: np.random.Generator) -> Image:
     """Fill the occluder with a piece of the picture from elsewhere, or one colour; light falls off across it."""
     _, _, width, height = box
     if rng.random() < 0.5:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.errors import HandgenError
+from handgen.geometry.image_types import Image, Mask
 from handgen.io.cutouts import Cutout
 from handgen.segmentation.matting import Edge, matte_and_colors
 
@@ -32,8 +33,8 @@ class Placed:
 
     left: int
     top: int
-    colors: UInt8[np.ndarray, "height width 3"]
-    alpha: UInt8[np.ndarray, "height width"]
+    colors: Image
+    alpha: Mask
 
     @property
     def box(self) -> tuple[slice, slice]:
@@ -42,7 +43,7 @@ class Placed:
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
     @property
-    def solid(self) -> UInt8[np.ndarray, "height width"]:
+    def solid(self) -> Mask:
         """255 where a pixel is all its own."""
         return above(self.alpha, 250)
 
@@ -52,7 +53,7 @@ class PlacedHand:
     """A hand in a sample. layer: with its forearm, if that is kept. mask: 255 where at least half is the hand's."""
 
     layer: Placed
-    mask: UInt8[np.ndarray, "height width"]
+    mask: Mask
 
     @classmethod
     def nothing(cls, size_px: tuple[int, int]) -> PlacedHand:
@@ -61,7 +62,7 @@ class PlacedHand:
         return cls(layer, np.zeros(size_px[::-1], np.uint8))
 
 
-def above(values: UInt8[np.ndarray, "height width"], level: int) -> UInt8[np.ndarray, "height width"]:
+def above(values: Mask, level: int) -> Mask:
     """255 where the values are larger, else 0."""
     return cv2.threshold(values, level, 255, cv2.THRESH_BINARY)[1]
 
@@ -114,7 +115,7 @@ class Pixels:
         """At half the size."""
         return Pixels(self.cutout.halved(), replace(self.edge, blur_px=self.edge.blur_px / 2), self.hard)
 
-    def _layers(self, mask: UInt8[np.ndarray, "height width"]) -> Layers:
+    def _layers(self, mask: Mask) -> Layers:
         pad = math.ceil(_BLUR_SIGMAS * self.edge.blur_px) + 2
         box = _pad(cv2.boundingRect(mask), pad, mask.shape)
         image, part = self.cutout.image[box], mask[box]
@@ -133,7 +134,7 @@ class Layers:
 
     pixels: UInt8[np.ndarray, "height width 4"]
     box: tuple[slice, slice]
-    own: UInt8[np.ndarray, "height width"] | None = None
+    own: Mask | None = None
 
 
 def place_hand(
@@ -191,7 +192,7 @@ def _pad(box: Sequence[int], pad: int, shape: tuple[int, ...]) -> tuple[slice, s
     )
 
 
-def _fade(shape: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+def _fade(shape: tuple[int, int]) -> Mask:
     """255 inside a cutout, falling to 0 at its border."""
     reach = max(1.0, _ARM_FADE * min(shape))
     y, x = (np.minimum(np.arange(n), n - 1 - np.arange(n)) / reach for n in shape)
