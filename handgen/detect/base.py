@@ -1,4 +1,4 @@
-"""What every detector gives and takes."""
+"""The interface of every detector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from handgen.records.detection import Detection
 
 @dataclass(frozen=True)
 class DetectionTask:
-    """What a stage tells a detector when it makes one.
+    """A stage's instructions for a detector that it makes.
 
     cameras: names, in the rig's order. max_hands: per view. side: the one hand that there is, if that is known. device:
     cpu or cuda, where the detector has a choice.

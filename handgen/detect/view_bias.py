@@ -1,4 +1,4 @@
-"""How a detector's keypoints depend on the side that they are seen from: where it puts them, and how unsure it is.
+"""A detector's keypoints depend on the side that they are seen from: their places, and how unsure it is of them.
 
 A detector looks at skin, the model's joints lie inside. So a knuckle seen from its back is put elsewhere than seen from
 its side, a bent finger's joints elsewhere than a straight one's, and a fingertip behind the palm is little more than a
@@ -24,7 +24,7 @@ for _finger, _keypoints in FINGER_KEYPOINTS.items():
 def features_of(
     towards_camera: Float[np.ndarray, "*batch 21 3"], flexion_rad: Float[np.ndarray, "*batch 15"]
 ) -> Float[np.ndarray, "*batch 21 features"]:
-    """What the bias is linear in.
+    """Compute the features that the bias is linear in.
 
     towards_camera: unit vectors from the keypoints, in the axes of the joint that carries each, of a right hand.
     flexion_rad: of joints 1 to 15.
@@ -38,7 +38,7 @@ def features_of(
 
 @dataclass(frozen=True)
 class ViewBias:
-    """What is added to a detector's constant offsets, and by what its noise grows, for each keypoint in each view.
+    """Additions to a detector's constant offsets, and factors of its noise, for each keypoint in each view.
 
     offset_m: (21, 3, features), linear in `features_of`, metres in the carrier joint's axes of a right hand. skin_m:
     (21,) flesh in front of a keypoint that is in plain sight. depth_m, noise: what flesh beyond that multiplies the
@@ -63,13 +63,13 @@ class ViewBias:
     def offsets_m(
         self, towards_camera: Float[np.ndarray, "*batch 21 3"], flexion_rad: Float[np.ndarray, "*batch 15"], side: str
     ) -> Float[np.ndarray, "*batch 21 3"]:
-        """What is added to the constant offsets of a hand of that side, in its carrier joints' axes."""
+        """Compute what is added to the constant offsets of a hand of that side, in its carrier joints' axes."""
         mirror = np.ones(3) if side == "right" else np.array(MIRROR_X)
         features = features_of(towards_camera * mirror, flexion_rad)
         return np.einsum("kcf,...kf->...kc", self.offset_m, features) * mirror
 
     def noise_factor(self, flesh_m: Float[np.ndarray, "*batch 21"]) -> Float[np.ndarray, "*batch 21"]:
-        """How much noisier keypoints are than in plain sight, by the flesh in front of them."""
+        """Compute how much noisier keypoints are than in plain sight, by the flesh in front of them."""
         return np.interp(flesh_m - self.skin_m, self.depth_m, self.noise)
 
     def to_json(self) -> dict[str, Any]:

@@ -200,28 +200,22 @@ def read_sheet(shards_dir: Path, count: int = 48) -> list[SheetSample]:
     first = 0
     for shard in manifest["shards"]:
         here = wanted & set(range(first, first + shard["samples"]))
-        if here:
-            path = shards_dir / shard["name"]
-            groups = enumerate(shards.read_groups(path), first)
-            samples += [_sheet_sample(path, key, group) for index, (key, group) in groups if index in here]
+        path = shards_dir / shard["name"]
+        for index, (key, group) in enumerate(shards.read_groups(path), first) if here else ():
+            if index in here:
+                document = shards.read_document(path, key, group)
+                where = f"{path}, sample {key}"
+                samples.append(_sheet_sample(document, group[shards.IMAGE], group[shards.MASK], where))
         first += shard["samples"]
     return samples
 
 
 def sheet_samples(samples: Sequence[shards.Sample]) -> list[SheetSample]:
     """Samples that were just made, as `contact_sheet` takes them."""
-    return [
-        _sheet_sample_of(sample.document, sample.image_jpeg, sample.mask_png, f"sample {sample.key}")
-        for sample in samples
-    ]
+    return [_sheet_sample(s.document, s.image_jpeg, s.mask_png, f"sample {s.key}") for s in samples]
 
 
-def _sheet_sample(path: Path, key: str, group: dict[str, bytes]) -> SheetSample:
-    document = shards.read_document(path, key, group)
-    return _sheet_sample_of(document, group[shards.IMAGE], group[shards.MASK], f"{path}, sample {key}")
-
-
-def _sheet_sample_of(document: dict[str, Any], image: bytes, mask: bytes, where: str) -> SheetSample:
+def _sheet_sample(document: dict[str, Any], image: bytes, mask: bytes, where: str) -> SheetSample:
     return SheetSample(
         image=images.decode_rgb(image, f"{where}.{shards.IMAGE}"),
         keypoints_px=np.array(document["keypoints_2d"], dtype=float),

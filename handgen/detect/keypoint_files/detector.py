@@ -73,7 +73,7 @@ class KeypointsView:
         self._hands = hands
 
     def detect(self, image: Image | None, frame: int) -> list[Detection]:
-        """What the file has for frame number `frame`; the image is not looked at."""
+        """The hands that the file has for frame number `frame`; the image is not looked at."""
         return self._hands.at(frame)
 
     def detect_near(self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float) -> Detection | None:
@@ -83,7 +83,7 @@ class KeypointsView:
 
 @dataclass(frozen=True)
 class _Known:
-    """What was read, and the stamps of the files that it is of: at a glance, and of each file in a folder."""
+    """Keypoints that were read, and the stamps of their files: at a glance, and of each file in a folder."""
 
     stamps: tuple[tuple[int, ...], ...]
     close_stamps: tuple[tuple[int, ...], ...]
@@ -127,7 +127,7 @@ def _stamp(source: Path) -> tuple[int, ...]:
 
 
 def _close_stamp(source: Path) -> tuple[int, ...]:
-    """The same of a file; of a folder that of all its files."""
+    """The stamp of a file; for a folder one of all its files."""
     if not source.is_dir():
         return _stamp(source)
     with os.scandir(source) as entries:

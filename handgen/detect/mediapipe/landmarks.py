@@ -89,9 +89,8 @@ def region_from_palm(box_px: Float[np.ndarray, " 4"], keypoints_px: Float[np.nda
 
 def region_from_keypoints(keypoints_px: Float[np.ndarray, "21 2"]) -> Region:
     """Return the region to look in for a hand that is about where `keypoints_px` are."""
-    target = (
-        keypoints_px[_INDEX_MCP] + 2 * keypoints_px[_MIDDLE_MCP] + keypoints_px[_RING_MCP]
-    ) / 4  # as ComputeRotation in the calculator
+    index, middle, ring = keypoints_px[[_INDEX_MCP, _MIDDLE_MCP, _RING_MCP]]
+    target = (index + 2 * middle + ring) / 4  # as ComputeRotation in the calculator
     angle = _up_angle(keypoints_px[WRIST], target)
     turn = _rotation(angle)
     upright = keypoints_px[list(_STEADY_KEYPOINTS)] @ turn

@@ -197,18 +197,6 @@ class Meeting:
         return place_hand(self.hands.models[side], self.hands.betas, orientation, palms, angles)
 
 
-@dataclass(frozen=True)
-class HandOfTwo:
-    """One side of a meeting. A `handgen.stages.simulate.motion.HandPath`."""
-
-    meeting: Meeting
-    side: str
-
-    def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """Return the poses at these moments, as `HandPath` asks."""
-        return self.meeting.at(self.side, times_s)
-
-
 def _ease(share: float) -> float:
     """From 0 to 1 without a jump of speed or acceleration (Perlin's smootherstep)."""
     s = float(np.clip(share, 0.0, 1.0))
@@ -217,8 +205,8 @@ def _ease(share: float) -> float:
 
 def two_hands(
     models: Mapping[str, HandModel], betas: Float[np.ndarray, " 10"], seconds: float, rng: np.random.Generator
-) -> dict[str, HandOfTwo]:
-    """Random paths of both hands for `seconds`, all kinds of encounters in turn."""
+) -> Meeting:
+    """A random path of both hands for `seconds`, all kinds of encounters in turn."""
     hands = _Hands(models, betas)
     kinds: dict[str, Encounter] = {}
     for kind in encounters():
@@ -236,5 +224,4 @@ def two_hands(
         order += [kinds[str(name)] for name in rng.permutation(list(kinds))]
     turn = Wander.draw(np.radians(_TURN_DEG), _WANDER_PERIOD_S, rng)
     drift = Wander.draw(np.array(_DRIFT_M), _WANDER_PERIOD_S, rng)
-    meeting = Meeting(hands, tuple(order), turn, drift)
-    return {side: HandOfTwo(meeting, side) for side in SIDES}
+    return Meeting(hands, tuple(order), turn, drift)

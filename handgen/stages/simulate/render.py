@@ -120,7 +120,7 @@ class Moment:
         found = face >= 0
         hand[rows, columns] = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
         if len(self.exposure) > 1:
-            light[rows, columns] = self._expose(rays, rows, columns, background[rows, columns])
+            light[rows, columns] = self._mean_light(self.tracers, rays, rows, columns, background)
             return View(light, hand)
         light[rows[found], columns[found]] = color[found]
         shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
@@ -130,24 +130,19 @@ class Moment:
         edge = (local_range(shown.astype(np.float32)) > 0) | (local_range(depth) > _STEP_M)
         soften = edge[rows, columns]
         rows, columns = rows[soften], columns[soften]
-        total = np.zeros((len(rows), 3))
-        behind = background[rows, columns]
-        for offset in SUBPIXELS:
-            color, face, _ = self._trace(middle, rays.origin, rays.at(rows, columns, offset))
-            total += np.where((face >= 0)[:, None], color, behind)
-        light[rows, columns] = total / len(SUBPIXELS)
+        light[rows, columns] = self._mean_light([middle] * len(SUBPIXELS), rays, rows, columns, background)
         return View(light, hand)
 
-    def _expose(
-        self, rays: PixelRays, rows: np.ndarray, columns: np.ndarray, behind: Float[np.ndarray, "n 3"]
+    def _mean_light(
+        self, tracers: list[Tracer], rays: PixelRays, rows: np.ndarray, columns: np.ndarray, background: np.ndarray
     ) -> Float[np.ndarray, "n 3"]:
-        """The mean light over the exposure at some pixels."""
-        total = np.zeros((len(rows), 3))
-        for k, tracer in enumerate(self.tracers):
+        """The mean light at some pixels of what `tracers` see, each from the next place within a pixel."""
+        total, behind = np.zeros((len(rows), 3)), background[rows, columns]
+        for k, tracer in enumerate(tracers):
             directions = rays.at(rows, columns, SUBPIXELS[k % len(SUBPIXELS)])
             color, face, _ = self._trace(tracer, rays.origin, directions)
             total += np.where((face >= 0)[:, None], color, behind)
-        return total / len(self.tracers)
+        return total / len(tracers)
 
     def _silhouette(self, camera: Camera, vertices: np.ndarray) -> Mask:
         points = camera.cam_from_world.apply(vertices)

@@ -1,4 +1,4 @@
-"""What simulating gave, as `simulate` prints it."""
+"""The report of `simulate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from handgen.wording import count_of
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SimulateReport(OutputReport):
-    """What `simulate` did. views: pictures of the capture; written_views: by this run, the rest was there already."""
+    """The result of a run. views: pictures of the capture; written_views: by this run, the rest was there already."""
 
     truth: Path
     frames: int

@@ -29,15 +29,19 @@ def record_frame(
     """
     pixels, labels = [], []
     for i, camera in enumerate(scene.rig):
-        view = scene.moment(frame, i).view(camera, scene.rays[i], scene.backgrounds[i])
-        light = view.light if scene.path_tracer is None else _path_traced(scene, frame, i)
+        moment, rays, background = scene.moment(frame, i), scene.rays[i], scene.backgrounds[i]
+        view = moment.view(camera, rays, background)
+        light = view.light
+        if scene.path_tracer is not None:
+            seed = int(scene.sensor_noise(frame, i).integers(2**31))
+            light = scene.path_tracer.view(moment, camera, rays, background, seed)
         image = scene.sensors[i].develop(light, scene.sensor_noise(frame, i))
         write(i, image)
         pixels.append(image)
         labels.append(view.hand)
     screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
-        motion = hand.path.at(np.array([scene.time_s(frame)]))
+        motion = hand.path(np.array([scene.time_s(frame)]))
         posed = hand.pose(motion)
         views, cutouts = [], []
         for i, camera in enumerate(scene.rig):
@@ -61,13 +65,6 @@ def record_frame(
             views=tuple(views),
         )
         yield record, cutouts
-
-
-def _path_traced(scene: Scene, frame: int, i: int) -> np.ndarray:
-    assert scene.path_tracer is not None
-    seed = int(scene.sensor_noise(frame, i).integers(2**31))
-    moment = scene.moment(frame, i)
-    return scene.path_tracer.view(moment, scene.rig.cameras[i], scene.rays[i], scene.backgrounds[i], seed)
 
 
 def _view(

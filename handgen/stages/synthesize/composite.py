@@ -51,7 +51,8 @@ def composite(
     if config.light_matching > 0:
         hands = _lit(hands, background, config.light_matching, rng)
     if config.grain:
-        hands = _match_grain(hands, background, rng)
+        for hand in hands:
+            match_grain(hand.layer.colors, hand.layer.solid, background, rng)
     if rng.random() < config.shadow_probability:
         throw_shadow(background, [hand.layer for hand in hands], rng)
     covers: list[Mask | None] = [None] * len(hands)
@@ -81,18 +82,8 @@ def _lit(
     some = slice(None, None, _STEP_PX)
     mean = cv2.mean(np.ascontiguousarray(largest.colors[some, some]), largest.solid[some, some].copy())[:3]
     table = light_table(np.array(mean), background, largest.box, strength, rng)
-    return [_with_colors(hand, cv2.LUT(hand.layer.colors, table)) for hand in hands]
-
-
-def _match_grain(hands: Sequence[PlacedHand], background: np.ndarray, rng: np.random.Generator) -> list[PlacedHand]:
-    """With the background's noise, or the background, in place, with theirs."""
-    for hand in hands:
-        match_grain(hand.layer.colors, hand.layer.solid, background, rng)
-    return list(hands)
-
-
-def _with_colors(hand: PlacedHand, colors: np.ndarray) -> PlacedHand:
-    return replace(hand, layer=replace(hand.layer, colors=colors))
+    lit = (replace(hand.layer, colors=cv2.LUT(hand.layer.colors, table)) for hand in hands)
+    return [replace(hand, layer=layer) for hand, layer in zip(hands, lit, strict=True)]
 
 
 def _lay(image: np.ndarray, layer: Placed) -> None:

@@ -1,4 +1,4 @@
-"""What synthesizing gave, as `synthesize` prints it."""
+"""The report of `synthesize`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SplitReport:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SynthesizeReport(OutputReport):
-    """What `synthesize` did.
+    """The result of a run.
 
     samples, shards, bytes, sides: of the whole directory. written_samples: by this run; the rest was there
     already. left_out_samples: that could not be made, of damaged_cutouts (name and reason; of many the first).
