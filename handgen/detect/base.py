@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.detect.view_bias import ViewBias
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 from handgen.records.detection import Detection
 
 

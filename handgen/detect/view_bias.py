@@ -1,4 +1,4 @@
-"""A detector's keypoints depend on the side that they are seen from: their places, and how unsure it is of them.
+"""Model how a detector's keypoints depend on the side that they are seen from: their place, and how unsure it is.
 
 A detector looks at skin, the model's joints lie inside. So a knuckle seen from its back is put elsewhere than seen from
 its side, a bent finger's joints elsewhere than a straight one's, and a fingertip behind the palm is little more than a
@@ -24,7 +24,7 @@ for _finger, _keypoints in FINGER_KEYPOINTS.items():
 def features_of(
     towards_camera: Float[np.ndarray, "*batch 21 3"], flexion_rad: Float[np.ndarray, "*batch 15"]
 ) -> Float[np.ndarray, "*batch 21 features"]:
-    """Compute the features that the bias is linear in.
+    """Features that the bias is linear in.
 
     towards_camera: unit vectors from the keypoints, in the axes of the joint that carries each, of a right hand.
     flexion_rad: of joints 1 to 15.
@@ -38,7 +38,7 @@ def features_of(
 
 @dataclass(frozen=True)
 class ViewBias:
-    """Additions to a detector's constant offsets, and factors of its noise, for each keypoint in each view.
+    """Model of what a view adds to a detector's constant offsets, and by what its noise grows, for each keypoint.
 
     offset_m: (21, 3, features), linear in `features_of`, metres in the carrier joint's axes of a right hand. skin_m:
     (21,) flesh in front of a keypoint that is in plain sight. depth_m, noise: what flesh beyond that multiplies the
@@ -63,7 +63,7 @@ class ViewBias:
     def offsets_m(
         self, towards_camera: Float[np.ndarray, "*batch 21 3"], flexion_rad: Float[np.ndarray, "*batch 15"], side: str
     ) -> Float[np.ndarray, "*batch 21 3"]:
-        """Compute what is added to the constant offsets of a hand of that side, in its carrier joints' axes."""
+        """Offsets to add to the constant ones of a hand of that side, in its carrier joints' axes."""
         mirror = np.ones(3) if side == "right" else np.array(MIRROR_X)
         features = features_of(towards_camera * mirror, flexion_rad)
         return np.einsum("kcf,...kf->...kc", self.offset_m, features) * mirror
@@ -83,3 +83,15 @@ class ViewBias:
             return cls(**{name: np.array(document[name], dtype=float) for name in cls.__dataclass_fields__})
         except (KeyError, TypeError) as error:
             raise ValueError(f"ViewBias: {error!r}") from None
+
+
+@dataclass(frozen=True)
+class DetectorCalibration:
+    """Calibration of a detector: the places where it puts keypoints on one person, or on anybody.
+
+    offsets_m: (21, 3), as `handgen.detect.base.Detector.offsets_m`. view_bias: what the side that a keypoint is seen
+    from adds, the same for everybody; None where that is not known.
+    """
+
+    offsets_m: Float[np.ndarray, "21 3"]
+    view_bias: ViewBias | None = None

@@ -1,4 +1,4 @@
-"""A second look at the detections with a fitted hand in hand: which were seen through flesh, and from which side."""
+"""Correct detections by a fitted hand, which tells which were seen through flesh, and from which side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from handgen.hand.skeleton import KEYPOINT_CARRIERS
 
 @dataclass(frozen=True)
 class Corrections:
-    """Of `n` frames in the rig's ideal images.
+    """Corrections of the detections of `n` frames, in the rig's ideal images.
 
     shift_px: what the side that a keypoint is seen from moves its detection by. noise_factor: at least 1.
     """
@@ -28,7 +28,7 @@ class Corrections:
 def corrections_of(
     bias: ViewBias, rig: Rig, model: HandModel, posed: PosedHand, rotations: Float[np.ndarray, "n 16 3"]
 ) -> Corrections:
-    """What a detector's bias does to the detections of hands that are posed about like this. Metres.
+    """Predict what a detector's bias does to detections of hands that are posed about like this. Metres.
 
     rotations: the pose, axis-angle.
     """

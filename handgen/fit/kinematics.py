@@ -58,7 +58,7 @@ class HandState:
         )
 
     def with_betas(self, betas: Float[Tensor, " 10"]) -> HandState:
-        """The same poses of a hand of another shape."""
+        """Give the poses to a hand of another shape."""
         return replace(self, betas=betas.expand(len(self), 10))
 
 

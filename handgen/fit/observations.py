@@ -1,9 +1,8 @@
-"""What clusters of detections say, in the form that the fit wants: kinematics, observations, triangulated keypoints."""
+"""Bring detections into the form that the fit wants: kinematics, observations, triangulated keypoints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -31,17 +30,17 @@ def kinematics_of(
 
 
 def observations_of(
-    rig: Rig, clusters: Sequence[MultiviewHand], device: str = "cpu", corrections: Corrections | None = None
+    rig: Rig, seen_hands: Sequence[MultiviewHand], device: str = "cpu", corrections: Corrections | None = None
 ) -> Observations:
     """Detections as the solver wants them: ideal pixels, and weights that know each detection's noise.
 
     corrections: of the same frames, from an earlier fit.
     """
-    n, views = len(clusters), len(rig)
+    n, views = len(seen_hands), len(rig)
     pixels = np.zeros((n, views, 21, 2))
     weight = np.zeros((n, views, 21))
-    for i, cluster in enumerate(clusters):
-        for v, view in enumerate(cluster.views):
+    for i, seen_hand in enumerate(seen_hands):
+        for v, view in enumerate(seen_hand.views):
             if view is not None:
                 pixels[i, v] = view.ideal_px
                 weight[i, v] = view.confidence / view.noise_px**2
@@ -52,14 +51,14 @@ def observations_of(
     return Observations(*(torch.as_tensor(a, device=device) for a in (projections, pixels, weight)))
 
 
-def triangulated(clusters: Sequence[MultiviewHand], scale: float = 1.0) -> Float[Tensor, "n 21 3"]:
-    """The clusters' triangulated keypoints, times `scale`."""
-    return torch.as_tensor(np.stack([cluster.points_world for cluster in clusters])) * scale
+def triangulated(hands: Sequence[MultiviewHand]) -> Float[Tensor, "n 21 3"]:
+    """The triangulated keypoints of hands in the world."""
+    return torch.as_tensor(np.stack([hand.points_world for hand in hands]))
 
 
-def valid_of(clusters: Sequence[MultiviewHand], device: torch.device) -> Bool[Tensor, "n 21"]:
-    """Which keypoints at least two views saw."""
-    return torch.as_tensor(np.stack([cluster.valid for cluster in clusters]), device=device)
+def valid_of(seen_hands: Sequence[MultiviewHand], device: torch.device) -> Bool[Tensor, "n 21"]:
+    """A mask of the keypoints that at least two views saw."""
+    return torch.as_tensor(np.stack([seen_hand.valid for seen_hand in seen_hands]), device=device)
 
 
 def pose_of(state: HandState) -> HandPose:
@@ -70,14 +69,9 @@ def pose_of(state: HandState) -> HandPose:
 def apply_view_bias(
     view_bias: ViewBias | None, rig: Rig, kinematics: KeypointKinematics, state: HandState
 ) -> Corrections | None:
-    """What the detector's habits do to hands in this state; None without any."""
+    """Per-view keypoint shift and noise that the view-bias model predicts for hands in this state; None without one."""
     if view_bias is None:
         return None
     pose = pose_of(state)
     posed = kinematics.model(pose)
     return corrections_of(view_bias, rig, kinematics.model, posed, pose.rotations.cpu().numpy())
-
-
-def in_metres(clusters: Sequence[MultiviewHand], factor: float) -> list[MultiviewHand]:
-    """Clusters in a world scaled by `factor`."""
-    return [replace(cluster, points_world=cluster.points_world * factor) for cluster in clusters]

@@ -1,4 +1,4 @@
-"""Observed hands -> fitted hands: from a sequence of clusters of detections to model poses."""
+"""Fit model poses to a sequence of observed hands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class MotionPrior:
 
     @classmethod
     def of(cls, fps: float | None, acceleration_mm_s2: float) -> MotionPrior | None:
-        """At so many frames per second; None for an acceleration of 0: frames are on their own."""
+        """The prior at so many frames per second; None for an acceleration of 0: frames are on their own."""
         return cls(1 / (fps or _USUAL_FPS), acceleration_mm_s2 / 1e3) if acceleration_mm_s2 else None
 
 
@@ -72,7 +72,7 @@ class FittedHands:
         return FittedHands(**arrays, terms={name: cost[frames] for name, cost in self.terms.items()})
 
     def expected_px(self, view: int, camera: Camera) -> Float[np.ndarray, "n 21 2"]:
-        """Where the detector should have seen the keypoints in a camera, the rig's number `view`; its own pixels.
+        """Pixels where the detector should have seen the keypoints in a camera, the rig's number `view`.
 
         The shift is that of the ideal image: a few pixels, which a lens distorts by a few per cent.
         """
@@ -130,7 +130,7 @@ class Fit:
         )
 
     def _covariance(self, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, "n 21 3 3"]:
-        """What repeats from view to view and frame to frame, and so does not average out, put back (metres squared).
+        """The covariance, metres squared, with what repeats between views and frames and does not average out put back.
 
         The normal matrix takes the errors of all detections for independent. And of a hand that one view alone sees,
         the distance hangs on its size.
@@ -155,53 +155,53 @@ class Fit:
 def fit_poses(
     kinematics: KeypointKinematics,
     rig: Rig,
-    clusters: Sequence[MultiviewHand],
+    seen_hands: Sequence[MultiviewHand],
     betas: Float[np.ndarray, " 10"],
     view_bias: ViewBias | None = None,
     motion: MotionPrior | None = None,
 ) -> Fit:
-    """Fit the poses of clusters with the subject's betas. `rig` and the clusters are in metres.
+    """Fit the poses of observed hands with given betas. `rig` and the hands are in metres.
 
-    clusters: in the order of their frames; some, but not the first or the last one, may be of frames in which the hand
+    seen_hands: in the order of their frames; some, but not the first or the last, may be of frames in which the hand
     was not seen (`MultiviewHand.unseen`). view_bias: of the detector; a first fit then tells from which side each
     keypoint was seen, and through what. motion: makes one solve of consecutive frames; None: every frame is on its own.
     """
     device = str(kinematics.offsets.device)
     shape = torch.as_tensor(betas).to(kinematics.offsets)
     prior = PosePrior.of(kinematics.model)
-    watched = [cluster for cluster in clusters if cluster.view_count]
-    seen = np.flatnonzero([cluster.view_count > 0 for cluster in clusters])
+    watched = [seen_hand for seen_hand in seen_hands if seen_hand.view_count]
+    seen = np.flatnonzero([seen_hand.view_count > 0 for seen_hand in seen_hands])
     points, valid = triangulated(watched).to(shape), valid_of(watched, shape.device)
     state = start(kinematics, points, shape, valid)
     state, _ = solve_poses(Problem(kinematics, observations_of(rig, watched, device), prior), state)
-    return fit_from(kinematics, rig, clusters, _between(state, seen, len(clusters)), view_bias, motion)
+    return fit_from(kinematics, rig, seen_hands, _between(state, seen, len(seen_hands)), view_bias, motion)
 
 
 def fit_from(
     kinematics: KeypointKinematics,
     rig: Rig,
-    clusters: Sequence[MultiviewHand],
+    seen_hands: Sequence[MultiviewHand],
     state: HandState,
     view_bias: ViewBias | None = None,
     motion: MotionPrior | None = None,
     terms: Mapping[str, Term] | None = None,
 ) -> Fit:
-    """As `fit_poses`, from poses that are known about. terms: what the poses should agree with besides, by name."""
+    """Fit poses as `fit_poses` does, from a state near them. terms: what they should agree with besides, by name."""
     device = str(kinematics.offsets.device)
     prior = PosePrior.of(kinematics.model)
-    moves = _motion(clusters, motion, kinematics.offsets.device)
-    problem = Problem(kinematics, observations_of(rig, clusters, device), prior, terms or {})
+    moves = _motion(seen_hands, motion, kinematics.offsets.device)
+    problem = Problem(kinematics, observations_of(rig, seen_hands, device), prior, terms or {})
     solved = solve_sequence(problem, state, moves)
     corrections = None
     for _ in range(_BIAS_ITERATIONS if view_bias is not None else 0):
         corrections = apply_view_bias(view_bias, rig, kinematics, solved.state)
-        problem = replace(problem, observations=observations_of(rig, clusters, device, corrections))
+        problem = replace(problem, observations=observations_of(rig, seen_hands, device, corrections))
         solved = solve_sequence(problem, solved.state, moves)
     return Fit(problem, moves, solved, len(rig), corrections)
 
 
-def _motion(clusters: Sequence[MultiviewHand], motion: MotionPrior | None, device: torch.device) -> Motion:
-    frames = [cluster.frame for cluster in clusters]
+def _motion(seen_hands: Sequence[MultiviewHand], motion: MotionPrior | None, device: torch.device) -> Motion:
+    frames = [seen_hand.frame for seen_hand in seen_hands]
     if motion is None:  # no two frames are neighbours
         return Motion(torch.tensor(frames, device=device), 1.0, np.inf)
     return Motion(torch.tensor(frames, device=device), motion.interval_s, motion.sigma_m_s2)

@@ -45,7 +45,7 @@ class Observations:
 
     @classmethod
     def none(cls, rig: Rig, like: Tensor, n: int = 1) -> Observations:
-        """Of `n` frames in which nothing was observed. like: a tensor of their type and device."""
+        """Observations of `n` frames in which nothing was observed. like: a tensor of their type and device."""
         views = len(rig)
         projections = np.stack([camera.ideal_px_from_world for camera in rig])
         return cls(torch.as_tensor(projections).to(like), like.new_zeros(n, views, 21, 2), like.new_zeros(n, views, 21))
@@ -62,7 +62,7 @@ class Observations:
 
     @cached_property
     def _tables(self) -> tuple[Tensor, Tensor]:
-        """Of the cameras, whose rows are a, b, c: what the gradient (3 views, 3) and the information are sums of.
+        """Products of the cameras' rows a, b, c that the gradient (3 views, 3) and the information are sums of.
 
         information: (4 views, 9), as the module `handgen.geometry.triangulation` explains.
         """
@@ -136,7 +136,7 @@ class Expected:
     def normal_equations(
         self, state: HandState, by_betas: bool = False
     ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """As of a `handgen.fit.solver.Term`."""
+        """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
         points, jacobian = self.kinematics.keypoints_and_jacobian(state, by_betas)
         off = ((points - self.points) / self.sigma_m).flatten(1)
         slopes = (jacobian / self.sigma_m).flatten(1, 2)

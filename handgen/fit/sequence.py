@@ -42,7 +42,7 @@ class Motion:
 
     @cached_property
     def _linked(self) -> Float[Tensor, "triples 1"]:
-        """Which frames together with the next two are consecutive."""
+        """A mask of the frames that are consecutive with the next two."""
         linked = self.frames[2:] - self.frames[:-2] == 2
         return linked.to(torch.float64)[:, None]
 
@@ -76,7 +76,7 @@ class SequenceFit:
     factor: Factor
 
     def covariance(self) -> Float[Tensor, "n 21 3 3"]:
-        """Of the observed keypoints in the world, metres squared: what the terms' variances leave open."""
+        """Covariance of the observed keypoints in the world, metres squared: what the terms' variances leave open."""
         blocks, _ = self.factor.inverse_blocks()
         n = len(self.state)
         of_pairs = blocks.unflatten(2, (2, POSE_PARAMETERS)).unflatten(1, (2, POSE_PARAMETERS))
@@ -144,7 +144,7 @@ def _system(here: Linearised, motion: Motion) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _stencil(second: Float[Tensor, "triples 21 3"], weight: Float[Tensor, "triples 21"]) -> tuple[Tensor, ...]:
-    """Of the pattern 1, -2, 1: weights of a frame with itself (n, 63) and with the next (n - 1, 63), and the pull."""
+    """Sums by the pattern 1, -2, 1: weights of a frame with itself (n, 63) and the next (n - 1, 63), and the pull."""
     triples = len(weight)
     own = weight.new_zeros(triples + 2, 21)
     own[:-2] += weight

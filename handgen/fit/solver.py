@@ -26,7 +26,7 @@ class Term(Protocol):
     """Something that a hand's pose should agree with besides its keypoints. Costs: squared residuals in variances."""
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
-        """Per frame."""
+        """Squared residuals in variances, summed per frame."""
 
     def normal_equations(
         self, state: HandState, by_betas: bool = False
@@ -63,7 +63,7 @@ class Problem:
         return cost + sum(term.cost(state) for term in self.terms.values())
 
     def costs(self, state: HandState) -> dict[str, Float[Tensor, " n"]]:
-        """What each term costs, by name."""
+        """Cost of each term, by name."""
         pull, limits = self.prior.costs(state.rotations).unbind(-1)
         named = {
             "keypoints": self.observations.cost(self.kinematics.keypoints(state)),
@@ -95,7 +95,7 @@ class Problem:
     def normal_equations(
         self, state: HandState, by_betas: bool = False
     ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """As of a `Term`."""
+        """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
         here = self.linearised(state, by_betas)
         return here.matrix, here.gradient, here.cost
 
@@ -107,15 +107,39 @@ class Sum:
     terms: tuple[Term, ...]
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
-        """As of a `Term`."""
+        """Squared residuals in variances, summed per frame."""
         return torch.stack([term.cost(state) for term in self.terms]).sum(0)
 
     def normal_equations(
         self, state: HandState, by_betas: bool = False
     ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """As of a `Term`."""
+        """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
         matrix, gradient, cost = zip(*(term.normal_equations(state, by_betas) for term in self.terms), strict=True)
         return torch.stack(matrix).sum(0), torch.stack(gradient).sum(0), torch.stack(cost).sum(0)
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A term whose cost counts `weight` times."""
+
+    term: Term
+    weight: float
+
+    def cost(self, state: HandState) -> Float[Tensor, " n"]:
+        """Squared residuals in variances, summed per frame."""
+        return self.weight * self.term.cost(state)
+
+    def normal_equations(
+        self, state: HandState, by_betas: bool = False
+    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+        """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
+        matrix, gradient, cost = self.term.normal_equations(state, by_betas)
+        return self.weight * matrix, self.weight * gradient, self.weight * cost
+
+
+def weighted(term: Term, weight: float) -> Term:
+    """The term itself for a weight of 1."""
+    return term if weight == 1 else Weighted(term, weight)
 
 
 def solve_poses(problem: Term, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, " n"]]:

@@ -19,7 +19,7 @@ from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
 
 @dataclass(frozen=True)
 class Arms:
-    """What turns a pull on a vertex into one on the joints, in columns: the 16 joints' x, then their y, then their z.
+    """Arms that turn a pull on a vertex into one on the joints; columns: the 16 joints' x, then their y, then their z.
 
     of_vertices: each vertex less the joint's place, as far as that joint carries it, in the frame of the joint's
     parent, metres. parent_axes: world vectors times this are vectors in those frames.

@@ -1,4 +1,4 @@
-"""One hand, frame by frame, as the frames come: for live use.
+"""Follow one hand frame by frame, as the frames come: for live use.
 
 Each frame starts where the last two say that the hand must be by now, so that one or two steps are enough. A hand that
 was lost, or that fits badly, is started anew from its triangulated keypoints. Nothing is smoothed: what comes out of a

@@ -1,6 +1,7 @@
 """Cameras. This module owns the conventions that every other one uses.
 
-- World frame: the calibration's own, scaled to metres. Camera frame: OpenCV, x right, y down, z forward.
+- World frame: the calibration's own, scaled to metres; until the unit is known, cameras are in an `UnscaledRig`.
+- Camera frame: OpenCV, x right, y down, z forward.
 - Pixel (0, 0) is the centre of the first pixel; so the image covers [-0.5, width - 0.5].
 - Intrinsics are 3x3 and take camera coordinates to pixels. Distortion is OpenCV's, in its order:
   "pinhole" k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]], "fisheye" k1 k2 k3 k4.
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from handgen.arguments import convert
 from handgen.geometry.rigid import Rigid
 
 Lens = Literal["pinhole", "fisheye"]
@@ -44,6 +46,9 @@ class Camera:
     cam_from_world: Rigid = field(default_factory=Rigid.identity)
 
     def __post_init__(self) -> None:
+        for name, kind in (("intrinsics", np.ndarray), ("distortion", np.ndarray), ("cam_from_world", Rigid)):
+            if not isinstance(value := getattr(self, name), kind):
+                convert(f"Camera: {name}", value, kind)
         rows = self.intrinsics.tolist() if self.intrinsics.shape == (3, 3) else []
         if not rows or not all(map(math.isfinite, sum(rows, []))) or rows[0][0] <= 0 or rows[1][1] <= 0:
             raise ValueError(f"camera {self.name}: intrinsics must be a finite 3x3 matrix with positive focal lengths")
@@ -87,7 +92,7 @@ class Camera:
     def project_cam(
         self, points_cam: Float[np.ndarray, "*batch 3"]
     ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
-        """As `project`, from camera coordinates (metres)."""
+        """Project points in camera coordinates (metres)."""
         depth = points_cam[..., 2]
         in_front = depth > MIN_DEPTH_M
         slope = points_cam[..., :2] / np.where(in_front, depth, 1.0)[..., None]
@@ -96,10 +101,8 @@ class Camera:
         return pixels, valid
 
     def contains(self, pixels: Float[np.ndarray, "*batch 2"]) -> Bool[np.ndarray, "*batch"]:
-        """Which pixels lie inside the image."""
-        width, height = self.size_px
-        x, y = pixels[..., 0], pixels[..., 1]
-        return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        """A mask of the pixels that lie inside the image."""
+        return inside_image(pixels, self.size_px)
 
     def undistort(
         self, pixels: Float[np.ndarray, "*batch 2"]
@@ -126,8 +129,13 @@ class Camera:
         return self._pixels_from_slope(slope), valid
 
     def ideal(self) -> Camera:
-        """The same camera without distortion."""
+        """The camera without its distortion."""
         return replace(self, distortion=np.zeros(0), lens="pinhole")
+
+    def scaled(self, factor: float) -> Camera:
+        """The camera in a world whose unit is 1 / `factor` of today's."""
+        transform = self.cam_from_world
+        return replace(self, cam_from_world=Rigid(transform.rotation, transform.translation * factor))
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Camera:
         """The camera of the sub-image whose first pixel is (left, top); it may reach outside the image."""
@@ -181,8 +189,8 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Rig:
-    """The cameras of a capture, in a fixed order."""
+class CameraSet:
+    """Cameras in a fixed order and in one world, whose unit is not said: what needs no unit takes any such set."""
 
     cameras: tuple[Camera, ...]
 
@@ -210,6 +218,16 @@ class Rig:
         """The place of each camera by its name."""
         return {name: number for number, name in enumerate(self.names)}
 
+    def baselines(self) -> Float[np.ndarray, "views views"]:
+        """Distances between the optical centres, in the unit of the world."""
+        centers = np.stack([camera.center_world for camera in self.cameras])
+        return np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+
+
+@dataclass(frozen=True)
+class Rig(CameraSet):
+    """The cameras of a capture in a world in metres."""
+
     def project(
         self, points_world: Float[np.ndarray, "*batch 3"]
     ) -> tuple[Float[np.ndarray, "views *batch 2"], Bool[np.ndarray, "views *batch"]]:  # noqa: F821
@@ -219,20 +237,26 @@ class Rig:
 
     def baselines_m(self) -> Float[np.ndarray, "views views"]:
         """Distances between the optical centres, metres."""
-        centers = np.stack([camera.center_world for camera in self.cameras])
-        return np.linalg.norm(centers[:, None] - centers[None], axis=-1)
+        return self.baselines()
 
-    def scaled(self, factor: float) -> Rig:
-        """The rig in a world whose unit is 1 / `factor` of today's (translations times `factor`)."""
-        return Rig(
-            tuple(
-                replace(
-                    camera,
-                    cam_from_world=Rigid(camera.cam_from_world.rotation, camera.cam_from_world.translation * factor),
-                )
-                for camera in self.cameras
-            )
-        )
+
+@dataclass(frozen=True)
+class UnscaledRig(CameraSet):
+    """The cameras of a capture in the unit of their calibration, as long as nobody knows how long that is.
+
+    It offers nothing that needs a length: `in_metres` makes a `Rig` of it once the unit is known.
+    """
+
+    def in_metres(self, metres_per_unit: float) -> Rig:
+        """The rig in metres."""
+        return Rig(tuple(camera.scaled(metres_per_unit) for camera in self.cameras))
+
+
+def inside_image(pixels: Float[np.ndarray, "*batch 2"], size_px: tuple[int, int]) -> Bool[np.ndarray, "*batch"]:
+    """A mask of the pixels that lie inside an image of that width and height, whose outermost pixels are whole."""
+    width, height = size_px
+    x, y = pixels[..., 0], pixels[..., 1]
+    return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
 def resampling_maps(

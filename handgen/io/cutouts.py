@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
 from handgen.media import images
+from handgen.media.arrays import Mask
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.tar import Span, members_in
@@ -20,8 +21,6 @@ from handgen.storage.tar import Span, members_in
 JPEG_QUALITY = 95  # with colours at half resolution, as video has them: they take half of the time to read
 _IMAGE, _MASK, _ARM = "jpg", "mask.png", "arm.png"
 _MAX_CUTOUT_BYTES = 128 * 2**20
-
-Mask = UInt8[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ from handgen.label_checks.evidence import Evidence
 
 
 @dataclass(frozen=True)
-class Mesh:
+class ProjectedMesh:
     """A hand's surface in its picture, pixels."""
 
     vertices_px: Float[np.ndarray, "n 2"]
     faces: Int[np.ndarray, "faces 3"]
 
 
-def meshes_in(evidence: Evidence, pictures: Sequence[int]) -> dict[int, Mesh]:
+def meshes_in(evidence: Evidence, pictures: Sequence[int]) -> dict[int, ProjectedMesh]:
     """Compute, by the picture's number, the mesh of its first hand, which is the one that its mask shows.
 
     Hands whose model is not here, or whose labels have a fault already, are left out.
@@ -45,5 +45,5 @@ def meshes_in(evidence: Evidence, pictures: Sequence[int]) -> dict[int, Mesh]:
         )
         rays = model(pose).vertices[0].numpy() @ hands.intrinsics[hand].T
         if (rays[:, 2] > 0).all():
-            found[int(hands.image_of[hand])] = Mesh(rays[:, :2] / rays[:, 2:], model.arrays.faces)
+            found[int(hands.image_of[hand])] = ProjectedMesh(rays[:, :2] / rays[:, 2:], model.arrays.faces)
     return found

@@ -13,7 +13,7 @@ from handgen.errors import HandgenError
 from handgen.geometry.raster import mesh_mask
 from handgen.label_checks.evidence import Evidence, Fault
 from handgen.label_checks.hands import HUGE
-from handgen.label_checks.meshes import Mesh
+from handgen.label_checks.meshes import ProjectedMesh
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage
 
@@ -87,7 +87,7 @@ def choose_pictures(evidence: Evidence) -> list[int]:
     return [pictures[i] for i in np.sort(rng.choice(len(pictures), count, replace=False))]
 
 
-def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: Mesh | None = None) -> PictureEvidence:
+def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | None = None) -> PictureEvidence:
     """Decode a picture and its mask. in_mask: as in `Tolerances`. mesh: of the hand that the mask shows."""
     assert image.image is not None
     where = f"{image.name}.{image.suffix}"
@@ -175,7 +175,7 @@ def share_inside(inside: Bool[np.ndarray, "height width"], points: Float[np.ndar
     return float(wide[rows, columns].mean())
 
 
-def overlap_of(mesh: Mesh, inside: Bool[np.ndarray, "height width"]) -> MaskOverlap | None:
+def overlap_of(mesh: ProjectedMesh, inside: Bool[np.ndarray, "height width"]) -> MaskOverlap | None:
     """Compare a mask with the projected mesh; None where the mesh lies outside the picture."""
     drawn = mesh_mask(mesh.vertices_px, mesh.faces, (inside.shape[1], inside.shape[0])) > 0
     if not drawn.any():

@@ -17,11 +17,10 @@ from typing import cast
 
 import av
 import numpy as np
-from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
+from handgen.media.arrays import Image
 
-Image = UInt8[np.ndarray, "height width 3"]
 _ENCODER = "libx264"
 _WHOLE_VECTORS_PX = 64  # widths for which the macroblock tree depends on the frames alone
 _MAX_DENOMINATOR = 1001 * 1000

@@ -1,7 +1,9 @@
-"""Which detections in different views are the same hand.
+"""Find out which detections in different views are the same hand.
 
-Frame by frame, the two-view triangulation that most views agree with becomes a cluster of at most one detection per
-view, then the next one. Which hand a cluster is, is decided over many frames, in `handgen.multiview.tracking`.
+Frame by frame, the two-view triangulation that most views agree with becomes a hand of at most one detection per view,
+then the next one. Whether it is a left or a right hand is decided over many frames, in `handgen.multiview.tracking`.
+
+Nothing here depends on the unit of the world: thresholds are shares of a hand, pixels or angles.
 
 Keypoints with confidence 0 do not exist here: they are in no median, no extent and no triangulation.
 """
@@ -15,7 +17,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from handgen.geometry.camera import Rig
+from handgen.geometry.camera import CameraSet
 from handgen.geometry.triangulation import linear_information, solve_points, triangulate
 from handgen.hand.skeleton import MCP_KEYPOINTS, WRIST
 from handgen.records.detection import Detection, DetectionRecord
@@ -43,7 +45,7 @@ class ViewObservation:
 
     @property
     def observed(self) -> Bool[np.ndarray, " 21"]:
-        """Which keypoints there are."""
+        """A mask of the keypoints that there are."""
         return self.confidence > 0
 
     @property
@@ -62,8 +64,8 @@ class MultiviewHand:
     """One hand in one frame: views[v] is its detection in view v, or None.
 
     valid: keypoints that at least two views saw; the others in `points_world` (21, 3) are meaningless.
-    error_share: median reprojection error, in extents of the hand in the image. dissenting: views with a detection in
-    the same place that disagrees.
+    error_share: median reprojection error, in extents of the hand in the image. conflicting_views: those with a
+    detection in the same place that disagrees.
     """
 
     frame: int
@@ -77,6 +79,10 @@ class MultiviewHand:
     def unseen(cls, frame: int, views: int) -> MultiviewHand:
         """A hand that must be there although no view detected it."""
         return cls(frame, (None,) * views, np.full((21, 3), np.nan), np.zeros(21, bool), np.nan)
+
+    def scaled(self, factor: float) -> MultiviewHand:
+        """The hand in a world whose unit is 1 / `factor` of today's."""
+        return replace(self, points_world=self.points_world * factor)
 
     @property
     def view_count(self) -> int:
@@ -99,7 +105,7 @@ def keypoint_extent(points: Float[np.ndarray, "points dims"]) -> float:
     return max(float(np.linalg.norm(np.ptp(points, axis=0))), 1e-9)
 
 
-def make_view(rig: Rig, camera: int, detection: Detection) -> ViewObservation | None:
+def make_view(rig: CameraSet, camera: int, detection: Detection) -> ViewObservation | None:
     """A detection with its lens distortion removed; None where too few keypoints are left."""
     ideal, valid = rig.cameras[camera].undistort(detection.keypoints_px)
     confidence = np.where(valid, detection.confidence, 0.0)
@@ -110,10 +116,10 @@ def make_view(rig: Rig, camera: int, detection: Detection) -> ViewObservation | 
     return ViewObservation(detection, np.where(observed[:, None], ideal, 0.0), confidence, noise)
 
 
-def by_moment(
+def group_by_moment(
     rows: Iterable[DetectionRecord], names: Sequence[str], source_frames: Int[np.ndarray, "frames views"]
 ) -> list[list[list[Detection]]]:
-    """Detections of each moment and camera. source_frames: each camera's own frame at each moment, -1 for none."""
+    """Group detections by moment and camera. source_frames: each camera's own frame at each moment, -1 for none."""
     found: list[list[list[Detection]]] = [[[] for _ in names] for _ in source_frames]
     wanted: dict[tuple[str, int], list[tuple[int, int]]] = {}  # camera, its own frame -> places that it belongs to
     for moment, numbers in enumerate(source_frames.tolist()):
@@ -131,8 +137,8 @@ def support_of_side(detection: Detection, side: str) -> float:
     return detection.right if side == "right" else 1 - detection.right
 
 
-def clusters_of_frame(
-    rig: Rig, frame: int, detections: Sequence[Sequence[Detection]], only_side: str | None = None
+def associate_frame(
+    rig: CameraSet, frame: int, detections: Sequence[Sequence[Detection]], only_side: str | None = None
 ) -> list[MultiviewHand]:
     """The hands of one frame that at least two views agree on, best first.
 
@@ -161,7 +167,7 @@ def clusters_of_frame(
     right = np.array([view.detection.right for _, view in found])
     doubt = _LABEL_DOUBT * np.abs(right[pairs[:, 0]] - right[pairs[:, 1]])
     free = np.ones(len(found), bool)
-    clusters = []
+    seen_hands = []
     while True:
         members, support = _supporters(shares, cameras, free, len(rig))
         support = np.where(proposes & free[pairs].all(1), support - doubt, 0.0)
@@ -170,19 +176,22 @@ def clusters_of_frame(
             break
         chosen = [int(d) for d in members[best] if d >= 0]
         free[chosen] = False
-        cluster = cluster_of_views(rig, frame, {found[d][0]: found[d][1] for d in chosen})
-        if np.isfinite(cluster.error_share):
-            clusters.append(cluster)
+        seen_hand = triangulate_hand(rig, frame, {found[d][0]: found[d][1] for d in chosen})
+        if np.isfinite(seen_hand.error_share):
+            seen_hands.append(seen_hand)
     # What was only found because it was looked for there is no witness against the hand.
-    unused = [found[d] for d in np.flatnonzero(free) if not found[d][1].detection.again]
-    clusters = [replace(cluster, conflicting_views=_dissenting(rig, unused, cluster)) for cluster in clusters]
-    return sorted(clusters, key=lambda c: (-c.view_count, c.error_share))
+    unused = [found[d] for d in np.flatnonzero(free) if not found[d][1].detection.redetected]
+    seen_hands = [
+        replace(seen_hand, conflicting_views=_count_conflicting_views(rig, unused, seen_hand))
+        for seen_hand in seen_hands
+    ]
+    return sorted(seen_hands, key=lambda c: (-c.view_count, c.error_share))
 
 
 def _error_shares(
-    rig: Rig, found: Sequence[tuple[int, ViewObservation]], pairs: Int[np.ndarray, "pairs 2"]
+    rig: CameraSet, found: Sequence[tuple[int, ViewObservation]], pairs: Int[np.ndarray, "pairs 2"]
 ) -> Float[np.ndarray, "pairs detections"]:
-    """How far the hand that a pair proposes is from every detection: median over keypoints, in hand extents."""
+    """The distance of every detection from the hand that a pair proposes: median over keypoints, in hand extents."""
     projections = np.stack([rig.cameras[camera].ideal_px_from_world for camera, _ in found])
     pixels = np.stack([view.ideal_px for _, view in found])
     observed = np.stack([view.observed for _, view in found])
@@ -220,13 +229,15 @@ def _supporters(
     return members, support
 
 
-def _dissenting(rig: Rig, unused: Sequence[tuple[int, ViewObservation]], cluster: MultiviewHand) -> int:
-    """In how many further views a detection that belongs to no hand lies on this one and yet disagrees with it."""
+def _count_conflicting_views(
+    rig: CameraSet, unused: Sequence[tuple[int, ViewObservation]], seen_hand: MultiviewHand
+) -> int:
+    """Count further views in which a detection that belongs to no hand lies on this one and yet disagrees with it."""
     count = 0
     for camera in range(len(rig)):
-        if cluster.views[camera] is not None:
+        if seen_hand.views[camera] is not None:
             continue
-        pixels, inside = rig.cameras[camera].ideal().project(cluster.points_world[cluster.valid])
+        pixels, inside = rig.cameras[camera].ideal().project(seen_hand.points_world[seen_hand.valid])
         if inside.any():
             center, reach = np.median(pixels, axis=0), _SAME_PLACE * keypoint_extent(pixels)
             count += any(np.linalg.norm(view.center_px - center) < reach for c, view in unused if c == camera)
@@ -234,20 +245,20 @@ def _dissenting(rig: Rig, unused: Sequence[tuple[int, ViewObservation]], cluster
 
 
 def evenly_spaced(found: Sequence[MultiviewHand], count: int) -> list[MultiviewHand]:
-    """At most `count` of them, evenly spread."""
+    """Pick at most `count` hands, evenly spread."""
     return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), count)).astype(int))]
 
 
-def reclustered(rig: Rig, cluster: MultiviewHand) -> MultiviewHand:
-    """A cluster whose views have changed, triangulated again. Raises ValueError with fewer than two views."""
-    members = {camera: view for camera, view in enumerate(cluster.views) if view is not None}
+def retriangulate(rig: CameraSet, seen_hand: MultiviewHand) -> MultiviewHand:
+    """Triangulate a hand again whose views have changed. Raises ValueError with fewer than two views."""
+    members = {camera: view for camera, view in enumerate(seen_hand.views) if view is not None}
     if len(members) < 2:
-        raise ValueError(f"frame {cluster.frame}: a cluster needs two views, got {len(members)}")
-    return cluster_of_views(rig, cluster.frame, members)
+        raise ValueError(f"frame {seen_hand.frame}: a hand needs two views, got {len(members)}")
+    return triangulate_hand(rig, seen_hand.frame, members)
 
 
-def cluster_of_views(rig: Rig, frame: int, members: Mapping[int, ViewObservation]) -> MultiviewHand:
-    """Triangulate what belongs together, by camera; the error is infinite where that gives no hand."""
+def triangulate_hand(rig: CameraSet, frame: int, members: Mapping[int, ViewObservation]) -> MultiviewHand:
+    """Triangulate detections that belong together, by camera; the error is infinite where that gives no hand."""
     cameras = sorted(members)
     projections = np.stack([rig.cameras[c].ideal_px_from_world for c in cameras])
     pixels = np.stack([members[c].ideal_px for c in cameras])

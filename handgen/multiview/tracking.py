@@ -1,4 +1,4 @@
-"""Which hand a cluster is: clusters linked through frames, and sides decided by all their detections together.
+"""Follow hands through frames, and decide which side each is by all its detections together.
 
 Each track votes with the detections of all its frames and views, so that a wrong label in one view or a few frames
 makes no third hand; and two hands seen at the same time are a left and a right one unless their labels insist
@@ -13,12 +13,12 @@ from typing import Protocol
 
 import numpy as np
 
-from handgen.geometry.camera import Rig
+from handgen.geometry.camera import CameraSet, Rig
 from handgen.hand.skeleton import SIDES, other_side
-from handgen.multiview.association import MIRRORED_BELOW, MultiviewHand, clusters_of_frame, reclustered, support_of_side
+from handgen.multiview.association import MIRRORED_BELOW, MultiviewHand, associate_frame, retriangulate, support_of_side
 from handgen.records.detection import Detection
 
-_HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the clusters: others are chance agreements
+_HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the hands: others are chance agreements
 _MAX_STEP_SPANS = 0.8  # how far, in hand spans, a hand may move from one frame to the next and stay the same track
 _MAX_GAP_FRAMES = 5
 _SURE = 0.85  # a vote beyond this for a side never becomes the other side
@@ -30,36 +30,36 @@ _MAX_SHARED = 0.5  # of a track's frames in which its side may be taken already
 
 @dataclass(frozen=True)
 class HandObservations:
-    """All that was seen of one hand: clusters by frame, at most one per frame."""
+    """All that was seen of one hand, by frame."""
 
     side: str
-    clusters: dict[int, MultiviewHand]
+    seen_hands: dict[int, MultiviewHand]
 
-    def bridged(self, frames: int) -> HandObservations:
-        """The same with an unseen cluster in every frame of the gaps that are at most so many frames long."""
-        clusters: dict[int, MultiviewHand] = {}
+    def bridge_gaps(self, frames: int) -> HandObservations:
+        """Fill the gaps that are at most so many frames long with hands that no view saw."""
+        seen_hands: dict[int, MultiviewHand] = {}
         last: int | None = None
-        for frame, cluster in self.clusters.items():
+        for frame, seen_hand in self.seen_hands.items():
             if last is not None and frame - last - 1 <= frames:
-                views = len(cluster.views)
-                clusters |= {missed: MultiviewHand.unseen(missed, views) for missed in range(last + 1, frame)}
-            clusters[frame] = cluster
+                views = len(seen_hand.views)
+                seen_hands |= {missed: MultiviewHand.unseen(missed, views) for missed in range(last + 1, frame)}
+            seen_hands[frame] = seen_hand
             last = frame
-        return HandObservations(self.side, clusters)
+        return HandObservations(self.side, seen_hands)
 
 
-class LoneHandFinder(Protocol):
-    """Places hands that only one camera sees, such as `handgen.reconstruct.single_view.OneView`."""
+class SingleViews(Protocol):
+    """Places hands that only one camera sees, such as `handgen.reconstruct.single_view.SingleViewFinder`."""
 
-    def completed(
+    def add_single_views(
         self,
         rig: Rig,
         frames: Sequence[int],
         detections: Sequence[Sequence[Sequence[Detection]]],
-        clusters: Sequence[Sequence[MultiviewHand]],
+        seen_hands: Sequence[Sequence[MultiviewHand]],
         hands: str,
     ) -> list[list[MultiviewHand]]:
-        """Add to the multi-view hands of each frame those that one camera alone sees. rig: metres."""
+        """Add to the multi-view hands of each frame those that one camera alone sees."""
         ...
 
 
@@ -68,27 +68,43 @@ def hands_of_detections(
     frames: Sequence[int],
     detections: Sequence[Sequence[Sequence[Detection]]],
     hands: str,
-    one_view: LoneHandFinder | None = None,
+    single_view: SingleViews | None = None,
 ) -> list[HandObservations]:
     """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both".
 
-    one_view: to have hands as well that only one camera sees; the rig is in metres then.
+    single_view: to have hands as well that only one camera sees.
     """
+    associated = _associate(rig, frames, detections, hands)
+    if single_view is not None:
+        associated = single_view.add_single_views(rig, frames, detections, associated, hands)
+    return _drop_mirrored_views(rig, hands_of_frames(associated, hands))
+
+
+def hands_in_any_unit(
+    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+) -> list[HandObservations]:
+    """The hands in consecutive frames as `hands_of_detections` finds them, before the unit of the rig is known.
+
+    Their points are in that unit, so callers may only make of them what has none, such as pixels, or the unit itself.
+    """
+    return _drop_mirrored_views(rig, hands_of_frames(_associate(rig, frames, detections, hands), hands))
+
+
+def _associate(
+    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+) -> list[list[MultiviewHand]]:
     only_side = hands if hands in SIDES else None
-    clusters = [clusters_of_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
-    if one_view is not None:
-        clusters = one_view.completed(rig, frames, detections, clusters, hands)
-    return [_without_mirrored_views(rig, hand) for hand in hands_of_frames(clusters, hands)]
+    return [associate_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
 
 
-def hands_of_frames(clusters: Sequence[Sequence[MultiviewHand]], hands: str) -> list[HandObservations]:
+def hands_of_frames(seen_hands: Sequence[Sequence[MultiviewHand]], hands: str) -> list[HandObservations]:
     """Left and right hand through consecutive frames.
 
-    clusters: per frame, as from `clusters_of_frame`. hands: "left", "right" or "both".
+    seen_hands: per frame, as from `associate_frame`. hands: "left", "right" or "both".
     """
     sides = {side: _Side() for side in (SIDES if hands == "both" else (hands,))}
     # The longest, best-seen tracks choose first.
-    for track in sorted(_link(clusters), key=lambda t: -sum(c.view_count for c in t)):
+    for track in sorted(_link(seen_hands), key=lambda t: -sum(c.view_count for c in t)):
         right = _vote(track)
         preferred = "right" if right >= 0.5 else "left"
         other = other_side(preferred)
@@ -109,23 +125,26 @@ def hands_of_frames(clusters: Sequence[Sequence[MultiviewHand]], hands: str) -> 
     return [HandObservations(side, chosen) for side in sides if (chosen := sides[side].by_frame())]
 
 
-def _without_mirrored_views(rig: Rig, hand: HandObservations) -> HandObservations:
-    """The same hand without the detections that are surely of the other side, where enough views are left.
+def _drop_mirrored_views(rig: CameraSet, hands: Sequence[HandObservations]) -> list[HandObservations]:
+    """Drop the detections that are surely of the other side, where enough views of a hand are left.
 
     Such a detection took the palm for the back, and so has index and pinky the wrong way round.
     """
-    clusters = {}
-    for frame, cluster in hand.clusters.items():
-        views = tuple(
-            view if view is None or support_of_side(view.detection, hand.side) >= MIRRORED_BELOW else None
-            for view in cluster.views
-        )
-        left = sum(view is not None for view in views)
-        if _MIN_STRAIGHT_VIEWS <= left < cluster.view_count:
-            straight = reclustered(rig, replace(cluster, views=views))
-            cluster = straight if np.isfinite(straight.error_share) else cluster
-        clusters[frame] = cluster
-    return HandObservations(hand.side, clusters)
+    kept = []
+    for hand in hands:
+        seen_hands = {}
+        for frame, seen_hand in hand.seen_hands.items():
+            views = tuple(
+                view if view is None or support_of_side(view.detection, hand.side) >= MIRRORED_BELOW else None
+                for view in seen_hand.views
+            )
+            left = sum(view is not None for view in views)
+            if _MIN_STRAIGHT_VIEWS <= left < seen_hand.view_count:
+                straight = retriangulate(rig, replace(seen_hand, views=views))
+                seen_hand = straight if np.isfinite(straight.error_share) else seen_hand
+            seen_hands[frame] = seen_hand
+        kept.append(HandObservations(hand.side, seen_hands))
+    return kept
 
 
 class _Side:
@@ -135,22 +154,22 @@ class _Side:
         self.tracks: list[list[MultiviewHand]] = []
 
     def by_frame(self) -> dict[int, MultiviewHand]:
-        """One cluster per frame; the track that came first has it."""
+        """One hand per frame; the track that came first has it."""
         chosen: dict[int, MultiviewHand] = {}
         for track in self.tracks:
-            for cluster in track:
-                chosen.setdefault(cluster.frame, cluster)
+            for seen_hand in track:
+                chosen.setdefault(seen_hand.frame, seen_hand)
         return dict(sorted(chosen.items()))
 
     def sharing(self, track: Sequence[MultiviewHand]) -> list[list[MultiviewHand]]:
         """The tracks here that have a frame in common with `track`."""
-        frames = {cluster.frame for cluster in track}
-        return [mine for mine in self.tracks if any(cluster.frame in frames for cluster in mine)]
+        frames = {seen_hand.frame for seen_hand in track}
+        return [mine for mine in self.tracks if any(seen_hand.frame in frames for seen_hand in mine)]
 
     def has_room(self, track: Sequence[MultiviewHand]) -> bool:
         """Whether most of the track's frames are free."""
         taken = self.by_frame()
-        return sum(cluster.frame in taken for cluster in track) < _MAX_SHARED * len(track)
+        return sum(seen_hand.frame in taken for seen_hand in track) < _MAX_SHARED * len(track)
 
     def add(self, track: list[MultiviewHand]) -> None:
         """Give the side to a track, too."""
@@ -159,7 +178,7 @@ class _Side:
 
 def _vote(track: Sequence[MultiviewHand]) -> float:
     """Mean probability of a right hand over all detections of a track, 0 to 1."""
-    votes = [view.detection.right for cluster in track for view in cluster.views if view is not None]
+    votes = [view.detection.right for seen_hand in track for view in seen_hand.views if view is not None]
     return float(np.mean(votes))
 
 
@@ -168,16 +187,16 @@ def _is_unsure(track: Sequence[MultiviewHand]) -> bool:
     return max(right, 1 - right) < _SURE
 
 
-def _link(clusters: Sequence[Sequence[MultiviewHand]]) -> list[list[MultiviewHand]]:
-    """Tracks: chains of clusters whose centres move less than a hand from frame to frame."""
-    spans = [cluster.span for found in clusters for cluster in found]
+def _link(seen_hands: Sequence[Sequence[MultiviewHand]]) -> list[list[MultiviewHand]]:
+    """Tracks: chains of hands whose centres move less than a hand from frame to frame."""
+    spans = [seen_hand.span for found in seen_hands for seen_hand in found]
     if not spans:
         return []
     span = float(np.median(spans))
     low, high = _HAND_SPAN_LIMITS
     tracks: list[list[MultiviewHand]] = []
     open_tracks: list[list[MultiviewHand]] = []
-    for found in clusters:
+    for found in seen_hands:
         plausible = [c for c in found if low * span < c.span < high * span]
         if not plausible:
             continue
@@ -186,11 +205,11 @@ def _link(clusters: Sequence[Sequence[MultiviewHand]]) -> list[list[MultiviewHan
         steps = []
         for i, track in enumerate(open_tracks):
             reach = _MAX_STEP_SPANS * span * (frame - track[-1].frame)
-            for k, cluster in enumerate(plausible):
-                step = float(np.linalg.norm(cluster.center_world - track[-1].center_world))
+            for k, seen_hand in enumerate(plausible):
+                step = float(np.linalg.norm(seen_hand.center_world - track[-1].center_world))
                 if step < reach:
                     # Of two hands in one place, the one of the same side is the same.
-                    turned = abs(_vote([cluster]) - _vote(track[-_VOTING_FRAMES:]))
+                    turned = abs(_vote([seen_hand]) - _vote(track[-_VOTING_FRAMES:]))
                     steps.append((step + _LABEL_STEP_SPANS * span * turned, i, k))
         taken_tracks: set[int] = set()
         taken: set[int] = set()
@@ -199,7 +218,7 @@ def _link(clusters: Sequence[Sequence[MultiviewHand]]) -> list[list[MultiviewHan
                 open_tracks[i].append(plausible[k])
                 taken_tracks.add(i)
                 taken.add(k)
-        new = [[cluster] for k, cluster in enumerate(plausible) if k not in taken]
+        new = [[seen_hand] for k, seen_hand in enumerate(plausible) if k not in taken]
         tracks += new
         open_tracks += new
     return tracks

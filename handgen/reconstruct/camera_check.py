@@ -57,7 +57,7 @@ _MAX_LEFT = 0.6  # of the distance from what the others say, when mended
 
 @dataclass(frozen=True)
 class CameraMove:
-    """What happened to a camera since the calibration.
+    """How a camera moved since the calibration.
 
     rotation_deg, shift_mm: how far it turned, and its optical centre moved. before_px, after_px: median distance of its
     detections from what the other cameras say, as calibrated and as mended; NaN if they say nothing. motion_noises:
@@ -76,7 +76,7 @@ class CameraMove:
 
 @dataclass(frozen=True)
 class ExtrinsicsCheck:
-    """Which cameras moved since the calibration.
+    """The cameras that moved since the calibration.
 
     rig: the calibration's, but for the cameras that moved. frames: how many moments say so. disagree: cameras some of
     which moved, though it cannot be told which; nothing is mended then.
@@ -97,17 +97,15 @@ def check_extrinsics(
     rig: Rig,
     hands: Mapping[str, Sequence[MultiviewHand]],
     detections: Mapping[int, Sequence[Sequence[Detection]]],
-    metres_per_unit: float = 1.0,
 ) -> ExtrinsicsCheck:
     """Find the cameras of `rig` that are not where the calibration has them.
 
     hands: by side, the hands that were associated with `rig`, whatever their error; those with large ones are the
-    interesting ones. detections: by frame of a cluster, all that was detected, per camera. metres_per_unit: of the rig,
-    for the report alone; the mended rig is in the unit of the given one.
+    interesting ones. detections: by frame of a hand, all that was detected, per camera.
     """
-    chosen = {side: evenly_spaced(clusters, _HANDS_PER_SIDE) for side, clusters in hands.items() if clusters}
-    found = matched(rig, chosen, detections)
-    case = _Case(rig, sightings_of(found, len(rig)), metres_per_unit)
+    chosen = {side: evenly_spaced(seen_hands, _HANDS_PER_SIDE) for side, seen_hands in hands.items() if seen_hands}
+    found = match_left_out(rig, chosen, detections)
+    case = _Case(rig, sightings_of(found, len(rig)))
     free = [False] * len(rig)
     adjusted = case.adjust(free)
     while sum(free) <= _most_to_name(len(rig)) and (more := case.next_to_move(free, adjusted)) is not None:
@@ -128,19 +126,18 @@ def _most_to_name(views: int) -> int:
 
 @dataclass(frozen=True)
 class _Case:
-    """What there is to decide on."""
+    """A rig and what its cameras saw, to decide which of them moved."""
 
     rig: Rig
     seen: Sightings
-    metres_per_unit: float
 
     def adjust(self, free: Sequence[bool]) -> Adjusted:
-        """With these cameras free to move."""
+        """Adjust the rig with these cameras free to move."""
         hands = self.seen.weight.shape[1] / KEYPOINT_COUNT
         return adjust(self.rig, self.seen, free, CameraPrior(_TURN_RAD, max(hands / _INDEPENDENT_HANDS, 1.0)))
 
     def next_to_move(self, free: Sequence[bool], adjusted: Adjusted) -> tuple[list[bool], Adjusted] | None:
-        """Of all cameras that would be named if freed, too, the one that explains most; None if there is none."""
+        """Free one more camera: the one that explains most of those that would be named then; None if there is none."""
         best = None
         for v in np.flatnonzero(self._judged() & ~np.array(free)).tolist():
             more = [f or v == u for u, f in enumerate(free)]
@@ -158,7 +155,7 @@ class _Case:
         return (there & (there.sum(0) >= 3)).any(-1).sum(-1) >= MIN_HANDS
 
     def moves(self, adjusted: Adjusted, free: Sequence[bool]) -> list[CameraMove]:
-        """What that says about each camera."""
+        """Tell of each camera how it moved."""
         return [self._move(v, adjusted, free[v]) for v in range(len(self.rig))]
 
     def _move(self, v: int, adjusted: Adjusted, free: bool) -> CameraMove:
@@ -172,7 +169,7 @@ class _Case:
         return CameraMove(
             name=given.name,
             rotation_deg=float(np.degrees(np.linalg.norm(step[:3]))),
-            shift_mm=float(np.linalg.norm(mended.center_world - given.center_world)) * self.metres_per_unit * 1e3,
+            shift_mm=float(np.linalg.norm(mended.center_world - given.center_world)) * 1e3,
             before_px=before_px,
             after_px=after_px,
             motion_noises=motion,
@@ -190,7 +187,7 @@ class _Case:
         both = (seen.weight > 0).all(0)
         if both.reshape(both.size // KEYPOINT_COUNT, KEYPOINT_COUNT).any(-1).sum() < MIN_HANDS:
             return False
-        case = _Case(rig, seen, self.metres_per_unit)
+        case = _Case(rig, seen)
         before, after = (case._off_noises(case.adjust([False, free])) for free in (False, True))
         return before > _MIN_APART and after < _MAX_LEFT * before
 
@@ -206,66 +203,69 @@ def _median_length(vectors: Float[np.ndarray, "*batch 2"]) -> float:
     return float(np.median(np.linalg.norm(vectors, axis=-1))) if vectors.size else float("nan")
 
 
-def sightings_of(clusters: Sequence[MultiviewHand], views: int) -> Sightings:
-    """All keypoints of all clusters as points; what is not finite was not seen."""
-    pixels = np.zeros((views, len(clusters), KEYPOINT_COUNT, 2))
-    weight = np.zeros((views, len(clusters), KEYPOINT_COUNT))
-    for i, cluster in enumerate(clusters):
-        for v, view in enumerate(cluster.views):
+def sightings_of(seen_hands: Sequence[MultiviewHand], views: int) -> Sightings:
+    """All keypoints of all hands as points; what is not finite was not seen."""
+    pixels = np.zeros((views, len(seen_hands), KEYPOINT_COUNT, 2))
+    weight = np.zeros((views, len(seen_hands), KEYPOINT_COUNT))
+    for i, seen_hand in enumerate(seen_hands):
+        for v, view in enumerate(seen_hand.views):
             if view is not None:
                 pixels[v, i] = view.ideal_px
                 weight[v, i] = view.confidence / view.noise_px**2
     there = np.isfinite(pixels).all(-1) & np.isfinite(weight) & (weight > 0)
     pixels, weight = np.where(there[..., None], pixels, 0.0), np.where(there, weight, 0.0)
     return Sightings(
-        pixels.reshape(views, len(clusters) * KEYPOINT_COUNT, 2), weight.reshape(views, len(clusters) * KEYPOINT_COUNT)
+        pixels.reshape(views, len(seen_hands) * KEYPOINT_COUNT, 2),
+        weight.reshape(views, len(seen_hands) * KEYPOINT_COUNT),
     )
 
 
-def matched(
+def match_left_out(
     rig: Rig,
     hands: Mapping[str, Sequence[MultiviewHand]],
     detections: Mapping[int, Sequence[Sequence[Detection]]],
 ) -> list[MultiviewHand]:
-    """The clusters, with what was detected of the same hands by cameras that the association found too far off.
+    """Give hands what was detected of them by cameras that the association found too far off.
 
     Of several candidates in one image, the one that is off by what most of that camera's detections are.
     """
-    clusters = [(side, cluster) for side, found in hands.items() for cluster in found]
-    used = {_key(c, v, view.detection) for _, c in clusters for v, view in enumerate(c.views) if view is not None}
-    views = [list(cluster.views) for _, cluster in clusters]
+    seen_hands = [(side, seen_hand) for side, found in hands.items() for seen_hand in found]
+    used = {_key(c, v, view.detection) for _, c in seen_hands for v, view in enumerate(c.views) if view is not None}
+    views = [list(seen_hand.views) for _, seen_hand in seen_hands]
     for v, camera in enumerate(rig):
         candidates: list[list[tuple[np.ndarray, ViewObservation]]] = []
-        for side, cluster in clusters:
-            there = cluster.views[v]
-            spare = detections.get(cluster.frame, [()] * len(rig))[v] if there is None else ()
-            free = [d for d in spare if _key(cluster, v, d) not in used and support_of_side(d, side) >= MIRRORED_BELOW]
+        for side, seen_hand in seen_hands:
+            there = seen_hand.views[v]
+            spare = detections.get(seen_hand.frame, [()] * len(rig))[v] if there is None else ()
+            free = [
+                d for d in spare if _key(seen_hand, v, d) not in used and support_of_side(d, side) >= MIRRORED_BELOW
+            ]
             seen = [there, *(make_view(rig, v, d) for d in free)]
-            shifts = [(_shift(camera, cluster, view), view) for view in seen if view is not None]
+            shifts = [(_shift(camera, seen_hand, view), view) for view in seen if view is not None]
             candidates.append([(shift, view) for shift, view in shifts if shift is not None])
         nearest = [min((shift for shift, _ in found), key=_length) for found in candidates if found]
         usual = np.median(nearest, axis=0) if nearest else np.zeros(2)
         for own, found in zip(views, candidates, strict=True):
             if own[v] is None and found:
                 own[v] = found[int(np.argmin([_length(shift - usual) for shift, _ in found]))][1]
-    return [replace(cluster, views=tuple(own)) for (_, cluster), own in zip(clusters, views, strict=True)]
+    return [replace(seen_hand, views=tuple(own)) for (_, seen_hand), own in zip(seen_hands, views, strict=True)]
 
 
-def _key(cluster: MultiviewHand, camera: int, detection: Detection) -> tuple[int, int, bytes]:
+def _key(seen_hand: MultiviewHand, camera: int, detection: Detection) -> tuple[int, int, bytes]:
     """Tells detections of one moment apart, also where they were read from a file twice."""
-    return cluster.frame, camera, detection.keypoints_px.tobytes()
+    return seen_hand.frame, camera, detection.keypoints_px.tobytes()
 
 
 def _length(vector: Float[np.ndarray, " 2"]) -> float:
     return float(np.linalg.norm(vector))
 
 
-def _shift(camera: Camera, cluster: MultiviewHand, view: ViewObservation) -> Float[np.ndarray, " 2"] | None:
+def _shift(camera: Camera, seen_hand: MultiviewHand, view: ViewObservation) -> Float[np.ndarray, " 2"] | None:
     """How far off a detection is as a whole, pixels; None if it is not this hand, even so."""
-    common = cluster.valid & view.observed & np.isfinite(view.ideal_px).all(-1)
+    common = seen_hand.valid & view.observed & np.isfinite(view.ideal_px).all(-1)
     if common.sum() < MIN_KEYPOINTS:
         return None
-    off = view.ideal_px[common] - camera.ideal().project(cluster.points_world[common])[0]
+    off = view.ideal_px[common] - camera.ideal().project(seen_hand.points_world[common])[0]
     shift = np.median(off, axis=0)
     reach = np.tan(np.radians(MAX_TURN_DEG)) * camera.intrinsics[0, 0]
     shape = np.median(np.linalg.norm(off - shift, axis=-1))
@@ -273,7 +273,7 @@ def _shift(camera: Camera, cluster: MultiviewHand, view: ViewObservation) -> Flo
 
 
 def notes(check: ExtrinsicsCheck, mended: bool = False) -> list[str]:
-    """What to tell about it, a line per camera; nothing if all are in place. mended: the mended rig is in use."""
+    """Tell of each camera that moved in a line; nothing if all are in place. mended: the mended rig is in use."""
     lines = [
         f"camera {move.name} {'had' if mended else 'seems to have'} moved after calibration: "
         f"{move.rotation_deg:.1f} deg, {move.shift_mm:.0f} mm (its keypoints lie {move.before_px:.1f} px off, "

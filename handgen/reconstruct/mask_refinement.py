@@ -1,4 +1,4 @@
-"""Masks refine fitted hands: pictures are segmented by the fit so far, and the masks join the keypoints in the solve.
+"""Refine fitted hands with masks: the fit so far guides the segmentation, and masks join keypoints in the solve.
 
 What keypoints leave open is what a silhouette sees: how far fingertips reach, and fingers that no detector finds.
 """
@@ -6,40 +6,26 @@ What keypoints leave open is what a silhouette sees: how far fingertips reach, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from handgen.fit.pose_fit import Fit
 from handgen.fit.silhouette.mask_edges import MaskView
-from handgen.fit.silhouette.term import SIDE_PX, SilhouetteTerm
+from handgen.fit.silhouette.term import POSE_CONTOUR_POINTS, SIDE_PX, SilhouetteTerm
+from handgen.fit.solver import weighted
 from handgen.geometry.camera import Rig
-from handgen.hand.model import HandModel
-from handgen.reconstruct.hand_view import HandInView, hand_in_view
+from handgen.media.arrays import Image, Mask
+from handgen.reconstruct.hand_view import HandCutOut, PosedMesh, cut_out
 from handgen.segmentation.segment import REACH_SHARE
-
-Image = UInt8[np.ndarray, "height width 3"]
-Mask = UInt8[np.ndarray, "height width"]
 
 _SIGMA_SHARE = 0.01  # of the hand's extent: noise of a segmented edge
 _MIN_SIGMA_PX = 0.7
-INDEPENDENT = 20.0  # points that the contour of one view counts as
 _MIN_IOU = 0.6  # of mask and projected mesh: a worse mask is of something else
 _CONTRAST_WINDOW_SHARE = 0.02  # of the hand's extent: how far on either side of an edge colours are looked at
 _MIN_CONTRAST = 12.0  # grey levels, in the channel that changes most
 _ROUNDS = 3  # of contours chosen anew; each is solved until it settles
 _STEPS = 3
-
-
-@dataclass(frozen=True)
-class PosedMesh:
-    """A hand of one frame in the world, metres."""
-
-    model: HandModel
-    vertices: Float[np.ndarray, "778 3"]
-    keypoints: Float[np.ndarray, "21 3"]
 
 
 def masks_of_frame(
@@ -60,26 +46,27 @@ def masks_of_frame(
     for camera, image in zip(rig, images, strict=True):
         if image is None:
             continue
-        other_vertices = None if other is None else other.vertices
-        args = (image, camera, hand.model, hand.vertices, hand.keypoints, other_vertices, background, reach_share)
-        found = hand_in_view(*args, with_arm=False)
-        if found is not None and found.segmented.iou >= min_iou:
-            views.append(mask_view(index, found))
+        cutout = cut_out(image, camera, hand, other)
+        if cutout is None:
+            continue
+        segmented = cutout.segment(background, reach_share, with_arm=False)
+        if segmented.iou >= min_iou:
+            views.append(mask_view(index, cutout, segmented.mask))
     return views
 
 
-def mask_view(index: int, found: HandInView) -> MaskView:
-    """What a mask says, and where it says nothing.
+def mask_view(index: int, cutout: HandCutOut, mask: Mask) -> MaskView:
+    """Tell where a mask says something, and where nothing.
 
     That is at the forearm, at the other hand, at the picture's border, and where the mask ends and the picture does
     not change: a dark hand in the dark is cut off wherever the mesh was.
     """
-    guides, mask = found.guides, found.segmented.mask
+    guides = cutout.guides
     continues = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
     silent = cv2.bitwise_or(cv2.bitwise_or(continues, guides.hidden), cv2.bitwise_not(guides.picture))
-    silent = cv2.bitwise_or(silent, without_contrast(found.crop, mask, found.extent_px))
-    sigma = max(_MIN_SIGMA_PX, _SIGMA_SHARE * found.extent_px)
-    return MaskView(index, found.camera, mask, silent, sigma).shrunk(SIDE_PX)
+    silent = cv2.bitwise_or(silent, without_contrast(cutout.crop, mask, cutout.extent_px))
+    sigma = max(_MIN_SIGMA_PX, _SIGMA_SHARE * cutout.extent_px)
+    return MaskView(index, cutout.camera, mask, silent, sigma).shrunk(SIDE_PX)
 
 
 def without_contrast(image: Image, mask: Mask, extent_px: float) -> Mask:
@@ -106,15 +93,21 @@ def edge_support(view: MaskView) -> float:
     return 1.0 if view.unknown is None else float((view.unknown[edge] == 0).mean())
 
 
-def refined(
-    fits: Sequence[Fit], frames: range, pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
+def refine_with_masks(
+    fits: Sequence[Fit],
+    frames: range,
+    pictures: Iterable[Sequence[Image | None]],
+    rig: Rig,
+    background: str,
+    weight: float = 1.0,
 ) -> list[Fit]:
-    """Hands of the same frames, solved again together with their masks.
+    """Solve hands of the same frames again together with their masks.
 
     frames: of the pictures, which are read once, one frame at a time. Frames of the fits outside it get no masks.
+    weight: of the masks' term.
     """
     views = masks_of_frames(fits, frames, pictures, rig, background)
-    return [with_masks(fit, seen) for fit, seen in zip(fits, views, strict=True)]
+    return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
 
 
 def masks_of_frames(
@@ -138,11 +131,11 @@ def masks_of_frames(
     return views
 
 
-def with_masks(fit: Fit, views: Sequence[MaskView]) -> Fit:
-    """A fit solved again with masks; their contours are chosen anew in between."""
+def with_masks(fit: Fit, views: Sequence[MaskView], weight: float = 1.0) -> Fit:
+    """Solve a fit again with masks; their contours are chosen anew in between."""
     if not views:
         return fit
-    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=INDEPENDENT)
+    term = SilhouetteTerm(fit.problem.kinematics.model, views, len(fit.frames), independent=POSE_CONTOUR_POINTS)
     for _ in range(_ROUNDS):
-        fit = fit.with_terms({"silhouette": term.refreshed(fit.solved.state)}, steps=_STEPS)
+        fit = fit.with_terms({"silhouette": weighted(term.refreshed(fit.solved.state), weight)}, steps=_STEPS)
     return fit

@@ -66,8 +66,8 @@ def record_reasons(
 ) -> tuple[str, ...]:
     """Why a record is rejected before its masks are looked at.
 
-    errors: of the views that the fit used; None of a frame that no view had to see. dissenting: views that saw the
-    hand elsewhere or otherwise. expected_error_mm: of a keypoint, by the fit's covariance.
+    errors: of the views that the fit used; None of a frame that no view had to see. conflicting_views: views
+    that saw the hand elsewhere or otherwise. expected_error_mm: of a keypoint, by the fit's covariance.
     """
     reasons = []
     if errors is not None and len(errors) < limits.min_views:

@@ -1,10 +1,11 @@
-"""What decides how hands are fitted and which are accepted.
+"""Settings that decide how hands are fitted and which are accepted.
 
 Imports nothing heavy: the options of stages take their defaults from here.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 ACCELERATION_MM_S2 = 5_000.0  # of a keypoint, usual (one sigma)
@@ -33,3 +34,49 @@ class QualityLimits:
             raise ValueError(f"max_uncertainty_mm must be above 0, got {self.max_uncertainty_mm:g}")
         if not 0 < self.max_error_share <= 1 or not 0 <= self.min_mask_iou <= 1:
             raise ValueError("max_error_share and min_mask_iou must be shares between 0 and 1")
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Settings that decide the fit of given detections, whoever asks for it.
+
+    hand_model: "open", "mano", or the path of an .npz with {side} in it. acceleration_mm_s2: of a keypoint, usual (one
+    sigma); 0: every frame is fitted on its own. refine: "silhouette" to fit masks together with the keypoints, or
+    "none". track: "silhouette" to carry hands by their masks through frames that the detector is silent in, or
+    "keypoints". background: of the masks, as in `handgen.segmentation.segment.segment`. device: "cpu", "cuda" or
+    "cuda:N". term_weights: of terms of `handgen.reconstruct.fit_terms.FIT_TERMS` by name, where not their default.
+    """
+
+    hand_model: str = "open"
+    acceleration_mm_s2: float = ACCELERATION_MM_S2
+    refine: str = "silhouette"
+    track: str = "keypoints"
+    background: str = "auto"
+    device: str = "cpu"
+    term_weights: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.background not in ("auto", "green", "blue", "any"):
+            raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
+        if self.track not in ("keypoints", "silhouette"):
+            raise ValueError(f"track must be keypoints or silhouette, got {self.track!r}")
+        if self.refine not in ("silhouette", "none"):
+            raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
+        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
+            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
+        if not 0 <= self.acceleration_mm_s2 < 1e9:
+            raise ValueError(f"acceleration_mm_s2 must be 0 or more, got {self.acceleration_mm_s2:g}")
+        for name, weight in self.term_weights:
+            if not 0 <= weight < 1e9:
+                raise ValueError(f"the weight of term {name} must be 0 or more, got {weight:g}")
+
+
+def parse_term_weight(text: str) -> tuple[str, float]:
+    """Name and weight of a term from "NAME=WEIGHT". Raises ValueError for anything else."""
+    name, equals, weight = text.partition("=")
+    try:
+        if name and equals:
+            return name, float(weight)
+    except ValueError:
+        pass
+    raise ValueError(f"term must be NAME=WEIGHT, such as contact=0.5, got {text!r}")

@@ -1,4 +1,4 @@
-"""Hands that only one camera sees (`annotate --min-views 1`): where the model and its mean size put them.
+"""Place hands that only one camera sees (`annotate --min-views 1`) by the model and its mean size.
 
 How far away such a hand is, its size in the picture alone says; so it is flagged (`views_detected` is 1), and its
 covariance is long along the line of sight.
@@ -21,38 +21,35 @@ from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.multiview.association import MultiviewHand, ViewObservation, make_view
 from handgen.records.detection import Detection
 
-_MAX_ERROR_SHARE = 0.08  # of the hand's extent: a detection that the model cannot take on is no hand
+_MAX_MODEL_ERROR_SHARE = 0.08  # of the hand's extent: a detection that the model cannot take on is no hand
 
 
 @dataclass(frozen=True)
-class OneView:
-    """What it takes to put a hand into the world by one camera. offsets_m: (21, 3), of the detector."""
+class SingleViewFinder:
+    """Puts a hand that one camera alone sees into the world. offsets_m: (21, 3), of the detector."""
 
     hand_model: str
     offsets_m: Float[np.ndarray, "21 3"]
 
-    def completed(
+    def add_single_views(
         self,
         rig: Rig,
         frames: Sequence[int],
         detections: Sequence[Sequence[Sequence[Detection]]],
-        clusters: Sequence[Sequence[MultiviewHand]],
+        seen_hands: Sequence[Sequence[MultiviewHand]],
         hands: str,
     ) -> list[list[MultiviewHand]]:
-        """The clusters of each frame, and after them one for each detection that is of a hand not among them.
-
-        rig: metres. hands: "left", "right" or "both".
-        """
+        """Append to the hands of each frame those that one camera alone sees. hands: "left", "right" or "both"."""
         wanted = SIDES if hands == "both" else (hands,)
-        found = [list(here) for here in clusters]
+        found = [list(here) for here in seen_hands]
         for side in wanted:
             lone = []
-            for place, (frame, seen, here) in enumerate(zip(frames, detections, clusters, strict=True)):
+            for place, (frame, seen, here) in enumerate(zip(frames, detections, seen_hands, strict=True)):
                 if len(here) < len(wanted):
                     lone += [(place, frame, camera, view) for camera, view in _unused(rig, seen, here, side, hands)]
-            for (place, *_), cluster in zip(lone, self._placed(rig, side, lone), strict=True):
-                if cluster.error_share < _MAX_ERROR_SHARE:
-                    found[place].append(cluster)
+            for (place, *_), seen_hand in zip(lone, self._placed(rig, side, lone), strict=True):
+                if seen_hand.error_share < _MAX_MODEL_ERROR_SHARE:
+                    found[place].append(seen_hand)
         return found
 
     def _placed(
@@ -69,24 +66,24 @@ class OneView:
         observed = Observations(nothing.ideal_px_from_world, torch.as_tensor(pixels), torch.as_tensor(weight))
         state = start_from_one_view(kinematics, observed, torch.zeros(10).to(kinematics.offsets))
         points = kinematics.keypoints(state).numpy()
-        clusters = []
+        seen_hands = []
         for (_, frame, camera, view), here in zip(lone, points, strict=True):
             projected, _ = rig.cameras[camera].ideal().project(here)
             off = np.linalg.norm(projected - view.ideal_px, axis=1)[view.observed]
             share = float(np.median(off)) / view.extent_px if np.isfinite(here).all() else np.inf
             views = tuple(view if v == camera else None for v in range(len(rig)))
-            clusters.append(MultiviewHand(frame, views, here, np.ones(KEYPOINT_COUNT, bool), share))
-        return clusters
+            seen_hands.append(MultiviewHand(frame, views, here, np.ones(KEYPOINT_COUNT, bool), share))
+        return seen_hands
 
 
 def _unused(
-    rig: Rig, seen: Sequence[Sequence[Detection]], clusters: Sequence[MultiviewHand], side: str, hands: str
+    rig: Rig, seen: Sequence[Sequence[Detection]], seen_hands: Sequence[MultiviewHand], side: str, hands: str
 ) -> list[tuple[int, ViewObservation]]:
-    """The surest detection of that side in no cluster; none if another view has such a one as well.
+    """The surest detection of that side that is of no hand yet; none if another view has such a one as well.
 
     Two views that see hands of one side and do not agree would make two hands of them.
     """
-    used = [id(view.detection) for cluster in clusters for view in cluster.views if view is not None]
+    used = [id(view.detection) for seen_hand in seen_hands for view in seen_hand.views if view is not None]
     found = [
         (camera, view)
         for camera, here in enumerate(seen)

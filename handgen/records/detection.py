@@ -21,13 +21,13 @@ class Detection:
 
     keypoints_px: (21, 2), the order of `handgen.hand.skeleton`, pixels of the (distorted) image. confidence: (21,), 0
     to 1. right: the probability that it is a right hand, the person's own, as seen in an ordinary (unmirrored) photo.
-    again: found in a second look, where other views say that the hand is.
+    redetected: found in a second look, where other views say that the hand is.
     """
 
     keypoints_px: Float[np.ndarray, "21 2"]
     confidence: Float[np.ndarray, " 21"]
     right: float
-    again: bool = False
+    redetected: bool = False
 
     def __post_init__(self) -> None:
         if self.keypoints_px.shape != (KEYPOINT_COUNT, 2) or self.confidence.shape != (KEYPOINT_COUNT,):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
+from handgen.geometry.camera import inside_image
 from handgen.geometry.rigid import Rigid
 
 MIN_KEYPOINTS = 5  # in the picture, of a hand that is named there: HaMeR's loader drops those with fewer
@@ -78,6 +79,4 @@ class LabelledImage:
 
 def in_picture(hand: LabelledHand, picture: LabelledImage) -> Bool[np.ndarray, " 21"]:
     """Which keypoints are known and lie in the picture, hidden or not."""
-    width, height = picture.size_px
-    x, y = hand.keypoints_px.T
-    return hand.labelled & (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    return hand.labelled & inside_image(hand.keypoints_px, picture.size_px)

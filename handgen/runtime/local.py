@@ -41,12 +41,12 @@ class LocalEngine:
     workers: int | None = None
 
     def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-        """See `handgen.runtime.engine.Engine`: no more processes than items; a single one is this process."""
+        """Do the items as `handgen.runtime.engine.Engine` says: in no more processes than items, a single one here."""
         return map_units(function, items, max(1, min(self.workers or default_workers(), count)))
 
 
 def default_workers() -> int:
-    """The cores that this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -63,7 +63,7 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     if workers == 1:
-        with one_thread():
+        with limit_threads():
             yield from map(function, items)
         return
     work = _Work(items)
@@ -82,26 +82,26 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
 
 
 class _Work:
-    """What is to be done. deaths: of workers, since a unit was finished last."""
+    """Items that are still to be done. deaths: how many workers died since a unit was finished last."""
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items = iter(items)
-        self._again: list[Any] = []
+        self._given_back: list[Any] = []
         self.is_done = False
         self.deaths = 0
 
     def take(self) -> Any:
-        """The next item, or `_END`."""
-        return self._again.pop(0) if self._again else next(self._items, _END)
+        """Return the next item, or `_END`."""
+        return self._given_back.pop(0) if self._given_back else next(self._items, _END)
 
     def give_back(self, items: Iterable[Any]) -> None:
-        """Items that were taken and not finished."""
-        self._again += items
+        """Put back items that were taken and not finished."""
+        self._given_back += items
 
 
 def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int) -> Iterator[Result]:
-    """Results of a pool of processes, until all is done or one of them dies, which is a BrokenProcessPool."""
-    with _one_thread_in_children():
+    """Yield the results of a pool of processes until all is done; BrokenProcessPool when one of them dies."""
+    with _limit_threads_in_children():
         pool = ProcessPoolExecutor(
             workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(function,)
         )
@@ -110,7 +110,7 @@ def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int) -> It
         while True:
             while len(running) < workers * _QUEUED_PER_WORKER and (item := work.take()) is not _END:
                 try:
-                    with _one_thread_in_children(), _deaf_children():  # submitting starts processes
+                    with _limit_threads_in_children(), _children_ignore_interrupts():  # submitting starts processes
                         running[pool.submit(_do, item)] = item
                 except BrokenProcessPool:
                     work.give_back([item])
@@ -139,8 +139,8 @@ def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int) -> It
 
 
 @contextlib.contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes started inside do not hear Ctrl-C, which a terminal sends to all: this process ends them."""
+def _children_ignore_interrupts() -> Iterator[None]:
+    """Let processes started inside ignore Ctrl-C, which a terminal sends to all: this process ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -152,7 +152,7 @@ _function: Callable[[Any], Any] | None = None  # of this worker process
 
 
 def _start_worker(function: Callable[[Any], Any]) -> None:
-    """First thing in a worker process; torch, where it is used, has its one thread from the environment."""
+    """Prepare a worker process; torch, where it is used, takes its one thread from the environment."""
     import cv2
 
     global _function
@@ -166,13 +166,13 @@ def _do(item: Any) -> Any:
     try:
         return _function(item)
     except Exception as error:
-        if (sent := sendable(error)) is not error:
+        if (sent := make_sendable(error)) is not error:
             raise sent from None
         raise
 
 
-def sendable(error: Exception) -> Exception:
-    """An exception that another process can read; of some classes a RuntimeError that says the same."""
+def make_sendable(error: Exception) -> Exception:
+    """Return an exception that another process can read; of some classes a RuntimeError that says the same."""
     try:
         pickle.loads(pickle.dumps(error))
         return error
@@ -181,7 +181,7 @@ def sendable(error: Exception) -> Exception:
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever, and write beside the run that follows."""
+    """End this worker when its parent is killed: it would wait for ever, and write beside the run that follows."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
@@ -189,8 +189,8 @@ def _end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """One OpenCV and one torch thread in this process, for a while."""
+def limit_threads() -> Iterator[None]:
+    """Use one OpenCV and one torch thread in this process while the block lasts."""
     import cv2
 
     cv2_threads = cv2.getNumThreads()
@@ -208,8 +208,8 @@ def one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_thread_in_children() -> Iterator[None]:
-    """`ONE_THREAD` for processes started inside."""
+def _limit_threads_in_children() -> Iterator[None]:
+    """Put `ONE_THREAD` into the environment of processes started inside."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:

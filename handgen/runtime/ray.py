@@ -57,19 +57,19 @@ class RayEngine:
     address: str | None = None
 
     def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-        """See `handgen.runtime.engine.Engine`. A unit that is under way when an exception comes is broken off.
+        """Do the items as tasks. A unit that is under way when an exception comes is broken off.
 
         Raises HandgenError when Ray is not installed, the cluster cannot be joined, a node has other versions, or
         processes die again and again.
         """
         if count:
-            with _joined(self.address) as (ray, leaves):
+            with _join_cluster(self.address) as (ray, leaves):
                 yield from _Run(ray, leaves, function, items, self.workers).results()
 
 
 @contextlib.contextmanager
-def _joined(address: str | None) -> Iterator[tuple[Any, bool]]:
-    """The module `ray`, part of a cluster while the block lasts; and whether it leaves the cluster then."""
+def _join_cluster(address: str | None) -> Iterator[tuple[Any, bool]]:
+    """Join a cluster while the block lasts. Yields the module `ray`, and whether it leaves the cluster then."""
     try:
         import ray
     except ImportError:
@@ -79,9 +79,9 @@ def _joined(address: str | None) -> Iterator[tuple[Any, bool]]:
         return
     place = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {"num_cpus": default_workers(), "include_dashboard": False} if place == "local" else {}
-    _check_answers(place)
+    _check_reachable(place)
     own_token = place == "local" and not any(name.startswith("RAY_AUTH_") for name in os.environ)
-    with _left_alone(_QUIET | _OWN_TOKEN if own_token else _QUIET):
+    with _keep_environment(_QUIET | _OWN_TOKEN if own_token else _QUIET):
         try:
             try:
                 ray.init(
@@ -92,16 +92,16 @@ def _joined(address: str | None) -> Iterator[tuple[Any, bool]]:
                     **options,
                 )
             except Exception as error:  # there is no class for all that can be wrong
-                raise _refused(place, error) from None
-            with _off_standard_output(ray):
+                raise _join_error(place, error) from None
+            with _log_node_output(ray):
                 yield ray, True
         finally:
             ray.shutdown()  # ends a Ray that was started here, and leaves one that was joined
 
 
 @contextlib.contextmanager
-def _left_alone(variables: dict[str, str]) -> Iterator[None]:
-    """Environment variables, where they are not set, for a while; and what SIGTERM does. Ray changes both."""
+def _keep_environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, and undo then what Ray does to them and to SIGTERM."""
     added = variables.keys() - os.environ.keys()
     before = dict(os.environ)
     in_main = threading.current_thread() is threading.main_thread()
@@ -120,8 +120,8 @@ def _left_alone(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _off_standard_output(ray: Any) -> Iterator[None]:
-    """What Ray says of its nodes goes to the log: it would print it among what a command prints, and has no option."""
+def _log_node_output(ray: Any) -> Iterator[None]:
+    """Send to the log what Ray says of its nodes; it would print it among what a command prints, and has no option."""
     worker = ray._private.worker
     printed = getattr(worker, "print_to_stdstream", None)
 
@@ -135,18 +135,18 @@ def _off_standard_output(ray: Any) -> Iterator[None]:
         worker.print_to_stdstream = printed
 
 
-def _check_answers(place: str) -> None:
-    """Ray asks a machine that does not answer for more than ten minutes."""
+def _check_reachable(place: str) -> None:
+    """Raise a HandgenError where no machine answers, which Ray itself finds out after more than ten minutes."""
     host, colon, port = place.rpartition("://")[2].rpartition(":")
     if not (colon and port.isdigit()):
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
     except (OSError, OverflowError) as error:
-        raise _refused(place, error) from None
+        raise _join_error(place, error) from None
 
 
-def _refused(place: str, error: Exception) -> HandgenError:
+def _join_error(place: str, error: Exception) -> HandgenError:
     said = " ".join(str(error).split())
     if place == "local":
         return HandgenError(f"--engine ray: Ray cannot be started on this machine ({said}); use --engine local")
@@ -177,7 +177,7 @@ class _Run:
         self._ray, self._leaves = ray, leaves
         self._workers = workers
         self._new = (_Unit(cloudpickle.dumps(item)) for item in items)
-        self._again: list[tuple[float, int, _Unit]] = []  # when, which of them first
+        self._waiting: list[tuple[float, int, _Unit]] = []  # when, which of them first
         self._running: dict[Any, _Unit] = {}
         self._room, self._looked_at = 0, -_LOOK_S
         unit, self._versions = create_task()
@@ -194,10 +194,10 @@ class _Run:
         )
 
     def results(self) -> Iterator[Any]:
-        """What the units give, in order of completion."""
+        """Yield what the units give, in order of completion."""
         try:
             while self._fill():
-                finished, _ = self._ray.wait(list(self._running), timeout=self._patience_s())
+                finished, _ = self._ray.wait(list(self._running), timeout=self._wait_s())
                 if finished:  # one; all the others that have finished meanwhile as well
                     finished, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
                 for reference in finished:
@@ -206,23 +206,23 @@ class _Run:
                     if outcome is not None:
                         yield outcome.result
         finally:
-            self._break_off()
+            self._leave_nothing_running()
 
     def _fill(self) -> bool:
-        """Start what there is room for; says whether anything is left to do."""
-        room = self._look()
+        """Start what there is room for; return whether anything is left to do."""
+        room = self._update_room()
         while len(self._running) < room and (unit := self._next()) is not None:
             unit.tries += 1
             self._running[self._task.remote(*self._common, unit.item)] = unit
-        return bool(self._running or self._again)
+        return bool(self._running or self._waiting)
 
     def _next(self) -> _Unit | None:
-        if self._again and self._again[0][0] <= time.monotonic():
-            return heapq.heappop(self._again)[2]
+        if self._waiting and self._waiting[0][0] <= time.monotonic():
+            return heapq.heappop(self._waiting)[2]
         return next(self._new, None)
 
-    def _look(self) -> int:
-        """How many tasks may be in flight: nodes come and go."""
+    def _update_room(self) -> int:
+        """How many tasks may be in flight now: nodes come and go."""
         if time.monotonic() - self._looked_at >= _LOOK_S:
             cpus = int(self._ray.cluster_resources().get("CPU", 0))
             if cpus == 0:
@@ -231,17 +231,17 @@ class _Run:
             self._looked_at = time.monotonic()
         return min(self._room, self._workers or self._room)
 
-    def _patience_s(self) -> float:
+    def _wait_s(self) -> float:
         if not self._running:  # `ray.wait` of nothing returns at once
-            time.sleep(max(0.0, self._again[0][0] - time.monotonic()))
-        return min(_LOOK_S, max(0.0, self._again[0][0] - time.monotonic())) if self._again else _LOOK_S
+            time.sleep(max(0.0, self._waiting[0][0] - time.monotonic()))
+        return min(_LOOK_S, max(0.0, self._waiting[0][0] - time.monotonic())) if self._waiting else _LOOK_S
 
     def _outcome(self, reference: Any, unit: _Unit) -> Outcome | None:
-        """What a task gave; None where it was lost and will be done again."""
+        """Return what a task gave; None where it was lost and will be done again."""
         try:
             found: Any = self._ray.get(reference)
         except self._losses as loss:
-            self._lost(unit, loss)
+            self._retry_later(unit, loss)
             return None
         except self._ray.exceptions.LocalRayletDiedError:
             raise HandgenError(
@@ -249,17 +249,17 @@ class _Run:
             ) from None
         if not isinstance(found, Outcome):
             node, versions = found
-            raise _differs(node, versions, self._versions)
+            raise _version_error(node, versions, self._versions)
         if found.error is None:
             return found
         if isinstance(found.error, self._ray.exceptions.RayError):
-            self._lost(unit, found.error)
+            self._retry_later(unit, found.error)
             return None
         if isinstance(found.error, HandgenError):
             raise found.error
         raise found.error from RemoteTraceback(found.where)
 
-    def _lost(self, unit: _Unit, loss: Exception) -> None:
+    def _retry_later(self, unit: _Unit, loss: Exception) -> None:
         """Put a unit back whose process or node died."""
         said = " ".join(str(loss).split())[:300]
         if unit.tries >= _MOST_TRIES:
@@ -269,9 +269,9 @@ class _Run:
             )
         log.warning("a worker or node died, its work is done again: %s", said)
         wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (unit.tries - 1))
-        heapq.heappush(self._again, (time.monotonic() + wait_s, id(unit), unit))
+        heapq.heappush(self._waiting, (time.monotonic() + wait_s, id(unit), unit))
 
-    def _break_off(self) -> None:
+    def _leave_nothing_running(self) -> None:
         """Leave nothing running.
 
         The tasks of a process that leaves the cluster are ended by Ray, which is why they are not cancelled: cancelling
@@ -282,7 +282,7 @@ class _Run:
                 self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_ENDING_S)
 
 
-def _differs(node: str, found: dict[str, str], expected: dict[str, str]) -> HandgenError:
+def _version_error(node: str, found: dict[str, str], expected: dict[str, str]) -> HandgenError:
     facts = [
         f"{name} {found.get(name, 'missing')}, this machine {expected.get(name, 'none')}"
         for name in sorted(found.keys() | expected.keys())

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from handgen.plugins import load_plugins
 from handgen.runtime import reproducibility
-from handgen.runtime.local import sendable
+from handgen.runtime.local import make_sendable
 
 # Packages whose versions decide bytes; of each the names of distributions that bring it.
 _PACKAGES = (
@@ -26,7 +26,7 @@ _PACKAGES = (
 
 
 class Outcome(NamedTuple):
-    """What became of a unit: what it gave, or what it raised, and where in the code."""
+    """The outcome of a unit: its result, or the exception that it raised and where in the code."""
 
     result: Any = None
     error: BaseException | None = None
@@ -61,7 +61,7 @@ def do_unit(name: str, function: Any, folder: str, item: bytes) -> Outcome:
     except Exception as error:
         where = "".join(traceback.format_exception(error))
         error.__traceback__ = error.__cause__ = error.__context__ = None  # of things that cannot be sent
-        return Outcome(error=sendable(error), where=where)
+        return Outcome(error=make_sendable(error), where=where)
 
 
 def _begin(folder: str) -> None:

@@ -13,7 +13,7 @@ class ReadableReport:
 
     @property
     def title(self) -> str:
-        """What the report is about."""
+        """One line that says what the report is about."""
         raise NotImplementedError
 
     def rows(self) -> list[tuple[str, str]]:
@@ -21,7 +21,7 @@ class ReadableReport:
         raise NotImplementedError
 
     def remarks(self) -> list[str]:
-        """What a user should know besides."""
+        """Sentences that a user should read besides."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -55,7 +55,7 @@ class OutputReport(ReadableReport):
         return list(self.notes)
 
     def per_second(self, count: int) -> float:
-        """What this run did per second, preparation included."""
+        """Turn a count of this run into a rate, preparation included."""
         return count / max(self.seconds, 1e-9)
 
     def to_json(self) -> dict[str, Any]:
@@ -64,5 +64,5 @@ class OutputReport(ReadableReport):
         return asdict(self) | rounded | {"out": str(self.out)}
 
     def summary(self) -> dict[str, Any]:
-        """What a manifest keeps of it: everything that is the same in every run of the same bytes."""
+        """The part that a manifest keeps: all values that are the same in every run of the same bytes."""
         return {name: value for name, value in self.to_json().items() if name not in (*self.VOLATILE, self.RATE)}

@@ -26,6 +26,7 @@ from handgen.errors import HandgenError
 
 AS_THE_HOST = "as the host computes"
 _LIBRARIES = ("numpy", "scipy", "cv2", "torch")
+_ARMV8 = {"OPENBLAS_CORETYPE": "ARMV8", "ATEN_CPU_CAPABILITY": "default"}
 _LEVELS = {
     "x86-64-v3": {
         # The first are numpy's names before 2.4; it passes over those that it does not know.
@@ -36,7 +37,8 @@ _LEVELS = {
         "ATEN_CPU_CAPABILITY": "avx2",
         "MKL_CBWR": "AVX2",
     },
-    "armv8": {"OPENBLAS_CORETYPE": "ARMV8", "ATEN_CPU_CAPABILITY": "default"},
+    "armv8": _ARMV8,
+    "armv8-macos": _ARMV8,  # another level: numpy and torch multiply matrices by Apple's Accelerate there
 }
 OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
 _MARK = "HANDGEN_NUMERICS"  # set once the variables are, for processes started from here
@@ -58,13 +60,13 @@ def pin() -> bool:
 
 
 def environment() -> dict[str, str]:
-    """What a process elsewhere must have in its environment to compute as this one; empty where nothing is pinned."""
+    """Environment variables that let a process elsewhere compute as this one; empty where nothing is pinned."""
     level = os.environ.get(_MARK)
     return {} if level is None else _LEVELS[level] | {_MARK: level}
 
 
 def fingerprint(packages: Sequence[str]) -> dict[str, Any]:
-    """What of this computer decides bytes: the level, and the versions of `packages`, which do the work.
+    """Describe what of this computer decides bytes: the level, and the versions of `packages`, which do the work.
 
     OpenCV is named `opencv`, whichever of its distributions is installed.
     """
@@ -98,7 +100,7 @@ def level() -> str:
 @cache
 def _level_of_host() -> str | None:
     if platform.machine() in ("aarch64", "arm64"):
-        return "armv8"
+        return "armv8-macos" if sys.platform == "darwin" else "armv8"
     if platform.machine() not in ("x86_64", "AMD64"):
         return None
     try:

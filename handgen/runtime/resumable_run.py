@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 from handgen.errors import HandgenError
 from handgen.progress import Progress
 from handgen.runtime.engine import Engine
-from handgen.runtime.local import one_thread
+from handgen.runtime.local import limit_threads
 from handgen.storage import filesystem
 from handgen.storage.documents import write_json
 from handgen.storage.filesystem import Location
@@ -143,7 +143,7 @@ class ResumableRun:
             write_json(self._root / name, manifest, schema)
 
     def _check_arrived(self, files: Mapping[str, int]) -> None:
-        """What a node of a cluster wrote where only that node sees it would be lost."""
+        """Raise a HandgenError for files that a node of a cluster wrote where only that node sees them."""
         for name, size in files.items():
             path = self._root / name
             if size and isinstance(path, Path) and filesystem.size_of(path) != size:
@@ -169,5 +169,5 @@ def resumable_run(
     kind, depends_on, owned, overwrite: see `handgen.storage.output.claim_output`, which says what is refused.
     manifests: names of the documents that are written last.
     """
-    with claim_output(root, kind, depends_on, owned, overwrite) as journal, one_thread():
+    with claim_output(root, kind, depends_on, owned, overwrite) as journal, limit_threads():
         yield ResumableRun(root, journal, manifests, engine, progress)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.guided_filter import guided
 
 MARGIN = 30  # grey levels by which a screen's channel exceeds both others
@@ -50,7 +50,7 @@ class Key:
     def of(
         cls, excess: Float[np.ndarray, "height width"], signed_px: Float[np.ndarray, "height width"], extent_px: float
     ) -> Key:
-        """Of the pixels well inside the mesh, which a screen's light may tint, and of those of the screen around it.
+        """Measure pixels well inside the mesh, which a screen's light may tint, and those of the screen around it.
 
         signed_px: distance from the mesh's edge, negative inside. extent_px: the hand's size.
         """

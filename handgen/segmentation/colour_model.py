@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.guided_filter import guided
 
 _MODEL_SIDE_PX = 72  # of the grid of colour models: they change slowly
@@ -158,7 +158,7 @@ def _models(
 def _evidence(
     colors: Float[np.ndarray, "3 *batch n"], models: Float[np.ndarray, "10 *batch n"]
 ) -> Float[np.ndarray, "*batch n"]:
-    """What the models say of colours, logits, above 0 for the hand."""
+    """Logits of colours by the models, above 0 for the hand."""
     y, u, v = colors
     one, to_y, to_u, to_v, yy, yu, yv, uu, uv, vv = models
     ratio = one + y * (to_y + yy * y + yu * u + yv * v) + u * (to_u + uu * u + uv * v) + v * (to_v + vv * v)

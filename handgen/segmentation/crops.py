@@ -11,10 +11,12 @@ from jaxtyping import Float, UInt8
 
 from handgen.geometry.camera import Camera, resampling_maps
 from handgen.geometry.rigid import Rigid
+from handgen.media.arrays import Mask
 
 Box = tuple[int, int, int, int]  # left, top, width, height
 
 _MARGIN = 0.35  # of the hand's box, around it, so that the background's colours can be learnt and edges feathered
+MASK_THRESHOLD = 127  # above it a pixel of a mask that was resampled, or came as a JPEG, is the hand's
 _MAX_SIDE_PX = 1024  # a larger hand is stored smaller: no network sees more
 
 
@@ -52,6 +54,10 @@ class Cutter:
             crop[rows.start - top :, columns.start - left :][: part.shape[0], : part.shape[1]] = part
             return crop
         return cv2.remap(image, *self._maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
+
+    def cut_mask(self, mask: Mask) -> UInt8[np.ndarray, "rows columns"]:
+        """The cutout of a mask of the whole picture, 0 and 255."""
+        return cv2.threshold(self.cut(mask), MASK_THRESHOLD, 255, cv2.THRESH_BINARY)[1]
 
     @cached_property
     def picture(self) -> UInt8[np.ndarray, "rows columns"]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.matting import MAX_BLUR_PX, MIN_BLUR_PX
 
 _REACH_PX, _STEP_PX = 5.0, 0.5  # of a line to either side of the edge, and between its samples

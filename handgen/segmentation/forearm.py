@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.guided_filter import guided
 
 _SOLVE_SIDE_PX = 64  # GrabCut's cost grows with the area; its edge is drawn to the picture's at full size
@@ -29,7 +29,7 @@ def from_wrist(found: Mask, tube: Mask, hand: Mask, taken: Mask) -> Mask:
 
 
 def in_tube(image: Image, tube: Mask, hand: Mask, other: Mask, extent_px: float) -> Mask:
-    """What GrabCut (Rother et al., SIGGRAPH 2004) calls foreground in the forearm's tube.
+    """Find the arm in the forearm's tube by GrabCut (Rother et al., SIGGRAPH 2004).
 
     Skin and sleeve differ, so the foreground is a mixture: the hand's colours, and those within the tube.
 

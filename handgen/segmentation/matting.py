@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 
 SCREENS = ("green", "blue")
 MIN_BLUR_PX, MAX_BLUR_PX = 0.3, 8.0
@@ -38,7 +38,7 @@ _WIDE_BLUR_PX = 2.5  # from here on, the mask is blurred at half size
 
 @dataclass(frozen=True)
 class Edge:
-    """What the edges of a hand in a picture are like.
+    """Properties of the edges of a hand in a picture.
 
     blur_px: sigma of the Gaussian that a sharp edge would have to be blurred by; it includes the extent of the pixels.
     screen: "green" or "blue", if that is behind the hand.
@@ -80,7 +80,7 @@ def matte_and_colors(image: Image, mask: Mask, edge: Edge) -> tuple[Mask, Image,
 
 @cache
 def _steepened(ratio: float) -> UInt8[np.ndarray, " 256"]:
-    """Of a mask blurred by a sigma, what a blur by `ratio` times that sigma would have given at a straight edge."""
+    """Table that turns a mask blurred by a sigma into one blurred by `ratio` times that, exact at a straight edge."""
     normal = NormalDist()
     inner = [255 * normal.cdf(normal.inv_cdf(level / 255) / ratio) for level in range(1, 255)]
     return np.round([0, *inner, 255]).astype(np.uint8)
@@ -88,7 +88,7 @@ def _steepened(ratio: float) -> UInt8[np.ndarray, " 256"]:
 
 @cache
 def _least_weights() -> UInt8[np.ndarray, " 256"]:
-    """What the colours of pixels count that are not the hand's alone, by how much of each is.
+    """Weights of the colours of pixels that are not the hand's alone, by how much of each is.
 
     So little that it shows only where a finger is too thin to have others.
     """
@@ -111,7 +111,7 @@ def _halved(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _core(deep: Mask) -> Mask:
-    """Where colours are the hand's alone; of a hand of few pixels, the best there are."""
+    """Mask the pixels whose colours are the hand's alone; of a hand of few pixels, the best there are."""
     most = cv2.minMaxLoc(deep)[1]
     return cv2.threshold(deep, max(min(_SURE * 255, most) - 0.5, 0.5), 255, cv2.THRESH_BINARY)[1]
 
@@ -140,7 +140,7 @@ class _Inner:
         return cv2.convertScaleAbs(255 - np.minimum(cv2.blur(self.weight, (7, 7)), 255), alpha=2)
 
     def mean(self, deep: Mask) -> Float[np.ndarray, " 3"]:
-        """Of the hand, where `deep` is not 0 if there is such a place."""
+        """Colours of the hand, where `deep` is not 0 if there is such a place."""
         where = deep if cv2.countNonZero(deep) else None
         return np.array(cv2.mean(self.colors, where)[:3]) / max(cv2.mean(self.weight, where)[0], 1e-6)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation import chroma_key, forearm
 from handgen.segmentation.colour_model import local_cut
 
@@ -31,7 +31,7 @@ _HOLE_SHARE = 0.002  # of the mask: smaller holes that the mesh does not have ar
 
 @dataclass(frozen=True)
 class Segmented:
-    """What pixels and mesh say together.
+    """A hand's mask by pixels and mesh together.
 
     mask: 0 and 255. iou: how well the pixels bear out the projected mesh, 0 to 1: the overlap of mesh and mask, and
     without a screen no more than the overlap of the mesh and what its own colours call hand. screen: "green", "blue",
@@ -54,7 +54,7 @@ class OtherHand:
 
 @dataclass(frozen=True)
 class MeshGuides:
-    """What the fit knows of a crop, as masks of 0 and 255.
+    """Knowledge of a crop that the fit has, as masks of 0 and 255.
 
     hand: the projected mesh. forearm: the tube that `forearm_mask` gives. other: the other hand's mesh. hidden: where
     that is the nearer one, or alone. picture: where the crop shows the picture at all.
@@ -73,12 +73,12 @@ class MeshGuides:
 
     @property
     def unknown(self) -> Mask:
-        """What is neither this hand nor background: skin beyond the mesh, the hiding hand, and outside the picture."""
+        """Neither this hand nor background: skin beyond the mesh, the hiding hand, and outside the picture."""
         beyond = cv2.bitwise_and(self.skin, cv2.bitwise_not(self.hand))
         return cv2.bitwise_or(cv2.bitwise_or(self.hidden, beyond), cv2.bitwise_not(self.picture))
 
     def within(self, box: tuple[slice, slice]) -> MeshGuides:
-        """The same of a part of the crop."""
+        """The guides of a part of the crop."""
         return MeshGuides(self.hand[box], self.forearm[box], self.other[box], self.hidden[box], self.picture[box])
 
     @property
@@ -96,7 +96,7 @@ class MeshGuides:
 def forearm_mask(
     camera: Camera, border_world: Float[np.ndarray, "border 3"], palm_world: Float[np.ndarray, " 3"]
 ) -> Mask:
-    """Where the forearm goes on from the end of the mesh: a widening tube away from the palm.
+    """Mask the forearm, which goes on from the end of the mesh: a widening tube away from the palm.
 
     camera: ideal. border_world: the mesh's border behind the wrist. palm_world: a point in the palm.
     """

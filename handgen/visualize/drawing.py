@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from handgen.geometry.image_types import Image, Mask
 from handgen.geometry.raster import mesh_mask
 from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
 from handgen.io import shards
 from handgen.media import images
+from handgen.media.arrays import Image, Mask
 
 Color = tuple[int, int, int]
 FINGER_COLORS: dict[str, Color] = {

@@ -24,12 +24,12 @@ from table import report
 from handgen.hand.model import HandModel, single_pose
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
-from handgen.reconstruct.hand_view import HandInView, hand_in_view
+from handgen.reconstruct.hand_view import HandCutOut, PosedMesh, cut_out
 from handgen.segmentation.segment import MeshGuides, segment
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, brought_onto, iou
+from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, iou, resample_mask
 from handgen.stages.evaluate.stage import run as evaluate
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
@@ -103,7 +103,7 @@ def milliseconds(image: np.ndarray, guides: MeshGuides, extent_px: float) -> flo
     return min(times) * 1e3
 
 
-def times_ms(found: HandInView) -> tuple[float, float]:
+def times_ms(found: HandCutOut) -> tuple[float, float]:
     """Of a view as it is, and of the same view with a longer side of `SIDE_PX`."""
     scale = SIDE_PX / max(found.crop.shape[:2])
     image = cv2.resize(found.crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
@@ -136,22 +136,23 @@ def measured_views(capture_path: Path, annotated: Annotations) -> Iterator[Measu
             angle = rng.uniform(0, 2 * np.pi)
             step = camera.cam_from_world.rotation.T @ np.array([np.cos(angle), np.sin(angle), 0.0])
             views = [
-                hand_in_view(image, camera, model, vertices + move, keypoints + move, None, "auto")
+                cut_out(image, camera, PosedMesh(model, vertices + move, keypoints + move))
                 for move in (0.0 * step, OFF_M * step, ABSENT_M * step)
             ]
             fitted, off, absent = views
             if fitted is None or off is None:
                 continue
             true_mask = truth.cutout(chunk, true_view).mask
+            fitted_cut, off_cut = fitted.segment("auto"), off.segment("auto")
             moved = [
-                brought_onto(mask, view.camera, camera, true_view.camera, truth.rig[camera.name])
-                for mask, view in ((fitted.guides.hand, fitted), (off.guides.hand, off), (off.segmented.mask, off))
+                resample_mask(mask, view.camera, camera, true_view.camera, truth.rig[camera.name])
+                for mask, view in ((fitted.guides.hand, fitted), (off.guides.hand, off), (off_cut.mask, off))
             ]
             yield Measured(
                 *(iou(mask, true_mask) for mask in moved),
                 off_boundary=boundary_f(moved[2], true_mask, boundary_tolerance_px(true_view.camera.size_px)),
-                agrees=fitted.segmented.iou,
-                absent_agrees=absent.segmented.iou if absent is not None else np.nan,
+                agrees=fitted_cut.iou,
+                absent_agrees=absent.segment("auto").iou if absent is not None else np.nan,
                 **dict(zip(("ms", "side_ms"), times_ms(fitted), strict=True)),
             )
 

@@ -17,28 +17,32 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 
 from handgen.detect.mediapipe.detector import load_offsets_m, load_view_bias
-from handgen.fit.observations import in_metres, kinematics_of
+from handgen.detect.view_bias import DetectorCalibration
+from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import fit_poses
-from handgen.fit.subject import fit_subject
+from handgen.fit.subject import SURE_ERROR_SHARE, estimate_metres_per_unit, fit_subject
+from handgen.geometry.camera import UnscaledRig
 from handgen.hand.skeleton import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.multiview.association import MultiviewHand
+from handgen.multiview.tracking import hands_in_any_unit
 from handgen.records.annotation import HandRecord
 from handgen.stages.annotate.config import AnnotateConfig
-from handgen.stages.annotate.job import AnnotateJob, hands_of_frames
+from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 from handgen.stages.evaluate.leave_one_out import leave_one_out
 
 DESK, ROOM = "desk_two_views", "room_four_views"
 SAMPLE_S = 0.1
 FIXED_SIGMA_M = 1e-7  # a prior this tight holds the offsets
-MAX_ERROR_SHARE = 0.05  # of frames that betas are learnt from
 # name -> (what, target, whether more is better)
 TARGETS = {
     "desk_frames": ("desk: frames annotated, of 378", 350, True),
@@ -114,28 +118,39 @@ def bone_spread_mm(records: list[HandRecord]) -> float:
     return float(np.ptp(lengths[:, joints_only], axis=0).max() * 1e3)
 
 
+def sure_hands(hands: Iterable[MultiviewHand]) -> list[MultiviewHand]:
+    """Those whose views agree well enough to learn the betas from."""
+    return [hand for hand in hands if hand.error_share < SURE_ERROR_SHARE]
+
+
 def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
     """Median reprojection with the detector's offsets as measured on renders, none of them learnt on this capture."""
     capture = load_capture(capture_path, metres_per_unit=None if hands == "both" else "auto")
+    detector = DetectorCalibration(load_offsets_m(), load_view_bias())
     job = AnnotateJob(capture, out, AnnotateConfig(hands=hands), hands)
+    if isinstance(capture.cameras, UnscaledRig):
+        sure: dict[str, list[MultiviewHand]] = {}
+        for index in range(job.chunk_count):
+            frames = job.frames(index)
+            for hand in hands_in_any_unit(capture.cameras, frames, detections_of_frames(job, frames), hands):
+                sure.setdefault(hand.side, []).extend(sure_hands(hand.seen_hands.values()))
+        job = replace(job, capture=capture.in_metres(estimate_metres_per_unit("open", detector, capture.cameras, sure)))
     found: dict[str, list[MultiviewHand]] = {}
     for index in range(job.chunk_count):
         for hand in hands_of_frames(job, job.frames(index)):
-            found.setdefault(hand.side, []).extend(hand.clusters.values())
-    sure = {side: [c for c in seen if c.error_share < MAX_ERROR_SHARE] for side, seen in found.items()}
-    args = ("open", load_offsets_m(), capture.rig, sure, not capture.scale_known)
-    subject = fit_subject(*args, offset_sigma_m=FIXED_SIGMA_M, view_bias=load_view_bias())
-    rig = capture.rig.scaled(subject.metres_per_unit)
+            found.setdefault(hand.side, []).extend(hand.seen_hands.values())
+    sure = {side: sure_hands(seen) for side, seen in found.items()}
+    rig = job.capture.rig
+    shape, person = fit_subject("open", detector, rig, sure, offset_sigma_m=FIXED_SIGMA_M)
     medians = []
     for side, seen in found.items():
-        clusters = in_metres(seen, subject.metres_per_unit)
-        kinematics = kinematics_of("open", side, subject.offsets_m)
-        fitted = fit_poses(kinematics, rig, clusters, subject.betas, subject.view_bias).hands()
+        kinematics = kinematics_of("open", side, person.offsets_m)
+        fitted = fit_poses(kinematics, rig, seen, shape.betas, person.view_bias).hands()
         expected = [fitted.expected_px(v, camera) for v, camera in enumerate(rig)]
-        for i, cluster in enumerate(clusters):
+        for i, seen_hand in enumerate(seen):
             off = [
                 np.linalg.norm(pixels[i] - view.detection.keypoints_px, axis=1)
-                for pixels, view in zip(expected, cluster.views, strict=True)
+                for pixels, view in zip(expected, seen_hand.views, strict=True)
                 if view is not None
             ]
             medians.append(np.median([np.median(view) for view in off]))

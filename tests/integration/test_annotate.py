@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.annotate import config, errors_mm, rendered, true_keypoints
+from support.cameras import in_units
 
 from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.mediapipe import networks
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
+from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import write_detections
 from handgen.stages.annotate import stage as annotate
@@ -87,15 +89,28 @@ def test_another_configuration_does_not_mix(capture, annotated):
         annotate.run(capture, out, replace(settings, min_mask_iou=0.5))
 
 
+def in_another_unit(capture, folder, metres_per_unit):
+    """The capture with a calibration in units of so many metres, which does not say so."""
+    shutil.copytree(capture, folder)
+    save_calibration(folder / "calibration.json", in_units(load_capture(capture).rig, metres_per_unit), None)
+    return folder
+
+
+@pytest.mark.parametrize("given", ["auto", 0.024])
+def test_hands_that_one_camera_sees_are_found_in_any_unit(capture, tmp_path, given):
+    """The last four frames are seen by one camera: its hands are placed by their size, in metres."""
+    drop = {(frame, camera) for frame in range(4, 8) for camera in ("cam_1", "cam_2")}
+    keypoints = true_keypoints(capture, tmp_path / "truth.jsonl", drop=drop)
+    squares = in_another_unit(capture, tmp_path / "squares", 0.024)
+    metric = annotate.run(capture, tmp_path / "metric", config(keypoints, min_views=1))
+    scaled = annotate.run(squares, tmp_path / "out", config(keypoints, min_views=1, metres_per_unit=given))
+    assert metric.records == scaled.records == {"right": 8}
+    views = [[r.views_detected for _, r in Annotations(tmp_path / out)] for out in ("metric", "out")]
+    assert views[0] == views[1] == [3] * 4 + [1] * 4
+
+
 def test_the_scale_comes_from_the_hand_if_asked(capture, tmp_path):
-    scaled = tmp_path / "inches"
-    shutil.copytree(capture, scaled)
-    calibration = json.loads((scaled / "calibration.json").read_text())
-    for camera in calibration["cameras"]:
-        matrix = np.array(camera["cam_from_world"])
-        matrix[:3, 3] /= 0.0254
-        camera["cam_from_world"] = matrix.tolist()
-    (scaled / "calibration.json").write_text(json.dumps(calibration))
+    scaled = in_another_unit(capture, tmp_path / "inches", 0.0254)
     keypoints = true_keypoints(capture, tmp_path / "truth.jsonl")
     report = annotate.run(scaled, tmp_path / "out", config(keypoints, metres_per_unit="auto"))
     assert report.scale == "estimated"

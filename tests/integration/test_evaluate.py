@@ -25,7 +25,7 @@ from handgen.stages.evaluate.metrics.jitter import jitter
 from handgen.stages.evaluate.metrics.keypoints import fingertips, keypoint_errors
 from handgen.stages.evaluate.metrics.uncertainty import uncertainty
 from handgen.stages.evaluate.stage import run
-from handgen.stages.evaluate.surfaces import Mesh, distance_to_surface, f_scores, surface_errors
+from handgen.stages.evaluate.surfaces import HandMesh, distance_to_surface, f_scores, surface_errors
 
 ONE = EvaluateConfig(workers=1)
 ROUNDING_MM = 2e-3  # records keep a micrometre
@@ -288,14 +288,14 @@ def test_distance_to_a_surface_is_exact(rng):
 def test_other_meshes_are_compared_by_their_surfaces(hand, rng):
     vertices = hand.template.numpy()[None]
     keypoints = hand.rest_keypoints(hand.template.new_zeros(10)).numpy()[None]
-    truth = Mesh(vertices, hand.faces, keypoints)
-    turned_over = Mesh(vertices, np.roll(hand.faces, 1, axis=1), keypoints)  # the same surface, another list
+    truth = HandMesh(vertices, hand.faces, keypoints)
+    turned_over = HandMesh(vertices, np.roll(hand.faces, 1, axis=1), keypoints)  # the same surface, another list
     found = surface_errors(turned_over, truth)
     assert found.error_mm[0] < 1e-9 and found.count == 2 * 778
-    lifted = Mesh(vertices + [0.0, 0.004, 0.0], turned_over.faces, keypoints + [0.0, 0.004, 0.0])
+    lifted = HandMesh(vertices + [0.0, 0.004, 0.0], turned_over.faces, keypoints + [0.0, 0.004, 0.0])
     found = surface_errors(lifted, truth)
     assert 0.5 < found.error_mm[0] < 4.0 and found.aligned_mm[0] < 1e-6
-    corresponding = surface_errors(Mesh(lifted.vertices, hand.faces, lifted.keypoints), truth)
+    corresponding = surface_errors(HandMesh(lifted.vertices, hand.faces, lifted.keypoints), truth)
     assert corresponding.error_mm[0] == pytest.approx(4.0)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.camera import Camera, Rig, UnscaledRig
 from handgen.geometry.rigid import Rigid
 
 
@@ -34,3 +34,8 @@ def ring(views: int, radius: float = 0.7, distortion=()) -> Rig:
             for i, a in enumerate(angles)
         )
     )
+
+
+def in_units(rig: Rig, metres_per_unit: float) -> UnscaledRig:
+    """The rig as a calibration in another unit has it."""
+    return UnscaledRig(tuple(camera.scaled(1 / metres_per_unit) for camera in rig))

@@ -59,6 +59,7 @@ class Plain:
     """Calibrations of one flat list per camera."""
 
     NAME = "plain list"
+    SUFFIXES = (".json",)
 
     def recognise(self, path, text):
         return path if text.startswith('{"plain":') else None

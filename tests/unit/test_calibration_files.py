@@ -19,12 +19,15 @@ from support.calibration_files import (
     write_stereo_dat,
     write_two_file_json,
 )
-from support.cameras import look_at, ring
+from support.cameras import in_units, look_at, ring
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, Rig
+from handgen.io.calibration_files import registry
+from handgen.io.calibration_files.base import Calibration
 from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.calibration_files.registry import FORMATS, load_calibration
+from handgen.plugins import Registry
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ def test_two_file_json_is_valid_at_1200x900(tmp_path, lensed_rig):
 
 
 def test_anipose_millimetres_are_recognised(tmp_path, lensed_rig):
-    write_anipose(tmp_path, lensed_rig.scaled(1000))
+    write_anipose(tmp_path, in_units(lensed_rig, 1e-3))
     calibration = load_calibration(tmp_path)
     assert calibration.metres_per_unit == 1e-3
     assert "millimetres assumed" in calibration.unit_note
@@ -337,3 +340,21 @@ def test_real_calibrations(name, fmt, cameras, captures):
     calibration = load_calibration(captures / name)
     assert calibration.format == fmt
     assert len(calibration.cameras) == cameras
+
+
+def test_a_format_brings_its_suffix(tmp_path, rig, monkeypatch):
+    class Borrowed:
+        NAME, SUFFIXES = "borrowed", (".xyz",)
+
+        def recognise(self, path, text):
+            return path if text == "borrowed" else None
+
+        def read(self, path):
+            return Calibration(tuple(rig), path, self.NAME, 1.0, "metres")
+
+    monkeypatch.setattr(registry, "FORMATS", Registry("calibration format"))
+    registry.register_calibration_format(Borrowed())
+    (tmp_path / "rig.XYZ").write_text("borrowed")
+    (tmp_path / "rig.json").write_text("borrowed")  # of no format that there is now
+    assert load_calibration(tmp_path).path == tmp_path / "rig.XYZ"
+    assert registry.calibration_suffixes() == (".xyz",)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.cameras import look_at, ring
+from support.cameras import in_units, look_at, ring
 
-from handgen.geometry.camera import Camera, resampling_maps
+from handgen.geometry.camera import Camera, Rig, resampling_maps
 from handgen.geometry.rigid import Rigid
 
 LENSES = {
@@ -59,6 +59,8 @@ def test_a_polynomial_that_turns_back_does_not_fold_far_points_into_the_image():
     slope = 1.6  # beyond the turning point at 0.976 the image comes back to where 0.18 lies
     pixel, valid = camera.project_cam(np.array([slope, 0, 1.0]))
     assert camera.contains(pixel) and not valid
+    _, valid = camera.project_cam(np.array([[0.97, 0, 1.0], [0.979, 0, 1.0], [0, -0.979, 1.0]]))
+    assert valid.tolist() == [True, False, False]
 
 
 @settings(max_examples=30)
@@ -95,7 +97,11 @@ def test_resampling_maps_say_where_the_source_sees_a_target_pixel(lens):
 
 def test_rig_scaling_keeps_pixels(rig, rng):
     points = rng.uniform(-0.05, 0.05, (10, 3))
-    np.testing.assert_allclose(rig.scaled(2.5).project(points * 2.5)[0], rig.project(points)[0], atol=1e-9)
+    squares = in_units(rig, 0.024)
+    for camera, mine in zip(squares, rig, strict=True):
+        np.testing.assert_allclose(camera.project(points / 0.024)[0], mine.project(points)[0], atol=1e-9)
+    np.testing.assert_allclose(squares.in_metres(0.024).project(points)[0], rig.project(points)[0], atol=1e-9)
+    assert not hasattr(squares, "project") and not isinstance(squares, Rig)
     assert rig.baselines_m().shape == (4, 4)
 
 
@@ -104,6 +110,8 @@ def test_rig_scaling_keeps_pixels(rig, rng):
     [
         {"intrinsics": np.full((3, 3), np.nan)},
         {"intrinsics": np.diag([-1.0, 1, 1])},
+        {"intrinsics": np.diag([0.0, 1, 1])},
+        {"intrinsics": np.diag([1.0, 0, 1])},
         {"distortion": np.zeros(3)},
         {"distortion": np.array([np.inf, 0, 0, 0])},
         {"size_px": (0, 10)},
@@ -113,6 +121,7 @@ def test_rig_scaling_keeps_pixels(rig, rng):
 def test_bad_cameras_are_refused(change):
     good = {"name": "c", "size_px": (10, 10), "intrinsics": np.diag([5.0, 5, 1])}
     Camera(**good)
+    Camera(**(good | {"intrinsics": np.diag([0.5, 0.5, 1]), "size_px": (1, 1)}))
     with pytest.raises(ValueError, match="camera c"):
         Camera(**(good | change))
 

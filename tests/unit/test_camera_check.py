@@ -5,14 +5,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from support.cameras import ring
+from support.cameras import in_units, ring
 from support.hands import natural_poses
 
 from handgen.geometry.bundle_adjustment import CameraPrior, Sightings, adjust, step_between, stepped
 from handgen.geometry.camera import Rig
 from handgen.geometry.rigid import Rigid
-from handgen.multiview.association import NOISE_SHARE, clusters_of_frame, keypoint_extent
-from handgen.reconstruct.camera_check import MIN_HANDS, check_extrinsics, matched, notes
+from handgen.multiview.association import NOISE_SHARE, associate_frame, keypoint_extent
+from handgen.reconstruct.camera_check import MIN_HANDS, check_extrinsics, match_left_out, notes
 from handgen.records.detection import Detection
 from handgen.stages.simulate.rig import perturbed_rig
 
@@ -48,8 +48,10 @@ def detections_of(rig, points, rng, noise=NOISE_SHARE, right=0.95):
 
 
 def check(given, found):
-    clusters = [cluster for i, seen in enumerate(found) for cluster in clusters_of_frame(given, i, seen, "right")[:1]]
-    return check_extrinsics(given, {"right": clusters}, dict(enumerate(found)))
+    seen_hands = [
+        seen_hand for i, seen in enumerate(found) for seen_hand in associate_frame(given, i, seen, "right")[:1]
+    ]
+    return check_extrinsics(given, {"right": seen_hands}, dict(enumerate(found)))
 
 
 def off_px(truth, rig, points):
@@ -95,12 +97,12 @@ def test_a_camera_turned_so_far_that_association_drops_it(hand, rng):
     truth = bumped(given, 1, step=np.array([0, np.radians(3.0), 0, 0, 0, 0]))
     points = hands_in_front(hand, 32, rng)
     found = detections_of(truth, points, rng)
-    clusters = [c for i, seen in enumerate(found) for c in clusters_of_frame(given, i, seen, "right")[:1]]
-    assert np.mean([c.views[1] is None for c in clusters]) > 0.8  # or else this tests nothing
-    result = check_extrinsics(given, {"right": clusters}, dict(enumerate(found)))
+    seen_hands = [c for i, seen in enumerate(found) for c in associate_frame(given, i, seen, "right")[:1]]
+    assert np.mean([c.views[1] is None for c in seen_hands]) > 0.8  # or else this tests nothing
+    result = check_extrinsics(given, {"right": seen_hands}, dict(enumerate(found)))
     assert result.moved == ("cam1",)
     assert off_px(truth, result.rig, points).max() < 1.5
-    assert check_extrinsics(given, {"right": clusters}, {}).moved == ()  # there is nothing to tell it by
+    assert check_extrinsics(given, {"right": seen_hands}, {}).moved == ()  # there is nothing to tell it by
 
 
 def test_dropped_detections_go_to_the_hand_of_their_side(hand, rng):
@@ -110,8 +112,8 @@ def test_dropped_detections_go_to_the_hand_of_their_side(hand, rng):
     left = right[::-1] + (0.05, 0.0, 0.0)  # 40 px beside it: nearer to the other's wrong place than that is to its own
     both = [detections_of(truth, points, rng, right=p) for points, p in ((right, 0.95), (left, 0.05))]
     found = [[r + f for r, f in zip(*moments, strict=True)] for moments in zip(*both, strict=True)]
-    clusters = [clusters_of_frame(given, i, seen[:1] + [[]] + seen[2:], "right")[0] for i, seen in enumerate(both[0])]
-    completed = matched(given, {"right": clusters}, dict(enumerate(found)))
+    seen_hands = [associate_frame(given, i, seen[:1] + [[]] + seen[2:], "right")[0] for i, seen in enumerate(both[0])]
+    completed = match_left_out(given, {"right": seen_hands}, dict(enumerate(found)))
     assert all(c.views[1] is not None and c.views[1].detection.right > 0.5 for c in completed)
 
 
@@ -149,26 +151,26 @@ def test_what_is_missing_or_not_finite_does_no_harm(hand, rng):
     truth = bumped(given, 2)
     points = hands_in_front(hand, 40, rng)
     found = detections_of(truth, points, rng)
-    clusters = [clusters_of_frame(given, i, seen, "right")[0] for i, seen in enumerate(found)]
-    for i, cluster in enumerate(clusters[:20]):
-        broken = list(cluster.views)
+    seen_hands = [associate_frame(given, i, seen, "right")[0] for i, seen in enumerate(found)]
+    for i, seen_hand in enumerate(seen_hands[:20]):
+        broken = list(seen_hand.views)
         v = next(v for v in (i % 4, 0, 1) if broken[v] is not None)
         ideal, confidence = broken[v].ideal_px.copy(), broken[v].confidence.copy()
         ideal[i % 21], confidence[(i + 5) % 21], confidence[(i + 9) % 21] = np.nan, 0.0, np.nan
         broken[v] = replace(broken[v], ideal_px=ideal, confidence=confidence)
-        clusters[i] = replace(cluster, views=tuple(broken))
-    result = check_extrinsics(given, {"right": clusters, "left": []}, dict(enumerate(found)))
+        seen_hands[i] = replace(seen_hand, views=tuple(broken))
+    result = check_extrinsics(given, {"right": seen_hands, "left": []}, dict(enumerate(found)))
     assert result.moved == ("cam2",)
     assert off_px(truth, result.rig, points).max() < 1.5
 
 
-def test_units_of_the_world_change_the_report_alone(hand, rng):
-    given, factor = ring(4), 1 / 0.025  # a world in chessboard squares of 25 mm
+def test_hands_associated_in_another_unit_and_scaled_say_the_same(hand, rng):
+    given, metres_per_unit = ring(4), 0.025  # a world in chessboard squares
     found = detections_of(bumped(given, 0), hands_in_front(hand, 24, rng), rng)
     metres = check(given, found)
-    squares = given.scaled(factor)
-    clusters = [clusters_of_frame(squares, i, seen, "right")[0] for i, seen in enumerate(found)]
-    result = check_extrinsics(squares, {"right": clusters}, dict(enumerate(found)), metres_per_unit=1 / factor)
+    squares = in_units(given, metres_per_unit)
+    seen_hands = [associate_frame(squares, i, seen, "right")[0].scaled(metres_per_unit) for i, seen in enumerate(found)]
+    result = check_extrinsics(squares.in_metres(metres_per_unit), {"right": seen_hands}, dict(enumerate(found)))
     assert result.moved == metres.moved == ("cam0",)
     assert result.moves[0].shift_mm == pytest.approx(metres.moves[0].shift_mm, abs=0.05)
 

@@ -284,7 +284,10 @@ def test_unknown_unit(tmp_path):
     assert "unit is unknown" in text and "--metres-per-unit auto" in text and "calibration.json" in text
     auto = load_capture(tmp_path, metres_per_unit="auto")
     assert not auto.scale_known and auto.scale == "unknown"
-    assert auto.rig.baselines_m() == pytest.approx(rig.baselines_m())
+    assert auto.cameras.baselines() == pytest.approx(rig.baselines_m())
+    with pytest.raises(ValueError, match="unit of the calibration is unknown"):
+        _ = auto.rig
+    assert auto.in_metres(0.03).rig.baselines_m() == pytest.approx(0.03 * rig.baselines_m())
     assert not load_capture(tmp_path, require_scale=False).scale_known
     given = load_capture(tmp_path, metres_per_unit=0.03)
     assert given.scale_known and given.scale == "given"

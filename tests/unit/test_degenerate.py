@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 from support.cameras import look_at, ring
 from support.hands import natural_poses
 
-from handgen.fit.pose_fit import MotionPrior
-from handgen.fit.subject import Subject
+from handgen.detect.view_bias import DetectorCalibration
+from handgen.fit.subject import HandShape
 from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import FINGER_KEYPOINTS
 from handgen.multiview.tracking import hands_of_detections
 from handgen.reconstruct import quality
-from handgen.reconstruct.fit_hands import HowToFit, fit_hands
-from handgen.reconstruct.single_view import OneView
+from handgen.reconstruct.fit_hands import HandFitter
+from handgen.reconstruct.settings import FitSettings
+from handgen.reconstruct.single_view import SingleViewFinder
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
 
@@ -30,7 +31,6 @@ RIGS = {
     "one": Rig(ring(4).cameras[:1]),
 }
 EVENTS = ("fine", "nothing", "no confidence", "a finger lost", "elsewhere", "huge", "a point", "mirrored", "other side")
-SUBJECT = Subject(np.zeros(10), 1.0, np.zeros((21, 3)), 0)
 MODEL = HandModel(load_hand("open", "right"))
 
 
@@ -54,7 +54,7 @@ def seen(event, pixels, rng):
     return Detection(pixels, confidence, 0.05 if event == "other side" else 0.95)
 
 
-def fitted(rig, events, seed, one_view=None, acceleration=5000.0):
+def fitted(rig, events, seed, single_view=None, acceleration=5000.0):
     """Through association, tracking and the fit; events: per frame and camera."""
     rng = np.random.default_rng(seed)
     keypoints = MODEL(natural_poses(MODEL, FRAMES, rng)).keypoints.numpy()
@@ -62,26 +62,27 @@ def fitted(rig, events, seed, one_view=None, acceleration=5000.0):
         [[d] if (d := seen(e, camera.project(points)[0], rng)) else [] for e, camera in zip(row, rig, strict=False)]
         for row, points in zip(events, keypoints, strict=True)
     ]
-    hands = hands_of_detections(rig, range(FRAMES), detections, "both", one_view)
-    how = HowToFit("open", SUBJECT, MotionPrior.of(30.0, acceleration), "none", "any")
-    return fit_hands(how, rig, hands, range(FRAMES), lambda frames: iter(()))
+    hands = hands_of_detections(rig, range(FRAMES), detections, "both", single_view)
+    settings = FitSettings(acceleration_mm_s2=acceleration, refine="none", background="any")
+    fitter = HandFitter(settings, rig, HandShape(np.zeros(10)), DetectorCalibration(np.zeros((21, 3))), 30.0)
+    return fitter.fit(hands, range(FRAMES), lambda frames: iter(()))
 
 
 def assert_sane(rig, hands, least_views):
     config = AnnotateConfig(min_views=least_views)
     for hand in hands:
-        clusters, found = hand.finite(range(FRAMES))
-        for i, cluster in enumerate(clusters):
+        seen_hands, found = hand.finite(range(FRAMES))
+        for i, seen_hand in enumerate(seen_hands):
             for array in (found.poses, found.translations, found.keypoints, found.vertices, found.covariance_m2):
                 assert np.isfinite(array[i]).all()
             assert (np.linalg.eigvalsh(found.covariance_m2[i]) >= -1e-12).all()
             assert all(np.isfinite(cost[i]) and cost[i] >= 0 for cost in found.terms.values())
             errors = [
                 quality.view_error(found.expected_px(v, c)[i], view.detection.keypoints_px, view.observed)
-                for v, (c, view) in enumerate(zip(rig, cluster.views, strict=True))
+                for v, (c, view) in enumerate(zip(rig, seen_hand.views, strict=True))
                 if view is not None
             ]
-            reasons = quality.record_reasons(errors, cluster.conflicting_views, 0.0, 5.0, config)
+            reasons = quality.record_reasons(errors, seen_hand.conflicting_views, 0.0, 5.0, config)
             assert len(errors) >= least_views or quality.TOO_FEW_VIEWS in reasons
 
 
@@ -103,7 +104,7 @@ def test_whatever_the_detector_says(rig, events, seed, acceleration):
     rig=st.sampled_from(["one", "ring"]),
 )
 def test_whatever_one_view_says(events, seed, rig):
-    assert_sane(RIGS[rig], fitted(RIGS[rig], events, seed, OneView("open", np.zeros((21, 3)))), 1)
+    assert_sane(RIGS[rig], fitted(RIGS[rig], events, seed, SingleViewFinder("open", np.zeros((21, 3)))), 1)
 
 
 def test_a_lost_finger_is_where_the_prior_has_it():

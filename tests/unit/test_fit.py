@@ -118,16 +118,16 @@ def test_log_inverts_exp_up_to_pi(rng):
 def test_cuda_gives_what_the_cpu_gives(hand, rig, rng):
     from handgen.fit.observations import kinematics_of
     from handgen.fit.pose_fit import fit_poses
-    from handgen.multiview.association import clusters_of_frame
+    from handgen.multiview.association import associate_frame
     from handgen.records.detection import Detection
 
     keypoints = hand(natural_poses(hand, 4, rng)).keypoints.numpy()
-    clusters = [
-        clusters_of_frame(rig, f, [[Detection(camera.project(k)[0], np.ones(21), 0.9)] for camera in rig])[0]
+    seen_hands = [
+        associate_frame(rig, f, [[Detection(camera.project(k)[0], np.ones(21), 0.9)] for camera in rig])[0]
         for f, k in enumerate(keypoints)
     ]
     fitted = [
-        fit_poses(kinematics_of("open", "right", np.zeros((21, 3)), device), rig, clusters, np.zeros(10)).hands()
+        fit_poses(kinematics_of("open", "right", np.zeros((21, 3)), device), rig, seen_hands, np.zeros(10)).hands()
         for device in ("cpu", "cuda")
     ]
     assert np.abs(fitted[0].keypoints - fitted[1].keypoints).max() < 1e-6  # m

@@ -5,12 +5,12 @@ import pytest
 from support.cameras import ring
 from support.hands import swing
 
+from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import MotionPrior, fit_poses
 from handgen.fit.silhouette.mask_edges import MaskView
-from handgen.fit.subject import Subject
 from handgen.geometry.raster import mesh_mask
-from handgen.multiview.association import clusters_of_frame
+from handgen.multiview.association import associate_frame
 from handgen.reconstruct.mask_tracking import MaskTrack, _overlap, track_by_masks
 from handgen.records.detection import Detection
 
@@ -25,11 +25,11 @@ def scene(hand, rng):
     truth = hand(pose).keypoints.numpy()
     betas = pose.betas[0].numpy()
     seen = [[[Detection(camera.project(points)[0], np.ones(21), 0.95)] for camera in rig] for points in truth]
-    clusters = [clusters_of_frame(rig, frame, seen[frame])[0] for frame in range(3)]
+    seen_hands = [associate_frame(rig, frame, seen[frame])[0] for frame in range(3)]
     kinematics = kinematics_of("open", "right", np.zeros((21, 3)))
-    fit = fit_poses(kinematics, rig, clusters, betas, motion=MotionPrior.of(30.0, 5000.0))
-    subject = Subject(betas, 1.0, np.zeros((21, 3)), 3)
-    return rig, truth, seen, MaskTrack(fit, "right", subject)
+    fit = fit_poses(kinematics, rig, seen_hands, betas, motion=MotionPrior.of(30.0, 5000.0))
+    detector = DetectorCalibration(np.zeros((21, 3)))
+    return rig, truth, seen, MaskTrack(fit, "right", detector)
 
 
 def blank_pictures(frames):
@@ -48,9 +48,9 @@ def test_without_masks_the_detector_is_asked_where_the_hand_must_be(scene):
         return seen[frame][camera][0]
 
     track_by_masks([hand], range(6), blank_pictures(range(6)), rig, "any", redetect)
-    assert sorted(hand.states) == sorted(hand.clusters) == [3, 4, 5]
-    assert all(cluster.view_count == 4 for cluster in hand.clusters.values())
-    assert all(view.detection.again for view in hand.clusters[3].views)
+    assert sorted(hand.states) == sorted(hand.seen_hands) == [3, 4, 5]
+    assert all(seen_hand.view_count == 4 for seen_hand in hand.seen_hands.values())
+    assert all(view.detection.redetected for view in hand.seen_hands[3].views)
     assert not any(hand.masks.values())  # those that were found are of where the hand is not
     for frame, state in hand.states.items():
         points = hand.fit.problem.kinematics.keypoints(state)[0].numpy()
@@ -61,7 +61,7 @@ def test_without_masks_the_detector_is_asked_where_the_hand_must_be(scene):
 def test_without_masks_and_detector_the_hand_is_lost(scene, redetect):
     rig, _, _, hand = scene
     track_by_masks([hand], range(6), blank_pictures(range(6)), rig, "any", redetect)
-    assert not hand.states and not hand.clusters
+    assert not hand.states and not hand.seen_hands
 
 
 def test_overlap_is_measured_where_the_mask_says_something(scene, hand):

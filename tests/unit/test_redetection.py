@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from support.two_hands import detections, two_hands  # noqa: F401
 
-from handgen.multiview.association import clusters_of_frame
+from handgen.multiview.association import associate_frame
 from handgen.multiview.tracking import hands_of_detections
 from handgen.reconstruct.redetection import views_to_search
 from handgen.records.detection import Detection
@@ -43,9 +43,9 @@ def test_in_a_gap_all_views_are(rig, frames):
 def test_a_camera_that_looks_elsewhere_is_left_alone(rig, frames):
     hands = hands_of_detections(rig, range(10), frames, "both")
     for hand in hands:
-        for frame, cluster in hand.clusters.items():
-            hand.clusters[frame] = type(cluster)(
-                frame, cluster.views, cluster.points_world + (0.0, 3.0, 0.0), cluster.valid, cluster.error_share
+        for frame, seen_hand in hand.seen_hands.items():
+            hand.seen_hands[frame] = type(seen_hand)(
+                frame, seen_hand.views, seen_hand.points_world + (0.0, 3.0, 0.0), seen_hand.valid, seen_hand.error_share
             )
     assert not views_to_search(rig, hands, gap_frames=10)
 
@@ -56,5 +56,5 @@ def test_what_a_second_look_found_is_no_witness_against_a_hand(rig, two_hands, r
     wrong = seen[3][0].keypoints_px[::-1].copy()
     for again, conflicting_views in ((False, 1), (True, 0)):
         seen[3] = [Detection(wrong, np.ones(21), 0.95, again)]
-        (cluster,) = clusters_of_frame(rig, 0, seen)
-        assert cluster.view_count == 3 and cluster.conflicting_views == conflicting_views
+        (seen_hand,) = associate_frame(rig, 0, seen)
+        assert seen_hand.view_count == 3 and seen_hand.conflicting_views == conflicting_views

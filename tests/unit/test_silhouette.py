@@ -154,7 +154,7 @@ def test_contour_of_a_mask_is_where_its_edge_is():
     radius = np.linalg.norm(out, axis=1)
     assert abs(radius.mean() - 30.0) < 0.15 and np.abs(radius - 30.0).max() < 1.0  # px; pixel centres would be 0.5 in
     assert ((out / radius[:, None]) * edges.normals[0]).sum(1).min() > 0.9
-    assert edges.points_heard.all()
+    assert edges.points_reliable.all()
 
 
 def test_gradient_is_the_slope_of_the_cost(hand, truth, rng):

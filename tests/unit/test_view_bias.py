@@ -97,7 +97,7 @@ def test_the_fit_undoes_the_bias(side, rng):
     posed = model(pose)
     rotations = pose.rotations.numpy()
     moved = corrections_of(bias, rig, model, posed, rotations)
-    clusters = []
+    seen_hands = []
     for i in range(len(pose)):
         views, pixels = [], []
         for v, camera in enumerate(rig):
@@ -106,18 +106,18 @@ def test_the_fit_undoes_the_bias(side, rng):
             pixels.append(px)
         projections = np.stack([camera.ideal_px_from_world for camera in rig])
         found = triangulate(projections, np.stack(pixels), np.ones((len(rig), 21)), 20.0)
-        clusters.append(MultiviewHand(i, tuple(views), found.points_world, np.ones(21, bool), 0.01))
+        seen_hands.append(MultiviewHand(i, tuple(views), found.points_world, np.ones(21, bool), 0.01))
     kinematics = kinematics_of("open", side, np.zeros((21, 3)))
     betas = pose.betas[0].numpy()
     assert torch.equal(pose.betas, pose.betas[:1].expand(len(pose), 10))
-    plain = fit_poses(kinematics, rig, clusters, betas).hands()
-    knowing = fit_poses(kinematics, rig, clusters, betas, bias).hands()
+    plain = fit_poses(kinematics, rig, seen_hands, betas).hands()
+    knowing = fit_poses(kinematics, rig, seen_hands, betas, bias).hands()
     truth = posed.keypoints.numpy()
     off_mm = [1e3 * np.linalg.norm(f.keypoints - truth, axis=2).mean() for f in (plain, knowing)]
     # The prior of poses leaves a few tenths. The bias itself is 4 mm a view, of which six views leave half.
     assert off_mm[1] < 0.8 and off_mm[1] < off_mm[0] / 2
     for v, camera in enumerate(rig):
-        seen = np.stack([cluster.views[v].detection.keypoints_px for cluster in clusters])
+        seen = np.stack([seen_hand.views[v].detection.keypoints_px for seen_hand in seen_hands])
         # 0.8 mm at 0.7 m and 800 px
         assert np.median(np.linalg.norm(knowing.expected_px(v, camera) - seen, axis=2)) < 1.0
 

@@ -31,9 +31,9 @@ from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
-from handgen.geometry.image_types import Image
 from handgen.hand.conversions import reordered_keypoints
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS, MIDDLE_MCP, SIDES
+from handgen.media.arrays import Image
 from handgen.records.detection import Detection
 from handgen.segmentation import chroma_key
 

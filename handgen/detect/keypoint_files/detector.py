@@ -20,8 +20,8 @@ from handgen.detect.keypoint_files.formats import CameraHands, Source
 from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
-from handgen.geometry.image_types import Image
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.media.arrays import Image
 from handgen.records.detection import Detection
 
 

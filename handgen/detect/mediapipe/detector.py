@@ -26,8 +26,9 @@ from handgen.detect.mediapipe.landmarks import LandmarkNetwork, Landmarks, regio
 from handgen.detect.mediapipe.networks import NETWORKS, locate
 from handgen.detect.mediapipe.palm import PalmNetwork, Palms, concatenate, merge
 from handgen.detect.view_bias import ViewBias
-from handgen.geometry.image_types import Image
+from handgen.geometry.camera import inside_image
 from handgen.hand.skeleton import KEYPOINT_COUNT
+from handgen.media.arrays import Image
 from handgen.plugins import NoOptions
 from handgen.records.detection import Detection
 
@@ -254,6 +255,6 @@ def _extent(keypoints_px: Float[np.ndarray, "21 2"]) -> float:
 
 
 def _detection(hand: Landmarks, size_px: tuple[int, int]) -> Detection:
-    inside = ((hand.keypoints_px >= -0.5) & (hand.keypoints_px <= np.array(size_px) - 0.5)).all(-1)
+    inside = inside_image(hand.keypoints_px, size_px)
     confidence = hand.presence * np.where(inside, 1.0, OUTSIDE_CONFIDENCE)
     return Detection(hand.keypoints_px, confidence, hand.right)

@@ -17,8 +17,8 @@ from jaxtyping import Float
 from handgen.detect.mediapipe import palm
 from handgen.detect.mediapipe.litert import Network
 from handgen.detect.mediapipe.networks import LANDMARKS, locate
-from handgen.geometry.image_types import Image
 from handgen.hand.skeleton import KEYPOINT_COUNT, WRIST
+from handgen.media.arrays import Image
 
 INPUT_PX = LANDMARKS.input_shape[1]
 _MIRROR_SUM_PX = 223.4  # over 259 real hands a keypoint in a crop and in its mirror image sum to this in x

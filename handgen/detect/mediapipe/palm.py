@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from handgen.detect.mediapipe.litert import Network
 from handgen.detect.mediapipe.networks import PALM, locate
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 
 INPUT_PX = PALM.input_shape[1]
 KEYPOINT_COUNT = 7  # wrist; MCP of index, middle, ring, pinky; thumb CMC and MCP

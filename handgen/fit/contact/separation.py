@@ -9,12 +9,13 @@ from torch import Tensor
 from handgen.fit.contact.spheres import SphereHand, Spheres
 from handgen.fit.contact.term import ContactTerm
 from handgen.fit.pose_fit import Fit
+from handgen.fit.solver import weighted
 
 _CONTACT_ROUNDS = 2
 
 
-def keep_apart(first: Fit, second: Fit) -> tuple[Fit, Fit]:
-    """Two hands of a person, solved again so that they do not pass into each other."""
+def keep_apart(first: Fit, second: Fit, weight: float = 1.0) -> tuple[Fit, Fit]:
+    """Solve two hands of a person again so that they do not pass into each other. weight: of the term."""
     spheres = [SphereHand.of(fit.problem.kinematics.model, fit.solved.state.betas[0]) for fit in (first, second)]
     for _ in range(_CONTACT_ROUNDS):
         placed = [hand.at(fit.solved.state) for hand, fit in zip(spheres, (first, second), strict=True)]
@@ -25,7 +26,8 @@ def keep_apart(first: Fit, second: Fit) -> tuple[Fit, Fit]:
         ]
         if not any(bool((t.cost(f.solved.state) > 0).any()) for t, f in zip(terms, (first, second), strict=True)):
             break
-        first, second = first.with_terms({"contact": terms[0]}), second.with_terms({"contact": terms[1]})
+        first = first.with_terms({"contact": weighted(terms[0], weight)})
+        second = second.with_terms({"contact": weighted(terms[1], weight)})
     return first, second
 
 

@@ -67,7 +67,7 @@ class SphereHand:
         return cls(model, rest, radii + _GROWN_M, skinning)
 
     def frames(self, state: HandState) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the joints: world rotations (n, 16, 3, 3), positions (n, 16, 3), and what these add to a turned point."""
+        """World frames of the joints: rotations (n, 16, 3, 3), positions (n, 16, 3), offsets of a turned point."""
         rest = self.model.rest_joints + torch.einsum("jcb,nb->njc", self.model.joint_shapedirs, state.betas)
         rotations, joints = forward_kinematics(state.rotations, rest)
         joints = joints + state.translation[:, None]

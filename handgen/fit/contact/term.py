@@ -105,7 +105,7 @@ class ContactTerm:
         return slopes.transpose(1, 2) @ slopes, gradient, residuals.square().sum(1)
 
     def _offsets(self, frames: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """What each joint carries of each pair's own centre (n, pairs, 16, 3), and that centre from the other's."""
+        """Each joint's part of each pair's own centre (n, pairs, 16, 3), and that centre from the other's."""
         rotations, _, offsets = frames
         rest, skinning = self.hand.rest[self.mine], self.hand.skinning[self.mine]
         rigid = torch.einsum("nbij,npj->npbi", rotations, rest) + offsets[:, None]

@@ -72,14 +72,14 @@ class MaskEdges:
     """
 
     distance: Float[np.ndarray, "views height width"]
-    heard: Bool[np.ndarray, "views height width"]
+    reliable: Bool[np.ndarray, "views height width"]
     points: Float[np.ndarray, "views points 2"]
     normals: Float[np.ndarray, "views points 2"]
-    points_heard: Bool[np.ndarray, "views points"]
+    points_reliable: Bool[np.ndarray, "views points"]
 
     @classmethod
     def of(cls, views: Sequence[MaskView], points: int) -> MaskEdges:
-        """Of masks that are already small. points: per mask."""
+        """Prepare masks that are already small. points: per mask."""
         width = max((view.camera.size_px[0] for view in views), default=2)
         height = max((view.camera.size_px[1] for view in views), default=2)
         count = len(views)
@@ -97,16 +97,17 @@ class MaskEdges:
                 continue  # no edge: nothing is heard
             rows, columns = inside.shape
             distance = _signed_distance(inside)
-            heard = _heard(inside, view.unknown, distance)
+            reliable = _find_reliable(inside, view.unknown, distance)
             edges.distance[i] = cv2.copyMakeBorder(distance, 0, height - rows, 0, width - columns, cv2.BORDER_REPLICATE)
-            edges.heard[i, :rows, :columns] = heard
+            edges.reliable[i, :rows, :columns] = reliable
             column, row = contour.T
             slope = np.stack([cv2.Sobel(distance, cv2.CV_32F, dx, 1 - dx)[row, column] for dx in (1, 0)], 1)
             steepness = np.linalg.norm(slope, axis=1)
             edges.normals[i] = slope / steepness.clip(min=1e-6)[:, None]
             # OpenCV's contours run through the centres of the outermost pixels of the mask, half a pixel inside.
             edges.points[i] = contour - distance[row, column][:, None] * edges.normals[i]
-            edges.points_heard[i] = heard[row, column] & (steepness > 1)  # flat on a ridge: a line of single pixels
+            # The distance is flat on a ridge, which a line of single pixels is.
+            edges.points_reliable[i] = reliable[row, column] & (steepness > 1)
         return edges
 
 
@@ -131,10 +132,10 @@ def _signed_distance(inside: UInt8[np.ndarray, "height width"]) -> Float[np.ndar
     return np.where(inside > 0, 0.5 - to_outside, to_inside - 0.5)
 
 
-def _heard(
+def _find_reliable(
     inside: UInt8[np.ndarray, "height width"], unknown: np.ndarray | None, distance: Float[np.ndarray, "height width"]
 ) -> Bool[np.ndarray, "height width"]:
-    """Where no unknown pixel is nearer than the edge: there the nearest true edge could be one that was not seen.
+    """Mask the pixels whose distance is that to a true edge: no unknown pixel, where one may lie unseen, is nearer.
 
     Beyond the mask's own border nothing is known either where the hand reaches it.
     """

@@ -1,4 +1,4 @@
-"""Which part of a mesh's visible contour belongs to which part of a mask's edge, and how much each pair says."""
+"""Match parts of a mesh's visible contour with parts of a mask's edge, and weigh how much each pair says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NORMAL_PX = 6.0  # a contour edge whose normal is at a right angle to a point's
 
 @dataclass(frozen=True)
 class Matches:
-    """Of `views` masks: rows, first one per contour edge that looks its distance up, then one per mask point.
+    """Matches of `views` masks in rows: first one per contour edge that looks its distance up, then one per mask point.
 
     ends: vertex ids of the row's contour edge. share: where between them. normals, offset: of the mask points' rows;
     a point lies `offset - normal . pixel` outside the line through that place. weight: zero says nothing.
@@ -49,7 +49,7 @@ def match(contour: ContourEdges, edges: MaskEdges, independent: float) -> Matche
 
 
 def _shares(contour: ContourEdges, edges: MaskEdges) -> Float[np.ndarray, "views edges"]:
-    """Of the visible contour's length, for edges whose middle can look up a distance that means something."""
+    """Shares of the visible contour's length, for edges whose middle can look up a distance that means something."""
     _, height, width = edges.distance.shape
     views = np.arange(len(edges.points))[:, None]
     middle = np.rint(contour.places.mean(2))
@@ -58,14 +58,14 @@ def _shares(contour: ContourEdges, edges: MaskEdges) -> Float[np.ndarray, "views
     slope = _slope_at(edges.distance, views, row, column)
     agrees = (slope * contour.normals).sum(-1) > _MIN_AGREEMENT
     length = np.linalg.norm(contour.places[:, :, 1] - contour.places[:, :, 0], axis=-1) * contour.valid
-    used = inside & edges.heard[views, row, column] & agrees & ~contour.at_end
+    used = inside & edges.reliable[views, row, column] & agrees & ~contour.at_end
     return used * length / length.sum(1, keepdims=True).clip(min=1e-9)
 
 
 def _nearest(
     contour: ContourEdges, edges: MaskEdges
 ) -> tuple[Int[np.ndarray, "views points"], Float[np.ndarray, "views points"], Bool[np.ndarray, "views points"]]:
-    """Of each mask point: the nearest visible edge whose normal is alike, where along it, and whether it counts."""
+    """For each mask point, the nearest visible edge whose normal is alike, where along it, and whether it counts."""
     views = np.arange(len(edges.points))[:, None]
     middle = contour.places.mean(2)
     # Squared distance, and a penalty for normals that differ, as one product: (q, n) . (-2 m, -2 s n') + m . m
@@ -77,7 +77,7 @@ def _nearest(
     along = end - start
     share = ((edges.points - start) * along).sum(-1) / (along**2).sum(-1).clip(min=1e-9)
     agrees = (edges.normals * contour.normals[views, nearest]).sum(-1) > _MIN_AGREEMENT
-    says = edges.points_heard & agrees & contour.valid[views, nearest] & ~contour.at_end[views, nearest]
+    says = edges.points_reliable & agrees & contour.valid[views, nearest] & ~contour.at_end[views, nearest]
     return nearest, share.clip(0, 1), says
 
 

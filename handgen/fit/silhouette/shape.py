@@ -1,4 +1,4 @@
-"""A person's shape from masks: betas and detector offsets solved again, with silhouettes beside the keypoints.
+"""Learn a person's shape from masks: betas and detector offsets are solved again, with silhouettes beside keypoints.
 
 Keypoints say how long a hand's bones are, as far as a detector's idea of a knuckle goes; how wide and how long the hand
 itself is, only its outline says.
@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
+from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import Fit
 from handgen.fit.silhouette.mask_edges import MaskView
 from handgen.fit.silhouette.term import SilhouetteTerm
 from handgen.fit.solver import solve_shared
-from handgen.fit.subject import Subject, likeliest_offsets, repeats
+from handgen.fit.subject import HandShape, frames_per_independent_one, likeliest_offsets
 
 _ROUNDS = 4
 _STEPS = 3
@@ -26,28 +27,33 @@ _OFFSET_SIGMA_M = 0.006  # twice what keypoints alone may say: masks know where 
 
 @dataclass(frozen=True)
 class SeenHand:
-    """Frames of one side: fitted one by one with the subject so far, and their masks (frame: index into the fit)."""
+    """Frames of one side: fitted one by one with the shape so far, and their masks (frame: index into the fit)."""
 
     fit: Fit
     masks: Sequence[MaskView]
 
 
 def shape_from_masks(
-    subject: Subject, hand_model: str, hands: Sequence[SeenHand], offsets_m: Float[np.ndarray, "21 3"], device: str
-) -> Subject:
-    """The subject with betas and offsets that explain masks as well. World: in metres, its scale is held.
+    shape: HandShape,
+    detector: DetectorCalibration,
+    hand_model: str,
+    hands: Sequence[SeenHand],
+    offsets_m: Float[np.ndarray, "21 3"],
+    device: str,
+) -> tuple[HandShape, DetectorCalibration]:
+    """Fit betas and detector offsets again so that they explain masks as well.
 
-    offsets_m: (21, 3), the detector's own, which a person's are expected near.
+    shape, detector: what the keypoints gave. offsets_m: (21, 3), the detector's on anybody, which a person's are near.
     """
     hands = [hand for hand in hands if hand.masks]
     if not hands:
-        return subject
+        return shape, detector
     problems = [hand.fit.problem for hand in hands]
     states = [hand.fit.solved.state for hand in hands]
     terms = [
         SilhouetteTerm(p.kinematics.model, h.masks, len(h.fit.frames)) for p, h in zip(problems, hands, strict=True)
     ]
-    offsets = subject.offsets_m
+    offsets = detector.offsets_m
     for _ in range(_ROUNDS):
         seen = [
             replace(
@@ -57,6 +63,6 @@ def shape_from_masks(
             )
             for problem, term, state in zip(problems, terms, states, strict=True)
         ]
-        states = solve_shared(seen, states, betas_weight=repeats(states), steps=_STEPS)
+        states = solve_shared(seen, states, betas_weight=frames_per_independent_one(states), steps=_STEPS)
         offsets = likeliest_offsets(seen, states, offsets, offsets_m, _OFFSET_SIGMA_M)
-    return replace(subject, betas=states[0].betas[0].cpu().numpy(), offsets_m=offsets)
+    return replace(shape, betas=states[0].betas[0].cpu().numpy()), replace(detector, offsets_m=offsets)

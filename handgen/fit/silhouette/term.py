@@ -33,8 +33,10 @@ from handgen.hand.model import HandModel
 from handgen.hand.skeleton import JOINT_COUNT
 
 SIDE_PX = 160  # masks are shrunk to this: about 2 mm a pixel, and the edge is averaged over a hundred points
+# How many independent points the contour of one view counts as: while a shape is learnt from frames that repeat each
+# other, and while poses are refined.
+SHAPE_CONTOUR_POINTS, POSE_CONTOUR_POINTS = 12.0, 20.0
 MASK_POINTS = 64  # 96 cost a seventh of the speed and gain 0.04 mm
-INDEPENDENT = 12.0
 _SPREAD_OF_MEDIAN = 1.5  # a Gaussian's standard deviation over the median of its absolute values
 _CHUNK_FRAMES = 2  # whose rows of the Jacobian stay in the cache
 # The solver's order of the joints' parameters in a row that has their x first, then their y and z.
@@ -58,18 +60,18 @@ class _Rows:
 
 
 class SilhouetteTerm:
-    """What masks say of the poses of a batch of one side's hands. `refreshed` must be called before anything else."""
+    """Term of the fit by masks of a batch of one side's hands. `refreshed` must be called before anything else."""
 
     def __init__(
         self,
         model: HandModel,
         views: Sequence[MaskView],
         frames: int,
-        independent: float = INDEPENDENT,
+        independent: float = SHAPE_CONTOUR_POINTS,
         side_px: int = SIDE_PX,
         points: int = MASK_POINTS,
     ) -> None:
-        """Of `frames` poses, seen in `views` in any order; frames may have any number of views, none as well.
+        """Prepare the masks of `frames` poses, seen in `views` in any order, any number of a frame.
 
         independent: how many independent points the contour of one view counts as. side_px: larger masks are shrunk.
         points: of each mask's contour.
@@ -95,7 +97,7 @@ class SilhouetteTerm:
         self._matches: _Rows | None = None
 
     def refreshed(self, state: HandState) -> SilhouetteTerm:
-        """The same masks, with visible contour and correspondences chosen anew at this state."""
+        """Choose visible contour and correspondences anew at this state, for the same masks."""
         term = copy(self)
         vertices = self._surface.vertices(state)
         matches = self._match(vertices.cpu().numpy())

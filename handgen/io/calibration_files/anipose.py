@@ -19,13 +19,12 @@ from handgen.io.calibration_files.base import (
 )
 
 NAME = "anipose"
+SUFFIXES = (".toml",)
 MIN_BASELINE_MM = 20.0  # a median distance above it is in millimetres, below it in metres
 
 
 def recognise(path: Path, text: str) -> Path | None:
     """`path`, if it has top-level tables with a matrix, a rotation and a translation."""
-    if path.suffix.lower() != ".toml":
-        return None
     return path if any(_is_camera(table) for table in parse_toml(path, text).values()) else None
 
 

@@ -9,12 +9,11 @@ from handgen.errors import HandgenError
 from handgen.io.calibration_files.base import Calibration, image_size, make_camera, parse_toml, read_text
 
 NAME = "caliscope"
+SUFFIXES = (".toml",)
 
 
 def recognise(path: Path, text: str) -> Path | None:
     """`path`, if it has a `cameras` table of tables with a camera matrix."""
-    if path.suffix.lower() != ".toml":
-        return None
     tables = parse_toml(path, text).get("cameras")
     return path if isinstance(tables, dict) and any(_is_camera(table) for table in tables.values()) else None
 

@@ -15,7 +15,7 @@ from handgen.geometry.camera import Camera
 from handgen.io.calibration_files.base import Calibration, image_size, make_camera, read_text
 
 NAME = "EasyMocap"
-_SUFFIXES = (".yml", ".yaml")
+SUFFIXES = (".yml", ".yaml")
 _MATRIX = re.compile(
     r'^"?(?P<key>\w[^\n:"]*)"?:[ ]*!!opencv-matrix\s+rows:\s*(?P<rows>\d{1,4})\s+cols:\s*(?P<cols>\d{1,4})\s+'
     r'dt:\s*"?\w+"?\s+data:\s*\[(?P<data>[^\]]{0,4000})\]',
@@ -29,8 +29,6 @@ _NAME = re.compile(r'"([^"\n]*)"|([^\s,\[\]"-][^\s,\[\]"]*)')
 
 def recognise(path: Path, text: str) -> Path | None:
     """The folder that `path` is a part of, if it has OpenCV matrices called K_, R_, Rot_ or T_."""
-    if path.suffix.lower() not in _SUFFIXES:
-        return None
     return path.parent if _kind(text) else None
 
 
@@ -59,7 +57,7 @@ def _values(path: Path, text: str) -> dict[str, Any]:
 def read(path: Path) -> Calibration:
     """Read both files of folder `path`."""
     files: dict[str, tuple[Path, str]] = {}
-    for file in sorted(file for suffix in _SUFFIXES for file in path.glob(f"*{suffix}")):
+    for file in sorted(file for suffix in SUFFIXES for file in path.glob(f"*{suffix}")):
         text = read_text(file)
         kind = _kind(text)
         if kind and kind in files:

@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from handgen.errors import HandgenError
-from handgen.geometry.camera import Rig
+from handgen.geometry.camera import CameraSet
 from handgen.io.calibration_files.base import Calibration, make_camera, parse_json
 from handgen.io.camera_json import camera_document
 from handgen.storage.documents import read_json, schema_version, write_json
 
 NAME = "handgen JSON"
+SUFFIXES = (".json",)
 SCHEMA = "calibration"
 
 
 def recognise(path: Path, text: str) -> Path | None:
     """`path`, if it is a JSON object with a `format_version` and a list of cameras."""
-    if path.suffix.lower() != ".json" or "format_version" not in text:
+    if "format_version" not in text:
         return None
     document = parse_json(path, text)
     return path if isinstance(document, dict) and isinstance(document.get("cameras"), list) else None
@@ -53,7 +54,7 @@ def read(path: Path) -> Calibration:
     return Calibration(tuple(cameras), path, NAME, factor, note)
 
 
-def save_calibration(path: Path, rig: Rig, metres_per_unit: float | None = 1.0) -> None:
+def save_calibration(path: Path, rig: CameraSet, metres_per_unit: float | None = 1.0) -> None:
     """Write `rig` so that the file appears only when complete.
 
     metres_per_unit: 1 for a rig in metres, as every rig inside handgen is; None if its unit is unknown.

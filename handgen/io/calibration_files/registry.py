@@ -13,14 +13,14 @@ from handgen.io.calibration_files import anipose, caliscope, easymocap, handgen_
 from handgen.io.calibration_files.base import Calibration, read_text
 from handgen.plugins import Registry
 
-SUFFIXES = (".json", ".toml", ".yml", ".yaml", ".dat")
-_MAX_FILES = 500  # of these suffixes in one folder; a folder of keypoint files is no place to look further
+_MAX_FILES = 500  # of the formats' suffixes in one folder; a folder of keypoint files is no place to look further
 
 
 class CalibrationFormat(Protocol):
     """A module, or any object, that knows one format."""
 
     NAME: str
+    SUFFIXES: tuple[str, ...]  # of the files that `recognise` is asked about, in lower case
 
     def recognise(self, path: Path, text: str) -> Path | None:
         """The path to read if the file `path`, which holds `text`, belongs to this format; else None."""
@@ -35,12 +35,17 @@ FORMATS: Registry[CalibrationFormat] = Registry("calibration format")
 
 
 def register_calibration_format(form: CalibrationFormat) -> None:
-    """Add a format; files with one of `SUFFIXES` are shown to all formats, in the order of registration."""
+    """Add a format; a file belongs to the first one that recognises it, in the order of registration."""
     FORMATS.register(form.NAME, form)
 
 
 for _form in (handgen_json, two_file_json, stereo_dat, caliscope, anipose, easymocap):
     register_calibration_format(_form)
+
+
+def calibration_suffixes() -> tuple[str, ...]:
+    """The suffixes of calibration files, of all formats."""
+    return tuple(dict.fromkeys(suffix for name in FORMATS.names() for suffix in FORMATS[name].load().SUFFIXES))
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -61,7 +66,7 @@ def load_calibration(path: Path) -> Calibration:
                 text = read_text(file)
                 for name in FORMATS.names():
                     form = FORMATS[name].load()
-                    root = form.recognise(file, text)
+                    root = form.recognise(file, text) if file.suffix.lower() in form.SUFFIXES else None
                     if root is not None:
                         found[root, name] = form
                         break
@@ -96,7 +101,8 @@ def _search_folders(path: Path) -> list[Path]:
 def _candidates(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
+    suffixes = calibration_suffixes()
     files = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file() and file.name[0] != "."
+        file for file in path.iterdir() if file.suffix.lower() in suffixes and file.is_file() and file.name[0] != "."
     )
     return files[:_MAX_FILES]

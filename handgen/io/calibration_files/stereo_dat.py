@@ -14,12 +14,13 @@ from handgen.errors import HandgenError
 from handgen.io.calibration_files.base import Calibration, make_camera, read_text
 
 NAME = "stereo tutorial .dat"
+SUFFIXES = (".dat",)
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
 
 def recognise(path: Path, text: str) -> Path | None:
     """The folder that `path` is a part of, if its text has the tutorial's headings."""
-    return path.parent if path.suffix.lower() == ".dat" and _kind(text) else None
+    return path.parent if _kind(text) else None
 
 
 def _kind(text: str) -> str | None:

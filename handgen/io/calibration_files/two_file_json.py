@@ -14,13 +14,14 @@ from handgen.errors import HandgenError
 from handgen.io.calibration_files.base import Calibration, make_camera, parse_json, read_text
 
 NAME = "two-file JSON"
+SUFFIXES = (".json",)
 SIZE_PX = (1200, 900)
 _EXTRINSIC = re.compile(r"extrinsic(\d{1,4})")
 
 
 def recognise(path: Path, text: str) -> Path | None:
     """The folder that `path` is a part of, if it is one of the two files."""
-    if path.suffix.lower() != ".json" or '"' not in text:
+    if '"' not in text:
         return None
     return path.parent if _kind(parse_json(path, text)) else None
 

@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
+from handgen.arguments import check_arguments
 from handgen.errors import HandgenError
-from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.camera import Camera, Rig, UnscaledRig
 from handgen.io.calibration_files.base import Calibration
-from handgen.io.calibration_files.registry import SUFFIXES, load_calibration
+from handgen.io.calibration_files.registry import calibration_suffixes, load_calibration
 from handgen.io.capture import camera_files, synchronization
+from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
 from handgen.storage.documents import read_json
-from handgen.storage.filesystem import Location
+from handgen.storage.filesystem import Location, location
 from handgen.storage.local_copies import LocalCopy, fetch, local_path
 from handgen.storage.output import kind_of
 
 KIND = "capture"  # in the run.json of a simulated one; others have none
 Hands = Literal["left", "right", "both"]
-Image = UInt8[np.ndarray, "height width 3"]
 MAX_ASPECT_DIFFERENCE = 0.005
 MAX_CENTER_SHIFT = 0.25  # of the image; a principal point further from the middle is mentioned
 _SCAN_THREADS = 4
@@ -39,18 +40,18 @@ _FINGERPRINT_BYTES = 2**20
 class Capture:
     """A capture that can be read. Small, and cheap to send to another process.
 
-    rig: in metres, or in calibration units if `metres_per_unit` is None; sizes are those of the images.
-    scale: whether the calibration or the user (also in capture.json) said the unit. sources: one per camera,
+    cameras: a `Rig`, or an `UnscaledRig` as long as `metres_per_unit` is None; sizes are those of the images.
+    scale: whether the calibration, the user (also in capture.json) or the hands said the unit. sources: one per camera,
     in the rig's order. source_frames: (frames, views), the frame of each source, -1 for none. hands: as
     capture.json says, as subject, the person's name. notes: what was assumed or left out, for people.
     folder: where its files were when it was loaded: `path`, or copies of what lies in a store. fetched: such copies.
     """
 
     path: Location
-    rig: Rig
+    cameras: Rig | UnscaledRig
     calibration: Calibration
     metres_per_unit: float | None
-    scale: Literal["calibrated", "given", "unknown"]
+    scale: Literal["calibrated", "given", "estimated", "unknown"]
     sources: tuple[VideoFile | ImageFolder, ...]
     source_frames: Int[np.ndarray, "frames views"]
     notes: tuple[str, ...]
@@ -61,9 +62,23 @@ class Capture:
     fetched: LocalCopy | None = None
 
     @property
+    def rig(self) -> Rig:
+        """The cameras in metres. Raises ValueError as long as the unit of the calibration is unknown."""
+        if isinstance(self.cameras, UnscaledRig):
+            raise ValueError(f"{self.path}: the unit of the calibration is unknown; scale the capture with in_metres")
+        return self.cameras
+
+    @property
     def scale_known(self) -> bool:
-        """Whether the rig is in metres."""
-        return self.metres_per_unit is not None
+        """Whether the cameras are in metres."""
+        return isinstance(self.cameras, Rig)
+
+    def in_metres(self, metres_per_unit: float) -> Capture:
+        """The capture with a unit that was estimated, its cameras in metres."""
+        if not isinstance(self.cameras, UnscaledRig):
+            raise ValueError(f"{self.path}: the cameras are in metres already")
+        cameras = self.cameras.in_metres(metres_per_unit)
+        return replace(self, cameras=cameras, metres_per_unit=metres_per_unit, scale="estimated")
 
     @property
     def frame_count(self) -> int:
@@ -114,15 +129,16 @@ class Capture:
         return self.sources if here == self.folder else tuple(s.relocate(self.folder, here) for s in self.sources)
 
 
+@check_arguments
 def load_capture(
-    path: Location,
+    path: str | Location,
     *,
-    calibration: Location | None = None,
+    calibration: str | Location | None = None,
     metres_per_unit: float | Literal["auto"] | None = None,
     require_scale: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Capture:
-    """Find and check the parts of the capture in folder `path`, scanning every video once.
+    """Find and check the parts of the capture in folder `path`, a path or a URL, scanning every video once.
 
     What lies in a store is copied to this machine first; progress: called with the MiB copied and all there are.
 
@@ -131,8 +147,9 @@ def load_capture(
     from the hand. require_scale: False accepts an unknown unit as if "auto" had been given. Raises
     HandgenError for what a user can fix.
     """
+    path = location(path)
     if calibration is not None:
-        calibration = local_path(calibration, beside=SUFFIXES)
+        calibration = local_path(location(calibration), beside=calibration_suffixes())
     if not isinstance(path, Path):
         fetched = fetch(path, camera_files.without_outputs)
         camera_files.check_worth_copying(path, [file.name for file in fetched.files])
@@ -162,10 +179,10 @@ def load_capture(
         _fit_to_images(by_name[name], calibrated, source, notes) for name, source in zip(names, sources, strict=True)
     ]
     scale = _scale(path, calibrated, settings, metres_per_unit, require_scale, notes)
-    rig = Rig(tuple(cameras))
+    rig = UnscaledRig(tuple(cameras))
     return Capture(
         path=path,
-        rig=rig if scale is None else rig.scaled(scale),
+        cameras=rig if scale is None else rig.in_metres(scale),
         calibration=calibrated,
         metres_per_unit=scale,
         scale="unknown" if scale is None else "calibrated" if scale == calibrated.metres_per_unit else "given",

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from handgen.detect.registry import DETECTORS
 from handgen.io.capture.options import calibration_option, metres_per_unit_option
 from handgen.options import check_options, chosen_options, option
-from handgen.reconstruct.settings import ACCELERATION_MM_S2, QualityLimits
+from handgen.reconstruct.fit_terms import FIT_TERMS, weights_of
+from handgen.reconstruct.settings import ACCELERATION_MM_S2, FitSettings, QualityLimits, parse_term_weight
 from handgen.runtime.engines import engine_option, engine_options, workers_option
 
 SUBJECT_PATTERN = r"[A-Za-z0-9._-]{1,64}"  # as in capture.schema.json
@@ -63,6 +64,9 @@ class AnnotateConfig:
         "silhouette: fit masks together with keypoints; none: keypoints alone, in less time.",
         choices=("silhouette", "none"),
     )
+    term: tuple[str, ...] = option(
+        (), f"Weight of a term of the fit, 0 to switch it off: {', '.join(FIT_TERMS)}.", metavar="NAME=WEIGHT"
+    )
     track: str = option(
         "keypoints",
         "silhouette: follow hands by their masks where the detector sees nothing.",
@@ -94,10 +98,22 @@ class AnnotateConfig:
         check_options(self)
         if self.subject is not None and not re.fullmatch(SUBJECT_PATTERN, self.subject):
             raise ValueError(f"subject must be 1 to 64 letters, digits or any of ._-, got {self.subject!r}")
-        if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
-            raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
+        weights_of(self.fit)
+
+    @property
+    def fit(self) -> FitSettings:
+        """How hands are fitted."""
+        return FitSettings(
+            self.hand_model,
+            self.acceleration_mm_s2,
+            self.refine,
+            self.track,
+            self.background,
+            self.device,
+            tuple(map(parse_term_weight, self.term)),
+        )
 
     @property
     def limits(self) -> QualityLimits:
-        """What accepted records and views keep."""
+        """The limits that accepted records and views keep."""
         return QualityLimits(self.min_views, self.max_error_share, self.min_mask_iou, self.max_uncertainty_mm)

@@ -12,8 +12,8 @@ import numpy as np
 from handgen.detect.base import Detector
 from handgen.io import annotations as store
 from handgen.io.detections import write_detections
-from handgen.multiview.association import by_moment
-from handgen.multiview.tracking import hands_of_detections
+from handgen.multiview.association import group_by_moment
+from handgen.multiview.tracking import hands_in_any_unit
 from handgen.reconstruct.fit_hands import BRIDGED_FRAMES
 from handgen.reconstruct.redetection import SearchRegion, views_to_search
 from handgen.records.detection import Detection, DetectionRecord
@@ -40,7 +40,7 @@ def detect_chunk(job: AnnotateJob, index: int) -> None:
     camera's own video, as in every file of detections.
     """
     detector, frames = job.detector(), job.frames(index)
-    names = job.capture.rig.names
+    names = job.capture.cameras.names
     views = [detector.start(name) for name in names]
     rows = []
     for numbers, images in _pictures(job, detector, frames):
@@ -48,44 +48,44 @@ def detect_chunk(job: AnnotateJob, index: int) -> None:
             if number >= 0 and image is not None:
                 rows += [_row(name, number, found) for found in view.detect(image, number)]
     if job.config.redetect and detector.needs_images:
-        rows += _second_looks(job, detector, frames, rows)
+        rows += _redetect_missed(job, detector, frames, rows)
     path = job.detections_path(index)
     filesystem.make_folder(path.parent)
     write_detections(path, sorted(rows, key=lambda row: (row.frame, names.index(row.camera))))
 
 
 def _pictures(job: AnnotateJob, detector: Detector, frames: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
-    """Of each moment every camera's own frame number, and its picture; an empty one where no detector looks at it."""
+    """Every camera's own frame number and picture at each moment; an empty one where no detector looks at it."""
     numbers = job.capture.source_frames[frames.start : frames.stop].tolist()
-    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.rig)
+    nothing = (np.zeros((1, 1, 3), np.uint8),) * len(job.capture.cameras)
     pictures = job.pictures(frames) if detector.needs_images else (nothing for _ in frames)
     return zip(numbers, pictures, strict=True)
 
 
 def _row(camera: str, number: int, found: Detection) -> DetectionRecord:
-    return DetectionRecord(camera, number, found.keypoints_px, found.confidence, found.right, found.again)
+    return DetectionRecord(camera, number, found.keypoints_px, found.confidence, found.right, found.redetected)
 
 
-def _second_looks(
+def _redetect_missed(
     job: AnnotateJob, detector: Detector, frames: range, rows: Sequence[DetectionRecord]
 ) -> list[DetectionRecord]:
-    """What views see that missed a hand, when they are looked at again where it must be."""
-    rig = job.capture.rig
-    detections = by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
+    """Search views that missed a hand where it must be."""
+    rig = job.capture.cameras
+    detections = group_by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
     by_frame: dict[int, list[SearchRegion]] = {}
-    for look in views_to_search(rig, hands_of_detections(rig, frames, detections, job.hands), BRIDGED_FRAMES):
-        by_frame.setdefault(look.frame, []).append(look)
+    for region in views_to_search(rig, hands_in_any_unit(rig, frames, detections, job.hands), BRIDGED_FRAMES):
+        by_frame.setdefault(region.frame, []).append(region)
     if not by_frame:
         return []
     views = [detector.start(name) for name in rig.names]
     found_again = []
     wanted = range(min(by_frame), max(by_frame) + 1)
     for frame, (numbers, images) in zip(wanted, _pictures(job, detector, wanted), strict=True):
-        for look in by_frame.get(frame, []):
-            number, image = numbers[look.camera], images[look.camera]
+        for region in by_frame.get(frame, []):
+            number, image = numbers[region.camera], images[region.camera]
             if number < 0 or image is None:
                 continue
-            found = views[look.camera].detect_near(image, look.guess_px, look.right)
+            found = views[region.camera].detect_near(image, region.guess_px, region.right)
             if found is not None:
-                found_again.append(_row(rig.names[look.camera], number, replace(found, again=True)))
+                found_again.append(_row(rig.names[region.camera], number, replace(found, redetected=True)))
     return found_again

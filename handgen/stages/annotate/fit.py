@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from handgen.fit.pose_fit import MotionPrior
-from handgen.fit.subject import Subject
-from handgen.geometry.camera import Rig
+from handgen.detect.view_bias import DetectorCalibration
+from handgen.fit.subject import HandShape
 from handgen.io import annotations as store
 from handgen.io.cutouts import Cutout
-from handgen.reconstruct.fit_hands import HowToFit, fit_hands
+from handgen.reconstruct.fit_hands import HandFitter
+from handgen.reconstruct.fitted_records import FittedTrack, records_of_frame
 from handgen.reconstruct.mask_tracking import Redetect
-from handgen.reconstruct.record_builder import Track, records_of_frame
 from handgen.records.annotation import HandRecord
 from handgen.runtime.resumable_run import Units
 from handgen.stages.annotate.job import AnnotateJob, hands_of_frames
@@ -27,15 +26,18 @@ from handgen.stages.annotate.subject import Estimate
 def fit_units(estimated: Estimate) -> Units[dict[str, Any]]:
     """The step that writes the records and cutouts of every chunk; its results are as in the manifest."""
     job = estimated.job
-    function = partial(fit_chunk, job, estimated.subject)
+    function = partial(fit_chunk, job, estimated.shape, estimated.detector)
     return Units("fit and segment", job.chunk_sizes, function, files=store.chunk_files)
 
 
-def fit_chunk(job: AnnotateJob, subject: Subject, index: int) -> dict[str, Any]:
-    """Write the records and cutouts of one chunk; returns what the manifest says of its files."""
+def fit_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int) -> dict[str, Any]:
+    """Write the records and cutouts of one chunk; returns what the manifest says of its files.
+
+    shape, detector: of the person.
+    """
     frames = job.frames(index)
-    rig = job.capture.rig.scaled(subject.metres_per_unit)
-    tracks = tracks_of_chunk(job, rig, subject, index)
+    rig = job.capture.rig
+    tracks = tracks_of_chunk(job, shape, detector, index)
     records: list[HandRecord] = []
 
     def cutouts() -> Iterator[tuple[str, Cutout]]:
@@ -49,29 +51,20 @@ def fit_chunk(job: AnnotateJob, subject: Subject, index: int) -> dict[str, Any]:
     return store.write_chunk(job.out, index, records, cutouts())
 
 
-def tracks_of_chunk(job: AnnotateJob, rig: Rig, subject: Subject, index: int) -> list[Track]:
+def tracks_of_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int) -> list[FittedTrack]:
     """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
-    config = job.config
-    how = HowToFit(
-        config.hand_model,
-        subject,
-        MotionPrior.of(job.capture.fps, config.acceleration_mm_s2),
-        config.refine,
-        config.background,
-        config.device,
-        config.track,
-    )
+    fitter = HandFitter(job.config.fit, job.capture.rig, shape, detector, job.capture.fps)
     hands = hands_of_frames(job, job.with_context(index))
     tracks = []
-    for hand in fit_hands(how, rig, hands, job.frames(index), job.pictures, _look_again(job)):
-        clusters, fitted = hand.finite(job.frames(index))
-        if clusters:
-            frames = tuple(cluster.frame for cluster in clusters)
-            tracks.append(Track(hand.side, hand.model, frames, clusters, fitted))
+    for hand in fitter.fit(hands, job.frames(index), job.pictures, _redetect(job)):
+        seen_hands, fitted = hand.finite(job.frames(index))
+        if seen_hands:
+            frames = tuple(seen_hand.frame for seen_hand in seen_hands)
+            tracks.append(FittedTrack(hand.side, hand.model, frames, seen_hands, fitted))
     return tracks
 
 
-def _look_again(job: AnnotateJob) -> Redetect | None:
+def _redetect(job: AnnotateJob) -> Redetect | None:
     """The detector, asked about one place in a picture; None if it looks at no pictures."""
     detector = job.detector()
     if job.config.track != "silhouette" or not detector.needs_images:

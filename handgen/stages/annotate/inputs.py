@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-import handgen
 from handgen.detect.base import Detector
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
@@ -21,6 +20,7 @@ from handgen.stages.annotate.job import AnnotateJob
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.local_copies import LocalCopy, fetch
+from handgen.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "torch", "opencv", "simplejpeg", "ai-edge-litert")  # that make the bytes
 
@@ -39,10 +39,10 @@ def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show
         metres_per_unit=config.metres_per_unit,
         progress=partial(show, "fetch, MiB"),
     )
-    if len(capture.rig) < config.min_views:
+    if len(capture.cameras) < config.min_views:
         raise HandgenError(
-            f"{capture_path}: has {len(capture.rig)} of the {config.min_views} cameras that must see a hand "
-            f"({', '.join(capture.rig.names)}); add calibrated cameras, or lower --min-views"
+            f"{capture_path}: has {len(capture.cameras)} of the {config.min_views} cameras that must see a hand "
+            f"({', '.join(capture.cameras.names)}); add calibrated cameras, or lower --min-views"
         )
     job = AnnotateJob(
         capture, out, config, config.hands or capture.hands or "both", _fetch_files(config.detector_options)
@@ -63,9 +63,9 @@ def hand_model_digests(job: AnnotateJob) -> dict[str, str]:
 def inputs_of_run(job: AnnotateJob, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on, as `run.json` keeps it, wherever the capture lies."""
     configuration = deciding_options(job.config) | {"hands": job.hands, "subject": job.subject}
-    rig = job.capture.rig
+    rig = job.capture.cameras
     return {
-        "created_by": handgen.__version__,
+        "created_by": __version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
         "capture": job.capture.fingerprint(),
         "cameras": {c.name: [*c.size_px, *c.ideal_px_from_world.ravel(), *c.distortion] for c in rig},

@@ -1,4 +1,4 @@
-"""What a process needs to do any chunk of a capture, and what earlier steps left of one."""
+"""Everything that a process needs to do any chunk of a capture, and what earlier steps left of one."""
 
 from __future__ import annotations
 
@@ -7,31 +7,27 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 
-import numpy as np
-from jaxtyping import UInt8
-
 from handgen.detect import registry
 from handgen.detect.base import DetectionTask, Detector
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture
 from handgen.io.detections import read_detections
-from handgen.multiview.association import by_moment
+from handgen.media.arrays import Image
+from handgen.multiview.association import group_by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
-from handgen.reconstruct.single_view import OneView
+from handgen.reconstruct.single_view import SingleViewFinder
 from handgen.records.detection import Detection
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.storage.filesystem import Location
 from handgen.storage.local_copies import LocalCopy
-
-Image = UInt8[np.ndarray, "height width 3"]
 
 _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with: more than a gap, so both sides know it
 
 
 @dataclass(frozen=True)
 class AnnotateJob:
-    """What a process needs to do any chunk. hands: "left", "right" or "both".
+    """Everything that a process needs to do any chunk. hands: "left", "right" or "both".
 
     fetched: names of the detector's options that name files in a store, and these files.
     """
@@ -75,13 +71,13 @@ class AnnotateJob:
         return [len(self.frames(index)) for index in range(self.chunk_count)]
 
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
-        """Of each of the frames what every camera shows, one frame in memory at a time."""
+        """Pictures of every camera, frame by frame, one frame in memory at a time."""
         return self.capture.read(frames.start, frames.stop)
 
     def detector(self) -> Detector:
         """The configured detector; HandgenError if something that it needs is missing."""
         side = self.hands if self.hands in SIDES else None
-        task = DetectionTask(self.capture.rig.names, 2 if side is None else 1, side, self.config.device)
+        task = DetectionTask(self.capture.cameras.names, 2 if side is None else 1, side, self.config.device)
         with ExitStack() as stack:
             copies = {name: str(copy.path()) for name, copy in self.fetched}
             for _, copy in self.fetched:
@@ -90,24 +86,24 @@ class AnnotateJob:
             return registry.create_detector(self.config.detector, task, options)
 
     def detections_path(self, index: int) -> Location:
-        """Where the detections of one chunk are."""
+        """Place of the detections of one chunk."""
         return self.out / store.DETECTIONS / f"{index:06d}.jsonl"
 
 
 def detections_of_frames(job: AnnotateJob, frames: range) -> list[list[list[Detection]]]:
-    """What was written of `frames`: per frame and camera."""
+    """Read the detections of `frames`, per frame and camera."""
     size = job.config.chunk_frames
     files = (job.detections_path(index) for index in range(frames.start // size, -(-frames.stop // size)))
     rows = chain.from_iterable(map(read_detections, files))
-    return by_moment(rows, job.capture.rig.names, job.capture.source_frames[frames.start : frames.stop])
+    return group_by_moment(rows, job.capture.cameras.names, job.capture.source_frames[frames.start : frames.stop])
 
 
 def hands_of_frames(
     job: AnnotateJob, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
 ) -> list[HandObservations]:
-    """Associate the detections of `frames` (default: as written); the world is the capture's rig, in whatever unit."""
+    """Associate the detections of `frames` (default: as written); the capture is in metres."""
     found = detections_of_frames(job, frames) if detections is None else detections
-    one_view = None
+    single_view = None
     if job.config.min_views == 1:
-        one_view = OneView(job.config.hand_model, job.detector().offsets_m)
-    return hands_of_detections(job.capture.rig, frames, found, job.hands, one_view)
+        single_view = SingleViewFinder(job.config.hand_model, job.detector().offsets_m)
+    return hands_of_detections(job.capture.rig, frames, found, job.hands, single_view)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from handgen.fit.subject import Subject
+from handgen.fit.subject import HandShape
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import MOST_BETA, load_hand
 from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST
@@ -30,14 +30,15 @@ def build_manifest(
 
     files: of each chunk, as in the manifest. models: SHA-256 of the hand model by side.
     """
-    job, subject, check = estimated.job, estimated.subject, estimated.check
+    job, shape, check = estimated.job, estimated.shape, estimated.check
     counts = Counts()
     chunks = []
     for index, described in enumerate(files):
         records = store.read_chunk(job.out, index)
         counts.add(records)
         chunks.append(chunk_entry(index, job.frames(index), records, described))
-    capture = job.capture
+    capture, metres_per_unit = job.capture, job.capture.metres_per_unit
+    assert metres_per_unit is not None  # estimated where the calibration did not say
     report = AnnotateReport(
         out=job.out,
         frames=capture.frame_count,
@@ -50,12 +51,12 @@ def build_manifest(
         bridged=counts.bridged,
         reprojection_px=round(float(np.median(counts.errors_px)), 3) if counts.errors_px else None,
         mask_iou=round(float(np.median(counts.ious)), 4) if counts.ious else None,
-        metres_per_unit=capture.metres_per_unit or subject.metres_per_unit,
-        scale=capture.scale if capture.scale_known else "estimated",
-        notes=tuple(_notes(job, subject, counts) + camera_check.notes(check, job.config.refine_extrinsics)),
+        metres_per_unit=metres_per_unit,
+        scale=capture.scale,
+        notes=tuple(_notes(job, shape, counts) + camera_check.notes(check, job.config.refine_extrinsics)),
         cameras_moved=tuple(_describe_move(move) for move in check.moves if move.moved),
     )
-    person = {"betas": subject.betas.tolist(), "detector_offsets_m": subject.offsets_m.tolist()}
+    person = {"betas": shape.betas.tolist(), "detector_offsets_m": estimated.detector.offsets_m.tolist()}
     manifest = annotation_manifest(
         AnnotatedCapture(
             capture.path.resolve().name,
@@ -65,10 +66,10 @@ def build_manifest(
             report.scale,
             report.metres_per_unit,
         ),
-        [camera_document(camera) for camera in capture.rig.scaled(subject.metres_per_unit)],
+        [camera_document(camera) for camera in capture.rig],
         job.config.hand_model,
         models,
-        {job.subject: person | {"frames": subject.frames}},
+        {job.subject: person | {"frames": shape.frames}},
         configuration,
         chunks,
         report.summary(),
@@ -81,17 +82,18 @@ def _describe_move(move: camera_check.CameraMove) -> dict[str, Any]:
     return {"camera": move.name} | {name: round(value, 3) for name, value in values.items()}
 
 
-def _notes(job: AnnotateJob, subject: Subject, counts: Counts) -> list[str]:
+def _notes(job: AnnotateJob, shape: HandShape, counts: Counts) -> list[str]:
     notes = list(job.capture.notes)
-    if not job.capture.scale_known:
-        notes.append(f"scale estimated from the hand: {subject.metres_per_unit:.6g} metres per calibration unit")
-    if job.capture.scale_known and np.abs(subject.betas).max() > MOST_BETA:
+    estimated = job.capture.scale == "estimated"
+    if estimated:
+        notes.append(f"scale estimated from the hand: {job.capture.metres_per_unit:.6g} metres per calibration unit")
+    if not estimated and np.abs(shape.betas).max() > MOST_BETA:
         model = HandModel.load(job.config.hand_model, job.sides[0])
-        rest = model.rest_keypoints(torch.as_tensor(subject.betas))
+        rest = model.rest_keypoints(torch.as_tensor(shape.betas))
         length_mm = float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3
         notes.append(
             f"the hand is {length_mm:.0f} mm long (wrist to middle fingertip), and its shape "
-            f"{np.abs(subject.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
+            f"{np.abs(shape.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
         )
     if counts.seen_by_one:
         notes.append(

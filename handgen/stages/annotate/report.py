@@ -1,4 +1,4 @@
-"""What annotating gave: counts, medians and notes, as `annotate` prints them and the manifest keeps them."""
+"""The report of `annotate`: counts, medians and notes, as it prints them and the manifest keeps them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from handgen.wording import counts_of
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AnnotateReport(OutputReport):
-    """What `annotate` did. reprojection_px and mask_iou: medians over accepted records; None if there are none.
+    """Counts and medians of annotations.
 
+    reprojection_px and mask_iou: medians over accepted records; None if there are none.
     written_frames: fitted by this run; the rest was there already. views_detected_again: of the accepted ones, those
-    that the detector found in a second look. cameras_moved: since
-    the calibration. bridged: accepted records of frames in which no two views saw the hand.
+    that the detector found in a second look. cameras_moved: since the calibration. bridged: accepted records of frames
+    in which no two views saw the hand.
     """
 
     frames: int

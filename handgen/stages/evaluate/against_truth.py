@@ -49,7 +49,7 @@ def _frames_outside(annotated: Annotations, truth: Annotations, spans: list[Span
 
 
 def _frame_notes(annotated: Annotations, truth: Annotations, spans: list[Span]) -> list[str]:
-    """What the two directories do not have in common in time."""
+    """Notes on the frames that the two directories do not have in common."""
     notes = []
     captures = [source.manifest["capture"]["path"] for source in (annotated, truth)]
     if captures[0] != captures[1]:

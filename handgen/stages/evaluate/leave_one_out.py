@@ -16,19 +16,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.view_bias import ViewBias
+from handgen.detect.view_bias import DetectorCalibration, ViewBias
 from handgen.errors import HandgenError
-from handgen.fit.pose_fit import MotionPrior
-from handgen.fit.subject import Subject, fit_subject
+from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, fit_subject
 from handgen.geometry.camera import Camera, Rig
 from handgen.io.annotations import DETECTIONS, Annotations
 from handgen.io.capture.capture import Capture, load_capture
 from handgen.io.detections import read_detections
-from handgen.multiview.association import MultiviewHand, by_moment, evenly_spaced, keypoint_extent
+from handgen.multiview.association import MultiviewHand, evenly_spaced, group_by_moment, keypoint_extent
 from handgen.multiview.tracking import HandObservations, hands_of_detections
 from handgen.progress import Progress
-from handgen.reconstruct.fit_hands import HowToFit, fit_hands
-from handgen.reconstruct.settings import ACCELERATION_MM_S2
+from handgen.reconstruct.fit_hands import HandFitter
+from handgen.reconstruct.settings import FitSettings, parse_term_weight
 from handgen.records.detection import Detection
 from handgen.runtime.engine import Engine
 from handgen.runtime.local import LocalEngine
@@ -44,7 +43,6 @@ _BLOCK_FRAMES = 128  # associated and fitted at once, so that memory does not gr
 _IN_THIS_PROCESS = LocalEngine(1)
 _SUBJECT_BLOCKS = 8  # spread over the capture
 _SUBJECT_HANDS_PER_SIDE = 256
-_MAX_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
 _SUPPORT = 3  # a hand that fewer of the other views see, where there are so many, is not compared
 _NEAR = 0.5  # of a hand: how far a detection's middle may be from the fitted hand's
 
@@ -75,19 +73,15 @@ class LeaveOneOut:
 class Setting:
     """What leaving views out needs to know of annotations. rig: metres. hands: "left", "right" or "both".
 
-    offsets_m: (21, 3), the detector's own, before anything was learnt on this capture. view_bias: the detector's.
+    detector: before anything was learnt on this capture. fit: as the annotations were made.
     """
 
     root: Location
     capture: Capture
     rig: Rig
     hands: str
-    hand_model: str
-    offsets_m: Float[np.ndarray, "21 3"]
-    view_bias: ViewBias | None
-    motion: MotionPrior | None
-    refine: str
-    background: str
+    detector: DetectorCalibration
+    fit: FitSettings
     chunk_frames: int
 
     def detections(self, frames: range) -> list[FrameDetections]:
@@ -95,7 +89,7 @@ class Setting:
         chunks = range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1)
         paths = [self.root / DETECTIONS / f"{chunk:06d}.jsonl" for chunk in chunks]
         rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.again)
-        return by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
+        return group_by_moment(rows, self.rig.names, self.capture.source_frames[frames.start : frames.stop])
 
 
 def leave_one_out(
@@ -142,7 +136,13 @@ def open_setting(annotations_path: Location, capture_path: Location, calibration
         view_bias = None if bias is None else ViewBias.from_json(bias)
         configuration = depends_on["configuration"]
         chunk_frames, hands = configuration["chunk_frames"], configuration["hands"]
-        acceleration = float(configuration.get("acceleration_mm_s2", ACCELERATION_MM_S2))
+        fit = FitSettings(
+            annotations.hand_model,
+            float(configuration.get("acceleration_mm_s2", FitSettings.acceleration_mm_s2)),
+            configuration.get("refine", "none"),
+            background=configuration.get("background", "auto"),
+            term_weights=tuple(map(parse_term_weight, configuration.get("term", ()))),
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise HandgenError(f"{annotations_path / RUN}: lacks or garbles {error}; annotate the capture again") from None
     capture = load_capture(capture_path, calibration=calibration, require_scale=False)
@@ -151,25 +151,13 @@ def open_setting(annotations_path: Location, capture_path: Location, calibration
             f"{capture_path}: is not the capture that {annotations_path} was made of (other pictures, or other frames "
             "of them belong together); give that one with --capture"
         )
-    if capture.rig.names != rig.names:
+    if capture.cameras.names != rig.names:
         raise HandgenError(
-            f"{capture_path}: its cameras are {', '.join(capture.rig.names)}, those of {annotations_path} "
+            f"{capture_path}: its cameras are {', '.join(capture.cameras.names)}, those of {annotations_path} "
             f"{', '.join(rig.names)}; give the calibration that was annotated with (--calibration)"
         )
-    motion = MotionPrior.of(capture.fps, acceleration)
-    return Setting(
-        annotations_path,
-        capture,
-        rig,
-        hands,
-        annotations.hand_model,
-        offsets_m,
-        view_bias,
-        motion,
-        configuration.get("refine", "none"),
-        configuration.get("background", "auto"),
-        chunk_frames,
-    )
+    detector = DetectorCalibration(offsets_m, view_bias)
+    return Setting(annotations_path, capture, rig, hands, detector, fit, chunk_frames)
 
 
 def _without_view(setting: Setting, view: int) -> tuple[np.ndarray, np.ndarray]:
@@ -178,12 +166,13 @@ def _without_view(setting: Setting, view: int) -> tuple[np.ndarray, np.ndarray]:
         range(first, min(first + _BLOCK_FRAMES, setting.capture.frame_count))
         for first in range(0, setting.capture.frame_count, _BLOCK_FRAMES)
     ]
-    subject = _subject(setting, view, blocks)
+    person = _person(setting, view, blocks)
     errors_px, errors_mm = [np.zeros((0, 21))], [np.zeros((0, 21))]
-    if subject is not None:
+    if person is not None:
+        fitter = HandFitter(setting.fit, setting.rig, *person, setting.capture.fps)
         for frames in blocks:
             detections = setting.detections(frames)
-            for px, mm in _compared(setting, view, subject, frames, detections):
+            for px, mm in _compared(setting, view, fitter, frames, detections):
                 errors_px.append(px[None])
                 errors_mm.append(mm[None])
     return np.concatenate(errors_px), np.concatenate(errors_mm)
@@ -197,31 +186,25 @@ def _blind_hands(
     return hands_of_detections(setting.rig, frames, blind, setting.hands)
 
 
-def _subject(setting: Setting, view: int, blocks: Sequence[range]) -> Subject | None:
+def _person(setting: Setting, view: int, blocks: Sequence[range]) -> tuple[HandShape, DetectorCalibration] | None:
     """The person's betas and detector offsets as the other views see them; None if they see no hand well."""
     sure: dict[str, list[MultiviewHand]] = {}
     chosen = np.unique(np.linspace(0, len(blocks) - 1, min(len(blocks), _SUBJECT_BLOCKS)).round().astype(int))
     for frames in (blocks[i] for i in chosen.tolist()):
         for hand in _blind_hands(setting, view, frames, setting.detections(frames)):
-            good = [cluster for cluster in hand.clusters.values() if cluster.error_share < _MAX_ERROR_SHARE]
+            good = [seen_hand for seen_hand in hand.seen_hands.values() if seen_hand.error_share < SURE_ERROR_SHARE]
             if good:
                 sure.setdefault(hand.side, []).extend(good)
     if not sure:
         return None
-    return fit_subject(
-        setting.hand_model,
-        setting.offsets_m,
-        setting.rig,
-        {side: evenly_spaced(found, _SUBJECT_HANDS_PER_SIDE) for side, found in sure.items()},
-        estimate_scale=False,
-        view_bias=setting.view_bias,
-    )
+    picked = {side: evenly_spaced(found, _SUBJECT_HANDS_PER_SIDE) for side, found in sure.items()}
+    return fit_subject(setting.fit.hand_model, setting.detector, setting.rig, picked)
 
 
 def _compared(
     setting: Setting,
     view: int,
-    subject: Subject,
+    fitter: HandFitter,
     frames: range,
     detections: Sequence[FrameDetections],
 ) -> Iterator[tuple[Float[np.ndarray, " 21"], Float[np.ndarray, " 21"]]]:
@@ -231,19 +214,18 @@ def _compared(
         for images in setting.capture.read(wanted.start, wanted.stop):
             yield [None if v == view else image for v, image in enumerate(images)]
 
-    how = HowToFit(setting.hand_model, subject, setting.motion, setting.refine, setting.background)
     others = min(_SUPPORT, len(setting.rig) - 1)
     camera = setting.rig.cameras[view]
     hands = _blind_hands(setting, view, frames, detections)
-    for hand in fit_hands(how, setting.rig, hands, frames, pictures):
+    for hand in fitter.fit(hands, frames, pictures):
         fitted = hand.fit.hands()
         _, inside = camera.project(fitted.observed_keypoints)
         projected = fitted.expected_px(view, camera)
-        found = zip(hand.clusters, fitted.observed_keypoints, projected, inside, strict=True)
-        for cluster, points, pixels, seen in found:
-            if cluster.view_count < others or cluster.conflicting_views or not seen.all():
+        found = zip(hand.seen_hands, fitted.observed_keypoints, projected, inside, strict=True)
+        for seen_hand, points, pixels, seen in found:
+            if seen_hand.view_count < others or seen_hand.conflicting_views or not seen.all():
                 continue
-            detected = nearest(pixels, detections[cluster.frame - frames.start][view])
+            detected = nearest(pixels, detections[seen_hand.frame - frames.start][view])
             if detected is not None:
                 error_px = np.linalg.norm(pixels - detected.keypoints_px, axis=1)
                 error_px = np.where(detected.confidence > 0, error_px, np.nan)  # confidence 0: no keypoint there

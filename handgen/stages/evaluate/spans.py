@@ -21,7 +21,7 @@ from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, iou
 from handgen.stages.evaluate.matched import Hands, ViewErrors
 from handgen.stages.evaluate.pairing import Pair, Span, matches
 from handgen.stages.evaluate.results import MissingHand
-from handgen.stages.evaluate.surfaces import Mesh, SurfaceErrors, join_surfaces, surface_errors
+from handgen.stages.evaluate.surfaces import HandMesh, SurfaceErrors, join_surfaces, surface_errors
 from handgen.storage.filesystem import Location
 
 _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
@@ -29,7 +29,7 @@ _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
 
 @dataclass(frozen=True)
 class SpanJob:
-    """What a process needs to do any span.
+    """Everything that a process needs to do any span.
 
     cameras: names that both have, with pictures of the same size. vertices: whether both hand models could be read.
     """
@@ -165,13 +165,13 @@ def _surfaces(
             regeneration_mm[chosen] = np.linalg.norm(mesh.keypoints - given_m, axis=2).mean(1) * 1e3
             if job.truth_from_annotated is not None:
                 move = job.truth_from_annotated.apply
-                mesh = Mesh(move(mesh.vertices), mesh.faces, move(mesh.keypoints))
+                mesh = HandMesh(move(mesh.vertices), mesh.faces, move(mesh.keypoints))
             parts.append(surface_errors(mesh, _pose_hands(truth, side, [pairs[i].truth for i in chosen])))
             order += chosen
     return join_surfaces(parts, np.argsort(order)), regeneration_mm
 
 
-def _pose_hands(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> Mesh:
+def _pose_hands(annotations: Annotations, side: str, records: Sequence[HandRecord]) -> HandMesh:
     """The surfaces that the records' parameters give, in their own world."""
     for record in records:
         if record.subject not in annotations.betas:
@@ -186,4 +186,4 @@ def _pose_hands(annotations: Annotations, side: str, records: Sequence[HandRecor
         torch.as_tensor(np.stack([annotations.betas[record.subject] for record in records])),
     )
     posed = model(pose)
-    return Mesh(posed.vertices.numpy(), model.faces, posed.keypoints.numpy())
+    return HandMesh(posed.vertices.numpy(), model.faces, posed.keypoints.numpy())

@@ -14,7 +14,7 @@ from functools import partial
 
 from handgen.io.annotations import Annotations
 from handgen.progress import Progress
-from handgen.runtime.local import LocalEngine, one_thread
+from handgen.runtime.local import LocalEngine, limit_threads
 from handgen.stages.evaluate.against_truth import measure_against_truth
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.inputs import inputs_of_run, open_truth, source_of
@@ -58,7 +58,7 @@ def run(
         report = measure_against_truth(annotated, true, config, engine, progress)
     if config.capture is not None:
         calibration = filesystem.location(config.calibration) if config.calibration else None
-        with one_thread():
+        with limit_threads():
             left_out = leave_one_out(annotations, filesystem.location(config.capture), calibration, engine, progress)
         report = replace(report, leave_one_out=left_out)
     report = replace(report, seconds=round(time.perf_counter() - began, 2))

@@ -34,7 +34,7 @@ class SurfaceErrors:
 
 
 @dataclass(frozen=True)
-class Mesh:
+class HandMesh:
     """`n` poses of one mesh, metres, with the keypoints that they are aligned by where vertices do not correspond."""
 
     vertices: Float[np.ndarray, "n v 3"]
@@ -47,7 +47,7 @@ def kind_of(faces: Int[np.ndarray, "faces 3"], truth_faces: Int[np.ndarray, "fac
     return "corresponding" if np.array_equal(faces, truth_faces) else "surface"
 
 
-def surface_errors(mesh: Mesh, truth: Mesh) -> SurfaceErrors:
+def surface_errors(mesh: HandMesh, truth: HandMesh) -> SurfaceErrors:
     """Compare the hands one by one.
 
     Corresponding: distance of each vertex from the same one of the truth; Procrustes by the vertices (FreiHAND).

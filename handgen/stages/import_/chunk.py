@@ -40,7 +40,7 @@ _NUMBERS = ("size_px", "intrinsics", "cam_from_world")  # that a camera's name t
 
 @dataclass(frozen=True)
 class ImportJob:
-    """What a process needs to do any chunk. count: of the moments that are read. fitted: to keypoints."""
+    """Everything that a process needs to do any chunk. count: of the moments that are read. fitted: to keypoints."""
 
     reader: Reader
     out: Location
@@ -93,7 +93,7 @@ def import_chunk(job: ImportJob, index: int) -> dict[str, Any]:
 
 
 class _Found:
-    """What comes up in a chunk besides its records."""
+    """Cameras, subjects and missing pictures of a chunk, which the manifest needs besides its records."""
 
     def __init__(self, job: ImportJob) -> None:
         self._job = job
@@ -147,7 +147,7 @@ class _Found:
 
 
 def missing_picture(path: Path) -> HandgenError:
-    """What to tell the user of a picture that is not there, and may not be."""
+    """The error for a picture that is not there."""
     return HandgenError(
         f"{path}: is missing; finish the download, or --skip-missing to do without the pictures that are not there"
     )
@@ -159,5 +159,5 @@ def imported_path(out: Location, index: int) -> Location:
 
 
 def read_imported(out: Location, index: int) -> dict[str, Any]:
-    """What `import_chunk` wrote beside a chunk."""
+    """Read what `import_chunk` wrote beside a chunk."""
     return read_json(imported_path(out, index))

@@ -36,13 +36,13 @@ class _WithBetas:
     problem: Term
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
-        """As of a `handgen.fit.solver.Term`."""
+        """Squared residuals in variances, summed per frame."""
         return self.problem.cost(state) + state.betas.square().sum(1)
 
     def normal_equations(
         self, state: HandState, by_betas: bool = True
     ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """As of a `Term`, by pose and betas whatever is asked for."""
+        """Normal equations by pose and betas, whatever is asked for."""
         matrix, gradient, cost = self.problem.normal_equations(state, by_betas=True)
         matrix, gradient = matrix.clone(), gradient.clone()
         torch.diagonal(matrix, dim1=1, dim2=2)[:, -10:] += 1

@@ -93,7 +93,7 @@ def posed_hands(
 
 
 def subject_name(person: str, betas: Float[np.ndarray, " 10"]) -> str:
-    """Of a person with these betas: the same betas have the same name, in whichever chunk they come up."""
+    """Name a person with these betas: the same betas have the same name, in whichever chunk they come up."""
     digest = hashlib.sha256((np.round(betas, _DIGITS) + 0.0).astype("<f8").tobytes()).hexdigest()  # no -0.0
     return f"{'unknown' if person == UNNAMED_SUBJECT else person}-{digest[:12]}"
 

@@ -13,25 +13,23 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
 from handgen.datasets.reader import Moment, in_front
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
 from handgen.io.cutouts import Cutout
 from handgen.media import images
+from handgen.media.arrays import Image, Mask
 from handgen.reconstruct import quality
-from handgen.reconstruct.hand_view import HandCutOut, cut_out, hand_in_view
+from handgen.reconstruct.hand_view import HandCutOut, PosedMesh, cut_out
+from handgen.reconstruct.record_builder import add_views, build_view, rounded
 from handgen.reconstruct.settings import QualityLimits
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.records.labelled_image import LabelledImage
-from handgen.segmentation.edge_blur import measured_blur_px
+from handgen.segmentation.crops import MASK_THRESHOLD
 from handgen.segmentation.segment import Segmented, iou, screen_around
 from handgen.stages.import_.posing import PosedHand, model_of
 
-Mask = UInt8[np.ndarray, "height width"]
-
-_THRESHOLD = 127  # masks are JPEGs, whose black and white ring
 _NAME_LENGTH = 72
 
 _BACKGROUND = "auto"  # as the pixels around the hand say
@@ -43,7 +41,7 @@ class Picture:
 
     labelled: LabelledImage
     camera: Camera
-    image: UInt8[np.ndarray, "height width 3"]
+    image: Image
     mask: Mask | None
 
 
@@ -60,7 +58,7 @@ def decoded(image: LabelledImage, camera: Camera, root: str) -> Picture:
                 f"{image.size_px[0]}x{image.size_px[1]}; unpack the data set again"
             )
     if mask is not None:
-        mask = cv2.threshold(mask, _THRESHOLD, 255, cv2.THRESH_BINARY)[1]
+        mask = cv2.threshold(mask, MASK_THRESHOLD, 255, cv2.THRESH_BINARY)[1]
     return Picture(image, camera, pixels, mask)
 
 
@@ -82,35 +80,29 @@ def records_of_moment(
         None if camera is None else decoded(image, camera, root)
         for image, camera in zip(moment.images, cameras, strict=True)
     ]
-    for hand in hands:
-        other = next((other for other in hands if other is not hand), None)
+    meshes = [PosedMesh(model_of(hand_model, hand.side), hand.vertices_m, hand.keypoints_m) for hand in hands]
+    for hand, mesh in zip(hands, meshes, strict=True):
+        other = next((other for other in meshes if other is not mesh), None)
         reasons = _reasons(hand, hand_model) if fitted else ()
         views, cutouts = [], []
         for number, picture in enumerate(pictures):
-            if picture is not None and (found := _view(frame, number, picture, hand, other, hand_model, limits)):
+            if picture is not None and (found := _view(frame, number, picture, hand.side, mesh, other, limits)):
                 views.append(found[0])
                 cutouts.append((found[0].cutout, found[1]))
-        good = [view for view in views if view.accepted]
-        if not good and not reasons:
-            reasons = (_why_no_view(pictures, views),)
-        errors = [view.reprojection_px for view in good if view.reprojection_px is not None]
-        yield (
-            HandRecord(
-                frame=frame,
-                side=hand.side,
-                subject=hand.subject,
-                pose=hand.pose,
-                translation_m=hand.translation_m,
-                keypoints_world_m=hand.keypoints_m,
-                accepted=not reasons,
-                reasons=reasons,
-                reprojection_px=_median(errors),
-                mask_iou=_median([view.mask_iou for view in good if view.mask_iou is not None]),
-                views_detected=len(views),
-                views=tuple(views),
-            ),
-            cutouts,
+        errors = [view.reprojection_px for view in views if view.accepted and view.reprojection_px is not None]
+        record = HandRecord(
+            frame=frame,
+            side=hand.side,
+            subject=hand.subject,
+            pose=hand.pose,
+            translation_m=hand.translation_m,
+            keypoints_world_m=hand.keypoints_m,
+            accepted=not reasons,
+            reasons=reasons,
+            reprojection_px=rounded(np.median(errors)) if errors else None,
+            views_detected=len(views),
         )
+        yield add_views(record, views, _why_no_view(pictures, views)), cutouts
 
 
 def _why_no_view(pictures: Sequence[Picture | None], views: Sequence[ViewRecord]) -> str:
@@ -126,60 +118,34 @@ def _reasons(hand: PosedHand, hand_model: str) -> tuple[str, ...]:
     return quality.record_reasons(None, 0, excess, 0.0, QualityLimits())
 
 
-def _median(values: list[float]) -> float | None:
-    return round(float(np.median(values)), 4) if values else None
-
-
 def _view(
     frame: int,
     number: int,
     picture: Picture,
-    hand: PosedHand,
-    other: PosedHand | None,
-    hand_model: str,
+    side: str,
+    hand: PosedMesh,
+    other: PosedMesh | None,
     limits: QualityLimits,
 ) -> tuple[ViewRecord, Cutout] | None:
-    """None where the hand is outside the picture, or the data set does not know it there."""
-    labelled = next((there for there in picture.labelled.hands if there.side == hand.side), None)
+    """The view of a hand; None where it is outside the picture, or the data set does not know it there."""
+    labelled = next((there for there in picture.labelled.hands if there.side == side), None)
     if labelled is None or not (known := in_front(labelled)).any():
         return None
-    model, camera = model_of(hand_model, hand.side), picture.camera
-    others = None if other is None else other.vertices_m
-    found: HandCutOut | None
-    if picture.mask is None:
-        seen = hand_in_view(picture.image, camera, model, hand.vertices_m, hand.keypoints_m, others, _BACKGROUND)
-        if seen is None:
-            return None
-        found, segmented = seen, seen.segmented
-    else:
-        found = cut_out(picture.image, camera, model, hand.vertices_m, hand.keypoints_m, others)
-        if found is None:
-            return None
-        segmented = _with_mask(found, picture.mask)
-    projected, _ = camera.project(hand.keypoints_m)
+    found = cut_out(picture.image, picture.camera, hand, other)
+    if found is None:
+        return None
+    segmented = found.segment(_BACKGROUND) if picture.mask is None else _with_mask(found, picture.mask)
+    projected, _ = picture.camera.project(hand.keypoints)
     error = quality.view_error(projected, labelled.keypoints_px, known)
     reasons = quality.view_reasons(found.inside, error, segmented.iou, found.guides.visible_share, limits)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", picture.labelled.name.rpartition(".")[0])[-_NAME_LENGTH:]
-    record = ViewRecord(
-        camera=found.camera,
-        cutout=f"{frame:08d}_{number:03d}_{name}_{hand.side}",
-        box_px=found.cutter.box_px,
-        detected_px=None,
-        reprojection_px=round(error.median_px, 4),
-        mask_iou=round(segmented.iou, 4),
-        accepted=not reasons,
-        reasons=reasons,
-        edge_blur_px=measured_blur_px(found.crop, segmented.mask),
-        screen=None if segmented.screen == "any" else segmented.screen,
-    )
-    arm = segmented.arm if cv2.countNonZero(segmented.arm) else None
-    return record, Cutout(found.crop, segmented.mask, arm)
+    return build_view(f"{frame:08d}_{number:03d}_{name}_{side}", found, segmented, reasons, error)
 
 
 def _with_mask(found: HandCutOut, mask: Mask) -> Segmented:
-    """What the data set's mask and the mesh say together."""
+    """Combine the data set's mask and the mesh."""
     guides = found.guides
-    cut = cv2.threshold(found.cutter.cut(mask), _THRESHOLD, 255, cv2.THRESH_BINARY)[1]
+    cut = found.cutter.cut_mask(mask)
     hand = cv2.bitwise_and(cut, cv2.bitwise_not(guides.unknown))
     beyond = cv2.bitwise_and(guides.forearm, cv2.bitwise_not(cv2.bitwise_or(guides.hand, guides.other)))
     arm = cv2.bitwise_and(cut, beyond)

@@ -1,4 +1,4 @@
-"""What importing gave: counts, medians and notes, as `import` prints them and the manifest keeps them."""
+"""The report of `import`: counts, medians and notes, as it prints them and the manifest keeps them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from handgen.wording import count_of, counts_of
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ImportReport(OutputReport):
-    """What `import` did. frames: moments that were read; written_frames: by this run, the rest was there already.
+    """Counts and medians of imported annotations.
 
+    frames: moments that were read; written_frames: by this run, the rest was there already.
     parameters: "taken over" or "fitted". residual_mm: from the data set's keypoints to the model's, median and 95 %
     over the hands. mask_iou: median over accepted records. left_out: hands without a record, per reason. shapes: sets
     of betas; people: who they are of, 0 if nobody knows.

@@ -83,10 +83,10 @@ def describe(
 
 def _describe_capture(capture: Capture) -> Description:
     unit = "m" if capture.scale_known else "units"
-    baselines = capture.rig.baselines_m()
+    baselines = capture.cameras.baselines()
     rows = []
     cameras = []
-    for index, (camera, source) in enumerate(zip(capture.rig, capture.sources, strict=True)):
+    for index, (camera, source) in enumerate(zip(capture.cameras, capture.sources, strict=True)):
         k = camera.intrinsics
         absent = int((capture.source_frames[:, index] < 0).sum())
         width, height = camera.size_px
@@ -115,7 +115,7 @@ def _describe_capture(capture: Capture) -> Description:
             }
         )
     columns = ("camera", "file", "size px", "frames", "fps", "focal px", "lens")
-    tables = [Table("Cameras", columns, tuple(rows)), _baseline_table(capture.rig.names, baselines, unit)]
+    tables = [Table("Cameras", columns, tuple(rows)), _baseline_table(capture.cameras.names, baselines, unit)]
     known = f"{_text(capture.metres_per_unit)} m per unit" if capture.scale_known else _HOW_TO_SCALE
     calibration = capture.calibration
     facts = (

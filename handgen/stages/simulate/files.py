@@ -34,17 +34,17 @@ def camera_names(config: SimulateConfig) -> list[str]:
 
 
 def video_path(out: Path, camera: str) -> Path:
-    """The video of one camera."""
+    """The file that holds the video of one camera."""
     return out / f"{camera}.mp4"
 
 
 def piece_path(out: Path, camera: str, index: int) -> Path:
-    """The file of one chunk of a camera's video, until the video is joined."""
+    """The file that holds one chunk of a camera's video, until the video is joined."""
     return out / PIECES / camera / f"{index:06d}.h264"
 
 
 def image_path(out: Path, camera: str, frame: int) -> Path:
-    """The file of one picture, if there are no videos."""
+    """The file that holds one picture, if there are no videos."""
     return out / camera / f"{frame:06d}.jpg"
 
 

@@ -18,9 +18,9 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
-from handgen.geometry.image_types import Mask
 from handgen.geometry.raster import mesh_mask
 from handgen.geometry.ray_casting import Mesh, Tracer
+from handgen.media.arrays import Mask
 from handgen.stages.simulate.light import Lighting, key_visibility, neighbourhood, openness
 from handgen.stages.simulate.surface import CLOTH, HAND
 from handgen.stages.simulate.tracing import SUBPIXELS, PixelRays, local_range

@@ -12,7 +12,7 @@ from handgen.wording import count_of
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SimulateReport(OutputReport):
-    """The result of a run. views: pictures of the capture; written_views: by this run, the rest was there already."""
+    """Counts of a simulated capture. views: pictures; written_views: by this run, the rest was there already."""
 
     truth: Path
     frames: int

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 from handgen.stages.simulate.texture import srgb_from_linear
 
 

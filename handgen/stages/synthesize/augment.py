@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from handgen.errors import HandgenError
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 from handgen.plugins import Registry
 from handgen.stages.synthesize.augment_file import read_entries
 from handgen.stages.synthesize.augment_trial import try_out

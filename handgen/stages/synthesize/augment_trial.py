@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.errors import HandgenError
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 
 Apply = Callable[[Image, np.random.Generator], np.ndarray]
 

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from handgen.errors import HandgenError
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 from handgen.media.images import IMAGE_SUFFIXES, DamagedPicture, file_bytes, picture_names, picture_size, read_rgb
 from handgen.stages.synthesize.patterns import draw_pattern
 from handgen.storage import filesystem

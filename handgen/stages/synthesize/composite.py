@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize.light import light_table
 from handgen.stages.synthesize.noise_matching import match_grain

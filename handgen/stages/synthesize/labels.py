@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.image_types import Mask
 from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand
 from handgen.hand.model_files import HandArrays
 from handgen.hand.skeleton import JOINT_COUNT, MIRROR_X, MIRROR_X_ROTATION, other_side
+from handgen.media.arrays import Mask
 from handgen.records.sample import SampleHand, SampleParameters, SampleSource
 from handgen.stages.synthesize.views import SourceView
 from handgen.stages.synthesize.virtual_camera import VirtualView

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 
 _SAMPLES = 8  # a side
 _CAST_SHARE = 0.5  # of an estimated cast: as often as not it is walls and things that are coloured, not their light

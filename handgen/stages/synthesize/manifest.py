@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from handgen import __version__
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES
 from handgen.io import shards
@@ -15,6 +14,7 @@ from handgen.stages.synthesize.report import SplitReport, SynthesizeReport
 from handgen.stages.synthesize.shard import ShardResult
 from handgen.storage.documents import schema_version
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 _NAMED_CUTOUTS = 1000  # of damaged ones at most so many are listed in the manifest
 
@@ -84,7 +84,7 @@ def _left_out(results: Sequence[ShardResult]) -> dict[str, Any]:
 
 
 def build_report(plan: Plan, results: Sequence[ShardResult], manifest: dict[str, Any]) -> SynthesizeReport:
-    """The report on the run and the whole directory; the seconds are not known yet."""
+    """Sum up the run and the whole directory; the seconds are not known yet."""
     described, backgrounds, left_out = manifest["shards"], manifest["backgrounds"], manifest["left_out"]
     return SynthesizeReport(
         out=plan.job.out,

@@ -14,7 +14,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Float, UInt8
 
-from handgen.geometry.image_types import Image, Mask
+from handgen.media.arrays import Image, Mask
 from handgen.media.images import encode_jpeg
 
 MAX_ADDED = 10.0  # grey levels; what reads as more is rather texture than noise

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 from handgen.stages.synthesize.warping import Placed
 
 _SHIFT = 4  # sub-pixel bits of the coordinates OpenCV draws with

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from handgen import __version__
 from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
@@ -22,6 +21,7 @@ from handgen.stages.synthesize.sources import OpenSource, open_sources
 from handgen.stages.synthesize.splits import assign, divided, groups_of
 from handgen.stages.synthesize.views import ViewTable, order_views, spread, usable_views
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "opencv", "pillow", "simplejpeg", "albumentations", "albucore")  # that make the bytes
 
@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """Asked for, in all splits."""
+        """How many samples are asked for, in all splits."""
         return sum(split.samples for split in self.splits)
 
     @property
@@ -92,7 +92,7 @@ class Plan:
         return [split.shard_samples(index) for split in self.splits for index in range(split.shards)]
 
     def unit(self, shard: int) -> ShardUnit:
-        """One shard of the run, as a worker makes it."""
+        """Choose what is in one shard of the run."""
         number = bisect_right([split.first_shard for split in self.splits], shard) - 1
         split = self.splits[number]
         index = shard - split.first_shard

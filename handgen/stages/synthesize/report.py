@@ -33,7 +33,7 @@ class SplitReport:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SynthesizeReport(OutputReport):
-    """The result of a run.
+    """Counts of shards, and what could not be made.
 
     samples, shards, bytes, sides: of the whole directory. written_samples: by this run; the rest was there
     already. left_out_samples: that could not be made, of damaged_cutouts (name and reason; of many the first).

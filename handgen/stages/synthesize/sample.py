@@ -41,7 +41,7 @@ _OTHER_CUTOUT_SHARE = 0.15  # of occluders: another hand of the same shard
 
 @dataclass(frozen=True)
 class SynthesizeJob:
-    """The part of a run that all shards share. Hashable and picklable. backgrounds: of each split."""
+    """Everything that all shards of a run share. Hashable and picklable. backgrounds: of each split."""
 
     sources: tuple[Source, ...]
     out: Location
@@ -275,7 +275,7 @@ class SampleMaker:
         It is read once for all samples that show it about now: at the size that the largest needs, halved for others.
         """
         config = self.job.config
-        largest = max(scale, config.hand_share[1] * config.size / max(source.extent_px, 1.0))
+        largest = max(scale, config.hand_share[1] * config.size / max(source.longer_side_px, 1.0))
         base, reduced = _power_of_two(_ENLARGED / largest), _power_of_two(_ENLARGED / scale)
         key = (source.source, source.chunk, source.cutout, base)
         levels = self._cutouts.get(key)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from handgen.geometry.image_types import Mask
+from handgen.media.arrays import Mask
 from handgen.stages.synthesize.props import dull_color, fill, hang_things, lay_things, shape, stand_things
 from handgen.stages.synthesize.textures import flat_part, receding_part
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from handgen.geometry.image_types import Image
+from handgen.media.arrays import Image
 from handgen.stages.synthesize.warping import Placed
 
 _REDUCED = 4

@@ -17,7 +17,7 @@ from pathlib import Path
 from handgen.io import shards
 from handgen.progress import Progress
 from handgen.runtime.engines import create_engine
-from handgen.runtime.local import one_thread
+from handgen.runtime.local import limit_threads
 from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize.manifest import build_manifest, build_report
@@ -76,7 +76,7 @@ def preview(
     maker, show = SampleMaker(plan.job), progress or (lambda *_: None)
     found: list[shards.Sample] = []
     count = min(count, plan.samples)
-    with one_thread():
+    with limit_threads():
         for unit in map(plan.unit, range(len(plan.shard_sizes))):
             maker.begin(unit)
             for place in range(min(count - len(found), len(unit.views))):

@@ -45,7 +45,7 @@ ROW = np.dtype(
         ("intrinsics", "f8", (3, 3)),
         ("cam_rotation", "f8", (3, 3)),
         ("cam_translation", "f8", (3,)),
-        ("extent_px", "f4"),
+        ("longer_side_px", "f4"),
         ("pose", "f8", (48,)),
         ("translation_m", "f8", (3,)),
         ("keypoints_world_m", "f8", (KEYPOINT_COUNT, 3)),
@@ -63,7 +63,7 @@ ROW = np.dtype(
 class SourceView:
     """One hand in one view of the annotations.
 
-    camera: the ideal camera of the cutout. extent_px: longer side of the box around the keypoints in it.
+    camera: the ideal camera of the cutout. longer_side_px: longer side of the box around the keypoints in it.
     pose, translation_m, keypoints_world_m: of the hand in the world. shown: keypoints whose place the capture's picture
     and the cutout show.
     """
@@ -77,7 +77,7 @@ class SourceView:
     subject: str
     betas: Float[np.ndarray, " 10"]
     camera: Camera
-    extent_px: float
+    longer_side_px: float
     pose: Float[np.ndarray, " 48"]
     translation_m: Float[np.ndarray, " 3"]
     keypoints_world_m: Float[np.ndarray, "21 3"]
@@ -116,7 +116,7 @@ def source_view(row: np.void, source: Source, betas: Mapping[str, Float[np.ndarr
             row["intrinsics"],
             cam_from_world=Rigid(row["cam_rotation"], row["cam_translation"]),
         ),
-        extent_px=float(row["extent_px"]),
+        longer_side_px=float(row["longer_side_px"]),
         pose=row["pose"],
         translation_m=row["translation_m"],
         keypoints_world_m=row["keypoints_world_m"],
@@ -254,7 +254,7 @@ def _row(entry: OpenSource, number: int, chunk: int, record: HandRecord, view: V
     row["intrinsics"] = view.camera.intrinsics
     row["cam_rotation"] = view.camera.cam_from_world.rotation
     row["cam_translation"] = view.camera.cam_from_world.translation
-    row["extent_px"] = np.ptp(pixels, axis=0).max()
+    row["longer_side_px"] = np.ptp(pixels, axis=0).max()
     row["pose"], row["translation_m"] = record.pose, record.translation_m
     row["keypoints_world_m"] = record.keypoints_world_m
     row["shown"] = in_cutout & in_capture

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.errors import HandgenError
-from handgen.geometry.image_types import Image, Mask
 from handgen.io.cutouts import Cutout
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.matting import Edge, matte_and_colors
 
 _BLUR_SIGMAS = 3.0  # of its edge's blur: so far beyond its mask a hand shows

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.camera import Camera, CameraSet
 from handgen.geometry.rigid import Rigid
 from handgen.io.calibration_files.base import median_baseline
 from handgen.label_checks.evidence import Fault
@@ -96,7 +96,7 @@ def _distortion(camera: Camera, sized: bool) -> Fault | None:
 
 
 def _check_apart(findings: Findings, where: str, cameras: Sequence[Camera]) -> None:
-    apart, median = Rig(tuple(cameras)).baselines_m(), median_baseline(cameras)
+    apart, median = CameraSet(tuple(cameras)).baselines(), median_baseline(cameras)
     for i, one in enumerate(cameras):
         for j in range(i):
             if apart[i, j] > _AT_ONE_PLACE * max(median, 1e-12) and apart[i, j] > 0:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from handgen.errors import HandgenError
-from handgen.geometry.camera import Rig
+from handgen.geometry.camera import UnscaledRig
 from handgen.io.calibration_files.base import Calibration, parse_json, read_text
 from handgen.io.calibration_files.registry import load_calibration
 from handgen.io.capture.capture import Capture, load_capture
@@ -47,7 +47,7 @@ def _check(findings: Findings, looked_at: Counter[str], notes: list[str], where:
     if factor is None:
         notes.append(f"the unit is unknown ({calibration.unit_note}): distances were not checked")
     else:
-        cameras = list(Rig(tuple(cameras)).scaled(factor))
+        cameras = list(UnscaledRig(tuple(cameras)).in_metres(factor))
         notes.append(f"unit: {calibration.unit_note}")
     looked_at.update(check_cameras(findings, where, cameras, not calibration.unsized))
     looked_at.update(check_rig(findings, where, cameras, factor is not None))
@@ -92,7 +92,7 @@ def check_capture(path: Location) -> Checked:
     if not capture.scale_known:
         notes.append(f"the unit is unknown ({capture.calibration.unit_note}): distances were not checked")
     notes += capture.notes
-    cameras = list(capture.rig)
+    cameras = list(capture.cameras)
     looked_at.update(check_cameras(findings, str(capture.calibration.path), cameras))
     looked_at.update(check_rig(findings, str(capture.calibration.path), cameras, capture.scale_known))
     if "common view" not in findings.counts and (said := doubt(cameras)) is not None:
@@ -111,7 +111,7 @@ def _check_clocks(findings: Findings, looked_at: Counter[str], capture: Capture)
     has_offsets = len({int(frames[0]) for frames in capture.source_frames[:1].T}) > 1
     if max(counts) - min(counts) > max(2, _FRAMES_APART * max(counts)) and not has_offsets and not absent.any():
         what = "the cameras have " + ", ".join(
-            f"{count} ({name})" for name, count in zip(capture.rig.names, counts, strict=True)
+            f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True)
         )
         findings.add(
             "frame counts",
@@ -122,7 +122,7 @@ def _check_clocks(findings: Findings, looked_at: Counter[str], capture: Capture)
     if rates and max(rates) > (1 + _RATES_APART) * min(rates):
         what = f"the videos' frame rates differ: {min(rates):.4g} to {max(rates):.4g} frames/s"
         findings.add("frame rates", str(capture.path), what, "give timestamps in capture.json")
-    for name, share in zip(capture.rig.names, absent, strict=True):
+    for name, share in zip(capture.cameras.names, absent, strict=True):
         if share > _ABSENT:
             what = f"camera {name} has no frame at {share:.0%} of the moments"
             findings.add("frame counts", str(capture.path), what, "check its timestamps and the tolerance")
@@ -130,7 +130,7 @@ def _check_clocks(findings: Findings, looked_at: Counter[str], capture: Capture)
 
 def _check_videos(findings: Findings, looked_at: Counter[str], capture: Capture) -> None:
     """The first frame of each can be decoded, and no two cameras have the same pictures."""
-    names = capture.rig.names
+    names = capture.cameras.names
     looked_at.update({"picture": len(names), "video twice": len(names)})
     try:
         next(capture.read(0, 1), None)

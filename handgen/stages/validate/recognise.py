@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handgen.datasets.registry import FORMATS
 from handgen.errors import HandgenError
-from handgen.io.calibration_files.registry import SUFFIXES
+from handgen.io.calibration_files.registry import calibration_suffixes
 from handgen.io.capture.camera_files import list_sources
 from handgen.io.capture.capture import KIND as CAPTURE
 from handgen.media.video import VIDEO_SUFFIXES
@@ -39,7 +39,7 @@ def recognise_kind(path: Location) -> str:
     has_videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in names)
     if kind == CAPTURE or "capture.json" in names or has_videos or (isinstance(path, Path) and list_sources(path)):
         return CAPTURE
-    if any(name.lower().endswith(SUFFIXES) or name == "camera_parameters" for name in names):
+    if any(name.lower().endswith(calibration_suffixes()) or name == "camera_parameters" for name in names):
         return CALIBRATION
     what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
     raise HandgenError(

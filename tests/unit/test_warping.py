@@ -1,0 +1,142 @@
+"""A cutout's pixels come to lie where the homography says, whatever their size."""
+
+import cv2
+import numpy as np
+import pytest
+
+from handgen.errors import HandgenError
+from handgen.io.cutouts import Cutout
+from handgen.segmentation.matting import Edge
+from handgen.stages.synthesize.warping import Pixels, Placed, PlacedHand, magnification, place_hand
+
+SIZE = (220, 170)  # of the cutout, width and height
+MIDDLE, RADII = (118.3, 74.6), (61.0, 33.0)
+BLUE, GREEN = (30, 60, 220), (40, 190, 60)
+
+
+def ellipse(size_px, matrix=None) -> np.ndarray:
+    """The share of each pixel inside the ellipse, or inside what `matrix` makes of it."""
+    fine = 8
+    width, height = size_px
+    columns, rows = np.meshgrid(
+        (np.arange(fine * width) + 0.5) / fine - 0.5, (np.arange(fine * height) + 0.5) / fine - 0.5
+    )
+    points = (
+        np.stack([columns, rows, np.ones_like(rows)], -1) @ np.linalg.inv(np.eye(3) if matrix is None else matrix).T
+    )
+    points = points[..., :2] / points[..., 2:]
+    inside = (((points - MIDDLE) / RADII) ** 2).sum(-1) < 1
+    return inside.reshape(height, fine, width, fine).mean((1, 3))
+
+
+@pytest.fixture(scope="module")
+def cutout() -> Cutout:
+    share = ellipse(SIZE)[..., None]
+    image = np.round(share * BLUE + (1 - share) * GREEN).astype(np.uint8)
+    return Cutout(image, np.where(share[..., 0] >= 0.5, 255, 0).astype(np.uint8))
+
+
+def similarity(scale, degrees, x, y, tilt=0.0) -> np.ndarray:
+    turn = np.deg2rad(degrees)
+    matrix = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1.0]])
+    middle = np.array([[1, 0, -MIDDLE[0]], [0, 1, -MIDDLE[1]], [0, 0, 1.0]])
+    perspective = np.array([[1, 0, 0], [0, 1, 0], [tilt, -tilt / 2, 1.0]])
+    return np.array([[scale, 0, x], [0, scale, y], [0, 0, 1.0]]) @ perspective @ matrix @ middle
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize(
+    ("scale", "degrees", "tilt"),
+    [(1.0, 0, 0), (0.7, 40, 0), (0.3, 0, 0), (0.25, -70, 0), (1.7, 160, 0), (0.8, 20, 1e-3)],
+)
+def test_mask_alpha_and_colours_lie_where_the_homography_takes_them(cutout, scale, degrees, tilt, hard):
+    matrix = similarity(scale, degrees, 123.4, 118.9, tilt)
+    found = place_hand(Pixels(cutout, Edge(0.6), hard), matrix, (260, 240))
+    expected = ellipse((260, 240), matrix)
+    alpha = np.zeros((240, 260))
+    alpha[found.layer.box] = found.layer.alpha / 255
+    for share in (found.mask / 255, alpha):
+        assert share.sum() == pytest.approx(expected.sum(), rel=0.05)
+        rows, columns = np.indices(share.shape)
+        for places in (rows, columns):
+            middle, wanted = ((places * part).sum() / part.sum() for part in (share, expected))
+            assert middle == pytest.approx(wanted, abs=0.4 if hard else 0.15)  # px; a hard edge is on or off
+        assert np.abs(share - expected).sum() < 0.06 * expected.sum() + 8
+    assert set(np.unique(found.mask)) == {0, 255} and (set(np.unique(alpha)) == {0, 1}) == hard
+    inner = cv2.erode(found.mask, np.ones((7, 7), np.uint8))[found.layer.box] > 0
+    assert np.abs(found.layer.colors[inner].astype(int) - BLUE).max() <= 3
+    height, width = found.layer.alpha.shape
+    assert found.layer.alpha[0].any() and found.layer.alpha[-1].any()  # no row or column too many
+    assert found.layer.alpha[:, 0].any() and found.layer.alpha[:, -1].any()
+    assert (found.layer.solid == np.where(found.layer.alpha > 250, 255, 0)).all() and (height, width) < (240, 260)
+
+
+def test_what_lies_outside_is_cut_off_and_the_rest_stays(cutout):
+    whole = place_hand(Pixels(cutout, Edge(0.6)), similarity(0.9, 30, 200, 200), (400, 400))
+    for x, y in ((150, 150), (-20, 60), (60, -15), (230, 60), (60, 225)):
+        part = place_hand(Pixels(cutout, Edge(0.6)), similarity(0.9, 30, x, y), (240, 230))
+        around = cv2.copyMakeBorder(whole.mask, 300, 300, 300, 300, cv2.BORDER_CONSTANT)
+        expected = around[500 - y : 730 - y, 500 - x : 740 - x]
+        assert (part.mask != expected).mean() < 1e-4 and part.mask.any()
+    for x, y in ((-150, 100), (400, 100), (100, -150), (100, 400)):
+        assert place_hand(Pixels(cutout, Edge(0.6)), similarity(0.9, 30, x, y), (240, 230)) is None
+
+
+def test_a_forearm_fades_out_towards_the_border_and_is_not_in_the_mask(cutout):
+    arm = np.zeros_like(cutout.mask)
+    arm[60:90, : int(MIDDLE[0] - RADII[0])] = 255
+    image = cutout.image.copy()
+    image[arm > 0] = BLUE
+    both = Pixels(Cutout(image, cutout.mask, arm), Edge(0.6))
+    identity = np.eye(3)
+    with_arm, without = (place_hand(both, identity, SIZE, keep) for keep in (True, False))
+    alpha = np.zeros(SIZE[::-1])
+    alpha[with_arm.layer.box] = with_arm.layer.alpha
+    reach = 0.12 * 170
+    np.testing.assert_allclose(alpha[75, 1:40], 255 * np.minimum(np.arange(1, 40) / reach, 1), atol=3)
+    assert (with_arm.mask != without.mask).sum() <= 40  # along the seam
+    assert not with_arm.mask[75, :50].any() and without.layer.left > 50
+    assert both.hand_and_arm.own.max() == 255 and not both.hand_and_arm.own[75, :50].any()
+    plain = Pixels(cutout, Edge(0.6))
+    assert plain.hand_and_arm is plain.hand
+
+
+def test_nothing_to_place(cutout):
+    empty = Cutout(cutout.image, np.zeros_like(cutout.mask))
+    assert Pixels(empty, Edge(0.6)).is_empty and not Pixels(cutout, Edge(0.6)).is_empty
+    with pytest.raises(HandgenError, match="mask is empty"):
+        place_hand(Pixels(empty, Edge(0.6)), np.eye(3), SIZE)
+    nothing = PlacedHand.nothing((40, 30))
+    assert nothing.mask.shape == (30, 40) and not nothing.mask.any() and not nothing.layer.alpha.any()
+    assert Placed(3, 5, np.zeros((2, 4, 3), np.uint8), np.zeros((2, 4), np.uint8)).box == (slice(5, 7), slice(3, 7))
+
+
+def test_magnification_is_the_root_of_how_areas_grow():
+    matrix = np.array([[1.3, 0.2, 5], [-0.4, 0.9, -3], [1e-3, -5e-4, 1.0]])
+
+    def moved(x, y):
+        point = matrix @ (x, y, 1)
+        return point[:2] / point[2]
+
+    for x, y in ((0, 0), (100, 40), (-50, 80)):
+        across, down = (
+            (moved(x + 1e-4, y) - moved(x - 1e-4, y)) / 2e-4,
+            (moved(x, y + 1e-4) - moved(x, y - 1e-4)) / 2e-4,
+        )
+        area = abs(across[0] * down[1] - across[1] * down[0])
+        assert magnification(matrix, (x, y)) == pytest.approx(np.sqrt(area), rel=1e-5)
+
+
+def test_half_the_size_has_half_the_blur(cutout):
+    half = Pixels(cutout, Edge(1.4, "green"), True).halve()
+    assert (half.edge.blur_px, half.edge.screen, half.hard) == (0.7, "green", True)
+    assert half.cutout.mask.shape == (85, 110)
+
+
+def test_a_hand_at_the_cutouts_border_is_kept_to_its_last_row(cutout):
+    mask = np.zeros_like(cutout.mask)
+    mask[:, 100:130] = 255
+    mask[80:100] = 255
+    image = np.where(mask[..., None] > 0, np.uint8(BLUE), np.uint8(GREEN))
+    found = place_hand(Pixels(Cutout(image, mask), Edge(0.6), True), np.eye(3), SIZE)
+    np.testing.assert_array_equal(found.mask, mask)
