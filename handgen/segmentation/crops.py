@@ -80,6 +80,17 @@ class Cutter:
         return resampling_maps(self.camera, self.source)
 
 
+def box_around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns of a mask and of a margin, inside the picture; all of them if the mask is empty."""
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    return (
+        slice(max(0, top - margin_px), min(mask.shape[0], top + height + margin_px)),
+        slice(max(0, left - margin_px), min(mask.shape[1], left + width + margin_px)),
+    )
+
+
 def looking_at(camera: Camera, point_world: Float[np.ndarray, " 3"]) -> Camera:
     """An ideal camera at the same place, turned so that its axis goes through a point."""
     forward = camera.cam_from_world.apply(point_world)

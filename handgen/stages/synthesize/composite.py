@@ -107,16 +107,13 @@ def _behind(layer: Placed, nearer: Placed) -> Placed:
 
     Its colours beyond its own edge are the capture's pixels: the nearer hand's.
     """
-    rows, columns = layer.box
-    top, left = max(rows.start, nearer.top), max(columns.start, nearer.left)
-    bottom, right = min(rows.stop, nearer.box[0].stop), min(columns.stop, nearer.box[1].stop)
-    if bottom <= top or right <= left:
+    common = layer.overlap(nearer)
+    if common is None:
         return layer
-    mine = (slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start))
-    its = nearer.alpha[top - nearer.top : bottom - nearer.top, left - nearer.left : right - nearer.left]
+    mine, its = common
     wider = cv2.dilate(layer.alpha, np.ones((_SEAM_PX, _SEAM_PX), np.uint8))[mine]
     alpha = layer.alpha.copy()
-    alpha[mine] = np.where(its > _SEEN, wider, alpha[mine])
+    alpha[mine] = np.where(nearer.alpha[its] > _SEEN, wider, alpha[mine])
     return replace(layer, alpha=alpha)
 
 

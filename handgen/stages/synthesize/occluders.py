@@ -54,16 +54,11 @@ def point_on(hand: Placed, rng: np.random.Generator) -> Float[np.ndarray, " 2"] 
 
 def hidden_share(hand: Placed, occluder: Placed) -> float:
     """Compute the share of the hand's alpha that the occluder covers."""
-    left, top = max(hand.left, occluder.left), max(hand.top, occluder.top)
-    right = min(hand.left + hand.alpha.shape[1], occluder.left + occluder.alpha.shape[1])
-    bottom = min(hand.top + hand.alpha.shape[0], occluder.top + occluder.alpha.shape[0])
-    if right <= left or bottom <= top:
+    common = hand.overlap(occluder)
+    if common is None:
         return 0.0
-    mine, its = (
-        layer.alpha[top - layer.top : bottom - layer.top, left - layer.left : right - layer.left]
-        for layer in (hand, occluder)
-    )
-    covered = cv2.sumElems(cv2.multiply(mine, its, scale=1 / 255))[0]
+    mine, its = common
+    covered = cv2.sumElems(cv2.multiply(hand.alpha[mine], occluder.alpha[its], scale=1 / 255))[0]
     return covered / max(cv2.sumElems(hand.alpha)[0], 1.0)
 
 

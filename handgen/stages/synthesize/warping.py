@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,6 +13,7 @@ from jaxtyping import Float, UInt8
 from handgen.errors import HandgenError
 from handgen.io.cutouts import Cutout
 from handgen.media.arrays import Image, Mask
+from handgen.segmentation.crops import box_around
 from handgen.segmentation.matting import Edge, matte_and_colors
 
 _BLUR_SIGMAS = 3.0  # of its edge's blur: so far beyond its mask a hand shows
@@ -41,6 +41,19 @@ class Placed:
         """Rows and columns of the sample."""
         height, width = self.alpha.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    def overlap(self, other: Placed) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+        """Rows and columns of the part that both cover, in this one and in the other; None where they do not meet."""
+        (rows, columns), (its_rows, its_columns) = self.box, other.box
+        top, bottom = max(rows.start, its_rows.start), min(rows.stop, its_rows.stop)
+        left, right = max(columns.start, its_columns.start), min(columns.stop, its_columns.stop)
+        if bottom <= top or right <= left:
+            return None
+        mine, its = (
+            (slice(top - layer.top, bottom - layer.top), slice(left - layer.left, right - layer.left))
+            for layer in (self, other)
+        )
+        return mine, its
 
     @property
     def solid(self) -> Mask:
@@ -116,8 +129,7 @@ class Pixels:
         return Pixels(self.cutout.halved(), replace(self.edge, blur_px=self.edge.blur_px / 2), self.hard)
 
     def _layers(self, mask: Mask) -> Layers:
-        pad = math.ceil(_BLUR_SIGMAS * self.edge.blur_px) + 2
-        box = _pad(cv2.boundingRect(mask), pad, mask.shape)
+        box = box_around(mask, math.ceil(_BLUR_SIGMAS * self.edge.blur_px) + 2)
         image, part = self.cutout.image[box], mask[box]
         if self.hard:
             alpha, colors = above(part, 127), image
@@ -181,15 +193,6 @@ def place_hand(
     result = np.zeros(size_px[::-1], np.uint8)
     result[y : y + height, x : x + width] = above(alpha if layers.own is None else warped[1][tight], 127)
     return PlacedHand(Placed(x, y, colors, alpha), result)
-
-
-def _pad(box: Sequence[int], pad: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of a box (left, top, width, height) and of `pad` pixels around it, inside `shape`."""
-    left, top, width, height = box
-    return (
-        slice(max(0, top - pad), min(shape[0], top + height + pad)),
-        slice(max(0, left - pad), min(shape[1], left + width + pad)),
-    )
 
 
 def _fade(shape: tuple[int, int]) -> Mask:
