@@ -1,4 +1,4 @@
-"""How blurred the outline of a hand is in a picture: by focus, motion, and the pixels themselves.
+"""Measure how blurred the outline of a hand is in a picture: by focus, motion, and the pixels themselves.
 
 The picture's brightness is followed along short lines across the mask's edge. Behind a blur of sigma a sharp edge
 rises as Phi(x / sigma), from 20 % to 80 % of its height within 2 * 0.8416 sigma. That is read off each line, and the
@@ -83,7 +83,7 @@ def _profiles(grey: Mask, mask: Mask) -> Float[np.ndarray, "lines samples"]:
 
 
 def _rise_px(profiles: Float[np.ndarray, "lines samples"]) -> Float[np.ndarray, " lines"]:
-    """How far it is from where each line falls below 80 % to where it falls below 20 %, both nearest to the edge."""
+    """Way from where each line falls below 80 % to where it falls below 20 %, both nearest to the edge."""
     places = []
     for level in (0.2, 0.8):
         falls = (profiles[:, :-1] > level) & (profiles[:, 1:] <= level)

@@ -90,7 +90,7 @@ class MeshGuides:
 
     @property
     def visible_share(self) -> float:
-        """How much of the hand in the picture the other hand leaves visible."""
+        """The share of the hand in the picture that the other hand leaves visible."""
         shown = cv2.countNonZero(cv2.bitwise_and(self.hand, self.picture))
         return cv2.countNonZero(self.visible) / max(shown, 1)
 
@@ -177,7 +177,7 @@ def _signed_distance_px(hand: Mask) -> Float[np.ndarray, "height width"]:
 def _foreign_share(
     found: Mask, signed_px: Float[np.ndarray, "height width"], guides: MeshGuides, extent_px: float, reach_px: float
 ) -> float:
-    """How much of the background next to the hand is no screen: 0 to 1."""
+    """The share of the background next to the hand that is no screen, 0 to 1."""
     ring = (signed_px > reach_px) & (signed_px < reach_px + _RING_SHARE * extent_px) & (guides.unknown == 0)
     return cv2.countNonZero(cv2.bitwise_and(_where(ring), found)) / max(int(np.count_nonzero(ring)), 1)
 
@@ -237,7 +237,7 @@ def _cleaned(mask: Mask, hand: Mask) -> Mask:
 
 
 def _parts_and_holes(mask: Mask) -> tuple[int, int]:
-    """How many of each a mask has; parts that touch at a corner count as one."""
+    """The number of each in a mask; parts that touch at a corner count as one."""
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     holes = int(np.count_nonzero(hierarchy[0, :, 3] >= 0)) if len(contours) else 0
     return len(contours) - holes, holes

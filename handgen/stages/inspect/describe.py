@@ -84,38 +84,34 @@ def describe(
 def _describe_capture(capture: Capture) -> Description:
     unit = "m" if capture.scale_known else "units"
     baselines = capture.cameras.baselines()
-    rows = []
-    cameras = []
-    for index, (camera, source) in enumerate(zip(capture.cameras, capture.sources, strict=True)):
-        k = camera.intrinsics
-        absent = int((capture.source_frames[:, index] < 0).sum())
-        width, height = camera.size_px
-        rows.append(
-            (
-                camera.name,
-                _relative(source.path, capture.folder),
-                f"{width}x{height}",
-                str(source.frame_count),
-                f"{source.fps:.4g}" if source.fps else "-",
-                f"{k[0, 0]:.0f}, {k[1, 1]:.0f}",
-                f"{camera.lens} {len(camera.distortion)}",
-            )
+    cameras: list[dict[str, Any]] = [
+        {
+            "name": camera.name,
+            "file": _relative(source.path, capture.folder),
+            "size_px": list(camera.size_px),
+            "frame_count": source.frame_count,
+            "frames_missing": int((capture.source_frames[:, index] < 0).sum()),
+            "fps": source.fps,
+            "focal_px": camera.intrinsics.diagonal()[:2].tolist(),
+            "lens": camera.lens,
+            "distortion": camera.distortion.tolist(),
+        }
+        for index, (camera, source) in enumerate(zip(capture.cameras, capture.sources, strict=True))
+    ]
+    rows = tuple(
+        (
+            camera["name"],
+            camera["file"],
+            "{}x{}".format(*camera["size_px"]),
+            str(camera["frame_count"]),
+            f"{camera['fps']:.4g}" if camera["fps"] else "-",
+            "{:.0f}, {:.0f}".format(*camera["focal_px"]),
+            f"{camera['lens']} {len(camera['distortion'])}",
         )
-        cameras.append(
-            {
-                "name": camera.name,
-                "file": _relative(source.path, capture.folder),
-                "size_px": [width, height],
-                "frame_count": source.frame_count,
-                "frames_missing": absent,
-                "fps": source.fps,
-                "focal_px": [float(k[0, 0]), float(k[1, 1])],
-                "lens": camera.lens,
-                "distortion": camera.distortion.tolist(),
-            }
-        )
+        for camera in cameras
+    )
     columns = ("camera", "file", "size px", "frames", "fps", "focal px", "lens")
-    tables = [Table("Cameras", columns, tuple(rows)), _baseline_table(capture.cameras.names, baselines, unit)]
+    tables = [Table("Cameras", columns, rows), _baseline_table(capture.cameras.names, baselines, unit)]
     known = f"{_text(capture.metres_per_unit)} m per unit" if capture.scale_known else _HOW_TO_SCALE
     calibration = capture.calibration
     facts = (

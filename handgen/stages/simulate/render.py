@@ -21,7 +21,7 @@ from handgen.geometry.camera import MIN_DEPTH_M, Camera
 from handgen.geometry.raster import mesh_mask
 from handgen.geometry.ray_casting import Mesh, Tracer
 from handgen.media.arrays import Mask
-from handgen.stages.simulate.light import Lighting, key_visibility, neighbourhood, openness
+from handgen.stages.simulate.light import Lighting, key_visibility, openness
 from handgen.stages.simulate.surface import CLOTH, HAND
 from handgen.stages.simulate.tracing import SUBPIXELS, PixelRays, local_range
 
@@ -49,8 +49,9 @@ class Body:
 
     @cached_property
     def spread(self) -> sparse.csr_matrix:
-        """Averages values over neighbouring vertices."""
-        return neighbourhood(self.face_sum)
+        """The operator that replaces a vertex' value by a mean over the vertices around it."""
+        shared = (self.face_sum @ self.face_sum.T).tocsr()
+        return sparse.diags(1 / np.asarray(shared.sum(1)).reshape(-1).clip(1e-9)) @ shared
 
     @cached_property
     def is_cloth(self) -> Bool[np.ndarray, " n"]:

@@ -211,7 +211,10 @@ def make_scene(config: SimulateConfig) -> Scene:
         lighting=make_lighting(_generator(config, _LIGHT), spill),
         room=room,
         sensors=tuple(make_sensor(_generator(config, _SENSOR, i)) for i in range(config.views)),
-        clocks=tuple(_clock(config, _generator(config, _CLOCK, i)) for i in range(config.views)),
+        clocks=tuple(
+            Clock(config.sync_error_frames, rng.uniform(*_CLOCK_PERIOD_FRAMES), rng.random())
+            for rng in (_generator(config, _CLOCK, i) for i in range(config.views))
+        ),
         person=person,
         hands=tuple(SimulatedHand(side, models[side], surfaces[side], paths[side], person.betas) for side in sides),
         shoulder_m=shoulder,
@@ -230,10 +233,6 @@ def _paths(config: SimulateConfig, models: dict[str, HandModel], person: Person)
         rng = _generator(config, _MOTION, SIDES.index(side))
         paths[side] = single_hand(model, person.betas, seconds, STYLES[config.motion], apart, rng)
     return paths
-
-
-def _clock(config: SimulateConfig, rng: np.random.Generator) -> Clock:
-    return Clock(config.sync_error_frames, rng.uniform(*_CLOCK_PERIOD_FRAMES), rng.random())
 
 
 def background_files(config: SimulateConfig) -> list[Path]:

@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """How many samples are asked for, in all splits."""
+        """The number of samples asked for, in all splits."""
         return sum(split.samples for split in self.splits)
 
     @property
