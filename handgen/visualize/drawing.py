@@ -13,9 +13,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
-from handgen.geometry.raster import mesh_mask
 from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
 from handgen.io import shards
 from handgen.media import images
@@ -139,17 +138,6 @@ def draw_mask_outline(
     return canvas
 
 
-def draw_mesh_outline(
-    image: Image,
-    vertices_px: Float[np.ndarray, "n 2"],
-    faces: Int[np.ndarray, "faces 3"],
-    color: Color = OUTLINE_COLOR,
-) -> Image:
-    """A copy of `image` with the silhouette of a projected mesh."""
-    height, width = image.shape[:2]
-    return draw_mask_outline(image, mesh_mask(vertices_px, faces, (width, height)), color)
-
-
 def overlay_views(
     views: Sequence[Image],
     labels: Sequence[ViewLabel],
@@ -160,9 +148,8 @@ def overlay_views(
 
     views: of any sizes; each is fitted into a cell. columns: by default the squarest grid. cell_px: its size.
     """
-    cells = []
-    for view, label in zip(views, labels, strict=True):
-        cells.append(_label(_fit_into(view, cell_px), label.text(), label.color))
+    labelled = zip(views, labels, strict=True)
+    cells = [_label(_fit_into(view, cell_px), label.text(), label.color) for view, label in labelled]
     return _grid(cells, columns or math.ceil(math.sqrt(len(cells))))
 
 

@@ -162,14 +162,11 @@ class Meeting:
     turn_rad: Wander
     drift_m: Wander
 
-    def encounter(self, time_s: float) -> tuple[Encounter, Encounter, float]:
-        """The encounter before, the present one, and how far it has gone, 0 to 1."""
-        count = int(np.clip(np.floor(time_s / PERIOD_S), 0, len(self.order) - 2))
-        return self.order[count], self.order[count + 1], float(np.clip(time_s / PERIOD_S - count, 0.0, 1.0))
-
     def placement(self, time_s: float) -> _Placement:
         """Pose both hands, before the pair moves as a whole."""
-        before, now, share = self.encounter(time_s)
+        count = int(np.clip(np.floor(time_s / PERIOD_S), 0, len(self.order) - 2))
+        before, now = self.order[count : count + 2]
+        share = float(np.clip(time_s / PERIOD_S - count, 0.0, 1.0))  # of the present one's time that has gone
         if share < _CHANGED:
             return self._between(before, now, _ease(share / _CHANGED))
         near = _ease((share - _CHANGED) / (_MET - _CHANGED)) - _ease((share - _PARTING) / (1 - _PARTING))
