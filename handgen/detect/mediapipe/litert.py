@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from handgen.detect.mediapipe.networks import Shape
 from handgen.errors import HandgenError
+
+Shape = tuple[int, ...]
 
 
 @contextlib.contextmanager
