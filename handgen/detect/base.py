@@ -1,4 +1,4 @@
-"""What every detector gives and takes."""
+"""The interface of every detector."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.view_bias import ViewBias
+from handgen.media.arrays import Image
 from handgen.records.detection import Detection
 
 
 @dataclass(frozen=True)
 class DetectionTask:
-    """What a stage tells a detector when it makes one.
+    """A stage's instructions for a detector that it makes.
 
     cameras: names, in the rig's order. max_hands: per view. side: the one hand that there is, if that is known. device:
     cpu or cuda, where the detector has a choice.
@@ -29,13 +30,11 @@ class DetectionTask:
 class ViewDetector(Protocol):
     """Finds hands in successive frames of one camera; it may track, so frames come in order."""
 
-    def detect(self, image: UInt8[np.ndarray, "height width 3"], frame: int) -> list[Detection]:
+    def detect(self, image: Image, frame: int) -> list[Detection]:
         """The hands in frame number `frame` of the camera's own video, from 0 (RGB)."""
         ...
 
-    def detect_near(
-        self, image: UInt8[np.ndarray, "height width 3"], keypoints_px: Float[np.ndarray, "21 2"], right: float
-    ) -> Detection | None:
+    def detect_near(self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float) -> Detection | None:
         """The hand that is about where `keypoints_px` are, if there is one; what was tracked is not touched.
 
         right: the probability that the hand looked for is a right one.

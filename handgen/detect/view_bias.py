@@ -69,7 +69,7 @@ class ViewBias:
         return np.einsum("kcf,...kf->...kc", self.offset_m, features) * mirror
 
     def noise_factor(self, flesh_m: Float[np.ndarray, "*batch 21"]) -> Float[np.ndarray, "*batch 21"]:
-        """How much noisier keypoints are than in plain sight, by the flesh in front of them."""
+        """Compute how much noisier keypoints are than in plain sight, by the flesh in front of them."""
         return np.interp(flesh_m - self.skin_m, self.depth_m, self.noise)
 
     def to_json(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.model_files import (
     MANO,
     MAX_FILE_BYTES,
@@ -141,11 +141,8 @@ def _read_cached(side: str) -> _Hand:
 def _arrays_of(path: Path) -> dict[str, np.ndarray]:
     """Return the checked arrays of one file, whatever its name ends in."""
     where = str(path)
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise HandgenError(f"{where}: cannot be read ({error.strerror}); {WHERE_TO_GET}") from None
+    with explain_unreadable(path, WHERE_TO_GET), path.open("rb") as stream:
+        data = stream.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise HandgenError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
     if data.startswith(b"PK\x03\x04"):

@@ -1,4 +1,4 @@
-"""Types of pictures in memory: RGB images, and masks of 0 and 255."""
+"""Types of pictures in memory: RGB images, and masks: how much of each pixel is of something, 0 to 255."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.media.images import IMAGE_SUFFIXES, read_rgb
 
 
@@ -22,10 +22,8 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
 
 def list_images(folder: Path) -> tuple[Path, ...]:
     """Return the images directly inside `folder`, in natural order."""
-    try:
+    with explain_unreadable(folder, "check the folder's permissions"):
         files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.name[0] != "." and f.is_file()]
-    except OSError as error:
-        raise HandgenError(f"{folder}: cannot be read ({error.strerror}); check the folder's permissions") from None
     return tuple(sorted(files, key=lambda file: (natural_key(file.name), file.name)))
 
 

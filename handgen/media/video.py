@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.media.images import MAX_PIXELS
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -109,10 +109,8 @@ def open_video(path: Path) -> VideoFile:
 
     The result is remembered within the process for as long as the file does not change.
     """
-    try:
+    with explain_unreadable(path, "check the path of the video"):
         status = path.stat()
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror}); check the path of the video") from None
     if status.st_size == 0:
         raise HandgenError(f"{path}: the file is empty; copy or record it again")
     return _scan(path, status.st_size, status.st_mtime_ns)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from handgen.media.arrays import Image, Mask
 from handgen.segmentation.guided_filter import guided
+from handgen.segmentation.matting import SCREENS
 
 MARGIN = 30  # grey levels by which a screen's channel exceeds both others
 _SCREEN_SHARE = 0.7  # of the pixels around the hand, for the background to be a screen
@@ -21,15 +22,10 @@ _STEP_PX = 3  # of the pixels whose medians are taken
 
 def screen_color(image: Image, around: Mask) -> str:
     """The screen colour that most pixels of `around` have: "green", "blue", or "any" if it is no screen."""
-    pixels = image[around > 0].astype(np.int16)
-    if len(pixels) < _MIN_PIXELS:
+    if np.count_nonzero(around) < _MIN_PIXELS:
         return "any"
-    red, green, blue = pixels.T
-    if (green - np.maximum(red, blue) > MARGIN).mean() > _SCREEN_SHARE:
-        return "green"
-    if (blue - np.maximum(red, green) > MARGIN).mean() > _SCREEN_SHARE:
-        return "blue"
-    return "any"
+    found = (screen for screen in SCREENS if (excess(image, screen)[around > 0] > MARGIN).mean() > _SCREEN_SHARE)
+    return next(found, "any")
 
 
 def excess(image: Image, screen: str) -> Float[np.ndarray, "height width"]:

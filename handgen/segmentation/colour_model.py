@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from handgen.media.arrays import Mask
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.guided_filter import guided
 
 _MODEL_SIDE_PX = 72  # of the grid of colour models: they change slowly
@@ -46,7 +46,7 @@ class LocalCut:
 
 
 def local_cut(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Image,
     signed_px: Float[np.ndarray, "height width"],
     ignore_mask: Mask,
     extent_px: float,
@@ -82,7 +82,7 @@ def local_cut(
 
 
 def _learnt(
-    colors: UInt8[np.ndarray, "height width 3"],
+    colors: Image,
     signed_px: Float[np.ndarray, "height width"],
     ignore_mask: Mask,
     extent_px: float,

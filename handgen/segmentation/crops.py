@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 
 from handgen.geometry.camera import Camera, resampling_maps
 from handgen.geometry.rigid import Rigid
+from handgen.media.arrays import Mask
 
 Box = tuple[int, int, int, int]  # left, top, width, height
 
@@ -54,7 +55,7 @@ class Cutter:
             return crop
         return cv2.remap(image, *self._maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
 
-    def cut_mask(self, mask: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "rows columns"]:
+    def cut_mask(self, mask: Mask) -> UInt8[np.ndarray, "rows columns"]:
         """The cutout of a mask of the whole picture, 0 and 255."""
         return cv2.threshold(self.cut(mask), MASK_THRESHOLD, 255, cv2.THRESH_BINARY)[1]
 
@@ -77,6 +78,17 @@ class Cutter:
     @cached_property
     def _maps(self) -> tuple[np.ndarray, np.ndarray]:
         return resampling_maps(self.camera, self.source)
+
+
+def box_around(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns of a mask and of a margin, inside the picture; all of them if the mask is empty."""
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    return (
+        slice(max(0, top - margin_px), min(mask.shape[0], top + height + margin_px)),
+        slice(max(0, left - margin_px), min(mask.shape[1], left + width + margin_px)),
+    )
 
 
 def looking_at(camera: Camera, point_world: Float[np.ndarray, " 3"]) -> Camera:

@@ -1,4 +1,4 @@
-"""How blurred the outline of a hand is in a picture: by focus, motion, and the pixels themselves.
+"""Measure how blurred the outline of a hand is in a picture: by focus, motion, and the pixels themselves.
 
 The picture's brightness is followed along short lines across the mask's edge. Behind a blur of sigma a sharp edge
 rises as Phi(x / sigma), from 20 % to 80 % of its height within 2 * 0.8416 sigma. That is read off each line, and the
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from handgen.media.arrays import Image, Mask
 from handgen.segmentation.matting import MAX_BLUR_PX, MIN_BLUR_PX
 
 _REACH_PX, _STEP_PX = 5.0, 0.5  # of a line to either side of the edge, and between its samples
@@ -25,9 +26,7 @@ _LINEAR_VARIANCE = 1 / 6  # px^2 that linear interpolation blurs by, averaged ov
 _WIDE_PX = 1.8  # at the size of measurement: the ends of the lines are hardly hand and background alone
 
 
-def measured_blur_px(
-    image: UInt8[np.ndarray, "height width 3"], mask: UInt8[np.ndarray, "height width"]
-) -> float | None:
+def measured_blur_px(image: Image, mask: Mask) -> float | None:
     """Sigma of the blur along the mask's edge, pixels (0.3 to 8), as `handgen.segmentation.matting.Edge` takes it.
 
     None where fewer than a dozen places tell: a tiny hand, or one as bright as what is behind it.
@@ -53,9 +52,7 @@ def measured_blur_px(
     return None if blur_px is None else float(np.clip(blur_px, MIN_BLUR_PX, MAX_BLUR_PX))
 
 
-def _profiles(
-    grey: UInt8[np.ndarray, "height width"], mask: UInt8[np.ndarray, "height width"]
-) -> Float[np.ndarray, "lines samples"]:
+def _profiles(grey: Mask, mask: Mask) -> Float[np.ndarray, "lines samples"]:
     """Brightness on lines across the edge from the hand (1) to the background (0), where they differ enough."""
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     none = np.zeros((0, len(_OFFSETS_PX)), np.float32)
@@ -86,7 +83,7 @@ def _profiles(
 
 
 def _rise_px(profiles: Float[np.ndarray, "lines samples"]) -> Float[np.ndarray, " lines"]:
-    """How far it is from where each line falls below 80 % to where it falls below 20 %, both nearest to the edge."""
+    """Way from where each line falls below 80 % to where it falls below 20 %, both nearest to the edge."""
     places = []
     for level in (0.2, 0.8):
         falls = (profiles[:, :-1] > level) & (profiles[:, 1:] <= level)

@@ -57,7 +57,7 @@ class Edge:
 
 
 def matte_and_colors(image: Image, mask: Mask, edge: Edge) -> tuple[Mask, Image, Mask]:
-    """How much of each pixel is the hand's (0 to 255), the hand's own colours, and where (255) they are a pixel's own.
+    """Matte (how much of a pixel is the hand's, 0 to 255), the hand's own colours, and where (255) a pixel has them.
 
     mask: 0 to 255; an averaged-down one may be soft. edge: in pixels of `image`. The colours go on for some pixels
     around the hand; where the matte is 0 for far around, they mean nothing.

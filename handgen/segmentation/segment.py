@@ -7,6 +7,7 @@ own, the arm, for those who want to keep it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -17,6 +18,7 @@ from handgen.geometry.camera import MIN_DEPTH_M, Camera
 from handgen.media.arrays import Image, Mask
 from handgen.segmentation import chroma_key, forearm
 from handgen.segmentation.colour_model import local_cut
+from handgen.segmentation.crops import box_around
 
 REACH_SHARE = 0.04  # of the hand's extent: how far the mask may lie outside the projected mesh
 _FOREARM_M, _FOREARM_FLARE = 0.12, 2.0  # how long the forearm is, and how much wider where it ends: wrists bend
@@ -88,7 +90,7 @@ class MeshGuides:
 
     @property
     def visible_share(self) -> float:
-        """How much of the hand in the picture the other hand leaves visible."""
+        """The share of the hand in the picture that the other hand leaves visible."""
         shown = cv2.countNonZero(cv2.bitwise_and(self.hand, self.picture))
         return cv2.countNonZero(self.visible) / max(shown, 1)
 
@@ -128,7 +130,7 @@ def segment(
     """
     screen = screen_around(image, guides, extent_px) if background == "auto" else background
     margin_share = _MARGIN_SHARE + reach_share if screen == "any" else _RING_SHARE + reach_share
-    box = _box(guides.hand, margin_share * extent_px)
+    box = box_around(guides.hand, math.ceil(margin_share * extent_px))
     part, inside = image[box], guides.within(box)
     signed_px = _signed_distance_px(inside.hand)
     reach_px = reach_share * extent_px
@@ -163,15 +165,6 @@ def screen_around(image: Image, guides: MeshGuides, extent_px: float) -> str:
     return chroma_key.screen_color(image[some], _where((outside_px > _AROUND_SHARE * extent_px) & unskinned))
 
 
-def _box(mask: Mask, margin_px: float) -> tuple[slice, slice]:
-    """Rows and columns of a mask with a margin; all of them if it is empty."""
-    left, top, width, height = cv2.boundingRect(mask)
-    if not width:
-        return slice(None), slice(None)
-    margin = int(np.ceil(margin_px))
-    return slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin)
-
-
 def _signed_distance_px(hand: Mask) -> Float[np.ndarray, "height width"]:
     """From the edge of a mask, pixels, negative inside it; the edge is halfway between two pixels."""
     outside = cv2.distanceTransform(cv2.bitwise_not(hand), cv2.DIST_L2, cv2.DIST_MASK_5)
@@ -184,7 +177,7 @@ def _signed_distance_px(hand: Mask) -> Float[np.ndarray, "height width"]:
 def _foreign_share(
     found: Mask, signed_px: Float[np.ndarray, "height width"], guides: MeshGuides, extent_px: float, reach_px: float
 ) -> float:
-    """How much of the background next to the hand is no screen: 0 to 1."""
+    """The share of the background next to the hand that is no screen, 0 to 1."""
     ring = (signed_px > reach_px) & (signed_px < reach_px + _RING_SHARE * extent_px) & (guides.unknown == 0)
     return cv2.countNonZero(cv2.bitwise_and(_where(ring), found)) / max(int(np.count_nonzero(ring)), 1)
 
@@ -196,7 +189,7 @@ def _arm(image: Image, guides: MeshGuides, mask: Mask, foreground: Mask | None, 
         return np.zeros_like(mask)
     other = cv2.bitwise_or(guides.other, cv2.bitwise_not(guides.picture))
     if foreground is None:
-        box = _box(tube, _MARGIN_SHARE * extent_px)
+        box = box_around(tube, math.ceil(_MARGIN_SHARE * extent_px))
         foreground = np.zeros_like(mask)
         foreground[box] = forearm.in_tube(image[box], tube[box], mask[box], other[box], extent_px)
     return forearm.from_wrist(foreground, tube, mask, cv2.bitwise_or(mask, other))
@@ -244,7 +237,7 @@ def _cleaned(mask: Mask, hand: Mask) -> Mask:
 
 
 def _parts_and_holes(mask: Mask) -> tuple[int, int]:
-    """How many of each a mask has; parts that touch at a corner count as one."""
+    """The number of each in a mask; parts that touch at a corner count as one."""
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     holes = int(np.count_nonzero(hierarchy[0, :, 3] >= 0)) if len(contours) else 0
     return len(contours) - holes, holes

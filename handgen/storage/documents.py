@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -81,13 +81,11 @@ def read_json(path: Location, schema: str | None = None) -> Any:
 
     Raises HandgenError when it is missing, too large, not JSON or does not fit.
     """
-    try:
+    with explain_unreadable(path):
         size = path.stat().st_size if isinstance(path, Path) else 0  # a store's are read as they are
         if size > MAX_JSON_BYTES:
             raise HandgenError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB; is this the right file?")
         text = filesystem.read(path)
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
     document = loads(text, str(path))
     if schema:
         validate(document, schema, str(path))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage.documents import loads
 
 MAX_VALUE_BYTES = 16 * 2**20  # of one entry; those of known data sets have some kilobytes
@@ -99,10 +99,9 @@ def read_value(file: BinaryIO, first: int, length: int, where: str) -> Any:
 
 
 def _open_stream(path: Path) -> _Stream:
-    try:
-        return _Stream(path.open("rb"), str(path))
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    with explain_unreadable(path):
+        file = path.open("rb")
+    return _Stream(file, str(path))
 
 
 class _Stream:

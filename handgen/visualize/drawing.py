@@ -13,12 +13,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float
 
-from handgen.geometry.raster import mesh_mask
 from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
 from handgen.io import shards
 from handgen.media import images
+from handgen.media.arrays import Image, Mask
 
 Color = tuple[int, int, int]
 FINGER_COLORS: dict[str, Color] = {
@@ -80,19 +80,19 @@ class SheetSample:
     keypoints_px: pixels of `image`. visible: which keypoints to draw bright. mask: 0 or 255, or None.
     """
 
-    image: UInt8[np.ndarray, "height width 3"]
+    image: Image
     keypoints_px: Float[np.ndarray, "21 2"]
     visible: Bool[np.ndarray, " 21"]
-    mask: UInt8[np.ndarray, "height width"] | None
+    mask: Mask | None
     label: str
 
 
 def draw_skeleton(
-    image: UInt8[np.ndarray, "height width 3"],
+    image: Image,
     keypoints_px: Float[np.ndarray, "21 2"],
     visible: Bool[np.ndarray, " 21"] | None = None,
     color: Color | None = None,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Image:
     """A copy of `image` with bones and keypoints, one colour per finger; those not visible are darker.
 
     color: of everything instead. Keypoints that are not finite are left out. Raises ValueError when there are not 21
@@ -125,10 +125,10 @@ def draw_skeleton(
 
 
 def draw_mask_outline(
-    image: UInt8[np.ndarray, "height width 3"],
-    mask: UInt8[np.ndarray, "height width"],
+    image: Image,
+    mask: Mask,
     color: Color = OUTLINE_COLOR,
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Image:
     """A copy of `image` with the borders of `mask`, holes too. Raises ValueError when the sizes differ."""
     if mask.shape != image.shape[:2]:
         raise ValueError(f"draw_mask_outline: the image is {image.shape[:2]}, the mask {mask.shape}")
@@ -138,36 +138,22 @@ def draw_mask_outline(
     return canvas
 
 
-def draw_mesh_outline(
-    image: UInt8[np.ndarray, "height width 3"],
-    vertices_px: Float[np.ndarray, "n 2"],
-    faces: Int[np.ndarray, "faces 3"],
-    color: Color = OUTLINE_COLOR,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """A copy of `image` with the silhouette of a projected mesh."""
-    height, width = image.shape[:2]
-    return draw_mask_outline(image, mesh_mask(vertices_px, faces, (width, height)), color)
-
-
 def overlay_views(
-    views: Sequence[UInt8[np.ndarray, "height width 3"]],
+    views: Sequence[Image],
     labels: Sequence[ViewLabel],
     columns: int | None = None,
     cell_px: tuple[int, int] = (480, 360),
-) -> UInt8[np.ndarray, "height width 3"]:
+) -> Image:
     """One image with all views of a frame, each under a bar with its label.
 
     views: of any sizes; each is fitted into a cell. columns: by default the squarest grid. cell_px: its size.
     """
-    cells = []
-    for view, label in zip(views, labels, strict=True):
-        cells.append(_label(_fit_into(view, cell_px), label.text(), label.color))
+    labelled = zip(views, labels, strict=True)
+    cells = [_label(_fit_into(view, cell_px), label.text(), label.color) for view, label in labelled]
     return _grid(cells, columns or math.ceil(math.sqrt(len(cells))))
 
 
-def contact_sheet(
-    samples: Sequence[SheetSample], columns: int = 8, cell_px: int = 192, twice: bool = False
-) -> UInt8[np.ndarray, "height width 3"]:
+def contact_sheet(samples: Sequence[SheetSample], columns: int = 8, cell_px: int = 192, twice: bool = False) -> Image:
     """A grid of training samples with their keypoints and the outline of their masks.
 
     twice: every sample also without anything drawn on it, to the left of itself.
@@ -201,28 +187,22 @@ def read_sheet(shards_dir: Path, count: int = 48) -> list[SheetSample]:
     first = 0
     for shard in manifest["shards"]:
         here = wanted & set(range(first, first + shard["samples"]))
-        if here:
-            path = shards_dir / shard["name"]
-            groups = enumerate(shards.read_groups(path), first)
-            samples += [_sheet_sample(path, key, group) for index, (key, group) in groups if index in here]
+        path = shards_dir / shard["name"]
+        for index, (key, group) in enumerate(shards.read_groups(path), first) if here else ():
+            if index in here:
+                document = shards.read_document(path, key, group)
+                where = f"{path}, sample {key}"
+                samples.append(_sheet_sample(document, group[shards.IMAGE], group[shards.MASK], where))
         first += shard["samples"]
     return samples
 
 
 def sheet_samples(samples: Sequence[shards.Sample]) -> list[SheetSample]:
     """Samples that were just made, as `contact_sheet` takes them."""
-    return [
-        _sheet_sample_of(sample.document, sample.image_jpeg, sample.mask_png, f"sample {sample.key}")
-        for sample in samples
-    ]
+    return [_sheet_sample(s.document, s.image_jpeg, s.mask_png, f"sample {s.key}") for s in samples]
 
 
-def _sheet_sample(path: Path, key: str, group: dict[str, bytes]) -> SheetSample:
-    document = shards.read_document(path, key, group)
-    return _sheet_sample_of(document, group[shards.IMAGE], group[shards.MASK], f"{path}, sample {key}")
-
-
-def _sheet_sample_of(document: dict[str, Any], image: bytes, mask: bytes, where: str) -> SheetSample:
+def _sheet_sample(document: dict[str, Any], image: bytes, mask: bytes, where: str) -> SheetSample:
     return SheetSample(
         image=images.decode_rgb(image, f"{where}.{shards.IMAGE}"),
         keypoints_px=np.array(document["keypoints_2d"], dtype=float),

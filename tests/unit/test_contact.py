@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.cameras import ring
+from support.contact_depth import contact_depth_mm
 from support.hands import observe, state_of, triangulated
 
 from handgen.fit.contact.spheres import SphereHand
@@ -20,7 +21,7 @@ from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import MIRROR_X, MIRROR_X_ROTATION, SIDES
 from handgen.stages.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
 from handgen.stages.simulate.motion import place_hand, raised_hand
-from handgen.stages.simulate.penetration import contact_depth_mm, distance_m
+from handgen.stages.simulate.penetration import distance_m
 from handgen.stages.simulate.poses import POSES, pose_angles_deg
 
 
@@ -58,7 +59,7 @@ def encounters(models):
     paths = two_hands(models, betas, 6 * PERIOD_S, rng)
     times = PERIOD_S * (np.arange(6)[:, None] + np.array([0.46, 0.52, HELD_SHARE])).ravel()
     shape = torch.as_tensor(betas).expand(len(times), 10)
-    motions = (paths[side].at(times) for side in SIDES)
+    motions = (paths.at(side, times) for side in SIDES)
     return [state_of(HandPose(torch.as_tensor(m.rotations), torch.as_tensor(m.translation), shape)) for m in motions]
 
 

@@ -39,9 +39,10 @@ def test_hidden_keypoints_are_darker_and_missing_ones_left_out(keypoints_px):
     assert (drawing.draw_skeleton(gray(), keypoints_px) == 90).all()
 
 
-def test_mesh_outline_follows_the_border_only():
-    square = np.array([[20.0, 20], [70, 20], [70, 60], [20, 60]])
-    drawn = drawing.draw_mesh_outline(gray(), square, np.array([[0, 1, 2], [0, 2, 3]]))
+def test_mask_outline_follows_the_border_only():
+    square = np.zeros(gray().shape[:2], np.uint8)
+    square[20:61, 20:71] = 255
+    drawn = drawing.draw_mask_outline(gray(), square)
     np.testing.assert_allclose(drawn[40, 20], drawing.OUTLINE_COLOR, atol=40)  # anti-aliased
     assert (drawn[25:55, 25:65] == 90).all() and (drawn[:15] == 90).all()
 

@@ -3,6 +3,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from support.contact_depth import contact_depth_mm
 
 from handgen.geometry.ray_casting import Mesh
 from handgen.hand.model import HandModel, HandPose
@@ -11,7 +12,7 @@ from handgen.hand.skeleton import FINGER_KEYPOINTS, MCP_KEYPOINTS, SIDES
 from handgen.stages.simulate.encounters import CLASP, INTERLEAVE, encounters
 from handgen.stages.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
 from handgen.stages.simulate.motion import STYLES, posed_vertices, single_hand
-from handgen.stages.simulate.penetration import SelfProbe, contact_depth_mm, depth_m, distance_m, gap_m
+from handgen.stages.simulate.penetration import SelfProbe, depth_m, distance_m, gap_m
 from handgen.stages.simulate.person import make_person, personal_hand
 from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg
 
@@ -37,7 +38,7 @@ def keypoints(side, motion):
 def test_joints_stay_within_their_limits_at_all_times(style, side):
     arrays = load_hand("open", side)
     times = np.arange(-0.5, 8.5, 1 / 60)
-    motion = path(style, side).at(times)
+    motion = path(style, side)(times)
     angles = np.einsum("fjc,jac->fja", motion.rotations[:, 1:], arrays.joint_axes)
     assert (angles >= arrays.joint_limits_rad[..., 0] - 1e-6).all()
     assert (angles <= arrays.joint_limits_rad[..., 1] + 1e-6).all()
@@ -49,7 +50,7 @@ def test_joints_stay_within_their_limits_at_all_times(style, side):
 )
 def test_a_style_is_as_fast_as_its_name(style, mean, peak, seed):
     times = np.arange(0, 20, 1 / 120)
-    points = keypoints("right", path(style, seconds=20, seed=seed).at(times))
+    points = keypoints("right", path(style, seconds=20, seed=seed)(times))
     palm = 0.1 * points[:, 0] + 0.9 * points[:, list(MCP_KEYPOINTS)].mean(1)
     speed = np.linalg.norm(np.diff(palm, axis=0), axis=1) * 120  # m/s
     assert mean[0] < speed.mean() < mean[1] and peak[0] < speed.max() < peak[1]
@@ -57,7 +58,7 @@ def test_a_style_is_as_fast_as_its_name(style, mean, peak, seed):
 
 
 def test_motion_has_no_jumps():
-    fine = path("fast").at(np.arange(0, 4, 1e-3))
+    fine = path("fast")(np.arange(0, 4, 1e-3))
     steps = np.linalg.norm(np.diff(keypoints("right", fine), axis=0), axis=2)
     assert steps.max() < 0.006  # metres in a millisecond: a fingertip at 6 m/s is the fastest that there is
     velocity = np.diff(keypoints("right", fine), axis=0) * 1e3
@@ -66,12 +67,12 @@ def test_motion_has_no_jumps():
 
 def test_the_same_generator_gives_the_same_path_however_it_is_asked():
     times = np.linspace(0, 8, 50)
-    whole = path().at(times)
+    whole = path()(times)
     for i in (0, 17, 49):
-        one = path().at(times[i : i + 1])
+        one = path()(times[i : i + 1])
         np.testing.assert_allclose(one.rotations[0], whole.rotations[i], atol=1e-12)
         np.testing.assert_allclose(one.translation[0], whole.translation[i], atol=1e-12)
-    assert np.abs(path(seed=2).at(times).translation - whole.translation).max() > 1e-3
+    assert np.abs(path(seed=2)(times).translation - whole.translation).max() > 1e-3
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -146,7 +147,7 @@ def test_a_hand_that_passes_through_itself_is_noticed(side):
 @pytest.mark.parametrize("style", STYLES)
 def test_a_moving_hand_hardly_ever_passes_through_itself(style):
     model = HandModel.load("open", "right")
-    probe, motion = SelfProbe.of(model), path(style).at(np.arange(0, 8, 1 / 20))
+    probe, motion = SelfProbe.of(model), path(style)(np.arange(0, 8, 1 / 20))
     passes = [probe.passes(vertices, 0.003) for vertices in posed_vertices(model, ZEROS, motion)]
     assert np.mean(passes) < 0.05  # only poses and the middle between two are checked
 
@@ -160,7 +161,7 @@ def meeting(seconds):
 
 def held_s(name, seconds):
     """When the hands touch in the first encounter of a kind, seconds."""
-    order = meeting(seconds)[2]["left"].meeting.order
+    order = meeting(seconds)[2].order
     index = next(k for k, encounter in enumerate(order[1:]) if encounter.name == name)
     return np.array([(index + HELD_SHARE) * PERIOD_S])
 
@@ -172,7 +173,7 @@ def test_two_hands_touch_in_every_kind_of_encounter():
     models, betas, hands = meeting(SECONDS)
     for kind in encounters():
         meshes = [
-            Mesh(posed_vertices(models[side], betas, hands[side].at(held_s(kind.name, SECONDS)))[0], models[side].faces)
+            Mesh(posed_vertices(models[side], betas, hands.at(side, held_s(kind.name, SECONDS)))[0], models[side].faces)
             for side in SIDES
         ]
         assert gap_m(*meshes) < 1e-3, kind.name
@@ -182,7 +183,7 @@ def test_two_hands_move_within_limits_without_jumps():
     models, betas, hands = meeting(SECONDS)
     times = np.arange(-0.2, 2 * PERIOD_S, 1 / 500)
     for side in SIDES:
-        arrays, motion = models[side].arrays, hands[side].at(times)
+        arrays, motion = models[side].arrays, hands.at(side, times)
         angles = np.einsum("fjc,jac->fja", motion.rotations[:, 1:], arrays.joint_axes)
         assert (angles >= arrays.joint_limits_rad[..., 0] - 1e-6).all()
         assert (angles <= arrays.joint_limits_rad[..., 1] + 1e-6).all()
@@ -198,7 +199,7 @@ def test_two_hands_move_within_limits_without_jumps():
 def test_two_hands_never_pass_through_each_other():
     models, betas, hands = meeting(SECONDS)
     times = np.arange(0, 20, 1 / 30)
-    vertices = {side: posed_vertices(models[side], betas, hands[side].at(times)) for side in SIDES}
+    vertices = {side: posed_vertices(models[side], betas, hands.at(side, times)) for side in SIDES}
     depth_mm = contact_depth_mm(models, vertices)
     assert depth_mm.max() < 1.0, f"{depth_mm.max():.2f} mm at {times[depth_mm.argmax()]:.2f} s"
 
@@ -207,7 +208,7 @@ def held_keypoints(name):
     models, betas, hands = meeting(SECONDS)
     points = {}
     for side in SIDES:
-        motion = hands[side].at(held_s(name, SECONDS))
+        motion = hands.at(side, held_s(name, SECONDS))
         pose = HandPose(*map(torch.as_tensor, (motion.rotations, motion.translation, betas[None])))
         points[side] = models[side](pose).keypoints[0].numpy()
     return points

@@ -36,6 +36,7 @@ from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS, MIDDLE_MCP, S
 from handgen.media.arrays import Image
 from handgen.records.detection import Detection
 from handgen.segmentation import chroma_key
+from handgen.segmentation.matting import SCREENS
 
 _ORDER = "rhd"
 _MIDDLE_MCP = KEYPOINT_ORDERS[_ORDER].index(MIDDLE_MCP)  # in the network's order
@@ -196,7 +197,7 @@ def _fits(region: Region, wanted: Region) -> bool:
 
 def region_before_screen(image: Image) -> Region | None:
     """Return the square around the largest blob that is no screen; None without a screen or a blob."""
-    screen = max((chroma_key.excess(image, color) > chroma_key.MARGIN for color in ("green", "blue")), key=np.mean)
+    screen = max((chroma_key.excess(image, color) > chroma_key.MARGIN for color in SCREENS), key=np.mean)
     if screen.mean() < _SCREEN_SHARE:
         return None
     count, _, boxes, _ = cv2.connectedComponentsWithStats((~screen).astype(np.uint8))

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.storage.array_pickle import read_pickle
 from handgen.storage.inert_unpickler import Contents, check_size
@@ -131,23 +131,18 @@ def load_network(path: Path, device: str = "cpu") -> tuple[PoseNetwork, str]:
 
     Raises HandgenError for a file that holds anything else; nothing of it is run.
     """
-    try:
+    with explain_unreadable(path, WEIGHTS.source):
         status = path.stat()
         if not path.is_file():
             raise HandgenError(f"{path}: not a file; {WEIGHTS.source}")
         check_size(status.st_size, str(path), WEIGHTS)
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror}); {WEIGHTS.source}") from None
     return _load(path, device, (status.st_size, status.st_mtime_ns))
 
 
 @lru_cache(maxsize=1)
 def _load(path: Path, device: str, stamp: tuple[int, int]) -> tuple[PoseNetwork, str]:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(WEIGHTS.max_bytes + 1)
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    with explain_unreadable(path), path.open("rb") as stream:
+        data = stream.read(WEIGHTS.max_bytes + 1)
     network = PoseNetwork.from_arrays(read_pickle(data, str(path), WEIGHTS), str(path), device)
     return network, hashlib.sha256(data).hexdigest()
 

@@ -9,7 +9,7 @@ from handgen.options import REQUIRED, check_options, option
 
 @dataclass(frozen=True, kw_only=True)
 class CpmOptions:
-    """Where the network is. Its weights decide the output, and the detector's fingerprint says that."""
+    """The place of the network. Its weights decide the output, and the detector's fingerprint says that."""
 
     weights: str = option(
         REQUIRED,

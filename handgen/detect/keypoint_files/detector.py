@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.keypoint_files import formats as keypoint_files
@@ -21,6 +21,7 @@ from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.media.arrays import Image
 from handgen.records.detection import Detection
 
 
@@ -71,20 +72,18 @@ class KeypointsView:
     def __init__(self, hands: CameraHands) -> None:
         self._hands = hands
 
-    def detect(self, image: UInt8[np.ndarray, "height width 3"] | None, frame: int) -> list[Detection]:
-        """What the file has for frame number `frame`; the image is not looked at."""
+    def detect(self, image: Image | None, frame: int) -> list[Detection]:
+        """The hands that the file has for frame number `frame`; the image is not looked at."""
         return self._hands.at(frame)
 
-    def detect_near(
-        self, image: UInt8[np.ndarray, "height width 3"], keypoints_px: Float[np.ndarray, "21 2"], right: float
-    ) -> Detection | None:
+    def detect_near(self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float) -> Detection | None:
         """Nothing: a file holds no more on a second look."""
         return None
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What was read, and the stamps of the files that it is of: at a glance, and of each file in a folder."""
+    """Keypoints that were read, and the stamps of their files: at a glance, and of each file in a folder."""
 
     stamps: tuple[tuple[int, ...], ...]
     close_stamps: tuple[tuple[int, ...], ...]
@@ -128,7 +127,7 @@ def _stamp(source: Path) -> tuple[int, ...]:
 
 
 def _close_stamp(source: Path) -> tuple[int, ...]:
-    """The same of a file; of a folder that of all its files."""
+    """The stamp of a file; for a folder one of all its files."""
     if not source.is_dir():
         return _stamp(source)
     with os.scandir(source) as entries:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from handgen.detect.keypoint_files import arrays, deeplabcut, jsonl, mmpose, openpose
 from handgen.detect.keypoint_files.hands import CameraHands
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 
 __all__ = ["CameraHands", "Source", "read", "sources"]
 
@@ -88,17 +88,14 @@ def _kind(path: Path) -> str:
         raise HandgenError(
             f"{path}: no files {openpose.SUFFIX} of OpenPose in it, and no JSON of MMPose; see its contents"
         )
-    if path.exists() and not path.is_file():
+    if not path.exists():
+        raise HandgenError(f"{path}: not found")
+    if not path.is_file():
         raise HandgenError(f"{path}: not a file")  # a pipe would be waited for
     if path.suffix == jsonl.SUFFIX:
         return "jsonl"
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-    except FileNotFoundError:
-        raise HandgenError(f"{path}: not found") from None
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    with explain_unreadable(path), path.open("rb") as stream:
+        head = stream.read(_HEAD_BYTES)
     if path.suffix in arrays.SUFFIXES:
         return "arrays"
     if head.startswith(_HDF5_START):

@@ -64,16 +64,15 @@ class HandList:
 
     def packed(self) -> CameraHands:
         """The hands, sorted by frame; those of one frame keep their order."""
-        return _packed(
-            np.array(self.frames, np.int64),
-            np.array(self.values, np.float32).reshape(-1, KEYPOINT_COUNT, 3),
-            np.array(self.right, float),
-        )
+        return _packed(*self._arrays())
 
     def packed_scored(self) -> CameraHands:
         """The hands, as `pack_scored` makes them."""
+        return pack_scored(*self._arrays(), self.where)
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         values = np.array(self.values, np.float32).reshape(-1, KEYPOINT_COUNT, 3)
-        return pack_scored(np.array(self.frames, np.int64), values, np.array(self.right, float), self.where)
+        return np.array(self.frames, np.int64), values, np.array(self.right, float)
 
 
 def pack_scored(

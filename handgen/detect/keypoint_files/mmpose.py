@@ -26,7 +26,7 @@ from jaxtyping import Float
 from handgen.detect.keypoint_files.frames import MAX_FILE_BYTES, SMALLER, check_file, file_frames
 from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_frame
 from handgen.detect.keypoint_files.names import places_of, side_of
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
 from handgen.storage.json_stream import list_items
 
@@ -74,7 +74,8 @@ class _Hands(HandList):
             for side, part in _WHOLE_BODY.items():
                 self.add(frame, rows[part], float(side == "right"))
         elif len(rows) == KEYPOINT_COUNT:
-            said = next((found for key in _SIDE_KEYS if (found := _said(instance.get(key)))), self.side)
+            texts = (value for key in _SIDE_KEYS if isinstance(value := instance.get(key), str))
+            said = next(filter(None, map(side_of, texts)), self.side)
             if said is None:
                 raise HandgenError(
                     f"{where}: an instance of {KEYPOINT_COUNT} keypoints does not say which hand it is; "
@@ -105,11 +106,9 @@ class _Hands(HandList):
 
 
 def _parts(file: Path, key: str) -> Iterator[tuple[str, Any]]:
-    """As `list_items`, of a file of a size that it may have."""
-    try:
+    """The items of a file, which must not be too large: see `list_items`."""
+    with explain_unreadable(file):
         check_file(file, MAX_FILE_BYTES, SMALLER)
-    except OSError as error:
-        raise HandgenError(f"{file}: cannot be read ({error.strerror})") from None
     return list_items(file, key)
 
 
@@ -160,7 +159,3 @@ def _rows(instance: Any, where: str) -> Float[np.ndarray, "n 3"]:
             f"{where}: an instance without keypoints (x, y) and as many keypoint_scores; is it MMPose's?"
         )
     return np.concatenate([places[:, :2], scores[:, None]], 1)
-
-
-def _said(value: Any) -> str | None:
-    return side_of(value) if isinstance(value, str) else None

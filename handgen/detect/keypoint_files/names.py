@@ -1,4 +1,4 @@
-"""What others call the 21 keypoints.
+"""Names that others give the 21 keypoints.
 
 A name is ours (`handgen.hand.skeleton.KEYPOINT_NAMES`) in any spelling: capital letters, `_`, `-`, dots and spaces do
 not matter, `finger` may be in it. Fingers have synonyms, joints are named or numbered from the palm: `thumb_1` is the

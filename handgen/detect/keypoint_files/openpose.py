@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from handgen.detect.keypoint_files.frames import check_file, file_frames
 from handgen.detect.keypoint_files.hands import CameraHands, HandList
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.storage.documents import loads
 
@@ -49,11 +49,9 @@ def read(folder: Path) -> CameraHands:
 
 
 def _people(file: Path) -> list[Any]:
-    try:
+    with explain_unreadable(file):
         check_file(file, _MAX_FILE_BYTES, "is it OpenPose's file of one frame?")
         document = loads(file.read_bytes(), str(file))
-    except OSError as error:
-        raise HandgenError(f"{file}: cannot be read ({error.strerror})") from None
     people = document.get("people") if isinstance(document, dict) else None
     if not isinstance(people, list) or len(people) > _MAX_PEOPLE:
         raise HandgenError(f"{file}: no list `people` of up to {_MAX_PEOPLE}; is it a file of OpenPose?")

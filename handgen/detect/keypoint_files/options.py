@@ -9,7 +9,7 @@ from handgen.options import REQUIRED, check_options, option
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointFilesOptions:
-    """Where the keypoints are. What they are decides the output, and the detector's fingerprint says that."""
+    """The place of the keypoints. These decide the output, and the detector's fingerprint says that."""
 
     keypoints: str = option(
         REQUIRED,

@@ -11,7 +11,7 @@ later, when detections of different views are put together.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib import resources
@@ -102,8 +102,8 @@ class MediaPipeView:
     def detect(self, image: Image, frame: int) -> list[Detection]:
         """Return the hands in frame number `frame` (RGB), the surest first."""
         before = len(self._tracked)
-        regions = (region_from_keypoints(hand.keypoints_px) for hand in self._tracked)
-        hands = drop_duplicates(self._present(self._landmarks.find(image, region) for region in regions))
+        again = (self._landmarks.find(image, region_from_keypoints(hand.keypoints_px)) for hand in self._tracked)
+        hands = drop_duplicates([hand for hand in again if hand.presence >= MIN_PRESENCE])
         due = self._last_search is None or frame - self._last_search >= SEARCH_INTERVAL
         if due or len(hands) < self._max_hands:
             everywhere = due or len(hands) < before
@@ -190,12 +190,9 @@ class MediaPipeView:
             # The region from landmarks is the better one; and it is what the next frame will use.
             second = self._landmarks.find(image, region_from_keypoints(first.keypoints_px))
             best = second if second.presence >= min(first.presence, MIN_PRESENCE) else first
-            found += self._present([best])
+            if best.presence >= MIN_PRESENCE:
+                found.append(best)
         return found
-
-    @staticmethod
-    def _present(hands: Iterable[Landmarks]) -> list[Landmarks]:
-        return [hand for hand in hands if hand.presence >= MIN_PRESENCE]
 
 
 def load_offsets_m() -> Float[np.ndarray, "21 3"]:

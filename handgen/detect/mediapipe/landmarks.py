@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.mediapipe import palm
 from handgen.detect.mediapipe.litert import Network
 from handgen.detect.mediapipe.networks import LANDMARKS, locate
 from handgen.hand.skeleton import KEYPOINT_COUNT, WRIST
+from handgen.media.arrays import Image
 
 INPUT_PX = LANDMARKS.input_shape[1]
 _MIRROR_SUM_PX = 223.4  # over 259 real hands a keypoint in a crop and in its mirror image sum to this in x
@@ -53,7 +54,7 @@ class Region:
         middle = np.full(2, (crop_px - 1) / 2)
         return np.concatenate([rotation, (self.center_px - rotation @ middle)[:, None]], 1)
 
-    def crop(self, image: UInt8[np.ndarray, "height width 3"], crop_px: int = INPUT_PX, outside: int = 0) -> np.ndarray:
+    def crop(self, image: Image, crop_px: int = INPUT_PX, outside: int = 0) -> np.ndarray:
         """Cut the region out, `crop_px` by `crop_px` pixels, upright (uint8); outside: grey level beyond the image."""
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         size_px = (crop_px, crop_px)
@@ -88,9 +89,8 @@ def region_from_palm(box_px: Float[np.ndarray, " 4"], keypoints_px: Float[np.nda
 
 def region_from_keypoints(keypoints_px: Float[np.ndarray, "21 2"]) -> Region:
     """Return the region to look in for a hand that is about where `keypoints_px` are."""
-    target = (
-        keypoints_px[_INDEX_MCP] + 2 * keypoints_px[_MIDDLE_MCP] + keypoints_px[_RING_MCP]
-    ) / 4  # as ComputeRotation in the calculator
+    index, middle, ring = keypoints_px[[_INDEX_MCP, _MIDDLE_MCP, _RING_MCP]]
+    target = (index + 2 * middle + ring) / 4  # as ComputeRotation in the calculator
     angle = _up_angle(keypoints_px[WRIST], target)
     turn = _rotation(angle)
     upright = keypoints_px[list(_STEADY_KEYPOINTS)] @ turn
@@ -107,7 +107,7 @@ class LandmarkNetwork:
         """Load the network from the user's cache; HandgenError if it is not there."""
         self._network = Network(locate(LANDMARKS.name), LANDMARKS.input_shape, LANDMARKS.output_shapes)
 
-    def find(self, image: UInt8[np.ndarray, "height width 3"], region: Region, mirrored: bool = False) -> Landmarks:
+    def find(self, image: Image, region: Region, mirrored: bool = False) -> Landmarks:
         """Find the landmarks in `region` of an RGB image, whatever their presence. mirrored: in its mirror image."""
         crop = region.crop(image)
         crop = crop[:, ::-1] if mirrored else crop

@@ -48,12 +48,11 @@ class Network:
         inputs = self._interpreter.get_input_details()
         outputs = sorted(self._interpreter.get_output_details(), key=lambda output: output["name"])
         found = [tuple(int(n) for n in tensor["shape"]) for tensor in (*inputs, *outputs)]
-        if found != [input_shape, *output_shapes] or any(
-            tensor["dtype"] is not np.float32 for tensor in (*inputs, *outputs)
-        ):
+        expected, is_float = [input_shape, *output_shapes], all(t["dtype"] is np.float32 for t in (*inputs, *outputs))
+        if found != expected or not is_float:
             raise HandgenError(
-                f"{path}: inputs and outputs have the shapes {found}, expected "
-                f"{[input_shape, *output_shapes]} (float32); is it another version of the network?"
+                f"{path}: inputs and outputs have the shapes {found}, expected {expected} (float32); "
+                "is it another version of the network?"
             )
         self._input = inputs[0]["index"]
         self._outputs = [output["index"] for output in outputs]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage.cache import cache_folder, write_cached
 
 _log = logging.getLogger(__name__)
@@ -59,12 +59,7 @@ LANDMARKS = NetworkFile(
     wheel_member="mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
     task_member="hand_landmarks_detector.tflite",
     input_shape=(1, 224, 224, 3),
-    output_shapes=(
-        (1, 63),
-        (1, 1),
-        (1, 1),
-        (1, 63),
-    ),  # landmarks in px, presence, handedness, landmarks in metres
+    output_shapes=((1, 63), (1, 1), (1, 1), (1, 63)),  # landmarks in px, presence, handedness, landmarks in metres
 )
 NETWORKS = {network.name: network for network in (PALM, LANDMARKS)}
 
@@ -101,7 +96,8 @@ def installed() -> list[InstalledNetwork]:
         path = cache_folder() / network.name
         if path.is_file():
             data = path.read_bytes()
-            found.append(InstalledNetwork(network.name, path, len(data), _sha256(data) == network.sha256))
+            pinned = hashlib.sha256(data).hexdigest() == network.sha256
+            found.append(InstalledNetwork(network.name, path, len(data), pinned))
     return found
 
 
@@ -127,7 +123,12 @@ def fetch(source: Path | None = None, force: bool = False) -> list[InstalledNetw
     else:
         contents = {network: _read_member(source, network) for network in NETWORKS.values()}
     pinned = {network: _check(network, data, str(source)) for network, data in contents.items()}
-    return [_write(network, data, pinned[network]) for network, data in contents.items()]
+    written = []
+    for network, data in contents.items():
+        path = cache_folder() / network.name
+        write_cached(path, data)
+        written.append(InstalledNetwork(network.name, path, len(data), pinned[network], written=True))
+    return written
 
 
 def _download(folder: Path) -> Path:
@@ -160,8 +161,7 @@ def _check_wheel(wheel: Path) -> None:
 
 
 def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
-    names = (network.name, network.task_member, network.wheel_member)
-    for path in (folder / name for name in names):
+    for path in (folder / name for name in (network.name, network.task_member, network.wheel_member)):
         if path.is_file():
             with path.open("rb") as stream:
                 return _read_bounded(stream.read, path, MAX_NETWORK_BYTES)
@@ -171,9 +171,8 @@ def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
 def _read_member(bundle: Path, network: NetworkFile) -> bytes:
     """Return the network out of a wheel or a `.task` bundle."""
     try:
-        data = _search_zip(bundle, network, bundle)
-    except OSError as error:
-        raise HandgenError(f"{bundle}: cannot be read ({error.strerror or error})") from None
+        with explain_unreadable(bundle):
+            data = _search_zip(bundle, network, bundle)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
         raise HandgenError(
             f"{bundle}: cannot be read as a wheel or a .task bundle ({error}); is the file truncated?"
@@ -216,7 +215,7 @@ def _read_bounded(read: Callable[[int], bytes], where: Path, limit: int) -> byte
 
 def _check(network: NetworkFile, data: bytes, source: str) -> bool:
     """Tell whether `data` is the pinned file; HandgenError if the network is another one."""
-    digest = _sha256(data)
+    digest = hashlib.sha256(data).hexdigest()
     if digest == network.sha256:
         return True
     from handgen.detect.mediapipe.litert import Network
@@ -237,13 +236,3 @@ def _check(network: NetworkFile, data: bytes, source: str) -> bool:
         network.sha256,
     )
     return False
-
-
-def _write(network: NetworkFile, data: bytes, pinned: bool) -> InstalledNetwork:
-    path = cache_folder() / network.name
-    write_cached(path, data)
-    return InstalledNetwork(network.name, path, len(data), pinned, written=True)
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

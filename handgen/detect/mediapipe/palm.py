@@ -13,10 +13,11 @@ from functools import cache
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.detect.mediapipe.litert import Network
 from handgen.detect.mediapipe.networks import PALM, locate
+from handgen.media.arrays import Image
 
 INPUT_PX = PALM.input_shape[1]
 KEYPOINT_COUNT = 7  # wrist; MCP of index, middle, ring, pinky; thumb CMC and MCP
@@ -137,9 +138,7 @@ class PalmNetwork:
         """Load the network from the user's cache; HandgenError if it is not there."""
         self._network = Network(locate(PALM.name), PALM.input_shape, PALM.output_shapes)
 
-    def find(
-        self, image: UInt8[np.ndarray, "height width 3"], window: tuple[int, int, int, int], min_score: float
-    ) -> Palms:
+    def find(self, image: Image, window: tuple[int, int, int, int], min_score: float) -> Palms:
         """Find palms in `window` (left, top, right, bottom, px) of an RGB image, pixels of it, unmerged."""
         left, top, right, bottom = window
         side = max(right - left, bottom - top)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from handgen.geometry.camera import Camera
+from handgen.geometry.raster import mesh_mask
 from handgen.hand.model import HandModel, single_pose
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import Capture
@@ -17,7 +18,7 @@ from handgen.visualize.drawing import (
     ACCEPTED_COLOR,
     REJECTED_COLOR,
     ViewLabel,
-    draw_mesh_outline,
+    draw_mask_outline,
     draw_skeleton,
     overlay_views,
 )
@@ -77,7 +78,8 @@ def _draw(
         keypoints_px, visible = camera.project(record.keypoints_world_m)
         if view is None or not visible.any():
             continue
-        image = draw_mesh_outline(image, vertices_px, model.faces, ACCEPTED_COLOR if good else REJECTED_COLOR)
+        outline = mesh_mask(vertices_px, model.faces, image.shape[1::-1])
+        image = draw_mask_outline(image, outline, ACCEPTED_COLOR if good else REJECTED_COLOR)
         image = draw_skeleton(image, keypoints_px, visible)
         points.append(vertices_px)
         accepted.append(good)

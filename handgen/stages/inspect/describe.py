@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,53 +84,46 @@ def describe(
 def _describe_capture(capture: Capture) -> Description:
     unit = "m" if capture.scale_known else "units"
     baselines = capture.cameras.baselines()
-    rows = []
-    cameras = []
-    for index, (camera, source) in enumerate(zip(capture.cameras, capture.sources, strict=True)):
-        k = camera.intrinsics
-        absent = int((capture.source_frames[:, index] < 0).sum())
-        width, height = camera.size_px
-        rows.append(
-            (
-                camera.name,
-                _relative(source.path, capture.folder),
-                f"{width}x{height}",
-                str(source.frame_count),
-                f"{source.fps:.4g}" if source.fps else "-",
-                f"{k[0, 0]:.0f}, {k[1, 1]:.0f}",
-                f"{camera.lens} {len(camera.distortion)}",
-            )
-        )
-        cameras.append(
-            {
-                "name": camera.name,
-                "file": _relative(source.path, capture.folder),
-                "size_px": [width, height],
-                "frame_count": source.frame_count,
-                "frames_missing": absent,
-                "fps": source.fps,
-                "focal_px": [float(k[0, 0]), float(k[1, 1])],
-                "lens": camera.lens,
-                "distortion": camera.distortion.tolist(),
-            }
-        )
-    columns = ("camera", "file", "size px", "frames", "fps", "focal px", "lens")
-    tables = [Table("Cameras", columns, tuple(rows)), _baseline_table(capture.cameras.names, baselines, unit)]
-    known = f"{_text(capture.metres_per_unit)} m per unit" if capture.scale_known else _HOW_TO_SCALE
-    unit_text = f"{capture.calibration.unit_note}; {known}"
-    facts = (
+    cameras: list[dict[str, Any]] = [
+        {
+            "name": camera.name,
+            "file": _relative(source.path, capture.folder),
+            "size_px": list(camera.size_px),
+            "frame_count": source.frame_count,
+            "frames_missing": int((capture.source_frames[:, index] < 0).sum()),
+            "fps": source.fps,
+            "focal_px": camera.intrinsics.diagonal()[:2].tolist(),
+            "lens": camera.lens,
+            "distortion": camera.distortion.tolist(),
+        }
+        for index, (camera, source) in enumerate(zip(capture.cameras, capture.sources, strict=True))
+    ]
+    rows = tuple(
         (
-            "calibration",
-            f"{capture.calibration.format} in {_relative(capture.calibration.path, capture.folder)}",
-        ),
-        ("unit", unit_text),
+            camera["name"],
+            camera["file"],
+            "{}x{}".format(*camera["size_px"]),
+            str(camera["frame_count"]),
+            f"{camera['fps']:.4g}" if camera["fps"] else "-",
+            "{:.0f}, {:.0f}".format(*camera["focal_px"]),
+            f"{camera['lens']} {len(camera['distortion'])}",
+        )
+        for camera in cameras
+    )
+    columns = ("camera", "file", "size px", "frames", "fps", "focal px", "lens")
+    tables = [Table("Cameras", columns, rows), _baseline_table(capture.cameras.names, baselines, unit)]
+    known = f"{_text(capture.metres_per_unit)} m per unit" if capture.scale_known else _HOW_TO_SCALE
+    calibration = capture.calibration
+    facts = (
+        ("calibration", f"{calibration.format} in {_relative(calibration.path, capture.folder)}"),
+        ("unit", f"{calibration.unit_note}; {known}"),
         ("synchronised frames", str(capture.frame_count)),
         ("hands", capture.hands or "not said in capture.json"),
     )
     data = {
-        "calibration_format": capture.calibration.format,
+        "calibration_format": calibration.format,
         "calibration_path": _name_files(capture),
-        "unit_note": capture.calibration.unit_note,
+        "unit_note": calibration.unit_note,
         "metres_per_unit": capture.metres_per_unit,
         "frame_count": capture.frame_count,
         "fps": capture.fps,
@@ -173,11 +166,9 @@ def _describe_annotations(annotations: store.Annotations) -> Description:
         ("hand model", f"{model['name']}, sha256 {_text(model['sha256'])}"),
         ("subjects", _subjects_text(manifest["subjects"])),
         ("records", f"{records} in {len(chunks)} chunks, {accepted} accepted"),
-        *_common_facts(path, manifest),
-        *((f"summary: {name}", _text(value)) for name, value in manifest["summary"].items()),
     ]
     tables = (_camera_table(annotations.rig), _row_table("Chunks", chunks))
-    return Description("annotations", path, tuple(facts), tables, (), _data(manifest, path))
+    return _describe_output("annotations", path, manifest, facts, "summary", tables, ())
 
 
 def _describe_shards(path: Location, manifest: Mapping[str, Any]) -> Description:
@@ -195,13 +186,35 @@ def _describe_shards(path: Location, manifest: Mapping[str, Any]) -> Description
             for entry in manifest["annotations"][:MAX_ROWS]
         ),
         ("backgrounds", pictures if backgrounds["source"] == "folder" else backgrounds["source"]),
-        *_common_facts(path, manifest),
-        *((f"configuration: {name}", _text(value)) for name, value in manifest["configuration"].items()),
     ]
     skipped = len(backgrounds["skipped"])
     notes = (f"{skipped} files of the backgrounds could not be used",) if skipped else ()
     tables = (_row_table("Shards", manifest["shards"]),)
-    return Description("shards", path, tuple(facts), tables, notes, _data(manifest, path))
+    return _describe_output("shards", path, manifest, facts, "configuration", tables, notes)
+
+
+def _describe_output(
+    kind: Literal["annotations", "shards"],
+    path: Location,
+    manifest: Mapping[str, Any],
+    facts: Sequence[tuple[str, str]],
+    details: str,
+    tables: tuple[Table, ...],
+    notes: tuple[str, ...],
+) -> Description:
+    """Describe what a stage wrote. details: the part of the manifest whose entries are facts too."""
+    if isinstance(path, Path):
+        sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
+    else:
+        sizes = [info["size"] for info in filesystem.files_below(path).values()]
+    all_facts = (
+        *facts,
+        ("made by", f"handgen {manifest['created_by']}, format {manifest['format_version']}"),
+        ("on disk", f"{sum(sizes) / 2**20:.1f} MiB in {len(sizes)} files"),
+        *((f"{details}: {name}", _text(value)) for name, value in manifest[details].items()),
+    )
+    data = {"manifest": dict(manifest), "files": len(sizes), "bytes": sum(sizes)}
+    return Description(kind, path, all_facts, tables, notes, data)
 
 
 def _split_text(split: Mapping[str, Any]) -> str:
@@ -211,13 +224,6 @@ def _split_text(split: Mapping[str, Any]) -> str:
     return (
         f"{split['name']}: {split['samples']} samples of {split['views']} views, each used {used} times; "
         f"subjects {len(subjects)}, sequences {sequences}"
-    )
-
-
-def _common_facts(path: Location, manifest: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return (
-        ("made by", f"handgen {manifest['created_by']}, format {manifest['format_version']}"),
-        ("on disk", _disk_text(path)),
     )
 
 
@@ -249,11 +255,6 @@ def _row_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     return Table(title + more, columns, shown)
 
 
-def _data(manifest: Mapping[str, Any], path: Location) -> dict[str, Any]:
-    count, size = _disk_use(path)
-    return {"manifest": dict(manifest), "files": count, "bytes": size}
-
-
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_text(item)}" for name, item in value.items()) or "none"
@@ -266,19 +267,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _disk_use(path: Location) -> tuple[int, int]:
-    if isinstance(path, Path):
-        sizes = [file.stat().st_size for file in path.rglob("*") if file.is_file()]
-    else:
-        sizes = [info["size"] for info in filesystem.files_below(path).values()]
-    return len(sizes), sum(sizes)
-
-
-def _disk_text(path: Location) -> str:
-    count, size = _disk_use(path)
-    return f"{size / 2**20:.1f} MiB in {count} files"
-
-
 def as_document(description: Description) -> dict[str, Any]:
     """The description for `--json`."""
-    return {"kind": description.kind, "path": str(description.path), **asdict(description)["data"]}
+    return {"kind": description.kind, "path": str(description.path), **description.data}

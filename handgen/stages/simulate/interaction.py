@@ -162,14 +162,11 @@ class Meeting:
     turn_rad: Wander
     drift_m: Wander
 
-    def encounter(self, time_s: float) -> tuple[Encounter, Encounter, float]:
-        """The encounter before, the present one, and how far it has gone, 0 to 1."""
-        count = int(np.clip(np.floor(time_s / PERIOD_S), 0, len(self.order) - 2))
-        return self.order[count], self.order[count + 1], float(np.clip(time_s / PERIOD_S - count, 0.0, 1.0))
-
     def placement(self, time_s: float) -> _Placement:
         """Pose both hands, before the pair moves as a whole."""
-        before, now, share = self.encounter(time_s)
+        count = int(np.clip(np.floor(time_s / PERIOD_S), 0, len(self.order) - 2))
+        before, now = self.order[count : count + 2]
+        share = float(np.clip(time_s / PERIOD_S - count, 0.0, 1.0))  # of the present one's time that has gone
         if share < _CHANGED:
             return self._between(before, now, _ease(share / _CHANGED))
         near = _ease((share - _CHANGED) / (_MET - _CHANGED)) - _ease((share - _PARTING) / (1 - _PARTING))
@@ -197,18 +194,6 @@ class Meeting:
         return place_hand(self.hands.models[side], self.hands.betas, orientation, palms, angles)
 
 
-@dataclass(frozen=True)
-class HandOfTwo:
-    """One side of a meeting. A `handgen.stages.simulate.motion.HandPath`."""
-
-    meeting: Meeting
-    side: str
-
-    def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """Return the poses at these moments, as `HandPath` asks."""
-        return self.meeting.at(self.side, times_s)
-
-
 def _ease(share: float) -> float:
     """From 0 to 1 without a jump of speed or acceleration (Perlin's smootherstep)."""
     s = float(np.clip(share, 0.0, 1.0))
@@ -217,8 +202,8 @@ def _ease(share: float) -> float:
 
 def two_hands(
     models: Mapping[str, HandModel], betas: Float[np.ndarray, " 10"], seconds: float, rng: np.random.Generator
-) -> dict[str, HandOfTwo]:
-    """Random paths of both hands for `seconds`, all kinds of encounters in turn."""
+) -> Meeting:
+    """A random path of both hands for `seconds`, all kinds of encounters in turn."""
     hands = _Hands(models, betas)
     kinds: dict[str, Encounter] = {}
     for kind in encounters():
@@ -236,5 +221,4 @@ def two_hands(
         order += [kinds[str(name)] for name in rng.permutation(list(kinds))]
     turn = Wander.draw(np.radians(_TURN_DEG), _WANDER_PERIOD_S, rng)
     drift = Wander.draw(np.array(_DRIFT_M), _WANDER_PERIOD_S, rng)
-    meeting = Meeting(hands, tuple(order), turn, drift)
-    return {side: HandOfTwo(meeting, side) for side in SIDES}
+    return Meeting(hands, tuple(order), turn, drift)

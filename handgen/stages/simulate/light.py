@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import sparse
 
 from handgen.geometry.ray_casting import Tracer
 
@@ -94,9 +93,3 @@ def openness(
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
         seen += ~tracer.blocked(starts, directions, reach_m)
     return seen / _AMBIENT_RAYS
-
-
-def neighbourhood(face_sum: sparse.csr_matrix) -> sparse.csr_matrix:
-    """The operator that replaces a vertex' value by a mean over the vertices around it."""
-    shared = (face_sum @ face_sum.T).tocsr()
-    return sparse.diags(1 / np.asarray(shared.sum(1)).reshape(-1).clip(1e-9)) @ shared

@@ -1,4 +1,4 @@
-"""What a simulated capture says of itself: run.json, the manifest of its truth, capture.json."""
+"""The documents of a simulated capture: run.json, the manifest of its truth, capture.json."""
 
 from __future__ import annotations
 

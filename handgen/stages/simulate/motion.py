@@ -6,8 +6,8 @@ middle of the cameras at positive y.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -57,12 +57,8 @@ class HandMotion:
     translation: Float[np.ndarray, "times 3"]
 
 
-class HandPath(Protocol):
-    """One hand over a whole capture."""
-
-    def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """The hand at these moments; a little before the first frame and after the last one, too."""
-        ...
+# One hand at any moments (seconds) of a capture; a little before the first frame and after the last one, too.
+HandPath = Callable[[Float[np.ndarray, " times"]], HandMotion]
 
 
 def raised_hand(model: HandModel) -> Float[np.ndarray, "3 3"]:
@@ -109,8 +105,8 @@ class SingleHand:
     drift_m: Wander
     around: Float[np.ndarray, " 3"]
 
-    def at(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
-        """Return the poses at these moments, as `HandPath` asks."""
+    def __call__(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
+        """The hand at these moments."""
         orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
         within = times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1])
         return place_hand(

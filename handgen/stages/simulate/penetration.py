@@ -7,7 +7,6 @@ forearm.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +22,6 @@ _FACE_REACH_M = 0.008  # of a hand's faces about their centres, more than enough
 _ROOT_M = 0.008  # of a finger, which belongs to the palm and to its neighbours as well
 _ANY_DIRECTION = np.array([0.36, 0.48, 0.80])  # of rays in a closed mesh
 _PAST_M = 1e-5  # a surface that was hit
-
-
-def contact_depth_mm(
-    models: Mapping[str, HandModel], vertices: Mapping[str, Float[np.ndarray, "times 778 3"]]
-) -> Float[np.ndarray, " times"]:
-    """Measure how deep two hands are in each other at each moment, millimetres; vertices: per side, metres."""
-    (first, second) = models
-    borders = models[first].wrist_border, models[second].wrist_border
-    pairs = zip(vertices[first], vertices[second], strict=True)
-    return np.array(
-        [1e3 * mutual_depth_m(Mesh(a, models[first].faces), Mesh(b, models[second].faces), *borders) for a, b in pairs]
-    )
 
 
 def mutual_depth_m(

@@ -112,12 +112,9 @@ def _curl_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
 
 def _recombine_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
     """Fingers from different named poses, each somewhere between there and straight."""
-    angles = np.zeros((JOINT_COUNT, 3))
     poses = list(POSES.values())
     pose, spread = poses[rng.integers(len(poses))], rng.uniform(0, 1.1)
-    base, middle, tip = FINGER_JOINTS["thumb"]
-    angles[base] = pose.thumb_base
-    angles[middle, 0], angles[tip, 0] = pose.thumb
+    angles = np.concatenate([np.zeros((1, 3)), pose_angles_deg(pose)])  # of which the thumb's stay
     for finger, sideways in SPREAD_DEG.items():
         if rng.random() > _SAME_POSE_SHARE:
             pose = poses[rng.integers(len(poses))]

@@ -14,13 +14,14 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
 from handgen.geometry.raster import mesh_mask
 from handgen.geometry.ray_casting import Mesh, Tracer
-from handgen.stages.simulate.light import Lighting, key_visibility, neighbourhood, openness
+from handgen.media.arrays import Mask
+from handgen.stages.simulate.light import Lighting, key_visibility, openness
 from handgen.stages.simulate.surface import CLOTH, HAND
 from handgen.stages.simulate.tracing import SUBPIXELS, PixelRays, local_range
 
@@ -48,8 +49,9 @@ class Body:
 
     @cached_property
     def spread(self) -> sparse.csr_matrix:
-        """Averages values over neighbouring vertices."""
-        return neighbourhood(self.face_sum)
+        """The operator that replaces a vertex' value by a mean over the vertices around it."""
+        shared = (self.face_sum @ self.face_sum.T).tocsr()
+        return sparse.diags(1 / np.asarray(shared.sum(1)).reshape(-1).clip(1e-9)) @ shared
 
     @cached_property
     def is_cloth(self) -> Bool[np.ndarray, " n"]:
@@ -119,7 +121,7 @@ class Moment:
         found = face >= 0
         hand[rows, columns] = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
         if len(self.exposure) > 1:
-            light[rows, columns] = self._expose(rays, rows, columns, background[rows, columns])
+            light[rows, columns] = self._mean_light(self.tracers, rays, rows, columns, background)
             return View(light, hand)
         light[rows[found], columns[found]] = color[found]
         shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
@@ -129,26 +131,21 @@ class Moment:
         edge = (local_range(shown.astype(np.float32)) > 0) | (local_range(depth) > _STEP_M)
         soften = edge[rows, columns]
         rows, columns = rows[soften], columns[soften]
-        total = np.zeros((len(rows), 3))
-        behind = background[rows, columns]
-        for offset in SUBPIXELS:
-            color, face, _ = self._trace(middle, rays.origin, rays.at(rows, columns, offset))
-            total += np.where((face >= 0)[:, None], color, behind)
-        light[rows, columns] = total / len(SUBPIXELS)
+        light[rows, columns] = self._mean_light([middle] * len(SUBPIXELS), rays, rows, columns, background)
         return View(light, hand)
 
-    def _expose(
-        self, rays: PixelRays, rows: np.ndarray, columns: np.ndarray, behind: Float[np.ndarray, "n 3"]
+    def _mean_light(
+        self, tracers: list[Tracer], rays: PixelRays, rows: np.ndarray, columns: np.ndarray, background: np.ndarray
     ) -> Float[np.ndarray, "n 3"]:
-        """The mean light over the exposure at some pixels."""
-        total = np.zeros((len(rows), 3))
-        for k, tracer in enumerate(self.tracers):
+        """The mean light at some pixels of what `tracers` see, each from the next place within a pixel."""
+        total, behind = np.zeros((len(rows), 3)), background[rows, columns]
+        for k, tracer in enumerate(tracers):
             directions = rays.at(rows, columns, SUBPIXELS[k % len(SUBPIXELS)])
             color, face, _ = self._trace(tracer, rays.origin, directions)
             total += np.where((face >= 0)[:, None], color, behind)
-        return total / len(self.tracers)
+        return total / len(tracers)
 
-    def _silhouette(self, camera: Camera, vertices: np.ndarray) -> UInt8[np.ndarray, "height width"]:
+    def _silhouette(self, camera: Camera, vertices: np.ndarray) -> Mask:
         points = camera.cam_from_world.apply(vertices)
         pixels, _ = camera.project_cam(points)
         depth = points[:, 2]

@@ -18,10 +18,8 @@ UP = np.array([0.0, 0.0, 1.0])
 VOLUME_M = 0.15  # half the side of the cube that the hands move in
 _FOCAL_SHARE = 1.3  # focal length as a share of the image's width
 _DISTANCE_M = (0.65, 0.78)
-_RING_STEP_DEG, _RING_HALF_DEG = (
-    46.0,
-    125.0,
-)  # between neighbours; how far round the ring reaches: not behind the person
+_RING_STEP_DEG = 46.0  # between neighbours
+_RING_HALF_DEG = 125.0  # how far round the ring reaches: not behind the person
 _RING_ELEVATIONS_DEG = (14.0, 34.0, 58.0)
 _STEREO_STEP_DEG, _STEREO_ELEVATION_DEG = 22.0, 24.0
 _CAGE_ELEVATIONS_DEG = (-22.0, 72.0)  # the lowest stay above the table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -89,11 +90,7 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     parts: list[_Part] = []
 
     def add(
-        mesh: trimesh.Trimesh,
-        color: np.ndarray,
-        grain: tuple[float, float, float],
-        contrast: float,
-        near: bool = False,
+        mesh: trimesh.Trimesh, color: np.ndarray, grain: Sequence[float], contrast: float, near: bool = False
     ) -> None:
         parts.append((mesh, np.asarray(color, dtype=float), np.array(grain), contrast, near))
 
@@ -167,14 +164,11 @@ def studio_green(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
 
 def _join_meshes(parts: list[_Part], rng: np.random.Generator) -> Room:
     """One mesh of all parts."""
-    faces, vertices, count = [], [], 0
-    for mesh, *_ in parts:
-        faces.append(mesh.faces + count)
-        vertices.append(mesh.vertices)
-        count += len(mesh.vertices)
+    ends = np.cumsum([len(mesh.vertices) for mesh, *_ in parts])
+    faces = [mesh.faces + end - len(mesh.vertices) for (mesh, *_), end in zip(parts, ends, strict=True)]
     repeats = [len(mesh.faces) for mesh, *_ in parts]
     return Room(
-        mesh=Mesh(np.concatenate(vertices), np.concatenate(faces)),
+        mesh=Mesh(np.concatenate([mesh.vertices for mesh, *_ in parts]), np.concatenate(faces)),
         albedo=np.repeat([color for _, color, *_ in parts], repeats, axis=0),
         grain=np.repeat([grain for _, _, grain, *_ in parts], repeats, axis=0),
         contrast=np.repeat([contrast for *_, contrast, _ in parts], repeats),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -159,7 +159,7 @@ class Scene:
         ends = np.array([middle_s - half, middle_s + half])
         moved_m = 0.0
         for hand in self.hands:
-            start, end = hand.pose(hand.path.at(ends)).vertices.numpy()
+            start, end = hand.pose(hand.path(ends)).vertices.numpy()
             moved_m = max(moved_m, float(np.linalg.norm(end - start, axis=1).max()))
         moved_px = moved_m * float(max(camera.intrinsics[0, 0] for camera in self.rig)) / _NEAREST_M
         steps = min(2 * int(moved_px / _BLUR_STEP_PX / 2 + 0.5) + 1, _MAX_EXPOSURE_TIMES)
@@ -170,7 +170,7 @@ class Scene:
         """Pose all hands with their arms: vertices in the world, metres."""
         vertices = []
         for hand in self.hands:
-            posed = hand.pose(hand.path.at(np.array([time_s])))
+            posed = hand.pose(hand.path(np.array([time_s])))
             rotations, joints = posed.rotations[0].numpy(), posed.joints[0].numpy()
             vertices.append(hand.surface.pose(self.person.betas, rotations, joints, hand.rest_joints))
             back = -np.sign(hand.rest_joints[4, 0] - hand.rest_joints[0, 0])
@@ -211,7 +211,10 @@ def make_scene(config: SimulateConfig) -> Scene:
         lighting=make_lighting(_generator(config, _LIGHT), spill),
         room=room,
         sensors=tuple(make_sensor(_generator(config, _SENSOR, i)) for i in range(config.views)),
-        clocks=tuple(_clock(config, _generator(config, _CLOCK, i)) for i in range(config.views)),
+        clocks=tuple(
+            Clock(config.sync_error_frames, rng.uniform(*_CLOCK_PERIOD_FRAMES), rng.random())
+            for rng in (_generator(config, _CLOCK, i) for i in range(config.views))
+        ),
         person=person,
         hands=tuple(SimulatedHand(side, models[side], surfaces[side], paths[side], person.betas) for side in sides),
         shoulder_m=shoulder,
@@ -221,7 +224,8 @@ def make_scene(config: SimulateConfig) -> Scene:
 def _paths(config: SimulateConfig, models: dict[str, HandModel], person: Person) -> dict[str, HandPath]:
     seconds = config.frames / config.fps
     if config.motion == "interact":
-        return dict(two_hands(models, person.betas, seconds, _generator(config, _MOTION)))
+        meeting = two_hands(models, person.betas, seconds, _generator(config, _MOTION))
+        return {side: partial(meeting.at, side) for side in models}
     paths: dict[str, HandPath] = {}
     for side, model in models.items():
         # The person faces +y, so their right hand is at +x.
@@ -229,10 +233,6 @@ def _paths(config: SimulateConfig, models: dict[str, HandModel], person: Person)
         rng = _generator(config, _MOTION, SIDES.index(side))
         paths[side] = single_hand(model, person.betas, seconds, STYLES[config.motion], apart, rng)
     return paths
-
-
-def _clock(config: SimulateConfig, rng: np.random.Generator) -> Clock:
-    return Clock(config.sync_error_frames, rng.uniform(*_CLOCK_PERIOD_FRAMES), rng.random())
 
 
 def background_files(config: SimulateConfig) -> list[Path]:

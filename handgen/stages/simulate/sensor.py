@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from handgen.media.arrays import Image
 from handgen.stages.simulate.texture import srgb_from_linear
 
 
@@ -24,9 +25,7 @@ class Sensor:
     shot_noise: float
     read_noise: float
 
-    def develop(
-        self, light: Float[np.ndarray, "height width 3"], rng: np.random.Generator
-    ) -> UInt8[np.ndarray, "height width 3"]:
+    def develop(self, light: Float[np.ndarray, "height width 3"], rng: np.random.Generator) -> Image:
         """The RGB image of linear light: blur, noise, sRGB's curve."""
         exposed = cv2.GaussianBlur((light * self.gain).astype(np.float32), (0, 0), self.blur_px)
         deviation = np.sqrt(self.shot_noise * exposed.clip(0) + self.read_noise**2)

@@ -60,12 +60,8 @@ class Surface:
 
 
 def load_surface(person: Person, model: HandModel, rng: np.random.Generator) -> Surface:
-    """The person's surface of `model`'s side, dressed; `rng` decides the mottling and the folds."""
-    return dress(personal_surface(person, model.side), model, person, rng)
-
-
-def dress(arrays: dict[str, np.ndarray], model: HandModel, person: Person, rng: np.random.Generator) -> Surface:
-    """Subdivide, colour and dress the surface that an npz holds."""
+    """The person's surface of `model`'s side, subdivided and dressed; `rng` decides the mottling and the folds."""
+    arrays = personal_surface(person, model.side)
     operator, faces = subdivision(arrays["faces"].astype(np.int64), len(arrays["vertices"]))
     vertices = operator @ arrays["vertices"].astype(float)
     weights = operator @ arrays["weights"].astype(float)
@@ -118,12 +114,7 @@ def subdivision(faces: Int[np.ndarray, "faces 3"], count: int) -> tuple[sparse.c
     opposite = faces[:, [2, 0, 1]].reshape(-1)
     uses = np.bincount(edge_of_half, minlength=len(edges))
     is_border = uses == 1
-    adjacency = sparse.csr_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
-    adjacency = adjacency + adjacency.T
-    border = edges[is_border]
-    border_adjacency = sparse.csr_matrix((np.ones(len(border)), (border[:, 0], border[:, 1])), (count, count))
-    border_adjacency = border_adjacency + border_adjacency.T
-
+    adjacency, border_adjacency = _adjacency(edges, count), _adjacency(edges[is_border], count)
     valence = np.asarray(adjacency.sum(1)).reshape(-1).clip(1)
     beta = (5 / 8 - (3 / 8 + np.cos(2 * np.pi / valence) / 4) ** 2) / valence
     on_border = np.asarray(border_adjacency.sum(1)).reshape(-1) == 2
@@ -143,6 +134,11 @@ def subdivision(faces: Int[np.ndarray, "faces 3"], count: int) -> tuple[sparse.c
     ab, bc, ca = middle.T
     corners = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
     return sparse.vstack([old, new]).tocsr(), np.concatenate([np.stack(corner, 1) for corner in corners])
+
+
+def _adjacency(edges: Int[np.ndarray, "edges 2"], count: int) -> sparse.csr_matrix:
+    half = sparse.csr_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
+    return half + half.T
 
 
 def _finger_direction(model: HandModel) -> float:

@@ -10,12 +10,7 @@ from scipy.interpolate import RectBivariateSpline
 from handgen.geometry.camera import Camera
 
 _GRID_PX = 8  # between the points at which a lens is inverted
-SUBPIXELS = (
-    (-0.25, -0.25),
-    (0.25, -0.25),
-    (-0.25, 0.25),
-    (0.25, 0.25),
-)  # x, y; where edge pixels are sampled
+SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y; where edge pixels are sampled
 
 
 class PixelRays:
@@ -27,10 +22,7 @@ class PixelRays:
 
     def __init__(self, camera: Camera) -> None:
         width, height = camera.size_px
-        columns, rows = (
-            np.arange(-_GRID_PX, width + 2 * _GRID_PX, _GRID_PX),
-            np.arange(-_GRID_PX, height + 2 * _GRID_PX, _GRID_PX),
-        )
+        columns, rows = (np.arange(-_GRID_PX, side + 2 * _GRID_PX, _GRID_PX) for side in (width, height))
         grid = np.stack(np.meshgrid(columns, rows), -1).astype(float)
         ideal, _ = camera.undistort(grid)
         fine = [

@@ -28,15 +28,19 @@ def record_frame(
     """
     pixels, labels = [], []
     for i, camera in enumerate(scene.rig):
-        view = scene.moment(frame, i).view(camera, scene.rays[i], scene.backgrounds[i])
-        light = view.light if scene.path_tracer is None else _path_traced(scene, frame, i)
+        moment, rays, background = scene.moment(frame, i), scene.rays[i], scene.backgrounds[i]
+        view = moment.view(camera, rays, background)
+        light = view.light
+        if scene.path_tracer is not None:
+            seed = int(scene.sensor_noise(frame, i).integers(2**31))
+            light = scene.path_tracer.view(moment, camera, rays, background, seed)
         image = scene.sensors[i].develop(light, scene.sensor_noise(frame, i))
         write(i, image)
         pixels.append(image)
         labels.append(view.hand)
     screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
-        motion = hand.path.at(np.array([scene.time_s(frame)]))
+        motion = hand.path(np.array([scene.time_s(frame)]))
         posed = hand.pose(motion)
         mesh = PosedMesh(hand.model, posed.vertices[0].numpy(), posed.keypoints[0].numpy())
         views, cutouts = [], []
@@ -57,13 +61,6 @@ def record_frame(
             accepted=True,
         )
         yield add_views(record, views, "no_view_shows_the_hand"), cutouts
-
-
-def _path_traced(scene: Scene, frame: int, i: int) -> np.ndarray:
-    assert scene.path_tracer is not None
-    seed = int(scene.sensor_noise(frame, i).integers(2**31))
-    moment = scene.moment(frame, i)
-    return scene.path_tracer.view(moment, scene.rig.cameras[i], scene.rays[i], scene.backgrounds[i], seed)
 
 
 def _view(

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import orjson
-from jaxtyping import UInt8
 
 from handgen.errors import HandgenError
+from handgen.media.arrays import Image
 from handgen.plugins import Registry
 from handgen.stages.synthesize.augment_file import read_entries
 from handgen.stages.synthesize.augment_trial import try_out
@@ -98,9 +98,7 @@ class Pipeline:
         self._transforms = transforms
         self._scalars = _Scalars()
 
-    def __call__(
-        self, image: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
-    ) -> UInt8[np.ndarray, "height width 3"]:
+    def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """The image changed, or the same array when no transform's turn came. The input may be overwritten.
 
         All transforms share `rng`: `set_random_seed` would give each the same seed, so that transforms with equal
@@ -145,9 +143,7 @@ class _Scalars(random.Random):
         return self.normalvariate(mu, sigma)
 
 
-def _run(
-    transform: Any, image: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator, scalars: _Scalars
-) -> np.ndarray:
+def _run(transform: Any, image: Image, rng: np.random.Generator, scalars: _Scalars) -> np.ndarray:
     """Apply a transform or a composition, whatever its `p`, with randomness from `rng` alone."""
     scalars.source = rng
     transform.set_random_state(rng, scalars)

@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.errors import HandgenError
+from handgen.media.arrays import Image
 
-Apply = Callable[[UInt8[np.ndarray, "height width 3"], np.random.Generator], np.ndarray]
+Apply = Callable[[Image, np.random.Generator], np.ndarray]
 
 _SHAPES = ((40, 56), (128, 96))  # small, so that the dearest parameters allowed end in seconds
 _DRAWS = 8
@@ -45,7 +46,7 @@ def try_out(apply: Apply, where: str) -> None:
         )
 
 
-def _result(apply: Apply, image: UInt8[np.ndarray, "height width 3"], seed: int, where: str) -> np.ndarray:
+def _result(apply: Apply, image: Image, seed: int, where: str) -> np.ndarray:
     started = time.perf_counter()
     try:
         with warnings.catch_warnings():
@@ -62,7 +63,7 @@ def _result(apply: Apply, image: UInt8[np.ndarray, "height width 3"], seed: int,
     return result
 
 
-def displacement_px(before: UInt8[np.ndarray, "height width 3"], after: UInt8[np.ndarray, "height width 3"]) -> float:
+def displacement_px(before: Image, after: Image) -> float:
     """Measure how far the contents moved as a whole, px; 0 where the two have too little in common.
 
     To first order after(x) = gain * before(x - shift) + ramp(x), so the gradients' coefficients of a linear fit are
@@ -83,7 +84,7 @@ def displacement_px(before: UInt8[np.ndarray, "height width 3"], after: UInt8[np
     return float(np.hypot(solution[4], solution[5]) / abs(gain))
 
 
-def _blobs(height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+def _blobs(height: int, width: int) -> Image:
     """Soft spots of colour: gradients everywhere, no value at the ends of the range."""
     noise: Float[np.ndarray, "height width 3"] = np.random.default_rng(0).standard_normal((height, width, 3))
     smooth = cv2.GaussianBlur(noise, (0, 0), 3.0, borderType=cv2.BORDER_REFLECT_101)

@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from handgen.errors import HandgenError
+from handgen.media.arrays import Image
 from handgen.media.images import IMAGE_SUFFIXES, DamagedPicture, file_bytes, picture_names, picture_size, read_rgb
 from handgen.stages.synthesize.patterns import draw_pattern
 from handgen.storage import filesystem
@@ -153,7 +154,7 @@ class FolderBackgrounds:
             self._state.circle = np.random.default_rng([self.seed, _ORDER]).permutation(len(self.names))
         return self._state.circle
 
-    def _levels(self, name: str, size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
+    def _levels(self, name: str, size: int) -> list[Image]:
         """The decoded picture and its halves, quarters and so on; those used last are kept in memory."""
         cache = self._state.pictures
         found = cache.get((name, size))
@@ -200,7 +201,7 @@ def _reason(error: DamagedPicture, path: Location) -> str:
     return str(error).removeprefix(f"{path}: ")
 
 
-def _halve(picture: UInt8[np.ndarray, "height width 3"], size: int) -> list[UInt8[np.ndarray, "height width 3"]]:
+def _halve(picture: Image, size: int) -> list[Image]:
     """The picture at most four times `size`, then halved down to what a crop that is far out of focus needs."""
     levels = [picture]
     smallest = size * _COARSE_SIGMA_PX / max(_BLUR_SIGMA[1] * size, _COARSE_SIGMA_PX)
@@ -212,9 +213,7 @@ def _halve(picture: UInt8[np.ndarray, "height width 3"], size: int) -> list[UInt
     return levels
 
 
-def _vary(
-    levels: list[UInt8[np.ndarray, "height width 3"]], size: int, rng: np.random.Generator
-) -> UInt8[np.ndarray, "size size 3"]:
+def _vary(levels: list[Image], size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
     """A random square of a picture given at several sizes, scaled to `size`."""
     share = rng.uniform(*_CROP_SHARE)
     corner = rng.random(2)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
 
-from handgen.media.arrays import Mask
+from handgen.media.arrays import Image, Mask
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize.light import light_table
 from handgen.stages.synthesize.noise_matching import match_grain
@@ -30,7 +29,7 @@ class Composite:
     covered: for each hand, how much of each pixel (0 to 255) is of things in front of it; None where nothing is.
     """
 
-    image: UInt8[np.ndarray, "height width 3"]
+    image: Image
     masks: tuple[Mask, ...]
     covered: tuple[Mask | None, ...]
 
@@ -38,7 +37,7 @@ class Composite:
 def composite(
     hands: Sequence[PlacedHand],
     occluder: Placed | None,
-    background: UInt8[np.ndarray, "height width 3"],
+    background: Image,
     magnification: float,
     config: SynthesizeConfig,
     rng: np.random.Generator,
@@ -52,7 +51,8 @@ def composite(
     if config.light_matching > 0:
         hands = _lit(hands, background, config.light_matching, rng)
     if config.grain:
-        hands = _match_grain(hands, background, rng)
+        for hand in hands:
+            match_grain(hand.layer.colors, hand.layer.solid, background, rng)
     if rng.random() < config.shadow_probability:
         throw_shadow(background, [hand.layer for hand in hands], rng)
     covers: list[Mask | None] = [None] * len(hands)
@@ -82,18 +82,8 @@ def _lit(
     some = slice(None, None, _STEP_PX)
     mean = cv2.mean(np.ascontiguousarray(largest.colors[some, some]), largest.solid[some, some].copy())[:3]
     table = light_table(np.array(mean), background, largest.box, strength, rng)
-    return [_with_colors(hand, cv2.LUT(hand.layer.colors, table)) for hand in hands]
-
-
-def _match_grain(hands: Sequence[PlacedHand], background: np.ndarray, rng: np.random.Generator) -> list[PlacedHand]:
-    """With the background's noise, or the background, in place, with theirs."""
-    for hand in hands:
-        match_grain(hand.layer.colors, hand.layer.solid, background, rng)
-    return list(hands)
-
-
-def _with_colors(hand: PlacedHand, colors: np.ndarray) -> PlacedHand:
-    return replace(hand, layer=replace(hand.layer, colors=colors))
+    lit = (replace(hand.layer, colors=cv2.LUT(hand.layer.colors, table)) for hand in hands)
+    return [replace(hand, layer=layer) for hand, layer in zip(hands, lit, strict=True)]
 
 
 def _lay(image: np.ndarray, layer: Placed) -> None:
@@ -117,16 +107,13 @@ def _behind(layer: Placed, nearer: Placed) -> Placed:
 
     Its colours beyond its own edge are the capture's pixels: the nearer hand's.
     """
-    rows, columns = layer.box
-    top, left = max(rows.start, nearer.top), max(columns.start, nearer.left)
-    bottom, right = min(rows.stop, nearer.box[0].stop), min(columns.stop, nearer.box[1].stop)
-    if bottom <= top or right <= left:
+    common = layer.overlap(nearer)
+    if common is None:
         return layer
-    mine = (slice(top - rows.start, bottom - rows.start), slice(left - columns.start, right - columns.start))
-    its = nearer.alpha[top - nearer.top : bottom - nearer.top, left - nearer.left : right - nearer.left]
+    mine, its = common
     wider = cv2.dilate(layer.alpha, np.ones((_SEAM_PX, _SEAM_PX), np.uint8))[mine]
     alpha = layer.alpha.copy()
-    alpha[mine] = np.where(its > _SEEN, wider, alpha[mine])
+    alpha[mine] = np.where(nearer.alpha[its] > _SEEN, wider, alpha[mine])
     return replace(layer, alpha=alpha)
 
 

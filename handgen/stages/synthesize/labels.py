@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand
 from handgen.hand.model_files import HandArrays
 from handgen.hand.skeleton import JOINT_COUNT, MIRROR_X, MIRROR_X_ROTATION, other_side
+from handgen.media.arrays import Mask
 from handgen.records.sample import SampleHand, SampleParameters, SampleSource
 from handgen.stages.synthesize.views import SourceView
 from handgen.stages.synthesize.virtual_camera import VirtualView
@@ -64,9 +65,7 @@ class Labeller:
     model_sha256: dict[str, str]
     rest_wrists: dict[str, RestWrist]
 
-    def hand(
-        self, source: SourceView, view: VirtualView, covered: UInt8[np.ndarray, "height width"] | None
-    ) -> SampleHand:
+    def hand(self, source: SourceView, view: VirtualView, covered: Mask | None) -> SampleHand:
         """Describe one hand.
 
         covered: how much of each pixel of the sample (0 to 255) belongs to things in front of this hand, if there are.

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from handgen.media.arrays import Image
+
 _SAMPLES = 8  # a side
 _CAST_SHARE = 0.5  # of an estimated cast: as often as not it is walls and things that are coloured, not their light
 _CAST_RANGE = (0.88, 1.14)  # of a channel's gain: what cameras leave of lamplight and shade
@@ -18,7 +20,7 @@ _USUAL_SPREAD = 0.45  # standard deviation over mean of a picture with full cont
 
 def light_table(
     hand_mean: Float[np.ndarray, " 3"],
-    background: UInt8[np.ndarray, "height width 3"],
+    background: Image,
     box: tuple[slice, slice],
     strength: float,
     rng: np.random.Generator,

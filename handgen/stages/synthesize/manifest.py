@@ -60,16 +60,15 @@ def build_manifest(plan: Plan, results: Sequence[ShardResult], backgrounds: Loca
             for entry, (_, views) in zip(plan.opened, plan.table.runs, strict=True)
         ],
         "backgrounds": {
-            "source": "folder" if plan.scan else "synthesized",
+            **plan.backgrounds(),
             "path": None if backgrounds is None else str(backgrounds),
-            "count": len(plan.scan.backgrounds.names) if plan.scan else 0,
             "skipped": [{"name": name, "reason": reason} for name, reason in sorted(skipped.items())],
         },
     }
 
 
 def _left_out(results: Sequence[ShardResult]) -> dict[str, Any]:
-    """How many samples could not be made, and of which damaged cutouts; the first of these by name."""
+    """The number of samples that could not be made, and of damaged cutouts; the first of these by name."""
     counts: Counter[str] = Counter()
     reasons: dict[str, str] = {}
     for result in results:
@@ -86,7 +85,7 @@ def _left_out(results: Sequence[ShardResult]) -> dict[str, Any]:
 
 def build_report(plan: Plan, results: Sequence[ShardResult], manifest: dict[str, Any]) -> SynthesizeReport:
     """Sum up the run and the whole directory; the seconds are not known yet."""
-    described = manifest["shards"]
+    described, backgrounds, left_out = manifest["shards"], manifest["backgrounds"], manifest["left_out"]
     return SynthesizeReport(
         out=plan.job.out,
         samples=manifest["samples"],
@@ -96,10 +95,10 @@ def build_report(plan: Plan, results: Sequence[ShardResult], manifest: dict[str,
         views=len(plan.table),
         splits=tuple(_split_report(plan, split) for split in manifest["splits"]),
         written_samples=sum(result.description["samples"] for result in results if result.written),
-        left_out_samples=manifest["left_out"]["samples"],
-        damaged_cutouts=tuple((entry["name"], entry["reason"]) for entry in manifest["left_out"]["cutouts"]),
-        backgrounds=len(plan.scan.backgrounds.names) if plan.scan else 0,
-        skipped_backgrounds=tuple((entry["name"], entry["reason"]) for entry in manifest["backgrounds"]["skipped"]),
+        left_out_samples=left_out["samples"],
+        damaged_cutouts=tuple((entry["name"], entry["reason"]) for entry in left_out["cutouts"]),
+        backgrounds=backgrounds["count"],
+        skipped_backgrounds=tuple((entry["name"], entry["reason"]) for entry in backgrounds["skipped"]),
         notes=plan.notes,
     )
 

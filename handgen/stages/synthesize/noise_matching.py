@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Float, UInt8
 
+from handgen.media.arrays import Image, Mask
 from handgen.media.images import encode_jpeg
 
 MAX_ADDED = 10.0  # grey levels; what reads as more is rather texture than noise
@@ -35,9 +36,7 @@ _CHROMA = 0.35  # of the noise of each channel by itself, to the noise that all 
 _SEED = 0x6A1
 
 
-def noise_level(
-    image: UInt8[np.ndarray, "height width 3"], mask: UInt8[np.ndarray, "height width"] | None = None
-) -> float:
+def noise_level(image: Image, mask: Mask | None = None) -> float:
     """Grey levels of the image's noise, where `mask` is not 0; NaN where too few pixels can tell.
 
     The response of a difference of two Laplacians, which no plane or edge along an axis has (Immerkaer, "Fast Noise
@@ -68,9 +67,7 @@ def noise_level(
     return float(quantile / (_NORMAL_QUANTILE * 6))  # 6: the kernel's norm
 
 
-def add_noise(
-    image: UInt8[np.ndarray, "height width 3"], sigma: float, rng: np.random.Generator
-) -> UInt8[np.ndarray, "height width 3"]:
+def add_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
     """The image with a camera's grain, in place: noise of brightness with some of colour, neighbours alike.
 
     sigma: grey levels as `noise_level` reads them, 0 to 32, met to a tenth.
@@ -95,9 +92,9 @@ def add_noise(
 def match_grain(
     hand: UInt8[np.ndarray, "rows columns 3"],
     core: UInt8[np.ndarray, "rows columns"],
-    background: UInt8[np.ndarray, "height width 3"],
+    background: Image,
     rng: np.random.Generator,
-) -> tuple[UInt8[np.ndarray, "rows columns 3"], UInt8[np.ndarray, "height width 3"]]:
+) -> tuple[UInt8[np.ndarray, "rows columns 3"], Image]:
     """Hand and background with the grain of the noisier of the two, in place; at most `MAX_ADDED` is added.
 
     hand: its colours at the scale of the sample. core: not 0 where they are the hand's alone. background: all of
@@ -110,9 +107,7 @@ def match_grain(
     return hand, background
 
 
-def jpeg_history(
-    image: UInt8[np.ndarray, "height width 3"], quality: int, offset: tuple[int, int]
-) -> UInt8[np.ndarray, "height width 3"]:
+def jpeg_history(image: Image, quality: int, offset: tuple[int, int]) -> Image:
     """The image after one JPEG round trip, in place, its first block of 8x8 px cut by `offset` (x, y, each 0 to 7).
 
     A file that was scaled or cropped after its compression has blocks that do not coincide with the sample's own.
@@ -126,9 +121,7 @@ def jpeg_history(
     return image
 
 
-def draw_jpeg_history(
-    image: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "height width 3"]:
+def draw_jpeg_history(image: Image, rng: np.random.Generator) -> Image:
     """The image after a round trip of some quality and offset, in place, or, more often, as it was."""
     if rng.random() >= JPEG_PROBABILITY:
         return image

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
+from handgen.media.arrays import Image
 from handgen.stages.synthesize.warping import Placed
 
 _SHIFT = 4  # sub-pixel bits of the coordinates OpenCV draws with
@@ -17,9 +18,7 @@ _STEP_PX = 4
 _EDGE_SIGMA_PX = 0.6
 
 
-def draw_occluder(
-    hand: Placed, background: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
-) -> Placed | None:
+def draw_occluder(hand: Placed, background: Image, rng: np.random.Generator) -> Placed | None:
     """A stick, card or blob over a part of the hand; None where it would have to hide more than half of it."""
     size = float(np.sqrt(hand.alpha.size))
     height, width = background.shape[:2]
@@ -55,16 +54,11 @@ def point_on(hand: Placed, rng: np.random.Generator) -> Float[np.ndarray, " 2"] 
 
 def hidden_share(hand: Placed, occluder: Placed) -> float:
     """Compute the share of the hand's alpha that the occluder covers."""
-    left, top = max(hand.left, occluder.left), max(hand.top, occluder.top)
-    right = min(hand.left + hand.alpha.shape[1], occluder.left + occluder.alpha.shape[1])
-    bottom = min(hand.top + hand.alpha.shape[0], occluder.top + occluder.alpha.shape[0])
-    if right <= left or bottom <= top:
+    common = hand.overlap(occluder)
+    if common is None:
         return 0.0
-    mine, its = (
-        layer.alpha[top - layer.top : bottom - layer.top, left - layer.left : right - layer.left]
-        for layer in (hand, occluder)
-    )
-    covered = cv2.sumElems(cv2.multiply(mine, its, scale=1 / 255))[0]
+    mine, its = common
+    covered = cv2.sumElems(cv2.multiply(hand.alpha[mine], occluder.alpha[its], scale=1 / 255))[0]
     return covered / max(cv2.sumElems(hand.alpha)[0], 1.0)
 
 
@@ -118,9 +112,7 @@ def _box(outline: np.ndarray, size_px: tuple[int, int]) -> tuple[int, int, int, 
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def _texture(
-    background: np.ndarray, box: tuple[int, int, int, int], rng: np.random.Generator
-) -> UInt8[np.ndarray, "height width 3"]:
+def _texture(background: np.ndarray, box: tuple[int, int, int, int], rng: np.random.Generator) -> Image:
     """Fill the occluder with a piece of the picture from elsewhere, or one colour; light falls off across it."""
     _, _, width, height = box
     if rng.random() < 0.5:

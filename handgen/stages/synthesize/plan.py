@@ -1,4 +1,4 @@
-"""What a run of `synthesize` is about to do: its views, splits and shards, all decided before the first sample."""
+"""The plan of a run of `synthesize`: views, splits and shards, all decided before the first sample."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class PlannedSplit:
 
     @property
     def shards(self) -> int:
-        """How many."""
+        """The number of its shards."""
         return -(-self.samples // self.shard_size)
 
     @property
     def uses(self) -> tuple[int, int]:
-        """How often a view is used at least and at most."""
+        """The number of samples that show a view, at least and at most."""
         return self.samples // self.views, -(-self.samples // self.views)
 
     def shard_samples(self, index: int) -> int:
-        """How many samples one of its shards is to have."""
+        """The number of samples of one of its shards."""
         return min(self.shard_size, self.samples - index * self.shard_size)
 
     def rows(self, places: np.ndarray) -> np.ndarray:
@@ -83,17 +83,12 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        """How many samples are asked for, in all splits."""
+        """The number of samples asked for, in all splits."""
         return sum(split.samples for split in self.splits)
 
     @property
-    def shards(self) -> int:
-        """In all splits."""
-        return sum(split.shards for split in self.splits)
-
-    @property
     def shard_sizes(self) -> list[int]:
-        """How many samples each shard of the run is to have."""
+        """The number of samples of each shard of the run."""
         return [split.shard_samples(index) for split in self.splits for index in range(split.shards)]
 
     def unit(self, shard: int) -> ShardUnit:
@@ -125,12 +120,13 @@ class Plan:
             "seed": self.config.seed,
             "configuration": self.configuration(),
             "annotations": {opened.source.capture: opened.source.document() for opened in self.opened},
-            "backgrounds": {
-                "source": "folder" if self.scan else "synthesized",
-                "count": len(self.scan.backgrounds.names) if self.scan else 0,
-                "sha256": self.scan.digest if self.scan else None,
-            },
+            "backgrounds": self.backgrounds() | {"sha256": self.scan.digest if self.scan else None},
         }
+
+    def backgrounds(self) -> dict[str, Any]:
+        """The kind and number of the backgrounds, as the manifest describes them."""
+        names = self.scan.backgrounds.names if self.scan else ()
+        return {"source": "folder" if self.scan else "synthesized", "count": len(names)}
 
     def configuration(self) -> dict[str, Any]:
         """The options that decide the bytes."""
@@ -171,9 +167,8 @@ def plan_run(
     return Plan(tuple(opened), table, splits, scan, job, tuple(_notes(opened, splits, scan, config)))
 
 
-def _reporter(progress: Progress | None, what: str) -> Callable[[int, int], None]:
-    """How one step says how far it is."""
-    return partial(progress, what) if progress else lambda done, total: None
+def _reporter(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
+    return partial(progress, what) if progress else None
 
 
 def _splits(opened: Sequence[OpenSource], table: ViewTable, config: SynthesizeConfig) -> tuple[PlannedSplit, ...]:

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
-from handgen.hand.skeleton import SIDES
 from handgen.io import shards
 from handgen.io.annotations import Annotations, chunk_path
 from handgen.io.cutouts import DamagedCutout
@@ -108,27 +107,12 @@ class ShardUnit:
         return shards.shard_name(split, index)
 
 
-@dataclass(frozen=True)
-class _Opened:
-    """A source in this process."""
-
-    annotations: Annotations
-    labeller: Labeller
-
-    @classmethod
-    def of(cls, source: Source) -> _Opened:
-        annotations = Annotations(source.root)
-        digests = dict(source.model_sha256)
-        rest_wrists = {side: RestWrist.of(load_hand(annotations.hand_model, side)) for side in SIDES if side in digests}
-        return cls(annotations, Labeller(source.capture, source.model, digests, rest_wrists))
-
-
 class SampleMaker:
     """Makes samples. Each depends on the job, its shard and its place alone."""
 
     def __init__(self, job: SynthesizeJob) -> None:
         self.job = job
-        self._opened: dict[int, _Opened] = {}  # sources, when the first sample shows them
+        self._opened: dict[int, tuple[Annotations, Labeller]] = {}  # sources, when the first sample shows them
         self.augment = job.augmentation.pipeline()
         self.problems: dict[str, str] = {}  # backgrounds that proved unreadable, and why
         self.damaged: dict[str, str] = {}  # likewise cutouts
@@ -145,7 +129,7 @@ class SampleMaker:
             if (span := span_of(row)) is not None:
                 places.setdefault(int(row["source"]), set()).add((int(row["chunk"]), span))
         for source, wanted in places.items():
-            self._source_of(source).annotations.fetch(sorted(wanted))
+            self._open(source)[0].fetch(sorted(wanted))
 
     def sample(self, unit: ShardUnit, place: int) -> shards.Sample:
         """Sample `place` of a shard.
@@ -175,7 +159,10 @@ class SampleMaker:
 
         occluder = None
         if rng.random() < config.occluder_probability:
-            occluder = self._occluder(unit, hand.layer, background.image, rng)
+            if rng.random() < _OTHER_CUTOUT_SHARE:
+                occluder = self._foreign_hand(unit, hand.layer, rng)
+            else:
+                occluder = draw_occluder(hand.layer, background.image, rng)
         scale = magnification(homography, _middle(source))
         made = composite(hands, occluder, background.image, scale, config, rng)
         image, mask = self.augment(made.image, rng), made.masks[own]
@@ -185,7 +172,7 @@ class SampleMaker:
         index = unit.first + place
         key = f"{split_name}_{index:09d}"
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
-        labeller = self._source_of(source.source).labeller
+        _, labeller = self._open(source.source)
         labels = [labeller.hand(s, view, covered) for s, covered in zip(sources, made.covered, strict=True)]
         camera, (left, top, width, height) = view.camera, cv2.boundingRect(mask)
         document = to_document(
@@ -210,22 +197,20 @@ class SampleMaker:
         if key not in self._sources:
             if len(self._sources) >= _SOURCES:
                 self._sources.clear()
-            betas = self._source_of(key[0]).annotations.betas
-            self._sources[key] = source_view(row, self.job.sources[key[0]], betas)
+            self._sources[key] = source_view(row, self.job.sources[key[0]], self._open(key[0])[0].betas)
         return self._sources[key]
 
-    def _source_of(self, number: int) -> _Opened:
+    def _open(self, number: int) -> tuple[Annotations, Labeller]:
         if number not in self._opened:
-            self._opened[number] = _Opened.of(self.job.sources[number])
+            source = self.job.sources[number]
+            annotations, digests = Annotations(source.root), dict(source.model_sha256)
+            wrists = {side: RestWrist.of(load_hand(annotations.hand_model, side)) for side in digests}
+            self._opened[number] = annotations, Labeller(source.capture, source.model, digests, wrists)
         return self._opened[number]
 
     def name_of(self, source: int, cutout: str) -> str:
         """Name a cutout for reports: `CAPTURE/CUTOUT`."""
         return f"{self.job.sources[source].capture}/{cutout}"
-
-    def _where(self, source: SourceView) -> str:
-        root = self.job.sources[source.source].root
-        return f"{chunk_path(root, source.chunk, '.tar')}: {source.cutout}"
 
     def _place(
         self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
@@ -240,7 +225,8 @@ class SampleMaker:
         try:
             return place_hand(pixels, sample_px_from_cutout_px @ large_from_small, size_px, with_arm)
         except HandgenError as error:
-            raise DamagedCutout(f"{self._where(source)}: {error}") from None
+            tar = chunk_path(self.job.sources[source.source].root, source.chunk, ".tar")
+            raise DamagedCutout(f"{tar}: {source.cutout}: {error}") from None
 
     def _place_beside(
         self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
@@ -264,13 +250,6 @@ class SampleMaker:
             return None
         hand = self._place_beside(source, view.sample_px_from_cutout_px(source.camera), with_arm)
         return None if hand is None else (source, hand)
-
-    def _occluder(
-        self, unit: ShardUnit, hand: Placed, background: np.ndarray, rng: np.random.Generator
-    ) -> Placed | None:
-        if rng.random() >= _OTHER_CUTOUT_SHARE:
-            return draw_occluder(hand, background, rng)
-        return self._foreign_hand(unit, hand, rng)
 
     def _foreign_hand(self, unit: ShardUnit, hand: Placed, rng: np.random.Generator) -> Placed | None:
         """Another cutout of the shard over a part of the hand; None where it would hide more than half of it."""
@@ -302,7 +281,7 @@ class SampleMaker:
         levels = self._cutouts.get(key)
         if levels is None:
             size_px, with_arm = source.camera.size_px, config.forearm_probability > 0
-            cutout = self._source_of(source.source).annotations.named_cutout(
+            cutout = self._open(source.source)[0].named_cutout(
                 source.chunk, source.cutout, size_px, source.span, base, with_arm
             )
             edge = replace(source.edge, blur_px=source.edge.blur_px / base)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from handgen.media.arrays import Mask
 from handgen.stages.synthesize.props import dull_color, fill, hang_things, lay_things, shape, stand_things
 from handgen.stages.synthesize.textures import flat_part, receding_part
 
@@ -141,7 +142,7 @@ def _contrast(rng: np.random.Generator) -> float:
     return 0.15 + 0.75 * rng.random() ** 2
 
 
-def _multiply(canvas: np.ndarray, detail: UInt8[np.ndarray, "height width"], contrast: float) -> None:
+def _multiply(canvas: np.ndarray, detail: Mask, contrast: float) -> None:
     """Paint a texture into a canvas, in place. contrast: 1 is a standard deviation of about a quarter."""
     if not canvas.size:
         return

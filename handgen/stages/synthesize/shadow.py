@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from handgen.media.arrays import Image
 from handgen.stages.synthesize.warping import Placed
 
 _REDUCED = 4
@@ -19,9 +20,7 @@ _CONTACT_DARKNESS, _DROP_DARKNESS = (0.3, 0.65), (0.12, 0.45)
 _SKYLIGHT = np.array([1.0, 0.97, 0.92])  # a shadow is lit by the rest of the room or by the sky: a little bluer
 
 
-def throw_shadow(
-    background: UInt8[np.ndarray, "height width 3"], layers: Sequence[Placed], rng: np.random.Generator
-) -> None:
+def throw_shadow(background: Image, layers: Sequence[Placed], rng: np.random.Generator) -> None:
     """Darken `background`, in place, by the soft shadow of `layers`."""
     height, width = background.shape[:2]
     small = np.zeros((-(-height // _REDUCED), -(-width // _REDUCED)), np.uint8)

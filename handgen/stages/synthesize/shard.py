@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -52,11 +51,6 @@ def shard_units(plan: Plan) -> Units[ShardResult]:
     return Units("writing samples", plan.shard_sizes, function, plan.unit, ShardResult.to_json, shard_files)
 
 
-def noted_shards(noted: Mapping[int, dict[str, Any]]) -> dict[int, ShardResult]:
-    """The shards that a journal knows."""
-    return {number: ShardResult.from_json(number, entry) for number, entry in noted.items()}
-
-
 def shard_files(number: int, result: ShardResult) -> dict[str, int]:
     """The file of a shard and its bytes; 0 for one that holds no sample and is not written."""
     return {result.description["name"]: result.description["bytes"]}
@@ -68,31 +62,24 @@ def make_shard(job: SynthesizeJob, unit: ShardUnit) -> ShardResult:
     One that is there already but was not noted down is made again, which tells what of its backgrounds and cutouts was
     damaged; the file stays if it is the same (`filesystem.whole_file`).
     """
-    path = job.out / unit.name
-    maker = _maker(job)
-    made = make_samples(maker, unit)
+    path, maker = job.out / unit.name, _maker(job)
+    samples, damaged = _make_samples(maker, unit)
     try:
-        if made.samples:
-            description = shards.write_shard(path, made.samples)
+        if samples:
+            description = shards.write_shard(path, samples)
         else:  # readers do not expect a tar without samples
             filesystem.remove(path)
             description = shards.describe_empty_shard(path)
     except OSError as error:
         raise write_error(error, path) from None
-    return ShardResult(unit.number, description, True, made.problems, made.damaged)
+    return ShardResult(unit.number, description, True, tuple(sorted(maker.problems.items())), damaged)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """The samples of a unit in their order; problems and damaged as in `ShardResult`."""
+def _make_samples(maker: SampleMaker, unit: ShardUnit) -> tuple[list[shards.Sample], tuple[tuple[str, str, int], ...]]:
+    """All samples of a unit in their order but those whose cutouts are damaged, and these as `ShardResult` names them.
 
-    samples: list[shards.Sample]
-    problems: tuple[tuple[str, str], ...]
-    damaged: tuple[tuple[str, str, int], ...]
-
-
-def make_samples(maker: SampleMaker, unit: ShardUnit) -> Samples:
-    """All samples of a unit but those whose cutouts are damaged; each background is decoded once."""
+    Each background is decoded once.
+    """
     maker.begin(unit)
     made: dict[int, shards.Sample] = {}
     left_out: Counter[str] = Counter()
@@ -105,7 +92,7 @@ def make_samples(maker: SampleMaker, unit: ShardUnit) -> Samples:
             maker.damaged[name] = str(error)
             left_out[name] += 1
     damaged = tuple((name, reason, left_out[name]) for name, reason in sorted(maker.damaged.items()))
-    return Samples([made[place] for place in sorted(made)], tuple(sorted(maker.problems.items())), damaged)
+    return [made[place] for place in sorted(made)], damaged
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ from handgen.stages.synthesize.manifest import build_manifest, build_report
 from handgen.stages.synthesize.plan import plan_run
 from handgen.stages.synthesize.report import SynthesizeReport
 from handgen.stages.synthesize.sample import SampleMaker
-from handgen.stages.synthesize.shard import forget_run, noted_shards, shard_files, shard_units
+from handgen.stages.synthesize.shard import ShardResult, forget_run, shard_files, shard_units
 from handgen.storage.filesystem import Location
 
 PREVIEW_SAMPLES = 24
@@ -52,8 +52,8 @@ def run(
     depends_on = plan.depends_on()
     try:
         with resumable_run(out, shards.KIND, depends_on, shards.OWNED, overwrite, engine, progress) as resumable:
-            finished = resumable.in_place(noted_shards(resumable.noted), shard_files)
-            results = resumable.complete(shard_units(plan), finished)
+            noted = {number: ShardResult.from_json(number, entry) for number, entry in resumable.noted.items()}
+            results = resumable.complete(shard_units(plan), resumable.in_place(noted, shard_files))
             manifest = build_manifest(plan, results, backgrounds)
             resumable.finish(manifest, shards.MANIFEST_SCHEMA)
     finally:
@@ -77,7 +77,7 @@ def preview(
     found: list[shards.Sample] = []
     count = min(count, plan.samples)
     with limit_threads():
-        for unit in map(plan.unit, range(plan.shards)):
+        for unit in map(plan.unit, range(len(plan.shard_sizes))):
             maker.begin(unit)
             for place in range(min(count - len(found), len(unit.views))):
                 found.append(maker.sample(unit, place))

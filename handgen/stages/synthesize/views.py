@@ -23,7 +23,7 @@ from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.segmentation.matting import Edge
 from handgen.stages.synthesize.models import check_model
 from handgen.stages.synthesize.sources import OpenSource, Source
-from handgen.stages.synthesize.virtual_camera import in_front
+from handgen.stages.synthesize.virtual_camera import are_in_front
 from handgen.storage.tar import Span
 
 _ORDER = 0x71  # sets this generator's seeds apart from those of samples
@@ -226,7 +226,7 @@ def spread(views: Int[np.ndarray, " samples"], picks: Int[np.ndarray, " samples"
 
 def _is_usable(record: HandRecord, view: ViewRecord, include_rejected: bool) -> bool:
     accepted = (record.accepted and view.accepted) or (include_rejected and bool(view.mask_iou))
-    return accepted and in_front(view.camera, record.keypoints_world_m)
+    return accepted and are_in_front(view.camera.cam_from_world.apply(record.keypoints_world_m))
 
 
 def _row(entry: OpenSource, number: int, chunk: int, record: HandRecord, view: ViewRecord) -> np.ndarray:

@@ -42,13 +42,8 @@ class VirtualView:
         return self.camera.intrinsics @ self.camera.cam_from_world.rotation @ world_from_cutout
 
 
-def in_front(camera: Camera, keypoints_world: Float[np.ndarray, "n 3"]) -> bool:
-    """Tell whether the camera could see the whole hand: every keypoint lies in front of it."""
-    return are_in_front(camera.cam_from_world.apply(keypoints_world))
-
-
 def are_in_front(points_cam: Float[np.ndarray, "n 3"]) -> bool:
-    """Tell whether a camera could see points in its own frame."""
+    """Tell whether a camera could see all points, which are in its own frame."""
     return bool(points_cam[:, 2].min() > 10 * MIN_DEPTH_M)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,6 +12,8 @@ from jaxtyping import Float, UInt8
 
 from handgen.errors import HandgenError
 from handgen.io.cutouts import Cutout
+from handgen.media.arrays import Image, Mask
+from handgen.segmentation.crops import box_around
 from handgen.segmentation.matting import Edge, matte_and_colors
 
 _BLUR_SIGMAS = 3.0  # of its edge's blur: so far beyond its mask a hand shows
@@ -32,8 +33,8 @@ class Placed:
 
     left: int
     top: int
-    colors: UInt8[np.ndarray, "height width 3"]
-    alpha: UInt8[np.ndarray, "height width"]
+    colors: Image
+    alpha: Mask
 
     @property
     def box(self) -> tuple[slice, slice]:
@@ -41,8 +42,21 @@ class Placed:
         height, width = self.alpha.shape
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
+    def overlap(self, other: Placed) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+        """Rows and columns of the part that both cover, in this one and in the other; None where they do not meet."""
+        (rows, columns), (its_rows, its_columns) = self.box, other.box
+        top, bottom = max(rows.start, its_rows.start), min(rows.stop, its_rows.stop)
+        left, right = max(columns.start, its_columns.start), min(columns.stop, its_columns.stop)
+        if bottom <= top or right <= left:
+            return None
+        mine, its = (
+            (slice(top - layer.top, bottom - layer.top), slice(left - layer.left, right - layer.left))
+            for layer in (self, other)
+        )
+        return mine, its
+
     @property
-    def solid(self) -> UInt8[np.ndarray, "height width"]:
+    def solid(self) -> Mask:
         """255 where a pixel is all its own."""
         return above(self.alpha, 250)
 
@@ -52,7 +66,7 @@ class PlacedHand:
     """A hand in a sample. layer: with its forearm, if that is kept. mask: 255 where at least half is the hand's."""
 
     layer: Placed
-    mask: UInt8[np.ndarray, "height width"]
+    mask: Mask
 
     @classmethod
     def nothing(cls, size_px: tuple[int, int]) -> PlacedHand:
@@ -61,7 +75,7 @@ class PlacedHand:
         return cls(layer, np.zeros(size_px[::-1], np.uint8))
 
 
-def above(values: UInt8[np.ndarray, "height width"], level: int) -> UInt8[np.ndarray, "height width"]:
+def above(values: Mask, level: int) -> Mask:
     """255 where the values are larger, else 0."""
     return cv2.threshold(values, level, 255, cv2.THRESH_BINARY)[1]
 
@@ -114,9 +128,8 @@ class Pixels:
         """At half the size."""
         return Pixels(self.cutout.halved(), replace(self.edge, blur_px=self.edge.blur_px / 2), self.hard)
 
-    def _layers(self, mask: UInt8[np.ndarray, "height width"]) -> Layers:
-        pad = math.ceil(_BLUR_SIGMAS * self.edge.blur_px) + 2
-        box = _pad(cv2.boundingRect(mask), pad, mask.shape)
+    def _layers(self, mask: Mask) -> Layers:
+        box = box_around(mask, math.ceil(_BLUR_SIGMAS * self.edge.blur_px) + 2)
         image, part = self.cutout.image[box], mask[box]
         if self.hard:
             alpha, colors = above(part, 127), image
@@ -133,7 +146,7 @@ class Layers:
 
     pixels: UInt8[np.ndarray, "height width 4"]
     box: tuple[slice, slice]
-    own: UInt8[np.ndarray, "height width"] | None = None
+    own: Mask | None = None
 
 
 def place_hand(
@@ -182,16 +195,7 @@ def place_hand(
     return PlacedHand(Placed(x, y, colors, alpha), result)
 
 
-def _pad(box: Sequence[int], pad: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of a box (left, top, width, height) and of `pad` pixels around it, inside `shape`."""
-    left, top, width, height = box
-    return (
-        slice(max(0, top - pad), min(shape[0], top + height + pad)),
-        slice(max(0, left - pad), min(shape[1], left + width + pad)),
-    )
-
-
-def _fade(shape: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
+def _fade(shape: tuple[int, int]) -> Mask:
     """255 inside a cutout, falling to 0 at its border."""
     reach = max(1.0, _ARM_FADE * min(shape))
     y, x = (np.minimum(np.arange(n), n - 1 - np.arange(n)) / reach for n in shape)
