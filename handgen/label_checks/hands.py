@@ -67,17 +67,17 @@ class Hands:
 
     @cached_property
     def has_points(self) -> Bool[np.ndarray, " n"]:
-        """Whether each hand has all 3D keypoints, at places that can be reckoned with."""
+        """Find the hands with all 3D keypoints, at places that can be reckoned with."""
         return (np.abs(self.cam_m) < HUGE).all((1, 2)) & self.labelled.all(1)
 
     @cached_property
     def has_camera(self) -> Bool[np.ndarray, " n"]:
-        """Whether each hand is seen by a camera whose intrinsics are known and can be used."""
+        """Find the hands that are seen by a camera whose intrinsics are known and can be used."""
         return (np.abs(self.intrinsics) < HUGE).all((1, 2))
 
     @cached_property
     def has_pose(self) -> Bool[np.ndarray, " n"]:
-        """Whether each hand has the parameters of a model."""
+        """Find the hands with the parameters of a model."""
         placed = ~(np.abs(self.translation_m) >= HUGE).any(1)  # or not told
         return (np.abs(self.pose) < HUGE).all(1) & (np.abs(self.betas) < 100).all(1) & placed
 

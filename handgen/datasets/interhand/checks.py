@@ -6,9 +6,9 @@ takes bbox, joint_valid and hand_type from there; joint_3d.json gives the coordi
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,7 +53,6 @@ class AnnotatedPictures(SplitCheck):
         super().__init__()
         folder = layout.folders_of(root)[split]
         self._data, self._joints = (folder / layout.labels_file(split, part) for part in (layout.DATA, layout.JOINTS))
-        self._split = split
         self._id_of = _sort_rows(_names(self._data, split), 2)
         self._places = _sort_rows(self._annotations(), 3)
         self._frames = dict(_frames(self._joints))
@@ -165,10 +164,7 @@ def _number(entry: Any, key: str) -> int | None:
 
 def _sort_rows(rows: Iterator[tuple[int, ...]], width: int) -> Int[np.ndarray, "n width"]:
     """Sort rows by their first number."""
-    flat = array("q")
-    for row in rows:
-        flat.extend(row)
-    table = np.frombuffer(flat, np.int64).reshape(-1, width) if len(flat) else np.zeros((0, width), np.int64)
+    table = np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, width)
     return table[np.argsort(table[:, 0], kind="stable")]
 
 
