@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class ManifestInfo:
     """
 
     model: str | None = None
-    known: tuple[tuple[str, str], ...] = ()
+    known: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_manifest_info(root: Path) -> ManifestInfo:
     [name] = names
     source = read_json(root / MANIFEST).get("source")
     beside = model_beside(str(source["path"]), name) if isinstance(source, dict) and "path" in source else None
-    return ManifestInfo(name, () if beside is None else ((name, beside),))
+    return ManifestInfo(name, {} if beside is None else {name: beside})
 
 
 def check_splits(
@@ -91,7 +91,7 @@ def check_splits(
     more_checks: the format's own of one split. notes: the format's own remarks.
     """
     findings, looked_at, parts = Findings(), Counter[str](), list[Part]()
-    known, model = dict(context.manifest.known), context.manifest.model or MANO  # that parameters are of
+    known, model = context.manifest.known, context.manifest.model or MANO  # that parameters are of
     arrays, models = load_sides(known.get(model, model)), HandModels(known)
     pictures = hands = 0
     wanted: Sequence[str | None] = splits or [None]

@@ -166,7 +166,7 @@ def check(root: Path, context: CheckContext) -> Checked:
     findings, looked_at = Findings(), Counter[str]()
     parts, paddings, pictures, hands = list[Part](), list[float](), 0, 0
     context.show("reading tars", 0, len(tars))
-    check_one = partial(check_tar, known=dict(manifest.known), model=manifest.model, tolerances=context.tolerances())
+    check_one = partial(check_tar, known=manifest.known, model=manifest.model, tolerances=context.tolerances())
     for done, found in enumerate(context.engine.map_units(check_one, tars, len(tars)), 1):
         findings.extend(found.findings)
         looked_at.update(found.looked_at)

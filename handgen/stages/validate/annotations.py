@@ -42,14 +42,6 @@ _BATCH = 500  # cutouts that are looked at, and held, together
 _AGAIN = "delete the chunk's files and run `handgen annotate` again"
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The capture that chunks are compared with, and their hand model as `load_hand` takes it, by its name."""
-
-    setting: Setting
-    models: dict[str, str]
-
-
 @dataclass
 class ChunkCheck:
     """The contents of one chunk. seen: the cameras that saw one hand, of every hand."""
@@ -176,10 +168,10 @@ def check_chunk(
     _check_records(found.findings, path, records, subjects, entry)
     found.records, found.views = len(records), sum(len(record.views) for record in records)
     found.seen = {frozenset(view.camera.name for view in record.views) for record in records}
-    opened = _opened(root, run)
-    _check_cutouts(found, path, chunk_tar, records, opened, tolerances)
-    if opened is not None:
-        _check_views(found, path, records, opened.setting)
+    setting = _open_setting(root, run)
+    _check_cutouts(found, path, chunk_tar, records, setting, tolerances)
+    if setting is not None:
+        _check_views(found, path, records, setting)
     if digests and "files" in entry:
         for name, said in store.describe_chunk(root, index).items():
             file = store.chunk_path(root, index, store.FILES[name])
@@ -202,7 +194,7 @@ def _check_records(
 
 
 @lru_cache(maxsize=1)
-def _opened(root: Location, run: str) -> Opened | None:
+def _open_setting(root: Location, run: str) -> Setting | None:
     """Read once in a process and `run`: of imports the manifest has tens of thousands of cameras.
 
     None where the manifest's cameras are none, which is told once, of the manifest.
@@ -210,10 +202,10 @@ def _opened(root: Location, run: str) -> Opened | None:
     opened = Annotations(root)
     try:
         rig = {camera.name: camera for camera in opened.rig}
-        setting = Setting(rig, opened.betas, load_sides(opened.hand_model))
+        models = {opened.manifest["hand_model"]["name"]: opened.hand_model}
+        return Setting(rig, opened.betas, load_sides(opened.hand_model), models)
     except HandgenError:
         return None
-    return Opened(setting, {opened.manifest["hand_model"]["name"]: opened.hand_model})
 
 
 def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], setting: Setting) -> None:
@@ -234,7 +226,7 @@ def _check_cutouts(
     path: Location,
     chunk_tar: Location,
     records: list[HandRecord],
-    opened: Opened | None,
+    setting: Setting | None,
     tolerances: Tolerances,
 ) -> None:
     """The cutouts of one chunk, and what their labels mean, a batch of them in memory at a time."""
@@ -249,13 +241,13 @@ def _check_cutouts(
     for name, several in cutouts.items():
         if len(several) > 1:
             found.findings.add("cutout twice", f"{chunk_tar}, {name}", f"belongs to {len(several)} views", _AGAIN)
-    models = HandModels({} if opened is None else opened.models)
+    models = HandModels({} if setting is None else setting.models)
     examiner = BatchExaminer(f"{path}, ", models, tolerances, LEFT_OUT, _BATCH)
     left, stray = dict(cutouts), set[str]()
 
     def take(name: str, members: dict[str, bytes]) -> None:
         for record, view in left.pop(name):
-            image = None if opened is None else image_of(opened.setting, record, view, members)
+            image = None if setting is None else image_of(setting, record, view, members)
             if image is not None:
                 examiner.add(image)
 

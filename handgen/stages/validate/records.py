@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +41,15 @@ _SURE = 0.3  # confidence of a keypoint that counts
 
 @dataclass(frozen=True)
 class Setting:
-    """The capture that records are compared with. cameras, betas: by name. arrays: the model by side, if here."""
+    """The capture that records are compared with, and their hand model.
+
+    cameras, betas: by name. arrays: the model by side, if here. models: as `load_hand` takes it, by its name.
+    """
 
     cameras: dict[str, Camera]
     betas: dict[str, Float[np.ndarray, " 10"]]
-    arrays: dict[str, HandArrays] = field(default_factory=dict)
+    arrays: dict[str, HandArrays]
+    models: dict[str, str]
 
 
 def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: dict[str, bytes]) -> LabelledImage | None:
