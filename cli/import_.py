@@ -32,7 +32,8 @@ def import_(directory: Path, out: Location, config: ImportConfig, overwrite: boo
     DIR is what you downloaded and unpacked; its terms hold for what is made of it. Run it again after an interruption:
     finished chunks are kept. What is read of each format: docs/import.md.
     """
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.import_ import stage
 
     with progress_bars() as progress:

@@ -47,7 +47,8 @@ def synthesize(
     """
     if keep_forearm:
         config = replace(config, forearm_probability=1.0)
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.synthesize import stage
 
     annotations = annotations or (Path(DEFAULT_ANNOTATIONS),)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from handgen import __version__
 from handgen.datasets.registry import FORMATS, get_format
 from handgen.datasets.source import Source
 from handgen.datasets.writer import PARTS, ExportJob, File, Writer
@@ -20,6 +19,7 @@ from handgen.storage import filesystem
 from handgen.storage.documents import read_json, schema_version
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, RUN, RUN_SCHEMA
+from handgen.version import __version__
 from handgen.wording import count_of
 
 KIND, MANIFEST_SCHEMA = "export", "export_manifest"
