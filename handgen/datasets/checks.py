@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from handgen.datasets.reader import Models, Reader, declared_models
 from handgen.errors import HandgenError
-from handgen.hand.model_files import MANO, HandArrays, load_hand
-from handgen.hand.skeleton import SIDES
-from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import HandModels, Tolerances, model_beside
+from handgen.hand.model_files import MANO
+from handgen.label_checks.checks import BATCH, Part, conclude_parts, examine
+from handgen.label_checks.evidence import HandModels, Tolerances, load_sides, model_beside
 from handgen.label_checks.findings import MISSING, PUT_IT_THERE, Checked, Findings
 from handgen.progress import Progress
 from handgen.records.labelled_image import LabelledImage
@@ -21,9 +20,8 @@ from handgen.runtime.engine import Engine
 from handgen.storage.documents import read_json
 from handgen.storage.output import MANIFEST
 
-_BATCH = 500
 _PIXELS = 20  # pictures of a batch whose pixels are looked at
-PIXELS_NOTE = f"pixels of {_PIXELS} pictures of every {_BATCH} or tar were looked at; --pixels: of all"
+PIXELS_NOTE = f"pixels of {_PIXELS} pictures of every {BATCH} or tar were looked at; --pixels: of all"
 # 2D keypoints of these formats are projected when they are read, so nothing can be off there; nor in the world.
 _PROJECTED = ("reprojection", "visible", "world", "translation")
 
@@ -36,7 +34,7 @@ class ManifestInfo:
     """
 
     model: str | None = None
-    known: tuple[tuple[str, str], ...] = ()
+    known: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,7 @@ def read_manifest_info(root: Path) -> ManifestInfo:
     [name] = names
     source = read_json(root / MANIFEST).get("source")
     beside = model_beside(str(source["path"]), name) if isinstance(source, dict) and "path" in source else None
-    return ManifestInfo(name, () if beside is None else ((name, beside),))
-
-
-def check_nothing(root: Path, context: CheckContext) -> Checked:
-    """Say that a format has no checks."""
-    return Checked(Findings(), {}, ["labels were not checked: this format has no checks"])
+    return ManifestInfo(name, {} if beside is None else {name: beside})
 
 
 def check_splits(
@@ -98,7 +91,8 @@ def check_splits(
     more_checks: the format's own of one split. notes: the format's own remarks.
     """
     findings, looked_at, parts = Findings(), Counter[str](), list[Part]()
-    arrays, models = _arrays(context.manifest), HandModels(dict(context.manifest.known))
+    known, model = context.manifest.known, context.manifest.model or MANO  # that parameters are of
+    arrays, models = load_sides(known.get(model, model)), HandModels(known)
     pictures = hands = 0
     wanted: Sequence[str | None] = splits or [None]
     for split in wanted:
@@ -107,7 +101,8 @@ def check_splits(
             reader = open_reader(root, split, arrays)
             total = pictures + reader.count
             more = more_checks(root, reader.split)
-            for batch in _batches(iter(reader)):
+            images = iter(reader)
+            while batch := list(islice(images, BATCH)):
                 pictures, hands = pictures + len(batch), hands + sum(len(image.hands) for image in batch)
                 _check_pictures(findings, looked_at, root, batch)
                 parts.append(examine(more.look(batch), f"{root}, ", models, context.tolerances(), _PROJECTED))
@@ -118,21 +113,11 @@ def check_splits(
         if more is not None:
             findings.extend(more.findings)
             looked_at.update(more.looked_at)
-    checked = conclude_parts(root, findings, looked_at, parts, {"pictures": pictures, "hands": hands})
+    checked = conclude_parts(root, findings, +looked_at, parts, {"pictures": pictures, "hands": hands})
     checked.notes.extend(notes)
     if not arrays:
         checked.notes.append("parameters were not compared: MANO is not here (handgen models add)")
     return checked
-
-
-def conclude_parts(
-    root: Path, findings: Findings, looked_at: Counter[str], parts: list[Part], facts: dict[str, int]
-) -> Checked:
-    """Join what the parts of a data set give with what was found besides."""
-    of_labels, counted, notes = conclude(parts, f"{root}, ")
-    findings.extend(of_labels)
-    looked_at.update(counted)
-    return Checked(findings, dict(facts), notes, Counter({name: count for name, count in looked_at.items() if count}))
 
 
 def _check_pictures(findings: Findings, looked_at: Counter[str], root: Path, batch: list[LabelledImage]) -> None:
@@ -140,20 +125,3 @@ def _check_pictures(findings: Findings, looked_at: Counter[str], root: Path, bat
         looked_at[MISSING] += 1
         if image.image is None:
             findings.add(MISSING, f"{root / image.name}", "the picture is not there", PUT_IT_THERE)
-
-
-def _batches(images: Iterator[LabelledImage]) -> Iterator[list[LabelledImage]]:
-    while batch := list(islice(images, _BATCH)):
-        yield batch
-
-
-def _arrays(manifest: ManifestInfo) -> dict[str, HandArrays]:
-    """The sides of the model that parameters are of: the manifest's, else MANO."""
-    name = manifest.model or MANO
-    arrays = {}
-    for side in SIDES:
-        try:
-            arrays[side] = load_hand(dict(manifest.known).get(name, name), side)
-        except HandgenError:
-            continue
-    return arrays

@@ -57,8 +57,8 @@ class Reader(Protocol):
 
     @property
     def moment_count(self) -> int:
-        """The number of moments."""
-        ...
+        """The number of moments; by default every picture is one."""
+        return self.count
 
     @property
     def notes(self) -> list[str]:
@@ -73,19 +73,14 @@ class Reader(Protocol):
         ...
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """Iterate over all pictures."""
-        ...
+        """Iterate over all pictures, one moment in memory at a time."""
+        for number in range(self.moment_count):
+            for moment in self.moments(number, number + 1):
+                yield from moment.images
 
     def fingerprint(self) -> dict[str, Any]:
         """Values that tell this data set from another."""
         ...
-
-
-def images_of(reader: Reader) -> Iterator[LabelledImage]:
-    """Iterate over all pictures of a reader, one moment in memory at a time."""
-    for number in range(reader.moment_count):
-        for moment in reader.moments(number, number + 1):
-            yield from moment.images
 
 
 def numbers(value: Any, shape: tuple[int, ...], where: str) -> Float[np.ndarray, "..."]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 
@@ -25,60 +25,6 @@ from handgen.records.labelled_image import LabelledHand, LabelledImage
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, kind_of
-
-
-class Source(Protocol):
-    """One directory, read unit by unit; hashable and picklable, so that any process can have it."""
-
-    @property
-    def kind(self) -> str:
-        """The kind of the directory: "shards" or "annotations"."""
-        ...
-
-    @property
-    def root(self) -> Location:
-        """The directory."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """The digest of its manifest."""
-        ...
-
-    @property
-    def split(self) -> str:
-        """The split whose samples are read."""
-        ...
-
-    @property
-    def units(self) -> int:
-        """The number of shards or chunks; they are numbered from 0."""
-        ...
-
-    def count(self, unit: int) -> dict[str, int]:
-        """Count the pictures of a unit by the side of their first hand."""
-        ...
-
-    def read(self, unit: int) -> Iterator[LabelledImage]:
-        """Read the pictures of a unit, in their order."""
-        ...
-
-    @property
-    def subjects(self) -> Sequence[str]:
-        """The names of everybody in it, sorted."""
-        ...
-
-    @property
-    def models(self) -> dict[str, str]:
-        """The name of every hand model by the SHA-256 of its file."""
-        ...
-
-    def arrays(self, sha256: str, side: str) -> HandArrays:
-        """Load one side of the hand model that a file of this digest, of either side, belongs to.
-
-        Raises HandgenError where it cannot be had, or is not the same any more.
-        """
-        ...
 
 
 def open_source(root: Location, split: str | None = None, include_rejected: bool = False) -> Source:
@@ -118,14 +64,9 @@ def _open_shards(root: Location, split: str | None) -> ShardSource:
 
 
 @lru_cache(maxsize=2)
-def _manifest_of(root: Location, sha256: str) -> dict[str, Any]:
-    return shards.read_manifest(root)
-
-
-@lru_cache(maxsize=2)
-def _shards_of(root: Location, sha256: str, split: str) -> list[dict[str, Any]]:
-    entries = _manifest_of(root, sha256)["shards"]
-    return [entry for entry in entries if entry["name"].rpartition("-")[0] == split]
+def _manifest_and_shards(root: Location, sha256: str, split: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    manifest = shards.read_manifest(root)
+    return manifest, [entry for entry in manifest["shards"] if entry["name"].rpartition("-")[0] == split]
 
 
 @lru_cache(maxsize=2)
@@ -135,7 +76,10 @@ def _annotations_of(root: Location, sha256: str) -> Annotations:
 
 @dataclass(frozen=True)
 class ShardSource:
-    """One split of shards."""
+    """One split of shards.
+
+    sha256: of the manifest. split: the one whose samples are read. Units are shards, numbered from 0.
+    """
 
     root: Location
     sha256: str
@@ -144,11 +88,11 @@ class ShardSource:
 
     @property
     def _manifest(self) -> dict[str, Any]:
-        return _manifest_of(self.root, self.sha256)
+        return _manifest_and_shards(self.root, self.sha256, self.split)[0]
 
     @property
     def _shards(self) -> list[dict[str, Any]]:
-        return _shards_of(self.root, self.sha256, self.split)
+        return _manifest_and_shards(self.root, self.sha256, self.split)[1]
 
     @property
     def units(self) -> int:
@@ -185,7 +129,10 @@ class ShardSource:
         return {sha256: entry["name"] for entry in entries for sha256 in entry["sha256"].values()}
 
     def arrays(self, sha256: str, side: str) -> HandArrays:
-        """Load one side of a hand model, by the digest of either side's file."""
+        """Load one side of the hand model that a file of this digest, of either side, belongs to.
+
+        Raises HandgenError where it cannot be had, or is not the same any more.
+        """
         for entry in self._manifest["annotations"]:
             said = entry["hand_model"]["sha256"]
             if sha256 in said.values():
@@ -216,7 +163,7 @@ def _require_digest(arrays: HandArrays, said: dict[str, str], where: str) -> Han
 
 @dataclass(frozen=True)
 class AnnotationSource:
-    """The cutouts of annotations: accepted records and views, or all."""
+    """The cutouts of annotations, accepted records and views or all. Units are chunks, numbered from 0."""
 
     root: Location
     sha256: str
@@ -294,3 +241,6 @@ class AnnotationSource:
         """Load one side of the hand model."""
         said = self._annotations.manifest["hand_model"]["sha256"]
         return _require_digest(load_hand(self._annotations.hand_model, side), said, str(self.root))
+
+
+Source = ShardSource | AnnotationSource  # hashable and picklable, so that any process can have it

@@ -1,4 +1,4 @@
-"""The boundary of writers, and large JSON files that are put together from the pieces of units.
+"""The boundary of writers, and what several of them need: boxes, and JSON files made from the pieces of units.
 
 A unit (a shard or a chunk) is written at once: pictures, or a tar, and a *piece* of each JSON file in `.parts`. When
 all are there, the pieces are joined in the order of the units. So memory depends on the size of a unit alone, a killed
@@ -17,12 +17,14 @@ import orjson
 
 from handgen.datasets.source import Source
 from handgen.hand.model_files import MANO
-from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage
+from handgen.hand.skeleton import SIDES
+from handgen.records.labelled_image import MIN_KEYPOINTS, Box, LabelledHand, LabelledImage, in_picture
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
 PARTS = ".parts"
 TOO_FEW = f"fewer than {MIN_KEYPOINTS} keypoints in the picture"
+NO_BOX = (0.0, 0.0, 0.0, 0.0)  # left, top, width, height along pixels' edges, as in COCO and InterHand2.6M
 _BLOCK_BYTES = 2**20
 _BETWEEN = b",\n"
 
@@ -42,12 +44,12 @@ class ExportJob:
     model_is_mano: bool = False
 
     def is_mano(self, model: str | None) -> bool:
-        """Whether a hand model of this name is MANO, whose parameters other projects' loaders put into MANO."""
+        """Tell whether a hand model of this name is MANO, into which other projects' loaders put the parameters."""
         return model == MANO or self.model_is_mano
 
     @property
     def all_mano(self) -> bool:
-        """Whether all hand models of the source are MANO."""
+        """True where all hand models of the source are MANO."""
         return all(map(self.is_mano, self.source.models.values()))
 
 
@@ -58,10 +60,6 @@ class File:
     name: str
     bytes: int
     sha256: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The file's entry in the manifest (`export_manifest.schema.json`)."""
-        return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
 
 
 @dataclass
@@ -87,12 +85,12 @@ class Written:
 class Writer(Protocol):
     """A writer of one format. other_sides_option: the flag by which pictures of all sides are taken; may be empty."""
 
-    other_sides_option: str
+    other_sides_option: str = ""
 
     @property
     def sides(self) -> tuple[str, ...]:
         """The sides of first hands that are taken; pictures of others are counted as left out."""
-        ...
+        return SIDES
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
         """Write a unit. first: number of its first picture in the whole export."""
@@ -103,8 +101,7 @@ class Writer(Protocol):
         ...
 
     def place(self, manifest: dict[str, Any]) -> None:
-        """Write the files that depend on where the export lies; called in every run, since it may have been moved."""
-        ...
+        """Write the files that depend on where the export lies, if any; called in every run: it may have been moved."""
 
     def notes(self) -> list[str]:
         """Remarks for somebody who loads the export."""
@@ -154,3 +151,27 @@ def write_file(job: ExportJob, name: str, blocks: Iterable[bytes]) -> File:
 def encode_entry(value: Any) -> bytes:
     """One entry as JSON, on one line."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)  # views of others
+
+
+def hand_box(hand: LabelledHand, picture: LabelledImage) -> Box | None:
+    """The box of a hand's mask, else of its keypoints in the picture; None for a hand that is outside."""
+    if hand.box_px is not None:
+        left, top, width, height = (float(value) for value in hand.box_px)
+        return left, top, width, height
+    inside = in_picture(hand, picture)
+    if not inside.any():
+        return None
+    low, high = hand.keypoints_px[inside].min(0), hand.keypoints_px[inside].max(0)
+    left, top = np.round(low + 0.5, 3).tolist()
+    width, height = np.round(high - low, 3).tolist()
+    return left, top, width, height
+
+
+def union_of(boxes: Iterable[Box | None]) -> Box:
+    """The box around several; `NO_BOX` around none."""
+    corners = np.array([(x, y, x + width, y + height) for x, y, width, height in filter(None, boxes)])
+    if not len(corners):
+        return NO_BOX
+    left, top = corners[:, :2].min(0).tolist()
+    right, bottom = corners[:, 2:].max(0).tolist()
+    return left, top, round(right - left, 3), round(bottom - top, 3)

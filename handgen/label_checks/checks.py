@@ -9,10 +9,12 @@ from typing import Any
 
 from handgen.label_checks import geometry, handedness, order, parameters, sets, unknown_camera, world
 from handgen.label_checks.evidence import Check, Evidence, HandModels, SetCheck, Tolerances
-from handgen.label_checks.findings import Findings
+from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.hands import Hands
 from handgen.records.labelled_image import LabelledImage
+from handgen.storage.filesystem import Location
 
+BATCH = 500  # pictures whose labels are looked at together
 # In this order: what comes first explains what comes after, and hands that it names are left out there.
 CHECKS: dict[str, Check] = {
     **geometry.CHECKS,
@@ -55,12 +57,44 @@ def examine(
         part.looked_at[name] += outcome.looked_at
         evidence.mark(name, outcome.wrong)
         for number, fault in sorted(outcome.wrong.items()):
-            part.findings.add(name, f"{where}{evidence.hands.name(number)}", fault.what, fault.fix)
+            part.findings.add_fault(name, f"{where}{evidence.hands.name(number)}", fault)
     for name, set_check in SET_CHECKS.items():
         if name not in left_out:
             part.collected[name] = set_check.collect(evidence)
     part.missing = models.missing
     return part
+
+
+class BatchExaminer:
+    """Examines pictures as they come; `batch` of them are in memory at a time, and become one of `parts`.
+
+    The other parameters are those of `examine`.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        models: HandModels,
+        tolerances: Tolerances,
+        left_out: Collection[str] = (),
+        batch: int = BATCH,
+    ) -> None:
+        self.parts: list[Part] = []
+        self._arguments, self._batch = (where, models, tolerances, left_out), batch
+        self._images: list[LabelledImage] = []
+
+    def add(self, image: LabelledImage) -> None:
+        """Take one more picture."""
+        self._images.append(image)
+        if len(self._images) == self._batch:
+            self.finish()
+
+    def finish(self) -> list[Part]:
+        """Examine what is left; return all parts."""
+        if self._images:
+            self.parts.append(examine(self._images, *self._arguments))
+            self._images = []
+        return self.parts
 
 
 def conclude(parts: Iterable[Part], where: str) -> tuple[Findings, Counter[str], list[str]]:
@@ -78,5 +112,15 @@ def conclude(parts: Iterable[Part], where: str) -> tuple[Findings, Counter[str],
         count, faults = SET_CHECKS[name].conclude(values)
         looked_at[name] += count
         for place, fault in faults:
-            findings.add(name, f"{where}{place}", fault.what, fault.fix)
+            findings.add_fault(name, f"{where}{place}", fault)
     return findings, looked_at, [f"parameters were not compared: {why}" for why in sorted(missing)]
+
+
+def conclude_parts(
+    root: Location, findings: Findings, looked_at: Counter[str], parts: Iterable[Part], facts: dict[str, Any]
+) -> Checked:
+    """Join what the parts of the set in `root` give with what was found and looked at besides."""
+    of_labels, counted, notes = conclude(parts, f"{root}, ")
+    findings.extend(of_labels)
+    looked_at.update(+counted)  # those that looked at something
+    return Checked(findings, facts, notes, looked_at)

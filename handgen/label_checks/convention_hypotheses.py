@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,7 +43,6 @@ class Disagreement:
     translation_m: Float[np.ndarray, "n 3"]
     placed: Bool[np.ndarray, " n"]
     labelled: Float[np.ndarray, "n 21 3"]
-    as_is: Float[np.ndarray, "n 21 3"]
     cam_from_world: tuple[Rigid | None, ...]
 
     @classmethod
@@ -51,8 +51,7 @@ class Disagreement:
         translation = hands.translation_m[numbers]
         placed = np.isfinite(translation).all(1)
         cameras = tuple(hands.image(i).cam_from_world for i in numbers.tolist())
-        nothing = np.zeros((len(numbers), 21, 3))
-        found = cls(
+        return cls(
             sides=sides,
             side=side,
             pose=hands.pose[numbers],
@@ -60,10 +59,13 @@ class Disagreement:
             translation_m=np.where(placed[:, None], translation, 0.0),
             placed=placed,
             labelled=hands.cam_m[numbers],
-            as_is=nothing,
             cam_from_world=cameras,
         )
-        return replace(found, as_is=found.made(found.pose))
+
+    @cached_property
+    def as_is(self) -> Float[np.ndarray, "n 21 3"]:
+        """The model's keypoints by the parameters as they are."""
+        return self.made(self.pose)
 
     def made(self, pose: Float[np.ndarray, "n 48"], side: str | None = None) -> Float[np.ndarray, "n 21 3"]:
         """Compute the model's keypoints with another pose, or of another side."""
@@ -80,7 +82,7 @@ class Disagreement:
 
     def only(self, choose_pictures: Bool[np.ndarray, " n"]) -> Disagreement:
         """Select some of the hands."""
-        fields = ("pose", "betas", "translation_m", "placed", "labelled", "as_is")
+        fields = ("pose", "betas", "translation_m", "placed", "labelled")
         cameras = tuple(camera for camera, keep in zip(self.cam_from_world, choose_pictures, strict=True) if keep)
         return replace(self, cam_from_world=cameras, **{name: getattr(self, name)[choose_pictures] for name in fields})
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from handgen.errors import HandgenError
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.geometry.rotations import rotation_from_axis_angle
 from handgen.hand.model import HandModel
-from handgen.hand.model_files import MANO, NAMED_MODELS, OPEN_HAND
+from handgen.hand.model_files import MANO, NAMED_MODELS, OPEN_HAND, HandArrays, load_hand
 from handgen.hand.skeleton import JOINT_COUNT, SIDES
 from handgen.label_checks.hands import Hands
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class Outcome:
 
     looked_at: int = 0
     wrong: dict[int, Fault] = field(default_factory=dict)
+
+
+def judge(look: Bool[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"], fault_of: Callable[[int], Fault]) -> Outcome:
+    """Answer with a fault for each hand that is looked at and `wrong`."""
+    return Outcome(int(look.sum()), {i: fault_of(i) for i in np.flatnonzero(look & wrong).tolist()})
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class SetCheck:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """How exactly labels agree, which depends on how many digits their format keeps.
+    """The exactness with which labels agree, which depends on how many digits their format keeps.
 
     reprojection_px: of 3D on 2D keypoints. parameters_mm: of the model's keypoints from the labelled ones; None: the
     3D keypoints are not the model's own, and only what another convention explains much better is wrong. world_mm:
@@ -82,6 +90,15 @@ class Tolerances:
     share: float = 1.0
     in_mask: float = 0.5
     shapes_vary: frozenset[str] = frozenset()
+
+
+def load_sides(name: str) -> dict[str, HandArrays]:
+    """Load the sides of a hand model that are here."""
+    arrays = {}
+    for side in SIDES:
+        with suppress(HandgenError):
+            arrays[side] = load_hand(name, side)
+    return arrays
 
 
 def model_beside(folder: str, name: str) -> str | None:
@@ -149,7 +166,7 @@ class Evidence:
     hands: Hands
     models: HandModels
     tolerances: Tolerances = Tolerances()
-    kept: dict[str, Any] = field(default_factory=dict)  # what several checks share
+    shared: dict[Any, Any] = field(default_factory=dict)  # what several checks need, by the function that makes it
     wrong: dict[str, Bool[np.ndarray, " n"]] = field(default_factory=dict)  # hands, by the checks that ran so far
 
     @cached_property
@@ -159,6 +176,12 @@ class Evidence:
         rays = np.einsum("nij,nkj->nki", hands.intrinsics, hands.cam_m)
         depth = rays[..., 2:]
         return rays[..., :2] / np.where(depth > 0, depth, np.nan)
+
+    def share(self, make: Callable[[Evidence], T]) -> T:
+        """Make what several checks need, once."""
+        if make not in self.shared:
+            self.shared[make] = make(self)
+        return self.shared[make]
 
     def mark(self, name: str, wrong: dict[int, Fault]) -> None:
         """Note what a check found."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from handgen.storage.filesystem import Location
+
+if TYPE_CHECKING:
+    from handgen.label_checks.evidence import Fault
 
 MISSING = "missing picture"  # of data sets whose files name pictures
 PUT_IT_THERE = "put it there, or leave its labels out"
@@ -39,6 +42,11 @@ class Findings:
         self.counts[kind] += 1
         if self.counts[kind] <= _KEPT:
             self.kept.append(Finding(kind, where, what, fix))
+
+    def add_fault(self, kind: str, where: str, fault: Fault | None) -> None:
+        """Note a fault, if there is one."""
+        if fault is not None:
+            self.add(kind, where, fault.what, fault.fix)
 
     def first_of(self, kind: str) -> str:
         """Place of the first finding of a kind; empty if there is none."""
@@ -78,6 +86,12 @@ def check_files(findings: Findings, root: Location, found: dict[str, int], expec
             "was left by a run that was killed" if torn else "is not in the manifest",
             "run the same command again, which removes it" if torn else "move it away: readers may take it for data",
         )
+
+
+def check_digest(findings: Findings, where: Location, found: str, said: str, fix: str) -> None:
+    """Compare the SHA-256 of a file with the manifest's."""
+    if found != said:
+        findings.add("digest", f"{where}", f"SHA-256 is {found[:12]}..., the manifest says {said[:12]}...", fix)
 
 
 def name_first(names: Iterable[str], count: int = 5) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_NAMES, WRIST
-from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome
+from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome, judge
 from handgen.label_checks.hands import HUGE
 from handgen.label_checks.reprojection import PointsInCamera, explain_reprojection, other_frame
 
@@ -85,26 +85,23 @@ def _depth(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     rooted = np.linalg.norm(hands.cam_m[:, WRIST], axis=-1) < 1e-6
     look = look & hands.has_points & (~rooted | hands.has_camera)  # without a camera there is no depth to speak of
     behind = (hands.cam_m[..., 2] <= 0).sum(1)
-    outcome = Outcome(int(look.sum()))
-    for i in np.flatnonzero(look & (rooted | (behind > 0))).tolist():
+
+    def fault_of(i: int) -> Fault:
         place_m = None if (pose := hands.image(i).cam_from_world) is None else pose.inverse().translation
         in_view = PointsInCamera(hands.cam_m[i], hands.intrinsics[i], pose)
         if rooted[i]:
-            fault = Fault("the 3D keypoints are relative to the wrist", "write them in the camera's frame, metres")
-        elif (other := other_frame(hands.px[i], in_view, max(evidence.tolerances.reprojection_px, 0.02))) is not None:
-            fault = Fault(f"{behind[i]} 3D keypoints lie behind the camera: {other.what}", other.fix)
-        elif place_m is not None and 0 < (away_m := float(np.linalg.norm(place_m))) < _BESIDE_ORIGIN_M:
+            return Fault("the 3D keypoints are relative to the wrist", "write them in the camera's frame, metres")
+        if (other := other_frame(hands.px[i], in_view, max(evidence.tolerances.reprojection_px, 0.02))) is not None:
+            return Fault(f"{behind[i]} 3D keypoints lie behind the camera: {other.what}", other.fix)
+        if place_m is not None and 0 < (away_m := float(np.linalg.norm(place_m))) < _BESIDE_ORIGIN_M:
             what = f"{behind[i]} 3D keypoints lie behind the camera, which is {1000 * away_m:.2g} mm from the origin"
-            fault = Fault(what, "its place looks like metres where millimetres are meant, or the other way round")
-        elif behind[i] == 21:
+            return Fault(what, "its place looks like metres where millimetres are meant, or the other way round")
+        if behind[i] == 21:
             fix = "negate y and z if the camera's axes are OpenGL's; otherwise cam_from_world is the wrong way round"
-            fault = Fault("all 3D keypoints lie behind the camera", fix)
-        else:
-            fault = Fault(
-                f"{behind[i]} 3D keypoints lie behind the camera", "give points in the camera's frame, z forward"
-            )
-        outcome.wrong[i] = fault
-    return outcome
+            return Fault("all 3D keypoints lie behind the camera", fix)
+        return Fault(f"{behind[i]} 3D keypoints lie behind the camera", "give points in the camera's frame, z forward")
+
+    return judge(look, rooted | (behind > 0), fault_of)
 
 
 def hand_length_m(points: Float[np.ndarray, "*batch 21 3"]) -> Float[np.ndarray, "*batch"]:
@@ -118,18 +115,15 @@ def _size(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     look = look & hands.has_points
     length = hand_length_m(hands.cam_m)
     low, high = HAND_LENGTH_M
-    outcome = Outcome(int(look.sum()))
-    for i in np.flatnonzero(look & ~((length >= low) & (length <= high))):
+
+    def fault_of(i: int) -> Fault:
         unit = next((name for factor, name in _UNITS.items() if low <= length[i] / factor <= high), None)
         what = f"the hand is {length[i]:.4g} m long"
         if unit:
-            fault = Fault(f"{what}: the 3D keypoints look like {unit}", "write metres")
-        else:
-            fault = Fault(
-                f"{what}; hands have {low * 1000:.0f} to {high * 1000:.0f} mm", "write metres; check the scale"
-            )
-        outcome.wrong[int(i)] = fault
-    return outcome
+            return Fault(f"{what}: the 3D keypoints look like {unit}", "write metres")
+        return Fault(f"{what}; hands have {low * 1000:.0f} to {high * 1000:.0f} mm", "write metres; check the scale")
+
+    return judge(look, ~((length >= low) & (length <= high)), fault_of)
 
 
 def _reprojection(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
@@ -138,13 +132,12 @@ def _reprojection(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     look = look & hands.has_points & hands.has_camera & np.isfinite(projected).all((1, 2))
     miss = hands.px - projected
     off_px = np.abs(miss).max((1, 2))
-    outcome = Outcome(int(look.sum()))
-    for i in np.flatnonzero(look & ~(off_px <= tolerance)):
-        seen = PointsInCamera(hands.cam_m[i], hands.intrinsics[i], hands.image(int(i)).cam_from_world)
-        outcome.wrong[int(i)] = explain_reprojection(
-            hands.px[i], projected[i], hands.size_px[i], max(tolerance, 0.02), seen
-        )
-    return outcome
+
+    def fault_of(i: int) -> Fault:
+        seen = PointsInCamera(hands.cam_m[i], hands.intrinsics[i], hands.image(i).cam_from_world)
+        return explain_reprojection(hands.px[i], projected[i], hands.size_px[i], max(tolerance, 0.02), seen)
+
+    return judge(look, ~(off_px <= tolerance), fault_of)
 
 
 def _visible(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
@@ -154,14 +147,13 @@ def _visible(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     edge = 0.5 if evidence.tolerances.parameters_mm is not None else 1.5  # others round, or count from the corner
     outside = ~((x >= -edge) & (x <= width - 1 + edge) & (y >= -edge) & (y <= height - 1 + edge))
     wrong = (hands.visible & hands.labelled & outside).sum(1)
-    outcome = Outcome(int(look.sum()))
-    for i in np.flatnonzero(look & (wrong > 0)):
+
+    def fault_of(i: int) -> Fault:
         first = KEYPOINT_NAMES[int(np.argmax(hands.visible[i] & outside[i]))]
         what = f"{wrong[i]} keypoints are said to be visible but lie outside the picture ({first} the first)"
-        outcome.wrong[int(i)] = Fault(
-            what, "set visible to 0 there, or check that 2D keypoints are pixels of this picture"
-        )
-    return outcome
+        return Fault(what, "set visible to 0 there, or check that 2D keypoints are pixels of this picture")
+
+    return judge(look, wrong > 0, fault_of)
 
 
 def _box(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
@@ -170,26 +162,23 @@ def _box(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     seen = hands.visible & hands.labelled
     masked = np.array([hands.number[i] == 0 and hands.image(i).mask is not None for i in range(len(hands))], bool)
     empty = (hands.box_px[:, 2:] <= 0).any(1)
-    look = (
-        look & np.isfinite(hands.box_px).all(1) & (seen.sum(1) >= 5) & ~(empty & masked)
-    )  # which the mask's check says
-    outcome = Outcome(int(look.sum()))
+    told = np.isfinite(hands.box_px).all(1) & ~(empty & masked)  # of an empty mask its own check tells
     inside = _share_in_box(hands.px, seen, hands.box_px)
     left_top, size = hands.box_px[:, :2], hands.box_px[:, 2:]
     beyond = np.maximum(-left_top, left_top + size - hands.size_px).max(1) / hands.size_px.max(1)
     corners = np.concatenate([left_top, size - left_top], 1)
     by_corners = (size > left_top).all(1) & (_share_in_box(hands.px, seen, corners) > 0.8)
     by_corners &= (size <= hands.size_px + 1).all(1)
-    for i in np.flatnonzero(look & ((inside < 0.5) | (beyond > _BEYOND))):
+
+    def fault_of(i: int) -> Fault:
         what = f"{inside[i]:.0%} of the visible keypoints lie in the box {hands.box_px[i].round(1).tolist()}"
         if beyond[i] > _BEYOND:
             what += f", which reaches {beyond[i]:.0%} beyond the picture"
         if by_corners[i]:
-            fault = Fault(f"{what}: it looks like left, top, right, bottom", "write left, top, width, height")
-        else:
-            fault = Fault(what, "write the box of this hand's mask, in pixels of this picture")
-        outcome.wrong[int(i)] = fault
-    return outcome
+            return Fault(f"{what}: it looks like left, top, right, bottom", "write left, top, width, height")
+        return Fault(what, "write the box of this hand's mask, in pixels of this picture")
+
+    return judge(look & told & (seen.sum(1) >= 5), (inside < 0.5) | (beyond > _BEYOND), fault_of)
 
 
 def _share_in_box(

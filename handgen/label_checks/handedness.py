@@ -16,7 +16,7 @@ from handgen.fit.kinematics import KeypointKinematics
 from handgen.geometry.rotations import axis_angle_from_rotation
 from handgen.hand.model_files import OPEN_HAND
 from handgen.hand.skeleton import SIDES, other_side
-from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome, SetCheck
+from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome, SetCheck, judge
 
 # By how much further, in all, the joints may be beyond their limits than those of the other side would be. Of 10,000
 # hands of the model, with up to 3 mm of noise and all fingers bent backwards at that, none has 2; hands with their
@@ -37,34 +37,32 @@ def beyond_limits_rad(kinematics: KeypointKinematics, points: Float[np.ndarray, 
 
 def _excess_rad(evidence: Evidence) -> Float[np.ndarray, " n"]:
     """By how much further each hand is beyond its side's limits than beyond the other's; NaN where not known."""
-    if "excess" not in evidence.kept:
-        hands = evidence.hands
-        excess = np.full(len(hands), np.nan)
-        numbers = np.flatnonzero(hands.has_points)
-        sides = evidence.models.sides(OPEN_HAND, None)
-        if sides is not None and len(numbers):
-            left, right = (beyond_limits_rad(sides[side], hands.cam_m[numbers]) for side in SIDES)
-            excess[numbers] = np.where(hands.is_right[numbers], right - left, left - right)
-        evidence.kept["excess"] = excess
-    return evidence.kept["excess"]
+    hands = evidence.hands
+    excess = np.full(len(hands), np.nan)
+    numbers = np.flatnonzero(hands.has_points)
+    sides = evidence.models.sides(OPEN_HAND, None)
+    if sides is not None and len(numbers):
+        left, right = (beyond_limits_rad(sides[side], hands.cam_m[numbers]) for side in SIDES)
+        excess[numbers] = np.where(hands.is_right[numbers], right - left, left - right)
+    return excess
 
 
 def _handedness(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
-    excess = _excess_rad(evidence)
-    look = look & np.isfinite(excess)
-    outcome = Outcome(int(look.sum()))
-    for i in np.flatnonzero(look & (excess > _BEYOND_RAD)).tolist():
+    excess = evidence.share(_excess_rad)
+
+    def fault_of(i: int) -> Fault:
         side = evidence.hands.labels(i).side
-        outcome.wrong[i] = Fault(
+        return Fault(
             f"is labelled {side}, but its fingers would bend backwards, by {np.degrees(excess[i]):.0f} degrees in all",
             f"label it {other_side(side)}; if the picture was mirrored, mirror the 3D keypoints too",
         )
-    return outcome
+
+    return judge(look & np.isfinite(excess), excess > _BEYOND_RAD, fault_of)
 
 
 def _votes(evidence: Evidence) -> tuple[list[float], list[float]] | None:
     """Collect the excess of left hands and of right ones."""
-    excess = np.clip(_excess_rad(evidence), -5, 5)
+    excess = np.clip(evidence.share(_excess_rad), -5, 5)
     known, is_right = np.isfinite(excess), evidence.hands.is_right
     return (excess[known & ~is_right].tolist(), excess[known & is_right].tolist()) if known.any() else None
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import ArrayLike
 
 from handgen.records.labelled_image import LabelledHand, LabelledImage
 
@@ -44,22 +45,21 @@ class Hands:
         hands = [hand for _, _, hand in flat]
         of_image = [images[i] for i, _, _ in flat]
         parameters = [hand.parameters for hand in hands]
-        unplaced = [None if p is None else p.translation_m for p in parameters]
         return cls(
             images=tuple(images),
             image_of=np.array([i for i, _, _ in flat], int),
             number=np.array([k for _, k, _ in flat], int),
             is_right=np.array([hand.side == "right" for hand in hands], bool),
-            px=_stacked([hand.keypoints_px for hand in hands], (21, 2)),
+            px=_stack([hand.keypoints_px for hand in hands], 21, 2),
             visible=np.array([hand.visible for hand in hands], bool).reshape(-1, 21),
             labelled=np.array([hand.labelled for hand in hands], bool).reshape(-1, 21),
-            cam_m=_stacked([hand.keypoints_cam_m for hand in hands], (21, 3)),
-            intrinsics=_stacked([image.intrinsics for image in of_image], (3, 3)),
-            size_px=_stacked([np.array(image.size_px, float) for image in of_image], (2,)),
-            box_px=_stacked([None if h.box_px is None else np.array(h.box_px, float) for h in hands], (4,)),
-            pose=_stacked([None if p is None else p.pose for p in parameters], (48,)),
-            betas=_stacked([None if p is None else p.betas for p in parameters], (10,)),
-            translation_m=_stacked(unplaced, (3,)),
+            cam_m=_stack([hand.keypoints_cam_m for hand in hands], 21, 3),
+            intrinsics=_stack([image.intrinsics for image in of_image], 3, 3),
+            size_px=_stack([image.size_px for image in of_image], 2),
+            box_px=_stack([hand.box_px for hand in hands], 4),
+            pose=_stack([None if p is None else p.pose for p in parameters], 48),
+            betas=_stack([None if p is None else p.betas for p in parameters], 10),
+            translation_m=_stack([None if p is None else p.translation_m for p in parameters], 3),
         )
 
     def __len__(self) -> int:
@@ -67,17 +67,17 @@ class Hands:
 
     @cached_property
     def has_points(self) -> Bool[np.ndarray, " n"]:
-        """Whether each hand has all 3D keypoints, at places that can be reckoned with."""
+        """Find the hands with all 3D keypoints, at places that can be reckoned with."""
         return (np.abs(self.cam_m) < HUGE).all((1, 2)) & self.labelled.all(1)
 
     @cached_property
     def has_camera(self) -> Bool[np.ndarray, " n"]:
-        """Whether each hand is seen by a camera whose intrinsics are known and can be used."""
+        """Find the hands that are seen by a camera whose intrinsics are known and can be used."""
         return (np.abs(self.intrinsics) < HUGE).all((1, 2))
 
     @cached_property
     def has_pose(self) -> Bool[np.ndarray, " n"]:
-        """Whether each hand has the parameters of a model."""
+        """Find the hands with the parameters of a model."""
         placed = ~(np.abs(self.translation_m) >= HUGE).any(1)  # or not told
         return (np.abs(self.pose) < HUGE).all(1) & (np.abs(self.betas) < 100).all(1) & placed
 
@@ -96,7 +96,7 @@ class Hands:
         return f"{image.name}{side}"
 
 
-def _stacked(arrays: Sequence[np.ndarray | None], shape: tuple[int, ...]) -> np.ndarray:
+def _stack(arrays: Sequence[ArrayLike | None], *shape: int) -> np.ndarray:
     """Stack arrays; NaN in place of None."""
     stacked = np.full((len(arrays), *shape), np.nan)
     for row, array in zip(stacked, arrays, strict=True):

@@ -1,4 +1,4 @@
-"""Whether a model's parameters give the labelled keypoints, and if not, which other convention would.
+"""A model's parameters against the labelled keypoints: if they differ, the convention that would make them agree.
 
 Each explanation changes parameters or keypoints as somebody with another convention has them; the first that brings the
 two together is what happened (`handgen.label_checks.convention_hypotheses`).
@@ -15,7 +15,7 @@ from handgen.fit.kinematics import KeypointKinematics
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, WRIST, other_side
 from handgen.label_checks.convention_hypotheses import Disagreement, describe_disagreement, list_hypotheses
-from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome
+from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome, judge
 
 _DOUBTED_M = 0.003  # mean distance from which an explanation is looked for, where keypoints are not the model's own
 _BETTER = 0.3  # of the distance, what an explanation may leave there
@@ -36,14 +36,8 @@ class ParameterFaults:
     faults: dict[int, Fault]
 
 
-def explain_parameters(evidence: Evidence) -> ParameterFaults:
-    """Explain the parameters of all hands that have 3D keypoints; worked out once."""
-    if "parameters" not in evidence.kept:
-        evidence.kept["parameters"] = _explain_parameters(evidence)
-    return evidence.kept["parameters"]
-
-
 def _explain_parameters(evidence: Evidence) -> ParameterFaults:
+    """Explain the parameters of all hands that have 3D keypoints."""
     hands = evidence.hands
     result = ParameterFaults(np.zeros(len(hands), bool), [""] * len(hands), {})
     wanted = hands.has_points & hands.has_pose
@@ -56,10 +50,10 @@ def _explain_parameters(evidence: Evidence) -> ParameterFaults:
         numbers = np.array(members)
         name = model if model is not None else _likeliest_model(evidence, numbers)
         sides = None if name is None else evidence.models.sides(name, sha256)
-        other = other_side(side)
-        digests = {} if sides is None else {one: model.model.arrays.sha256 for one, model in sides.items()}
         if sides is None:
             continue
+        other = other_side(side)
+        digests = {one: model.model.arrays.sha256 for one, model in sides.items()}
         result.known[numbers] = side in sides or sha256 == digests.get(other)
         if sha256 is not None and sha256 == digests.get(other) != digests.get(side):
             what = f"is labelled {side}, but its model_sha256 is of the {other} hand"
@@ -110,15 +104,15 @@ def _explain(
         for k in np.flatnonzero(near).tolist():
             result.checks[numbers[k]], result.faults[numbers[k]] = hypothesis.check, hypothesis.fault(k)
         open_ones &= ~near
-    for k in np.flatnonzero(
-        open_ones & (np.full(len(off), exact is not None) | (off.mean(1) > _UNEXPLAINED_M))
-    ).tolist():
+    if exact is None:
+        open_ones &= off.mean(1) > _UNEXPLAINED_M
+    for k in np.flatnonzero(open_ones).tolist():
         result.checks[numbers[k]], result.faults[numbers[k]] = "parameters", describe_disagreement(found, k)
 
 
 def _named(check: str):
     def look(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
-        found = explain_parameters(evidence)
+        found = evidence.share(_explain_parameters)
         wrong = {i: fault for i, fault in found.faults.items() if found.checks[i] == check and look[i]}
         return Outcome(int((look & found.known).sum()), wrong)
 
@@ -129,42 +123,28 @@ def _betas(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     hands = evidence.hands
     look = look & np.isfinite(hands.betas).all(1)
     largest: Float[np.ndarray, " n"] = np.abs(hands.betas).max(1, initial=0)
-    outcome = Outcome(int(look.sum()))
-    for i in np.flatnonzero(look & (largest > MOST_BETA)).tolist():
+
+    def fault_of(i: int) -> Fault:
         k = int(np.abs(hands.betas[i]).argmax())
         what = f"beta {k} is {hands.betas[i, k]:.3g}; shapes of people lie within {MOST_BETA:g}"
-        outcome.wrong[i] = Fault(
-            what, "fit the shape with a prior, once per person; HaMeR drops the pose of such a hand"
-        )
-    return outcome
+        return Fault(what, "fit the shape with a prior, once per person; HaMeR drops the pose of such a hand")
+
+    return judge(look, largest > MOST_BETA, fault_of)
 
 
 _AFTER = ("not finite", "metres", "joint order", "betas")
 _AGREE = "; 1 mm where the keypoints are the model's own, else only what another convention explains much better"
+_EXPLAINED = {
+    "keypoint order": "the 3D keypoints are those of the model in its order, by their places",
+    "side": f"the model of the stated side gives the 3D keypoints, and the other side's does not{_AGREE}",
+    "mean pose": "the same with the model's mean pose added or taken away",
+    "pose": "the same with principal components, degrees, another order of joints, inverse rotations",
+    "orientation": "the same up to a turn: the orientation is the camera's, not the world's, nor transposed",
+    "translation": "the same up to a shift: translation_m is smplx's transl, metres",
+    "fingertips": "joints agree, but the tips are other vertices",
+    "parameters": "none of these: the keypoints are not of these parameters",
+}
 CHECKS: dict[str, Check] = {
     "betas": Check(f"shape coefficients lie within {MOST_BETA:g}", _betas, ("not finite",)),
-    "keypoint order": Check(
-        "the 3D keypoints are those of the model in its order, by their places", _named("keypoint order"), _AFTER
-    ),
-    "side": Check(
-        f"the model of the stated side gives the 3D keypoints, and the other side's does not{_AGREE}",
-        _named("side"),
-        _AFTER,
-    ),
-    "mean pose": Check("the same with the model's mean pose added or taken away", _named("mean pose"), _AFTER),
-    "pose": Check(
-        "the same with principal components, degrees, another order of joints, inverse rotations",
-        _named("pose"),
-        _AFTER,
-    ),
-    "orientation": Check(
-        "the same up to a turn: the orientation is the camera's, not the world's, nor transposed",
-        _named("orientation"),
-        _AFTER,
-    ),
-    "translation": Check(
-        "the same up to a shift: translation_m is smplx's transl, metres", _named("translation"), _AFTER
-    ),
-    "fingertips": Check("joints agree, but the tips are other vertices", _named("fingertips"), _AFTER),
-    "parameters": Check("none of these: the keypoints are not of these parameters", _named("parameters"), _AFTER),
+    **{name: Check(about, _named(name), _AFTER) for name, about in _EXPLAINED.items()},
 }

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
 
 from handgen.errors import HandgenError
 from handgen.geometry.raster import mesh_mask
+from handgen.hand.model import HandPose
+from handgen.hand.skeleton import JOINT_COUNT
 from handgen.label_checks.evidence import Evidence, Fault
 from handgen.label_checks.hands import HUGE
-from handgen.label_checks.meshes import ProjectedMesh
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage
 
@@ -62,6 +64,14 @@ class MaskOverlap:
 
 
 @dataclass(frozen=True)
+class ProjectedMesh:
+    """A hand's surface in its picture, pixels."""
+
+    vertices_px: Float[np.ndarray, "n 2"]
+    faces: Int[np.ndarray, "faces 3"]
+
+
+@dataclass(frozen=True)
 class PictureEvidence:
     """One picture that was decoded. faults: by the check's name.
 
@@ -85,6 +95,33 @@ def choose_pictures(evidence: Evidence) -> list[int]:
         return pictures
     rng = np.random.default_rng(len(pictures))
     return [pictures[i] for i in np.sort(rng.choice(len(pictures), count, replace=False))]
+
+
+def meshes_in(evidence: Evidence, pictures: Sequence[int]) -> dict[int, ProjectedMesh]:
+    """Compute, by the picture's number, the mesh of its first hand, which is the one that its mask shows.
+
+    Hands whose model is not here, or whose labels have a fault already, are left out.
+    """
+    hands, found = evidence.hands, {}
+    sound = hands.has_pose & hands.has_camera & np.isfinite(hands.translation_m).all(1) & (hands.number == 0)
+    sound &= ~np.any([np.zeros(len(hands), bool), *evidence.wrong.values()], axis=0)
+    for hand in np.flatnonzero(sound & np.isin(hands.image_of, np.array(pictures, int))).tolist():
+        labels = hands.labels(hand)
+        assert labels.parameters is not None
+        name, sha256 = labels.parameters.model, labels.parameters.model_sha256
+        side = None if name is None and sha256 is None else evidence.models.sides(name, sha256)
+        if side is None or labels.side not in side:
+            continue
+        model = side[labels.side].model
+        pose = HandPose(
+            torch.tensor(hands.pose[hand]).reshape(1, JOINT_COUNT, 3),
+            torch.tensor(hands.translation_m[hand])[None],
+            torch.tensor(hands.betas[hand])[None],
+        )
+        rays = model(pose).vertices[0].numpy() @ hands.intrinsics[hand].T
+        if (rays[:, 2] > 0).all():
+            found[int(hands.image_of[hand])] = ProjectedMesh(rays[:, :2] / rays[:, 2:], model.arrays.faces)
+    return found
 
 
 def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | None = None) -> PictureEvidence:

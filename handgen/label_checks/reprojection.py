@@ -58,9 +58,10 @@ def explain_reprojection(
             return Fault(
                 f"{off}: they are mirrored in x", "mirror picture, 2D and 3D keypoints, pose and side together"
             )
-    if (fault := _normalised(px, projected, size, near_px) or _focal(px, projected, seen, near_px)) is not None:
-        return Fault(f"{off}: {fault.what}", fault.fix)
-    if seen is not None and (fault := other_frame(px, seen, near_px)) is not None:
+    fault = _normalised(px, projected, size, near_px)
+    if fault is None and seen is not None:
+        fault = _focal(px, projected, seen, near_px) or other_frame(px, seen, near_px)
+    if fault is not None:
         return Fault(f"{off}: {fault.what}", fault.fix)
     spread = projected - projected.mean(0)
     scale = float((spread * (px - px.mean(0))).sum() / max((spread**2).sum(), 1e-12))
@@ -91,11 +92,9 @@ def _normalised(
 
 
 def _focal(
-    px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], seen: PointsInCamera | None, near_px: float
+    px: Float[np.ndarray, "21 2"], projected: Float[np.ndarray, "21 2"], seen: PointsInCamera, near_px: float
 ) -> Fault | None:
     """Keypoints that are scaled about the principal point."""
-    if seen is None:
-        return None
     centre = seen.intrinsics[:2, 2]
     spread = projected - centre
     scale = float((spread * (px - centre)).sum() / max(float((spread**2).sum()), 1e-12))

@@ -10,8 +10,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck, Tolerances
-from handgen.label_checks.meshes import meshes_in
-from handgen.label_checks.pixels import SHIFT_PX, TURNS, MaskOverlap, PictureEvidence, choose_pictures, look_at
+from handgen.label_checks.pixels import (
+    SHIFT_PX,
+    TURNS,
+    MaskOverlap,
+    PictureEvidence,
+    choose_pictures,
+    look_at,
+    meshes_in,
+)
 
 Verdict = tuple[int, list[tuple[str, Fault]]]
 _ALL = "all pictures"
@@ -42,21 +49,20 @@ class Ballots(Generic[T]):
     values: list[T]
 
 
+B = TypeVar("B", bound=Ballots[Any])
+
+
 def decode_pictures(evidence: Evidence) -> list[PictureEvidence]:
-    """Decode the chosen pictures of this part, each once."""
-    if "decoded" not in evidence.kept:
-        numbers = choose_pictures(evidence)
-        meshes = meshes_in(evidence, numbers)
-        evidence.kept["decoded"] = [
-            look_at(evidence.hands.images[number], evidence.tolerances.in_mask, meshes.get(number))
-            for number in numbers
-        ]
-    return evidence.kept["decoded"]
+    """Decode the chosen pictures of this part; call it through `Evidence.share`."""
+    numbers = choose_pictures(evidence)
+    meshes = meshes_in(evidence, numbers)
+    images, in_mask = evidence.hands.images, evidence.tolerances.in_mask
+    return [look_at(images[number], in_mask, meshes.get(number)) for number in numbers]
 
 
 def _ballots(value_of: Callable[[PictureEvidence], T | None]) -> Callable[[Evidence], Ballots[T]]:
     def collect(evidence: Evidence) -> Ballots[T]:
-        votes = [(one.name, value) for one in decode_pictures(evidence) if (value := value_of(one)) is not None]
+        votes = [(one.name, value) for one in evidence.share(decode_pictures) if (value := value_of(one)) is not None]
         return Ballots([name for name, _ in votes], [value for _, value in votes])
 
     return collect
@@ -99,7 +105,7 @@ def _groups(
 def _held(evidence: Evidence) -> tuple[float, list[tuple[float, float]]]:
     """Collect the share that is asked for, and those of the pictures, as they are and mirrored."""
     asked = _HELD if evidence.tolerances.in_mask >= Tolerances.in_mask else _HELD_OF_HIDDEN
-    return asked, [one.held for one in decode_pictures(evidence) if one.held is not None]
+    return asked, [one.held for one in evidence.share(decode_pictures) if one.held is not None]
 
 
 def _mask_vote(parts: list[tuple[float, list[tuple[float, float]]]]) -> Verdict:
@@ -116,18 +122,10 @@ def _mask_vote(parts: list[tuple[float, list[tuple[float, float]]]]) -> Verdict:
 
 def _colour_vote(parts: list[Ballots[float]]) -> Verdict:
     values = np.array(_merge_ballots(parts).values)
-    faults = []
+    fix, faults = "write RGB; hands in blue gloves or under blue light are no fault", []
     for place, group in _groups(parts, values < _BLUER, _FEW_BLUE):
         what = f"in the masks blue exceeds red by {-np.median(values[group]):.0f} of 255 (median)"
-        faults.append(
-            (
-                place,
-                Fault(
-                    f"{what}: red and blue look swapped (BGR)",
-                    "write RGB; hands in blue gloves or under blue light are no fault",
-                ),
-            )
-        )
+        faults.append((place, Fault(f"{what}: red and blue look swapped (BGR)", fix)))
     return len(values), faults
 
 
@@ -139,7 +137,7 @@ class EdgeBallots(Ballots[Float[np.ndarray, " turns"]]):
 
 
 def _edges(evidence: Evidence) -> EdgeBallots | None:
-    known = [(one.name, one.edges) for one in decode_pictures(evidence) if one.edges is not None]
+    known = [(one.name, one.edges) for one in evidence.share(decode_pictures) if one.edges is not None]
     if not known:
         return None
     logs = [np.log(np.maximum(edges.turned, 1e-3)) for _, edges in known]
@@ -163,10 +161,13 @@ def _edge_vote(parts: list[EdgeBallots]) -> Verdict:
     sizes = [len(part.values) for part in parts]
     if (fault := _moved_or_unrelated(logs, np.average([part.moved for part in parts], 0, sizes))) is not None:
         return count, [(_ALL, fault)]
-    return count, [
-        (_span(part), fault)
-        for part in parts
-        if len(part.values) >= _VOTERS and (fault := _moved_or_unrelated(np.array(part.values), part.moved)) is not None
+    return count, _faults_of_parts(parts, lambda part: _moved_or_unrelated(np.array(part.values), part.moved))
+
+
+def _faults_of_parts(parts: Sequence[B], fault_of: Callable[[B], Fault | None]) -> list[tuple[str, Fault]]:
+    """Collect the faults of parts in which enough pictures vote."""
+    return [
+        (_span(part), fault) for part in parts if len(part.values) >= _VOTERS and (fault := fault_of(part)) is not None
     ]
 
 
@@ -197,14 +198,9 @@ def _mesh_vote(parts: list[Ballots[MaskOverlap]]) -> Verdict:
     covered = _merge_ballots(parts).values
     if len(covered) < _VOTERS:
         return len(covered), []
-    fault = _uncovered(covered)
-    if fault is not None:
+    if (fault := _uncovered(covered)) is not None:
         return len(covered), [(_ALL, fault)]
-    faults = []
-    for part in parts:
-        if len(part.values) >= _VOTERS and (fault := _uncovered(part.values)) is not None:
-            faults.append((_span(part), fault))
-    return len(covered), faults
+    return len(covered), _faults_of_parts(parts, lambda part: _uncovered(part.values))
 
 
 def _uncovered(covered: list[MaskOverlap]) -> Fault | None:

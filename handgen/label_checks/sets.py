@@ -20,7 +20,7 @@ def _fault_of(check: str):
     def collect(evidence: Evidence) -> tuple[int, list[tuple[str, Fault]]]:
         pictures = [
             one
-            for one in decode_pictures(evidence)
+            for one in evidence.share(decode_pictures)
             if check != "mask" or check in one.faults or one.red_over_blue is not None
         ]
         return len(pictures), [(one.name, one.faults[check]) for one in pictures if check in one.faults]

@@ -94,13 +94,10 @@ def _conclude(parts: list[WorldHands]) -> tuple[int, list[tuple[str, Fault]]]:
 
 
 def _fault(what: str, misreading: str) -> Fault:
+    what += " at one place in the world"
     if misreading:
-        return Fault(
-            f"{what} at one place in the world; cam_from_world looks like {misreading}", "write cam_from_world, metres"
-        )
-    return Fault(
-        f"{what} at one place in the world", "check cam_from_world, 3D keypoints, frame and capture of these pictures"
-    )
+        return Fault(f"{what}; cam_from_world looks like {misreading}", "write cam_from_world, metres")
+    return Fault(what, "check cam_from_world, 3D keypoints, frame and capture of these pictures")
 
 
 def _away(points: Float[np.ndarray, "n points 3"]) -> Float[np.ndarray, " n"]:

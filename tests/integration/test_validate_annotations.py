@@ -4,6 +4,7 @@ import pytest
 from support.annotations import write_annotations
 
 from handgen.io.annotations import Annotations
+from handgen.label_checks import checks
 from handgen.label_checks.evidence import Tolerances
 from handgen.stages.validate import annotations
 from handgen.stages.validate.stage import run
@@ -35,10 +36,10 @@ def test_a_chunk_is_looked_at_in_batches_and_nothing_is_left_out(made, monkeypat
         sizes.append(len(images))
         return examine(images, *rest)
 
-    examine = annotations.examine
+    examine = checks.examine
     whole = run(made, workers=1, pixels=True)
     monkeypatch.setattr(annotations, "_BATCH", 2)
-    monkeypatch.setattr(annotations, "examine", noted)
+    monkeypatch.setattr(checks, "examine", noted)
     again = run(made, workers=1, pixels=True)
     assert sizes and max(sizes) == 2
     assert again.valid and whole.valid

@@ -44,6 +44,16 @@ def test_rigs_are_right_in_every_world(turn, shift, views, radius):
     assert not findings.kept and doubt(cameras) is None
 
 
+def test_cameras_that_look_away_from_each_other_until_they_are_transposed_are_a_note():
+    rng = np.random.default_rng(14)
+    cameras = in_another_world(ring(3), rng.normal(size=3) * 2, rng.normal(size=3) * 3)
+    transposed = [
+        replace(camera, cam_from_world=Rigid(camera.cam_from_world.rotation.T, camera.cam_from_world.translation))
+        for camera in cameras
+    ]
+    assert "if cam_from_world were its rotation transposed" in (doubt(transposed) or "")
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_calibrations_of_every_format_are_looked_at(name, tmp_path):
     path = WRITERS[name](tmp_path, ring(4))

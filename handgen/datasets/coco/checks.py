@@ -11,14 +11,12 @@ from handgen.datasets.coco.layout import HIDDEN, NOT_LABELLED, NUMBERS, SEEN, an
 from handgen.datasets.coco.reader import CocoReader
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_NAMES, SIDES
-from handgen.label_checks.checks import Part, conclude, examine
+from handgen.label_checks.checks import BATCH, BatchExaminer, conclude_parts
 from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.label_checks.findings import MISSING, PUT_IT_THERE, Checked, Findings
 from handgen.label_checks.order import REORDER
-from handgen.records.labelled_image import LabelledImage
 from handgen.storage import documents
 
-_BATCH = 500
 _IN_MASK = 0.5  # COCO says which keypoints are hidden
 _AGAIN = "correct the JSON file"
 ABOUT = {
@@ -65,8 +63,7 @@ def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
     _check_ids(findings, looked_at, file, document)
     _check_keypoints(findings, looked_at, file, document)
     _check_names(findings, looked_at, file, document)
-    parts, hands = list[Part](), 0
-    models, batch = HandModels(), list[LabelledImage]()
+    hands, examiner = 0, BatchExaminer(f"{file}, ", HandModels(), tolerances)
     stride = _stride(reader.count, tolerances.pixels_per_part)
     for place, entry in enumerate(document["images"]):
         looked_at["coco file"] += 1
@@ -81,21 +78,14 @@ def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
             continue
         looked_at["coco mask"] += image.mask is not None
         hands += len(image.hands)
-        batch.append(image)
-        if len(batch) == _BATCH:
-            parts.append(examine(batch, f"{file}, ", models, tolerances))
-            batch = []
-    if batch:
-        parts.append(examine(batch, f"{file}, ", models, tolerances))
-    of_labels, counted, notes = conclude(parts, f"{file}, ")
-    findings.extend(of_labels)
-    looked_at.update({name: count for name, count in counted.items() if count})
-    return Checked(findings, {"pictures": reader.count, "hands": hands}, notes, looked_at)
+        examiner.add(image)
+    facts = {"pictures": reader.count, "hands": hands}
+    return conclude_parts(file, findings, looked_at, examiner.finish(), facts)
 
 
 def _stride(count: int, wanted: int | None) -> int:
     """Read one in this many pictures: `wanted` of each batch, and as many of all at least."""
-    return 1 if wanted is None else max(1, min(_BATCH, count) // wanted)
+    return 1 if wanted is None else max(1, min(BATCH, count) // wanted)
 
 
 def _check_ids(findings: Findings, looked_at: Counter[str], file: Path, document: dict[str, Any]) -> None:

@@ -41,5 +41,5 @@ def annotation_files(root: Path) -> list[Path]:
 
 
 def is_coco(root: Path) -> bool:
-    """Whether a folder holds COCO's annotations and pictures."""
+    """Tell whether a folder holds COCO's annotations and pictures."""
     return (root / IMAGES).is_dir() and (root / ANNOTATIONS).is_dir() and bool(annotation_files(root))

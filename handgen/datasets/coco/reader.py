@@ -102,7 +102,7 @@ class CocoReader:
 
 
 def is_person(annotation: dict[str, Any]) -> bool:
-    """Whether an annotation is of a whole body."""
+    """Tell whether an annotation is of a whole body."""
     return any(layout.person_keys(side)[0] in annotation for side in SIDES)
 
 

@@ -9,11 +9,22 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from handgen.datasets.boxes import NO_BOX, hand_box, union_of
 from handgen.datasets.coco import layout
 from handgen.datasets.coco.layout import ANNOTATIONS, BODY_NAMES, IMAGES, NUMBERS
 from handgen.datasets.coco.options import CocoOptions
-from handgen.datasets.writer import ExportJob, File, Written, encode_entry, join_parts, write_file, write_part
+from handgen.datasets.writer import (
+    NO_BOX,
+    ExportJob,
+    File,
+    Writer,
+    Written,
+    encode_entry,
+    hand_box,
+    join_parts,
+    union_of,
+    write_file,
+    write_part,
+)
 from handgen.hand.skeleton import KEYPOINT_NAMES, KEYPOINT_PARENTS, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage, in_picture
@@ -24,11 +35,8 @@ _SUBPIXELS = 4  # per pixel and axis, for the outline: it then lies within an ei
 _STRAIGHT_PX = 0.15  # how far an outline may leave the pixels' edges, to have fewer corners
 
 
-class CocoWriter:
+class CocoWriter(Writer):
     """Writes COCO's files."""
-
-    sides: tuple[str, ...] = SIDES
-    other_sides_option = ""
 
     def __init__(self, job: ExportJob) -> None:
         self._job = job
@@ -139,9 +147,6 @@ class CocoWriter:
         yield b'],\n"annotations":['
         yield from join_parts(self._job, "annotations", units)
         yield b"]}\n"
-
-    def place(self, manifest: dict[str, Any]) -> None:
-        """Write nothing: all paths are relative."""
 
     def notes(self) -> list[str]:
         """Remarks on mmpose's loaders, and on what people lack."""

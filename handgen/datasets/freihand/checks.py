@@ -53,8 +53,7 @@ class _RootCheck(SplitCheck):
                 )
                 self.looked_at[ROOT] += 1
                 fault = root_fault(k, xyz[layout.ROOT], mano[0, layout.UV_ROOT], float(mano[0, layout.SCALE]))
-                if fault is not None:
-                    self.findings.add(ROOT, f"{self._paths['mano']}, entry {number}", fault.what, fault.fix)
+                self.findings.add_fault(ROOT, f"{self._paths['mano']}, entry {number}", fault)
         except HandgenError:
             return
 
@@ -62,7 +61,7 @@ class _RootCheck(SplitCheck):
 def root_fault(
     k: Float[np.ndarray, "3 3"], keypoint_m: Float[np.ndarray, " 3"], uv_root: Float[np.ndarray, " 2"], scale: float
 ) -> Fault | None:
-    """Whether uv_root (pixels) and scale (pixels per metre) give keypoint 9 (camera frame)."""
+    """Find what keeps uv_root (pixels) and scale (pixels per metre) from giving keypoint 9 (camera frame)."""
     if scale <= 0:
         return Fault(f"scale is {scale:g}", "write the mean focal length by the depth of keypoint 9")
     off_m = layout.root_from_orthographic(k, uv_root, scale) - keypoint_m

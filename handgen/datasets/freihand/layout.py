@@ -67,7 +67,7 @@ def splits_in(root: Path) -> list[str]:
 
 
 def is_freihand(root: Path) -> bool:
-    """Whether a folder holds FreiHAND."""
+    """Tell whether a folder holds FreiHAND."""
     return bool(splits_in(root))
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from handgen.datasets import reader as base
 from handgen.datasets.freihand import layout
 from handgen.datasets.freihand.layout import BETAS, POSE, SHAPES, SPLITS
-from handgen.datasets.reader import Models, Moment
+from handgen.datasets.reader import Models, Moment, Reader
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_COUNT
@@ -54,7 +54,7 @@ class _Column:
         return values
 
 
-class FreihandReader:
+class FreihandReader(Reader):
     """Reads FreiHAND; holds the places of all labels in their files, 48 bytes per picture. A picture is a moment."""
 
     format = "freihand"
@@ -80,11 +80,6 @@ class FreihandReader:
     def count(self) -> int:
         """The number of pictures."""
         return len(self._columns["K"].places)
-
-    @property
-    def moment_count(self) -> int:
-        """The number of moments, which are the pictures."""
-        return self.count
 
     @property
     def notes(self) -> list[str]:
@@ -126,10 +121,6 @@ class FreihandReader:
                     ),
                 ),
             )
-
-    def __iter__(self) -> Iterator[LabelledImage]:
-        """Iterate over all pictures."""
-        return base.images_of(self)
 
     def fingerprint(self) -> dict[str, Any]:
         """Sizes and digests of the JSON files."""

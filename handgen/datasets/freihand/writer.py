@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from handgen.datasets.freihand import layout
 from handgen.datasets.freihand.layout import ROOT, SHAPES, SIZE_PX
 from handgen.datasets.freihand.options import FreihandOptions
 from handgen.datasets.freihand.square_crops import crop_square
-from handgen.datasets.writer import ExportJob, File, Written, encode_entry, join_parts, write_file, write_part
+from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, join_parts, write_file, write_part
 from handgen.errors import HandgenError
 from handgen.hand.conversions import relative_from_full, sides_mirror, with_fingertips
 from handgen.hand.model import HandModel, HandPose
@@ -45,7 +44,7 @@ class _Hand:
     sha256: str
 
 
-class FreihandWriter:
+class FreihandWriter(Writer):
     """Writes FreiHAND's files."""
 
     other_sides_option = "--mirror-left"
@@ -119,18 +118,14 @@ class FreihandWriter:
             for name in SHAPES
         ]
 
-    def place(self, manifest: dict[str, Any]) -> None:
-        """Write nothing: all paths are relative."""
-
     def notes(self) -> list[str]:
         """Remarks on another hand model than MANO."""
-        notes = []
-        if not self._job.all_mano:
-            notes.append(
-                "training_mano.json and training_verts.json are of a hand model other than MANO: a loader that puts "
-                "them into MANO gets another hand; training_xyz.json holds for every model"
-            )
-        return notes
+        if self._job.all_mano:
+            return []
+        return [
+            "training_mano.json and training_verts.json are of a hand model other than MANO: a loader that puts them "
+            "into MANO gets another hand; training_xyz.json holds for every model"
+        ]
 
 
 def _list_of(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from handgen.datasets.checks import CheckContext, conclude_parts
+from handgen.datasets.checks import CheckContext
 from handgen.datasets.hamer import reader as hamer
 from handgen.datasets.hamer.layout import BOX_UNIT_PX, FIELDS, LABELS, MASKS, SURE, tars_in
 from handgen.datasets.hamer.layout import PADDING as USUAL_PADDING
 from handgen.errors import HandgenError
 from handgen.io.shards import read_groups
-from handgen.label_checks.checks import Part, examine
+from handgen.label_checks.checks import BatchExaminer, Part, conclude_parts
 from handgen.label_checks.evidence import Fault, HandModels, Tolerances
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.hands import HUGE
@@ -166,7 +166,7 @@ def check(root: Path, context: CheckContext) -> Checked:
     findings, looked_at = Findings(), Counter[str]()
     parts, paddings, pictures, hands = list[Part](), list[float](), 0, 0
     context.show("reading tars", 0, len(tars))
-    check_one = partial(check_tar, known=dict(manifest.known), model=manifest.model, tolerances=context.tolerances())
+    check_one = partial(check_tar, known=manifest.known, model=manifest.model, tolerances=context.tolerances())
     for done, found in enumerate(context.engine.map_units(check_one, tars, len(tars)), 1):
         findings.extend(found.findings)
         looked_at.update(found.looked_at)
@@ -175,32 +175,23 @@ def check(root: Path, context: CheckContext) -> Checked:
         pictures, hands = pictures + found.pictures, hands + found.hands
         context.show("reading tars", done, len(tars))
     looked_at[PADDING] = len(paddings)
-    if (fault := padding_fault(paddings)) is not None:
-        findings.add(PADDING, f"{root}, all hands", fault.what, fault.fix)
-    return conclude_parts(root, findings, looked_at, parts, {"pictures": pictures, "hands": hands, "tars": len(tars)})
+    findings.add_fault(PADDING, f"{root}, all hands", padding_fault(paddings))
+    return conclude_parts(root, findings, +looked_at, parts, {"pictures": pictures, "hands": hands, "tars": len(tars)})
 
 
 def check_tar(path: Path, known: dict[str, str], model: str | None, tolerances: Tolerances) -> TarCheck:
     """Check one tar. model: of the parameters, if the manifest says so; known: files of models, by name."""
-    found, models = TarCheck(), HandModels(known)
-    batch: list[LabelledImage] = []
-
-    def look() -> None:
-        if batch:
-            found.parts.append(examine(batch, f"{path}, ", models, tolerances, LEFT_OUT))
-            batch.clear()
-
+    found, examiner = TarCheck(), BatchExaminer(f"{path}, ", HandModels(known), tolerances, LEFT_OUT, _BATCH)
     try:
         for key, members in read_groups(path):
             if LABELS in members:
                 found.pictures += 1
                 image = _check_group(found, f"{path}, {key}", key, members, model)
-                batch += [] if image is None else [image]
-                if len(batch) == _BATCH:
-                    look()
+                if image is not None:
+                    examiner.add(image)
     except HandgenError as error:
         found.findings.add("damaged tar", str(path), str(error), "write the tar again")
-    look()
+    found.parts = examiner.finish()
     return found
 
 
@@ -240,7 +231,7 @@ def _check_group(
 
 
 def padding_fault(paddings: list[float]) -> Fault | None:
-    """Whether boxes are padded over all hands, as the loader takes them to be."""
+    """Find whether boxes are padded less, over all hands, than the loader takes them to be."""
     if not paddings or np.median(paddings) >= _PADDED:
         return None
     what = f"boxes are {np.median(paddings):.2f} times the keypoints' extent (median)"

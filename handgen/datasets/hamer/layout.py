@@ -41,7 +41,7 @@ def tars_in(root: Path) -> list[Path]:
 
 
 def is_hamer(root: Path) -> bool:
-    """Whether a folder holds HaMeR's tars, by the first one. A damaged tar counts: its check says what is wrong."""
+    """Tell by the first tar whether a folder holds HaMeR's; a damaged one counts: its check says what is wrong."""
     tars = tars_in(root)
     if not tars:
         return False

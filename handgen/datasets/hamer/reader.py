@@ -3,67 +3,19 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from handgen.datasets.hamer.layout import FIELDS, LABELS, MASKS, PICTURES, SURE, tars_in
+from handgen.datasets.hamer.layout import FIELDS, MASKS, PICTURES, SURE
 from handgen.errors import HandgenError
-from handgen.io.shards import read_groups
 from handgen.media import images
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
-from handgen.storage.plain_pickle import read_labels
 
 _MAX_MASK_BYTES = 512 * 2**20
-
-
-class HamerReader:
-    """The pictures of a folder of tars, in the order of the tars. model: of the parameters, where it is known.
-
-    Raises HandgenError where a tar, or the labels of a picture, are not what they must be.
-    """
-
-    def __init__(self, root: Path, model: str | None = None) -> None:
-        self.root, self.model = root, model
-        self.tars = tars_in(root)
-        if not self.tars:
-            raise HandgenError(f"{root}: no tars; give the folder that holds 000000.tar")
-
-    @cached_property
-    def count(self) -> int:
-        """The number of pictures, by the tars' headers."""
-        found = 0
-        for path in self.tars:
-            try:
-                with tarfile.open(path, "r:") as tar:
-                    found += sum(name.endswith(f".{LABELS}") for name in tar.getnames())
-            except (OSError, tarfile.TarError) as error:
-                raise HandgenError(f"{path}: not a readable tar ({error}); get it again") from None
-        return found
-
-    def __iter__(self) -> Iterator[LabelledImage]:
-        for path in self.tars:
-            for key, members in read_groups(path):
-                if LABELS in members:
-                    where = f"{path}, {key}"
-                    yield label_picture(key, members, entries_of(members, where), where, self.model)
-
-
-def entries_of(members: Mapping[str, bytes], where: str) -> list[dict[str, Any]]:
-    """The dictionaries of a picture's hands.
-
-    Raises HandgenError when they are no list of dictionaries.
-    """
-    entries = read_labels(members[LABELS], f"{where}.{LABELS}")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise HandgenError(f"{where}.{LABELS}: holds no list of dictionaries, one per hand; write a list")
-    return entries
 
 
 def label_picture(

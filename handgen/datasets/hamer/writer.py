@@ -15,10 +15,9 @@ import yaml
 from jaxtyping import Float
 
 from handgen.datasets.hamer.layout import BOX_UNIT_PX, CONFIGURATION, LABELS, MASKS, PADDING
-from handgen.datasets.writer import TOO_FEW, ExportJob, File, Written
+from handgen.datasets.writer import TOO_FEW, ExportJob, File, Writer, Written
 from handgen.errors import HandgenError
 from handgen.hand.conversions import sides_mirror
-from handgen.hand.skeleton import SIDES
 from handgen.media import images
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledHand, LabelledImage, in_picture
 from handgen.storage import filesystem
@@ -29,11 +28,8 @@ _FEW_TARS = 8
 _PICKLE_PROTOCOL = 3  # the last one that writes names as lines of text
 
 
-class HamerWriter:
+class HamerWriter(Writer):
     """Writes HaMeR's tars."""
-
-    sides: tuple[str, ...] = SIDES
-    other_sides_option = ""
 
     def __init__(self, job: ExportJob) -> None:
         self._job = job
@@ -65,7 +61,7 @@ class HamerWriter:
             yield f"{picture.name}.{MASKS}", _masks(picture, hands)
 
     def _is_trusted(self, hand: LabelledHand) -> bool:
-        """Whether the loader may learn from the parameters.
+        """Tell whether the loader may learn from the parameters.
 
         It turns a left hand into a right one by the signs of its rotations, and takes the betas over, which means the
         same hand where the left model is the right one's mirror image.

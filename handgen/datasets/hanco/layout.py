@@ -40,5 +40,5 @@ def frame_file(sequence: int, frame: int) -> str:
 
 
 def is_hanco(root: Path) -> bool:
-    """Whether a folder holds HanCo."""
+    """Tell whether a folder holds HanCo."""
     return (root / META).is_file() and (root / KEYPOINTS).is_dir()

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from handgen.datasets import reader as base
 from handgen.datasets.hanco import layout
 from handgen.datasets.hanco.layout import CALIBRATION, KEYPOINTS, MASKS, META, PARAMETERS, PICTURES, SPLITS
-from handgen.datasets.reader import Models, Moment
+from handgen.datasets.reader import Models, Moment, Reader
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative
 from handgen.hand.skeleton import KEYPOINT_COUNT
@@ -25,7 +25,7 @@ _KEYS = ("is_train", "subject_id", "has_fit")
 _MAX_CAMERAS = 64
 
 
-class HancoReader:
+class HancoReader(Reader):
     """Reads HanCo. `meta.json` is held, a few numbers per frame; all else is read when asked for.
 
     Only frames whose fit was checked (`is_valid`) are moments, of sequences whose pictures are there.
@@ -89,10 +89,6 @@ class HancoReader:
         """Read moments `first` to `last` - 1; pictures: their files and masks, too."""
         for sequence, frame, subject in self._moments[first:last]:
             yield self._moment(sequence, frame, subject, pictures)
-
-    def __iter__(self) -> Iterator[LabelledImage]:
-        """Iterate over all pictures."""
-        return base.images_of(self)
 
     def fingerprint(self) -> dict[str, Any]:
         """Size and digest of `meta.json`, and the number of sequences."""

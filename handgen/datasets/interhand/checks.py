@@ -6,9 +6,9 @@ takes bbox, joint_valid and hand_type from there; joint_3d.json gives the coordi
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,7 @@ from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import HAND_TYPES
 from handgen.datasets.interhand.reader import InterhandReader, valid_joints
 from handgen.errors import HandgenError
+from handgen.label_checks.evidence import Fault
 from handgen.label_checks.findings import Checked
 from handgen.label_checks.hashes import hash_bytes
 from handgen.records.labelled_image import LabelledImage
@@ -32,7 +33,7 @@ ABOUT = {
     JOINTS: "joint_valid has 42 numbers, calls a joint valid, and none that joint_3d has not",
     HAND_TYPE: "hand_type is right, left or interacting, and names no hand that joint_3d's does not",
 }
-_AGAIN = "correct data.json, or get it again"
+_AGAIN, _SAME = "correct data.json, or get it again", "let both say the same"
 
 
 def check(root: Path, context: CheckContext) -> Checked:
@@ -53,7 +54,6 @@ class AnnotatedPictures(SplitCheck):
         super().__init__()
         folder = layout.folders_of(root)[split]
         self._data, self._joints = (folder / layout.labels_file(split, part) for part in (layout.DATA, layout.JOINTS))
-        self._split = split
         self._id_of = _sort_rows(_names(self._data, split), 2)
         self._places = _sort_rows(self._annotations(), 3)
         self._frames = dict(_frames(self._joints))
@@ -97,8 +97,9 @@ class AnnotatedPictures(SplitCheck):
             return image
         known, told_type = self._frames.get((image.capture.removeprefix("capture"), str(image.frame)), (None, None))
         document = read_value(file, int(place[1]), int(place[2]), where)
-        self._check_joints(document, known, where)
-        self._check_type(document, told_type, where)
+        self.looked_at.update((JOINTS, HAND_TYPE))
+        self.findings.add_fault(JOINTS, where, _joints_fault(document, known))
+        self.findings.add_fault(HAND_TYPE, where, _type_fault(document, told_type))
         try:
             left, top, width, height = base.numbers(document.get("bbox"), (4,), "bbox").tolist()
         except HandgenError as error:
@@ -106,32 +107,31 @@ class AnnotatedPictures(SplitCheck):
             return image
         return replace(image, hands=tuple(replace(hand, box_px=(left, top, width, height)) for hand in image.hands))
 
-    def _check_joints(self, document: dict[str, Any], known: Bool[np.ndarray, " 42"] | None, where: str) -> None:
-        self.looked_at[JOINTS] += 1
-        try:
-            valid = valid_joints(document, "joint_valid")
-        except HandgenError as error:
-            self.findings.add(JOINTS, where, str(error), _AGAIN)
-            return
-        if known is None:  # which the reader says
-            return
-        if (unknown := int((valid & ~known).sum())) > 0:
-            what = f"joint_valid calls {unknown} joints valid that joint_3d does not"
-            self.findings.add(JOINTS, where, what, "let both say the same")
-        elif known.any() and not valid.any():
-            what = f"joint_valid calls no joint valid, joint_3d {int(known.sum())}"
-            self.findings.add(JOINTS, where, what, "let both say the same")
 
-    def _check_type(self, document: dict[str, Any], told_type: str | None, where: str) -> None:
-        self.looked_at[HAND_TYPE] += 1
-        said = document.get("hand_type")
-        sides = HAND_TYPES.get(said) if isinstance(said, str) else None
-        if sides is None:
-            what = f"hand_type is {str(said)[:40]!r}"
-            self.findings.add(HAND_TYPE, where, what, f"write {', '.join(HAND_TYPES)}")
-        elif told_type is not None and not sides <= HAND_TYPES[told_type]:
-            what = f"hand_type is {said}, joint_3d says {told_type}"
-            self.findings.add(HAND_TYPE, where, what, "let both say the same")
+def _joints_fault(document: dict[str, Any], known: Bool[np.ndarray, " 42"] | None) -> Fault | None:
+    """Compare the valid joints with those of joint_3d. known: None where the reader says what is wrong there."""
+    try:
+        valid = valid_joints(document, "joint_valid")
+    except HandgenError as error:
+        return Fault(str(error), _AGAIN)
+    if known is None:
+        return None
+    if (unknown := int((valid & ~known).sum())) > 0:
+        return Fault(f"joint_valid calls {unknown} joints valid that joint_3d does not", _SAME)
+    if known.any() and not valid.any():
+        return Fault(f"joint_valid calls no joint valid, joint_3d {int(known.sum())}", _SAME)
+    return None
+
+
+def _type_fault(document: dict[str, Any], told_type: str | None) -> Fault | None:
+    """Compare hand_type with joint_3d's."""
+    said = document.get("hand_type")
+    sides = HAND_TYPES.get(said) if isinstance(said, str) else None
+    if sides is None:
+        return Fault(f"hand_type is {str(said)[:40]!r}", f"write {', '.join(HAND_TYPES)}")
+    if told_type is not None and not sides <= HAND_TYPES[told_type]:
+        return Fault(f"hand_type is {said}, joint_3d says {told_type}", _SAME)
+    return None
 
 
 def _names(path: Path, split: str) -> Iterator[tuple[int, int]]:
@@ -165,10 +165,7 @@ def _number(entry: Any, key: str) -> int | None:
 
 def _sort_rows(rows: Iterator[tuple[int, ...]], width: int) -> Int[np.ndarray, "n width"]:
     """Sort rows by their first number."""
-    flat = array("q")
-    for row in rows:
-        flat.extend(row)
-    table = np.frombuffer(flat, np.int64).reshape(-1, width) if len(flat) else np.zeros((0, width), np.int64)
+    table = np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, width)
     return table[np.argsort(table[:, 0], kind="stable")]
 
 

@@ -66,5 +66,5 @@ def folders_of(root: Path) -> dict[str, Path]:
 
 
 def is_interhand(root: Path) -> bool:
-    """Whether a folder holds InterHand2.6M."""
+    """Tell whether a folder holds InterHand2.6M."""
     return any(root.glob(f"{ANNOTATIONS}/**/{labels_file('*', DATA)}"))

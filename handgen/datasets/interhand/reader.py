@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from handgen.datasets import reader as base
 from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, JOINT_COUNT, M_PER_MM, SIDE_ORDER, SPLITS
-from handgen.datasets.reader import Models, Moment
+from handgen.datasets.reader import Models, Moment, Reader
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative, reordered_keypoints
 from handgen.hand.skeleton import KEYPOINT_COUNT
@@ -31,10 +31,10 @@ _PICTURE = np.dtype(
         *((name, "i8") for name in ("frame", "first", "length", "id")),
     ]
 )
-_BLOCK = 65_536  # rows of the index that are stacked at a time
+_KEYS = ("capture", "subject", "width", "height", "frame_idx", "id")  # whole numbers of a picture's entry
 
 
-class InterhandReader:
+class InterhandReader(Reader):
     """Reads InterHand2.6M. A moment is a frame of a capture, seen by its cameras."""
 
     format = "interhand"
@@ -97,10 +97,6 @@ class InterhandReader:
                 parameters = self._parameters(keys)
                 images = tuple(self._image(row, data, keys, world, valid, parameters, pictures) for row in rows)
                 yield Moment(f"capture {keys[0]}, frame {keys[1]}", images)
-
-    def __iter__(self) -> Iterator[LabelledImage]:
-        """Iterate over all pictures."""
-        return base.images_of(self)
 
     def fingerprint(self) -> dict[str, Any]:
         """Sizes and digests of the JSON files."""
@@ -189,29 +185,27 @@ class InterhandReader:
 
     def _index(self) -> np.ndarray:
         """Read rows of `_PICTURE`, in the order of the file."""
-        blocks: list[np.ndarray] = []
-        rows: list[np.ndarray] = []
-        numbers: dict[str, int] = {}
-        where = self._path(layout.DATA)
-        for entry in list_entries(where, "images"):
-            try:
-                value = entry.value
-                camera = numbers.setdefault(str(value["camera"]), len(numbers))
-                keys = (int(value["capture"]), camera, int(value["subject"]), int(value["width"]), int(value["height"]))
-                place = (int(value["frame_idx"]), entry.first, entry.length, int(value["id"]))
-                rows.append(np.array((*keys, *place), _PICTURE))
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
-                what = f"{error!r}: a key is missing, or no whole number"
-                raise HandgenError(f"{where}: picture at byte {entry.first}: {what}") from None
-            if len(rows) == _BLOCK:
-                blocks.append(np.stack(rows))
-                rows = []
-        if rows:
-            blocks.append(np.stack(rows))
+        where, numbers = self._path(layout.DATA), dict[str, int]()
+
+        def rows() -> Iterator[tuple[int, ...]]:
+            for entry in list_entries(where, "images"):
+                try:
+                    value = entry.value
+                    camera = numbers.setdefault(str(value["camera"]), len(numbers))
+                    capture, subject, width, height, frame, number = (int(value[key]) for key in _KEYS)
+                    place = (entry.first, entry.length)
+                    row: tuple[int, ...] = (capture, camera, subject, width, height, frame, *place, number)
+                    np.array(row, _PICTURE)  # raises OverflowError for a number that does not fit
+                except (KeyError, TypeError, ValueError, OverflowError) as error:
+                    what = f"{error!r}: a key is missing, or no whole number"
+                    raise HandgenError(f"{where}: picture at byte {entry.first}: {what}") from None
+                yield row
+
+        found = np.fromiter(rows(), _PICTURE)
         self._camera_names = list(numbers)
-        if not blocks:
+        if not len(found):
             raise HandgenError(f"{where}: names no pictures")
-        return np.concatenate(blocks)
+        return found
 
     def _document(self, name: str) -> Any:
         return read_json(self._path(name))

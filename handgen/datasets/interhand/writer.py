@@ -15,14 +15,24 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from handgen.datasets.boxes import hand_box, union_of
 from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, HAND_TYPES, MM_PER_M, SIDE_ORDER
-from handgen.datasets.writer import ExportJob, File, Written, encode_entry, join_parts, write_file, write_part
+from handgen.datasets.writer import (
+    ExportJob,
+    File,
+    Writer,
+    Written,
+    encode_entry,
+    hand_box,
+    join_parts,
+    union_of,
+    write_file,
+    write_part,
+)
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import moved_hand, relative_from_full, reordered_keypoints, rest_wrist
-from handgen.hand.skeleton import FINGERS, KEYPOINT_COUNT, SIDES
+from handgen.hand.skeleton import FINGERS, KEYPOINT_COUNT
 from handgen.io import shards
 from handgen.records.labelled_image import LabelledHand, LabelledImage
 from handgen.storage import filesystem
@@ -42,11 +52,8 @@ class _Unit:
     frames: dict[int, dict[str, tuple[LabelledHand, Rigid]]] = field(default_factory=dict)
 
 
-class InterhandWriter:
+class InterhandWriter(Writer):
     """Writes InterHand2.6M's files."""
-
-    sides: tuple[str, ...] = SIDES
-    other_sides_option = ""
 
     def __init__(self, job: ExportJob) -> None:
         self._job = job
@@ -152,9 +159,6 @@ class InterhandWriter:
             yield (b"," if i else b"") + b'"' + name.encode() + b'":{'
             yield from join_parts(self._job, name, units)
             yield b"}"
-
-    def place(self, manifest: dict[str, Any]) -> None:
-        """Write nothing: all paths are relative."""
 
     def notes(self) -> list[str]:
         """Remarks on cameras, and on another hand model than MANO."""

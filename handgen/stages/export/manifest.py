@@ -1,20 +1,24 @@
-"""The documents of an export (run.json and the manifest), and the report of both."""
+"""The documents of an export (run.json and the manifest), whether those of an earlier run hold, and the report."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from handgen.datasets.registry import FORMATS, get_format
 from handgen.datasets.source import Source
-from handgen.datasets.writer import ExportJob, File, Writer
+from handgen.datasets.writer import PARTS, ExportJob, File, Writer
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.runtime import reproducibility
 from handgen.stages.export.report import ExportReport
-from handgen.stages.export.unit import UnitResult
-from handgen.storage.documents import schema_version
+from handgen.stages.export.unit import UnitResult, folders_with_gaps
+from handgen.storage import filesystem
+from handgen.storage.documents import read_json, schema_version
 from handgen.storage.filesystem import Location
+from handgen.storage.output import MANIFEST, RUN, RUN_SCHEMA
 from handgen.version import __version__
 from handgen.wording import count_of
 
@@ -31,6 +35,24 @@ def inputs_of_run(source: Source, configuration: dict[str, Any]) -> dict[str, An
         "source": source.sha256,
         "configuration": configuration,
     }
+
+
+def owned_files(out: Location) -> tuple[str, ...]:
+    """Patterns of the files that the export in `out` wrote and that go with it; others in its directory stay."""
+    if filesystem.size_of(out / RUN) is None:
+        return (PARTS,)
+    found = read_json(out / RUN, RUN_SCHEMA)["depends_on"]
+    format = str(found.get("configuration", {}).get("format")) if isinstance(found, dict) else ""
+    return (PARTS, *(get_format(format).owned_files() if format in FORMATS.names() else ()))
+
+
+def whole_manifest(out: Location, noted: Mapping[int, dict[str, Any]]) -> dict[str, Any] | None:
+    """The manifest, if there is one and all files are there; pictures are counted as far as the journal knows them."""
+    if filesystem.size_of(out / MANIFEST) is None:
+        return None
+    manifest = read_json(out / MANIFEST, MANIFEST_SCHEMA)
+    are_there = all(filesystem.size_of(out / file["name"]) == file["bytes"] for file in manifest["files"])
+    return manifest if are_there and not folders_with_gaps(out, map(UnitResult.from_json, noted.values())) else None
 
 
 def build_manifest(
@@ -72,7 +94,7 @@ def build_manifest(
         "betas_beyond_3": [
             {"subject": name, "largest": round(betas[name], 4)} for name in sorted(betas)[:_LISTED_SUBJECTS]
         ],
-        "files": [file.to_json() for file in files],
+        "files": [asdict(file) for file in files],
         "notes": notes,
     }
 

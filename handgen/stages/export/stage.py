@@ -18,10 +18,17 @@ from handgen.progress import Progress
 from handgen.runtime.engines import create_engine
 from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.export.config import ExportConfig, recorded_options
-from handgen.stages.export.finished import finished_units, owned_files, whole_manifest
-from handgen.stages.export.manifest import KIND, MANIFEST_SCHEMA, build_manifest, build_report, inputs_of_run
+from handgen.stages.export.manifest import (
+    KIND,
+    MANIFEST_SCHEMA,
+    build_manifest,
+    build_report,
+    inputs_of_run,
+    owned_files,
+    whole_manifest,
+)
 from handgen.stages.export.report import ExportReport
-from handgen.stages.export.unit import count_units, export_units, kept_pictures
+from handgen.stages.export.unit import count_units, export_units, finished_units, kept_pictures
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 

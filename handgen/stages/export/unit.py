@@ -17,8 +17,9 @@ from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
-from handgen.runtime.resumable_run import Units
+from handgen.runtime.resumable_run import ResumableRun, Units
 from handgen.storage import filesystem
+from handgen.storage.filesystem import Location
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,9 @@ class UnitResult:
     sides: dict[str, int]
     betas: dict[str, float]
 
-    def to_json(self) -> dict[str, Any]:
-        """The journal's entry."""
-        return asdict(self)
-
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> UnitResult:
-        """Read a result that `to_json` wrote."""
+        """Read a result from its journal's entry, which is `asdict` of it."""
         written = Written(**document["written"])
         written.files = [File(**file) for file in document["written"]["files"]]
         return cls(**{**document, "written": written})
@@ -65,14 +62,30 @@ def kept_pictures(job: ExportJob, writer: Writer, counts: Sequence[dict[str, int
 def export_units(job: ExportJob, kept: Sequence[int]) -> Units[UnitResult]:
     """The step that writes every unit. kept: how many pictures of each."""
     firsts = list(accumulate(kept, initial=0))
-    function, note = partial(export_unit, job), UnitResult.to_json
-    return Units("writing", kept, function, lambda unit: (unit, firsts[unit]), note, unit_files)
+    function = partial(export_unit, job)
+    return Units("writing", kept, function, lambda unit: (unit, firsts[unit]), asdict, unit_files)
 
 
 def unit_files(unit: int, result: UnitResult) -> dict[str, int]:
     """The files of a unit that stay, and the pieces of JSON files, until the export is whole."""
     parts = {f"{PARTS}/{name}": size for name, size in result.written.parts.items()}
     return parts | {file.name: file.bytes for file in result.written.files}
+
+
+def finished_units(out: Location, resumable: ResumableRun) -> dict[int, UnitResult]:
+    """The units that an earlier run finished, and whose files are still there."""
+    results = {unit: UnitResult.from_json(document) for unit, document in resumable.noted.items()}
+    found = resumable.in_place(results, unit_files)
+    gaps = folders_with_gaps(out, found.values())
+    return {unit: result for unit, result in found.items() if not gaps & result.written.pictures.keys()}
+
+
+def folders_with_gaps(out: Location, results: Iterable[UnitResult]) -> set[str]:
+    """Folders that have fewer files than pictures were written there."""
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts.update(result.written.pictures)
+    return {folder for folder, count in counts.items() if sum(1 for _ in filesystem.names(out / folder)) < count}
 
 
 def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:

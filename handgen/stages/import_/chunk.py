@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from handgen.io.cutouts import Cutout
 from handgen.reconstruct.settings import QualityLimits
 from handgen.records.annotation import HandRecord
 from handgen.records.labelled_image import LabelledImage
-from handgen.runtime.resumable_run import Units
+from handgen.runtime.resumable_run import ResumableRun, Units
 from handgen.stages.import_.config import ImportConfig
 from handgen.stages.import_.posing import PosedHand, posed_hands
 from handgen.stages.import_.records import records_of_moment
@@ -35,6 +35,7 @@ from handgen.storage.documents import dumps, read_json, write_json
 from handgen.storage.filesystem import Location
 
 IMPORTED = "imported"
+Chunks = dict[int, dict[str, Any]]  # by index what the manifest says of the files of a chunk
 _NUMBERS = ("size_px", "intrinsics", "cam_from_world")  # that a camera's name tells apart
 
 
@@ -56,7 +57,7 @@ class ImportJob:
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks there are."""
+        """The number of chunks."""
         return -(-self.count // self.config.chunk_frames)
 
 
@@ -161,3 +162,31 @@ def imported_path(out: Location, index: int) -> Location:
 def read_imported(out: Location, index: int) -> dict[str, Any]:
     """Read what `import_chunk` wrote beside a chunk."""
     return read_json(imported_path(out, index))
+
+
+def find_finished_chunks(job: ImportJob, noted: Mapping[int, dict[str, Any]]) -> Chunks:
+    """The chunks whose files are all there."""
+    beside = filesystem.sizes(job.out / IMPORTED)
+    found = store.find_finished_chunks(job.out, job.chunk_count, noted)
+    return {index: files for index, files in found.items() if imported_path(job.out, index).name in beside}
+
+
+def take_new_pictures(job: ImportJob, finished: Chunks, resumable: ResumableRun) -> Chunks:
+    """The finished chunks but those that were written without pictures which are there now; these become incomplete.
+
+    Raises HandgenError for the first picture that still is not there, unless that may be: before anything is changed.
+    """
+    root = Path(job.reader.root)
+    arrived = set()
+    for index in finished:
+        paths = [root / name for name in read_imported(job.out, index)["missing"]]
+        there = [path.is_file() for path in paths]
+        if not job.config.skip_missing and not all(there):
+            raise missing_picture(paths[there.index(False)])
+        if any(there):
+            arrived.add(index)
+    if arrived:
+        resumable.invalidate()
+    for index in arrived:
+        filesystem.remove_file(store.chunk_path(job.out, index, ".jsonl"))
+    return {index: files for index, files in finished.items() if index not in arrived}

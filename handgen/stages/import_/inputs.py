@@ -1,4 +1,4 @@
-"""What a run of `import` works on: the data set and the hand model, checked before anything is written."""
+"""The data set and the hand model that a run of `import` works on, checked before anything is written."""
 
 from __future__ import annotations
 

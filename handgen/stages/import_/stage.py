@@ -17,9 +17,8 @@ from handgen.io import annotations as store
 from handgen.progress import Progress
 from handgen.runtime.local import LocalEngine
 from handgen.runtime.resumable_run import resumable_run
-from handgen.stages.import_.chunk import IMPORTED, import_units
+from handgen.stages.import_.chunk import IMPORTED, find_finished_chunks, import_units, take_new_pictures
 from handgen.stages.import_.config import ImportConfig
-from handgen.stages.import_.finished import find_finished_chunks, take_new_pictures
 from handgen.stages.import_.inputs import hand_model_digests, inputs_of_run, open_job
 from handgen.stages.import_.manifest import build_manifest
 from handgen.stages.import_.report import ImportReport

@@ -12,20 +12,17 @@ from uuid import uuid4
 import numpy as np
 
 from handgen.errors import HandgenError
-from handgen.hand.model_files import HandArrays, load_hand
-from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.annotations import Annotations
 from handgen.io.camera_json import camera_from_document
 from handgen.io.cutouts import CutoutTar
 from handgen.io.shards import read_groups
-from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import HandModels, Tolerances
-from handgen.label_checks.findings import Checked, Findings, check_files, name_first
+from handgen.label_checks.checks import BatchExaminer, Part, conclude
+from handgen.label_checks.evidence import HandModels, Tolerances, load_sides
+from handgen.label_checks.findings import Checked, Findings, check_digest, check_files, name_first
 from handgen.label_checks.rotations import transform_fault
 from handgen.progress import Progress
 from handgen.records.annotation import HandRecord, ViewRecord
-from handgen.records.labelled_image import LabelledImage
 from handgen.runtime.engine import Engine
 from handgen.stages.validate.cameras import check_cameras, check_rig
 from handgen.stages.validate.records import (
@@ -45,14 +42,6 @@ _BATCH = 500  # cutouts that are looked at, and held, together
 _AGAIN = "delete the chunk's files and run `handgen annotate` again"
 
 
-@dataclass(frozen=True)
-class Opened:
-    """The capture that chunks are compared with, and their hand model as `load_hand` takes it, by its name."""
-
-    setting: Setting
-    models: dict[str, str]
-
-
 @dataclass
 class ChunkCheck:
     """The contents of one chunk. seen: the cameras that saw one hand, of every hand."""
@@ -69,11 +58,11 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
     """Check a finished annotations directory."""
     findings, looked_at = Findings(), Counter[str]()
     chunks = manifest["chunks"]
-    expected: dict[str, int | None] = {}
-    for entry in chunks:
-        for name, suffix in store.FILES.items():
-            size = entry["files"][name]["bytes"] if "files" in entry else None
-            expected[store.chunk_path(root, entry["index"], suffix).name] = size
+    expected: dict[str, int | None] = {
+        store.chunk_path(root, entry["index"], suffix).name: entry["files"][name]["bytes"] if "files" in entry else None
+        for entry in chunks
+        for name, suffix in store.FILES.items()
+    }
     there = filesystem.sizes(root / store.CHUNKS)
     check_files(findings, root / store.CHUNKS, there, expected)
     frames = 0
@@ -131,8 +120,8 @@ def _check_cameras(
     where = f"{root}/manifest.json"
     looked_at["rotation"] += len(manifest["cameras"])
     for entry in manifest["cameras"]:
-        if (fault := transform_fault(np.array(entry["cam_from_world"], float))) is not None:
-            findings.add("rotation", f"{where}, camera {entry['name']}", fault.what, fault.fix)
+        fault = transform_fault(np.array(entry["cam_from_world"], float))
+        findings.add_fault("rotation", f"{where}, camera {entry['name']}", fault)
     if "rotation" in findings.counts:
         return
     try:
@@ -166,7 +155,7 @@ def check_chunk(
         records = store.read_chunk(root, index)
     except HandgenError as error:
         for where, fault in rotation_faults(root, index):
-            found.findings.add("rotation", where, fault.what, fault.fix)
+            found.findings.add_fault("rotation", where, fault)
         if not found.findings.counts:
             found.findings.add("damaged records", str(path), str(error), _AGAIN)
         return found
@@ -179,18 +168,14 @@ def check_chunk(
     _check_records(found.findings, path, records, subjects, entry)
     found.records, found.views = len(records), sum(len(record.views) for record in records)
     found.seen = {frozenset(view.camera.name for view in record.views) for record in records}
-    opened = _opened(root, run)
-    _check_cutouts(found, path, chunk_tar, records, opened, tolerances)
-    if opened is not None:
-        _check_views(found, path, records, opened.setting)
+    setting = _open_setting(root, run)
+    _check_cutouts(found, path, chunk_tar, records, setting, tolerances)
+    if setting is not None:
+        _check_views(found, path, records, setting)
     if digests and "files" in entry:
         for name, said in store.describe_chunk(root, index).items():
-            if said["sha256"] != entry["files"][name]["sha256"]:
-                what = (
-                    f"SHA-256 is {said['sha256'][:12]}..., the manifest says {entry['files'][name]['sha256'][:12]}..."
-                )
-                damaged = store.chunk_path(root, index, store.FILES[name])
-                found.findings.add("digest", str(damaged), what, _AGAIN)
+            file = store.chunk_path(root, index, store.FILES[name])
+            check_digest(found.findings, file, said["sha256"], entry["files"][name]["sha256"], _AGAIN)
     return found
 
 
@@ -209,28 +194,18 @@ def _check_records(
 
 
 @lru_cache(maxsize=1)
-def _opened(root: Location, run: str) -> Opened | None:
+def _open_setting(root: Location, run: str) -> Setting | None:
     """Read once in a process and `run`: of imports the manifest has tens of thousands of cameras.
 
     None where the manifest's cameras are none, which is told once, of the manifest.
     """
     opened = Annotations(root)
     try:
-        setting = Setting({camera.name: camera for camera in opened.rig}, opened.betas, _model(opened))
+        rig = {camera.name: camera for camera in opened.rig}
+        models = {opened.manifest["hand_model"]["name"]: opened.hand_model}
+        return Setting(rig, opened.betas, load_sides(opened.hand_model), models)
     except HandgenError:
         return None
-    return Opened(setting, {opened.manifest["hand_model"]["name"]: opened.hand_model})
-
-
-def _model(opened: Annotations) -> dict[str, HandArrays]:
-    """The sides of the hand model that are here."""
-    arrays = {}
-    for side in SIDES:
-        try:
-            arrays[side] = load_hand(opened.hand_model, side)
-        except HandgenError:  # which the check of parameters says
-            continue
-    return arrays
 
 
 def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], setting: Setting) -> None:
@@ -243,8 +218,7 @@ def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], s
                 checks["detections"] = detection_fault(setting.cameras, record, view)
             for name, fault in checks.items():
                 found.looked_at[name] += 1
-                if fault is not None:
-                    found.findings.add(name, where, fault.what, fault.fix)
+                found.findings.add_fault(name, where, fault)
 
 
 def _check_cutouts(
@@ -252,7 +226,7 @@ def _check_cutouts(
     path: Location,
     chunk_tar: Location,
     records: list[HandRecord],
-    opened: Opened | None,
+    setting: Setting | None,
     tolerances: Tolerances,
 ) -> None:
     """The cutouts of one chunk, and what their labels mean, a batch of them in memory at a time."""
@@ -267,20 +241,15 @@ def _check_cutouts(
     for name, several in cutouts.items():
         if len(several) > 1:
             found.findings.add("cutout twice", f"{chunk_tar}, {name}", f"belongs to {len(several)} views", _AGAIN)
-    models = HandModels({} if opened is None else opened.models)
-    batch, left, stray = list[LabelledImage](), dict(cutouts), set[str]()
-
-    def look() -> None:
-        if batch:
-            found.parts.append(examine(batch, f"{path}, ", models, tolerances, LEFT_OUT))
-            batch.clear()
+    models = HandModels({} if setting is None else setting.models)
+    examiner = BatchExaminer(f"{path}, ", models, tolerances, LEFT_OUT, _BATCH)
+    left, stray = dict(cutouts), set[str]()
 
     def take(name: str, members: dict[str, bytes]) -> None:
         for record, view in left.pop(name):
-            image = None if opened is None else image_of(opened.setting, record, view, members)
-            batch.extend([] if image is None else [image])
-        if len(batch) >= _BATCH:
-            look()
+            image = None if setting is None else image_of(setting, record, view, members)
+            if image is not None:
+                examiner.add(image)
 
     try:
         for name, members in read_groups(chunk_tar):
@@ -292,6 +261,6 @@ def _check_cutouts(
         found.findings.add("damaged cutouts", str(chunk_tar), str(error), _AGAIN)
     for name in list(left):  # their labels mean something without the pictures
         take(name, {})
-    look()
+    found.parts = examiner.finish()
     if stray:
         found.findings.add("stray cutout", str(chunk_tar), f"no record names {name_first(stray)}", _AGAIN)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -40,9 +40,8 @@ ABOUT = {
 def check_cameras(findings: Findings, where: str, cameras: Sequence[Camera], sized: bool = True) -> Counter[str]:
     """Check cameras one by one; returns how many each check looked at. sized: whether pictures' sizes are known."""
     for camera in cameras:
-        for name, fault in (("intrinsics", _intrinsics(camera, sized)), ("distortion", _distortion(camera, sized))):
-            if fault is not None:
-                findings.add(name, f"{where}, camera {camera.name}", fault.what, fault.fix)
+        findings.add_fault("intrinsics", f"{where}, camera {camera.name}", _intrinsics(camera, sized))
+        findings.add_fault("distortion", f"{where}, camera {camera.name}", _distortion(camera, sized))
     return Counter({"intrinsics": len(cameras), "distortion": len(cameras)})
 
 
@@ -59,12 +58,11 @@ def check_rig(findings: Findings, where: str, cameras: Sequence[Camera], in_metr
     if view is None and in_metres and median_baseline(cameras) > _HEADSET_M and (said := doubt(cameras)) is not None:
         view = Fault(said, "write cam_from_world: it takes points of the world to the camera")
     if view is not None:
-        findings.add("common view", where, view.what, view.fix)
+        findings.add_fault("common view", where, view)
         return looked_at
     if in_metres:
         looked_at["baseline"] = count
-        if (baseline := _baseline(cameras)) is not None:
-            findings.add("baseline", where, baseline.what, baseline.fix)
+        findings.add_fault("baseline", where, _baseline(cameras))
     _check_apart(findings, where, cameras)
     return looked_at
 
@@ -124,15 +122,12 @@ def _common_view(cameras: Sequence[Camera]) -> Fault | None:
     share = _seen_together(cameras)
     if share == 1:
         return None
-    for misreading, change in _MISREADINGS.items():
-        changed = [replace(camera, cam_from_world=change(camera.cam_from_world)) for camera in cameras]
+    what = f"no place is seen by more than {share:.0%} of the cameras"
+    for misreading, changed in _misread(cameras):
         if _seen_together(changed) == 1:
-            what = f"no place is seen by more than {share:.0%} of the cameras; cam_from_world looks like {misreading}"
-            return Fault(
-                what, "write cam_from_world: it takes points of the world to the camera, x right, y down, z forward"
-            )
+            fix = "write cam_from_world: it takes points of the world to the camera, x right, y down, z forward"
+            return Fault(f"{what}; cam_from_world looks like {misreading}", fix)
     if share < 0.5 or share * len(cameras) < 2:
-        what = f"no place is seen by more than {share:.0%} of the cameras"
         return Fault(what, "check the rotations and translations: cameras must look at the hands together")
     return None
 
@@ -141,16 +136,21 @@ def doubt(cameras: Sequence[Camera]) -> str | None:
     """Say what to look at where cameras look away from each other, which a headset's do on purpose."""
     if len(cameras) < 2 or _off_axis_deg(cameras) < _AWAY_DEG or _common_view(cameras) is not None:
         return None
-    for misreading, change in _MISREADINGS.items():
-        changed = [replace(camera, cam_from_world=change(camera.cam_from_world)) for camera in cameras]
+    for misreading, changed in _misread(cameras):
         if _off_axis_deg(changed) < _TOGETHER_DEG and _seen_together(changed) == 1:
-            f"the cameras look away from each other; if cam_from_world were {misreading}, "
-            "they would look at one place"
+            would = f"if cam_from_world were {misreading}, they would look at one place"
+            return f"the cameras look away from each other; {would}"
     return None
 
 
+def _misread(cameras: Sequence[Camera]) -> Iterator[tuple[str, list[Camera]]]:
+    """Read every cam_from_world as something else, by name."""
+    for name, change in _MISREADINGS.items():
+        yield name, [replace(camera, cam_from_world=change(camera.cam_from_world)) for camera in cameras]
+
+
 def _off_axis_deg(cameras: Sequence[Camera]) -> float:
-    """How far, at most, a camera's axis is from the point nearest to all axes."""
+    """Measure how far, at most, a camera's axis is from the point nearest to all axes."""
     centers = np.stack([camera.center_world for camera in cameras])
     axes = np.stack([camera.cam_from_world.rotation[2] for camera in cameras])
     way = _nearest_point(centers, axes) - centers

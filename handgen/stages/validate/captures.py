@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from handgen.errors import HandgenError
-from handgen.geometry.camera import UnscaledRig
+from handgen.geometry.camera import Camera, UnscaledRig
 from handgen.io.calibration_files.base import Calibration, parse_json, read_text
 from handgen.io.calibration_files.registry import load_calibration
 from handgen.io.capture.capture import Capture, load_capture
@@ -29,30 +29,41 @@ _COMPARED_BYTES = 2**20
 
 def check_calibration(path: Location) -> Checked:
     """A calibration: a file, or a folder of files, of any format that is read."""
-    findings, looked_at, notes = Findings(), Counter[str](), list[str]()
+    findings, notes = Findings(), list[str]()
     here = local_path(path)
     try:
         calibration = load_calibration(here)
     except HandgenError as error:
         _name_failure(findings, here, error)
         return Checked(findings, {"cameras": 0}, notes, Counter({"calibration": 1}))
-    looked_at["calibration"] = 1
-    _check(findings, looked_at, notes, str(calibration.path), calibration)
-    return Checked(findings, {"cameras": len(calibration.cameras)}, notes, looked_at)
-
-
-def _check(findings: Findings, looked_at: Counter[str], notes: list[str], where: str, calibration: Calibration) -> None:
+    checked = Checked(findings, {"cameras": len(calibration.cameras)}, notes, Counter({"calibration": 1}))
     factor = calibration.metres_per_unit
-    cameras = list(calibration.cameras)
     if factor is None:
-        notes.append(f"the unit is unknown ({calibration.unit_note}): distances were not checked")
+        _check_together(checked, calibration, calibration.cameras, False, sized=not calibration.unsized)
     else:
-        cameras = list(UnscaledRig(tuple(cameras)).in_metres(factor))
-        notes.append(f"unit: {calibration.unit_note}")
-    looked_at.update(check_cameras(findings, where, cameras, not calibration.unsized))
-    looked_at.update(check_rig(findings, where, cameras, factor is not None))
-    if "common view" not in findings.counts and (said := doubt(cameras)) is not None:
-        notes.append(said)
+        checked.notes.append(f"unit: {calibration.unit_note}")
+        cameras = UnscaledRig(tuple(calibration.cameras)).in_metres(factor)
+        _check_together(checked, calibration, tuple(cameras), True, sized=not calibration.unsized)
+    return checked
+
+
+def _check_together(
+    checked: Checked,
+    calibration: Calibration,
+    cameras: Sequence[Camera],
+    in_metres: bool,
+    notes: Sequence[str] = (),
+    sized: bool = True,
+) -> None:
+    """Check cameras one by one, and whether they can be a rig. notes: more, after that on an unknown unit."""
+    where = str(calibration.path)
+    if not in_metres:
+        checked.notes.append(f"the unit is unknown ({calibration.unit_note}): distances were not checked")
+    checked.notes.extend(notes)
+    checked.looked_at.update(check_cameras(checked.findings, where, cameras, sized))
+    checked.looked_at.update(check_rig(checked.findings, where, cameras, in_metres))
+    if "common view" not in checked.findings.counts and (said := doubt(cameras)) is not None:
+        checked.notes.append(said)
 
 
 def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
@@ -77,7 +88,7 @@ def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
 
 def check_capture(path: Location) -> Checked:
     """A capture: its calibration, videos or images, clocks and `capture.json`."""
-    findings, looked_at, notes = Findings(), Counter[str](), list[str]()
+    findings = Findings()
     try:
         capture = load_capture(path, require_scale=False)
     except HandgenError as error:
@@ -87,20 +98,14 @@ def check_capture(path: Location) -> Checked:
         if "rotation" not in findings.counts:
             findings = Findings()
             findings.add("capture", str(path), what, fix or "correct it")
-        return Checked(findings, {"cameras": 0, "frames": 0}, notes, Counter({"capture": 1}))
-    looked_at["capture"] = 1
-    if not capture.scale_known:
-        notes.append(f"the unit is unknown ({capture.calibration.unit_note}): distances were not checked")
-    notes += capture.notes
-    cameras = list(capture.cameras)
-    looked_at.update(check_cameras(findings, str(capture.calibration.path), cameras))
-    looked_at.update(check_rig(findings, str(capture.calibration.path), cameras, capture.scale_known))
-    if "common view" not in findings.counts and (said := doubt(cameras)) is not None:
-        notes.append(said)
-    _check_clocks(findings, looked_at, capture)
-    _check_videos(findings, looked_at, capture)
-    facts: dict[str, Any] = {"cameras": len(cameras), "frames": capture.frame_count}
-    return Checked(findings, facts, notes, looked_at)
+        return Checked(findings, {"cameras": 0, "frames": 0}, [], Counter({"capture": 1}))
+    cameras = tuple(capture.cameras)
+    facts = {"cameras": len(cameras), "frames": capture.frame_count}
+    checked = Checked(findings, facts, [], Counter({"capture": 1}))
+    _check_together(checked, capture.calibration, cameras, capture.scale_known, capture.notes)
+    _check_clocks(findings, checked.looked_at, capture)
+    _check_videos(findings, checked.looked_at, capture)
+    return checked
 
 
 def _check_clocks(findings: Findings, looked_at: Counter[str], capture: Capture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +41,15 @@ _SURE = 0.3  # confidence of a keypoint that counts
 
 @dataclass(frozen=True)
 class Setting:
-    """The capture that records are compared with. cameras, betas: by name. arrays: the model by side, if here."""
+    """The capture that records are compared with, and their hand model.
+
+    cameras, betas: by name. arrays: the model by side, if here. models: as `load_hand` takes it, by its name.
+    """
 
     cameras: dict[str, Camera]
     betas: dict[str, Float[np.ndarray, " 10"]]
-    arrays: dict[str, HandArrays] = field(default_factory=dict)
+    arrays: dict[str, HandArrays]
+    models: dict[str, str]
 
 
 def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: dict[str, bytes]) -> LabelledImage | None:
@@ -78,7 +82,7 @@ def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: di
 
 
 def view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
-    """Whether the camera of a cutout is the capture's, cropped to its box."""
+    """Find how the camera of a cutout differs from the capture's, cropped to its box."""
     name = view.camera.name
     if name not in cameras:
         return Fault(f"camera {name} is none of the manifest's", "name one of the manifest's cameras")
@@ -89,24 +93,21 @@ def view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
     off = is_.intrinsics - wanted.intrinsics
     if np.abs(off).max() > _CAMERA_PX:
         shift = off[:2, 2]
-        if np.abs(off[:2, :2]).max() < _CAMERA_PX:
-            half = "half a pixel: " if np.abs(np.abs(shift) - 0.5).max() < 0.01 else ""
-            off_px = f"({shift[0]:.2f}, {shift[1]:.2f})"
-            what = f"{half}the cutout's principal point is {off_px} px from the camera's, less box_px"
-            return Fault(
-                what, "let (0, 0) be the centre of the first pixel; take box_px off the camera's principal point"
-            )
-        return Fault(
-            "the cutout's focal length is not the camera's", "write the intrinsics of the whole picture, cropped"
-        )
-    if _differs(is_.cam_from_world, wanted.cam_from_world):
-        for misreading, changed in _misreadings(wanted.cam_from_world).items():
-            if not _differs(is_.cam_from_world, changed):
-                return Fault(
-                    f"the cutout's cam_from_world looks like {misreading}", "write cam_from_world of the manifest"
-                )
-        return Fault("the cutout's cam_from_world is not its camera's", "write cam_from_world of the manifest")
-    return None
+        if np.abs(off[:2, :2]).max() >= _CAMERA_PX:
+            fix = "write the intrinsics of the whole picture, cropped"
+            return Fault("the cutout's focal length is not the camera's", fix)
+        half = "half a pixel: " if np.abs(np.abs(shift) - 0.5).max() < 0.01 else ""
+        off_px = f"({shift[0]:.2f}, {shift[1]:.2f})"
+        what = f"{half}the cutout's principal point is {off_px} px from the camera's, less box_px"
+        return Fault(what, "let (0, 0) be the centre of the first pixel; take box_px off the camera's principal point")
+    if not _differs(is_.cam_from_world, wanted.cam_from_world):
+        return None
+    fact = "is not its camera's"
+    for misreading, changed in _misreadings(wanted.cam_from_world).items():
+        if not _differs(is_.cam_from_world, changed):
+            fact = f"looks like {misreading}"
+            break
+    return Fault(f"the cutout's cam_from_world {fact}", "write cam_from_world of the manifest")
 
 
 def _differs(one: Rigid, two: Rigid) -> bool:
@@ -123,7 +124,7 @@ def _misreadings(transform: Rigid) -> dict[str, Rigid]:
 
 
 def detection_fault(cameras: Mapping[str, Camera], record: HandRecord, view: ViewRecord) -> Fault | None:
-    """Whether the hand is where the detector saw it, through the manifest's camera."""
+    """Find why a hand is not where the detector saw it, through the manifest's camera."""
     if view.detected_px is None or view.camera.name not in cameras:
         return None
     camera, detected = cameras[view.camera.name], view.detected_px
@@ -153,7 +154,7 @@ def _distance_px(camera: Camera, points_world: np.ndarray, detected: np.ndarray,
 
 
 def is_a_hands_size(record: HandRecord) -> bool:
-    """Whether the keypoints can be metres; else cameras are not to blame."""
+    """Tell whether the keypoints can be metres; else cameras are not to blame."""
     return HAND_LENGTH_M[0] <= float(hand_length_m(record.keypoints_world_m)) <= HAND_LENGTH_M[1]
 
 

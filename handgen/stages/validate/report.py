@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from handgen.label_checks.findings import Checked, Findings
+from handgen.label_checks.findings import Findings
 from handgen.runtime.report import ReadableReport
 from handgen.storage.filesystem import Location
 
@@ -23,13 +23,7 @@ class ValidateReport(ReadableReport):
     facts: dict[str, Any]
     notes: tuple[str, ...]
     seconds: float
-    looked_at: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, path: Location, kind: str, checked: Checked, seconds: float) -> ValidateReport:
-        """Put together what a check found."""
-        notes, looked_at = tuple(checked.notes), dict(checked.looked_at)
-        return cls(path, kind, checked.findings, checked.facts, notes, seconds, looked_at)
+    looked_at: dict[str, int]
 
     @property
     def title(self) -> str:
@@ -55,7 +49,7 @@ class ValidateReport(ReadableReport):
 
     @property
     def valid(self) -> bool:
-        """Whether nothing is wrong."""
+        """True where nothing is wrong."""
         return not self.findings.counts
 
     def to_json(self) -> dict[str, Any]:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES, other_side
 from handgen.io import shards
-from handgen.label_checks.checks import Part, conclude, examine
-from handgen.label_checks.evidence import HandModels, Tolerances, model_beside
-from handgen.label_checks.findings import Checked, Findings, check_files, name_first
+from handgen.io.labelled import label_sample
+from handgen.label_checks.checks import BATCH, BatchExaminer, Part, conclude
+from handgen.label_checks.evidence import Fault, HandModels, Tolerances, model_beside
+from handgen.label_checks.findings import Checked, Findings, check_digest, check_files, name_first
 from handgen.label_checks.hashes import hash_values
+from handgen.label_checks.rotations import transform_fault
+from handgen.media import images
 from handgen.progress import Progress
 from handgen.records.labelled_image import LabelledImage
 from handgen.runtime.engine import Engine
-from handgen.stages.validate.sample import label_checked, picture_is_sound
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
-_BATCH = 500  # samples whose labels are looked at together
 _PLACED = 200_000  # hands that are compared over the whole set, about
 _AGAIN = "delete the shard and run `handgen synthesize` again"
 
@@ -73,7 +80,7 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
     uses: dict[str, Counter[int]] = {split["name"]: Counter() for split in manifest["splits"]}
     total, done = sum(entry["samples"] for entry in present), 0
     show("reading shards", 0, total)
-    for found in engine.map_units(_CheckShard(job), present, len(present)):
+    for found in engine.map_units(partial(check_shard, job), present, len(present)):
         findings.extend(found.findings)
         uses.setdefault(found.split, Counter()).update(found.uses)
         found.uses, found.findings = Counter(), Findings()
@@ -99,7 +106,7 @@ def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool,
         notes.append(f"{facts['left_out']} samples were left out when the shards were made: their cutouts are damaged")
     if not pixels:
         notes.append(
-            f"pixels of {tolerances.pixels_per_part} pictures of every {_BATCH} were looked at; --pixels: of all"
+            f"pixels of {tolerances.pixels_per_part} pictures of every {BATCH} were looked at; --pixels: of all"
         )
     looked_at.update({"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])})
     return Checked(findings, facts, notes + label_notes, looked_at)
@@ -111,34 +118,15 @@ def _models(manifest: dict[str, Any]) -> dict[str, str]:
     return {name: beside for name, path in names if (beside := model_beside(path, name)) is not None}
 
 
-@dataclass(frozen=True)
-class _CheckShard:
-    """The unit of work."""
-
-    job: ShardCheckJob
-
-    def __call__(self, entry: dict[str, Any]) -> ShardCheck:
-        return check_shard(self.job, entry)
-
-
 def check_shard(job: ShardCheckJob, entry: dict[str, Any]) -> ShardCheck:
     """Check one shard. entry: of the manifest."""
     name = entry["name"]
     path, found = job.root / name, ShardCheck(name.rpartition("-")[0], name)
-    batch: list[LabelledImage] = []
-    models = HandModels(job.models)
-
-    def look() -> None:
-        if batch:
-            found.parts.append(examine(batch, f"{path}, sample ", models, job.tolerances))
-            batch.clear()
-
+    examiner = BatchExaminer(f"{path}, sample ", HandModels(job.models), job.tolerances)
     try:
         for key, members in shards.read_groups(path):
             try:
-                batch += _check_sample(job, found, path, key, members)
-                if len(batch) == _BATCH:
-                    look()
+                examiner.add(_check_sample(job, found, path, key, members))
             except HandgenError as error:
                 found.findings.add("sample", f"{path}, sample {key}", str(error), _AGAIN)
                 found.samples += 1
@@ -149,23 +137,21 @@ def check_shard(job: ShardCheckJob, entry: dict[str, Any]) -> ShardCheck:
         if (found.samples, sides) != (entry["samples"], entry["sides"]):
             what = f"holds {found.samples} samples {sides}; the manifest says {entry['samples']} {entry['sides']}"
             found.findings.add("count", str(path), what, _AGAIN)
-    look()
+    found.parts = examiner.finish()
     if job.digests:
         try:
             _, sha256 = filesystem.digest(path)
         except OSError as error:
             found.findings.add("damaged shard", str(path), f"cannot be read ({error.strerror or error})", _AGAIN)
         else:
-            if sha256 != entry["sha256"]:
-                what = f"SHA-256 is {sha256[:12]}..., the manifest says {entry['sha256'][:12]}..."
-                found.findings.add("digest", str(path), what, _AGAIN)
+            check_digest(found.findings, path, sha256, entry["sha256"], _AGAIN)
     return found
 
 
 def _check_sample(
     job: ShardCheckJob, found: ShardCheck, path: Location, key: str, members: dict[str, bytes]
-) -> list[LabelledImage]:
-    """Check what only shards have; return the labels, for the label checks, where they can be looked at."""
+) -> LabelledImage:
+    """Check what only shards have; return the labels, for the label checks."""
     where = f"{path}, sample {key}"
     document = shards.read_document(path, key, members)
 
@@ -188,11 +174,44 @@ def _check_sample(
         wrong(f"is of {source['subject']}, who is not in split {found.split}")
     side = other_side(document["side"]) if document["mirrored"] else document["side"]
     found.uses[hash_values(source["capture"], source["frame"], source["camera"], side)] += 1
-    sound = picture_is_sound(document, members, where, job.pixels, wrong)
-    image, fault = label_checked(key, document, members if sound else {})
-    if fault is not None:
-        found.findings.add("rotation", where, fault.what, fault.fix)
-    return [image]
+    sound = _picture_is_sound(document, members, where, job.pixels, wrong)
+    image, fault = _label(key, document, members if sound else {})
+    found.findings.add_fault("rotation", where, fault)
+    return image
+
+
+def _label(key: str, document: dict[str, Any], members: dict[str, bytes]) -> tuple[LabelledImage, Fault | None]:
+    """Label a sample, without its transform where that is none, and find what is wrong with that."""
+    matrix = np.array(document["camera"]["cam_from_world"], float)
+    fault = transform_fault(matrix)
+    if fault is None:
+        return label_sample(key, document, members), None
+    unplaced = {**document, "camera": {**document["camera"], "cam_from_world": np.eye(4).tolist()}}
+    return replace(label_sample(key, unplaced, members), cam_from_world=None), fault
+
+
+def _picture_is_sound(
+    document: dict[str, Any], members: dict[str, bytes], where: str, pixels: bool, wrong: Callable[[str], None]
+) -> bool:
+    """Tell whether picture and mask can be read, and are of the labels' size; the mask's box is the labels'.
+
+    pixels: decode the picture, too; otherwise its header is read.
+    """
+    size_px = tuple(document["camera"]["size_px"])
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(members[shards.IMAGE])
+    except ValueError as error:
+        wrong(f"its image cannot be read ({error})")
+        return False
+    if (width, height) != size_px:
+        wrong(f"its image is {width}x{height}, its labels say {size_px[0]}x{size_px[1]}")
+        return False
+    if pixels:
+        images.decode_rgb(members[shards.IMAGE], f"{where}.{shards.IMAGE}")
+    mask = images.decode_mask(members[shards.MASK], f"{where}.{shards.MASK}", size_px)
+    if list(cv2.boundingRect(mask)) != document["box_px"]:
+        wrong(f"box_px is {document['box_px']}, the mask's box is {list(cv2.boundingRect(mask))}")
+    return True
 
 
 def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], checks: list[ShardCheck]) -> None:
