@@ -11,6 +11,10 @@ from handgen.storage.filesystem import Location
 class ReadableReport:
     """A report that shows itself as a few lines of text; its dataclass is made with `repr=False`."""
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
+        raise NotImplementedError
+
     @property
     def title(self) -> str:
         """One line that says what the report is about."""

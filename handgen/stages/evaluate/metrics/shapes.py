@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_PARENTS
 from handgen.stages.evaluate.matched import Hands, Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 
 # Bones between joints; tips are skin and shift with the model's pose correctives.
 _TIPS = {keypoints[-1] for keypoints in FINGER_KEYPOINTS.values()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from handgen.stages.evaluate.matched import Hands, Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from handgen.stages.evaluate.distributions import Distribution, distribution, distributions, spread
 from handgen.stages.evaluate.masks import BOUNDARY_SHARE
 from handgen.stages.evaluate.matched import Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 
 
 @dataclass(frozen=True)
