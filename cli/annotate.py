@@ -30,7 +30,8 @@ def annotate(capture: Location, out: Location | None, config: AnnotateConfig, ov
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
     """
-    from handgen.cli.console import print_report, progress_bars, steps_after_annotations
+    from handgen.cli.console import print_report, steps_after_annotations
+    from handgen.progress import progress_bars
     from handgen.stages.annotate import stage
 
     with progress_bars() as progress:

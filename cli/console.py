@@ -1,9 +1,8 @@
-"""What the long-running commands show: one progress bar per step on standard error, tables on standard output."""
+"""Printing what a stage found: tables for people or JSON for programs, on standard output."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,30 +31,6 @@ def steps_after_annotations(out: Location, views: int) -> list[str]:
     """The commands that go on from annotations with so many accepted views."""
     shards = [f"handgen synthesize {out} --backgrounds DIR --out shards"] if views else []
     return [*shards, f"handgen validate {out} --digests"]
-
-
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A callback (what is being done, units done, units in all) that keeps a bar per step."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=Console(stderr=True))
-    tasks: dict[str, TaskID] = {}
-
-    def report(what: str, done: int, total: int) -> None:
-        if not tasks:
-            progress.start()  # not earlier: an error before the first step leaves one line and nothing else
-        if what not in tasks:
-            tasks[what] = progress.add_task(what)
-        progress.update(tasks[what], completed=done, total=total)
-
-    try:
-        yield report
-    finally:
-        if tasks:
-            progress.stop()
 
 
 def print_summary(

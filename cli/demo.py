@@ -26,10 +26,11 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     Needs no cameras and no licensed files; downloads the two keypoint networks if `handgen models fetch` has
     not been run. A demo that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import print_json, progress_bars
+    from handgen.cli.console import print_json
     from handgen.detect.mediapipe import networks
     from handgen.errors import HandgenError
     from handgen.media.images import write_png
+    from handgen.progress import progress_bars
     from handgen.stages.annotate import stage as annotate
     from handgen.stages.annotate.config import AnnotateConfig
     from handgen.stages.simulate import stage as simulate

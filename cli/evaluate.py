@@ -45,7 +45,8 @@ def evaluate(
         raise click.UsageError("nothing to compare with; give --truth TRUTH, or --leave-one-view-out, or both")
     if capture is not None and not leave_one_view_out:
         raise click.UsageError("--capture is for --leave-one-view-out; give both or neither")
-    from handgen.cli.console import print_report, progress_bars
+    from handgen.cli.console import print_report
+    from handgen.progress import progress_bars
     from handgen.stages.evaluate import stage
 
     if leave_one_view_out:

@@ -45,8 +45,9 @@ def synthesize(
     """
     if keep_forearm:
         config = replace(config, forearm_probability=1.0)
-    from handgen.cli.console import print_json, print_report, progress_bars
+    from handgen.cli.console import print_json, print_report
     from handgen.media.images import write_png
+    from handgen.progress import progress_bars
     from handgen.stages.synthesize import stage
     from handgen.visualize.drawing import contact_sheet, sheet_samples
 

@@ -110,10 +110,9 @@ class Mutation:
         """The module's text with the change."""
         return source[: self.start] + self.text.encode() + source[self.end :]
 
-    def diff(self) -> str:
-        """The changed lines, as `diff -u` shows them."""
-        before = (ROOT / self.module).read_bytes()
-        texts = [text.decode().splitlines(keepends=True) for text in (before, self.apply(before))]
+    def diff(self, source: bytes) -> str:
+        """The changed lines of the module's text, as `diff -u` shows them."""
+        texts = [text.decode().splitlines(keepends=True) for text in (source, self.apply(source))]
         return "".join(difflib.unified_diff(*texts, self.module, self.module, n=1))
 
 
@@ -299,12 +298,13 @@ def main() -> None:
             try:
                 seconds = FEWEST_SECONDS + 10 * limits[mutation.module]
                 caught = bench.catches(mutation, tests_of(mutation.module), seconds)
+                diff = mutation.diff((bench.folder / mutation.module).read_bytes())
             finally:
                 benches.put(bench)
             tried.append(mutation)
             if not caught:
                 survivors.append(mutation)
-                print(mutation.diff(), file=out, flush=True)
+                print(diff, file=out, flush=True)
             print(f"{len(tried)} tried, {len(survivors)} survive", file=sys.stderr, flush=True)
 
         with ThreadPoolExecutor(arguments.workers) as pool:

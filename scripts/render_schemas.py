@@ -47,7 +47,8 @@ every file by them, when it writes and when it reads. These pages are made from 
 
 Each file is defined in one place. The records that come by the thousand (annotation_record, detection, sample) are
 classes in [handgen/records/](../../handgen/records): the type, the limits, the rounding and the description of a field
-stand together there, and the script makes the schema from them. The other files are plain documents in Python; their
+stand together there, and the script makes the schema from them, since a record is used by its fields and a schema knows
+no numpy array. The other files are plain documents in Python; their
 schemas are written by hand and are the only definition.
 
 `a[].b` is the field b of every item of the list a, `a.<name>` what the object a has under any name; *required* is meant

@@ -14,6 +14,7 @@ import torch
 import webdataset
 from torch.utils.data import IterableDataset, get_worker_info
 
+from handgen.arguments import check_arguments
 from handgen.data.decode import HandSample, collate, decode_sample
 from handgen.data.shard_assignment import Shard, ShardSlice, assign_shards, batches_per_worker
 from handgen.data.stream import stream
@@ -43,6 +44,7 @@ class _ReadOptions:
     world_size: int
 
 
+@check_arguments
 def load_shards(
     urls: Urls,
     split: str | None = None,

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from handgen.arguments import convert
 from handgen.geometry.rigid import Rigid
 
 Lens = Literal["pinhole", "fisheye"]
@@ -45,6 +46,9 @@ class Camera:
     cam_from_world: Rigid = field(default_factory=Rigid.identity)
 
     def __post_init__(self) -> None:
+        for name, kind in (("intrinsics", np.ndarray), ("distortion", np.ndarray), ("cam_from_world", Rigid)):
+            if not isinstance(value := getattr(self, name), kind):
+                convert(f"Camera: {name}", value, kind)
         rows = self.intrinsics.tolist() if self.intrinsics.shape == (3, 3) else []
         if not rows or not all(map(math.isfinite, sum(rows, []))) or rows[0][0] <= 0 or rows[1][1] <= 0:
             raise ValueError(f"camera {self.name}: intrinsics must be a finite 3x3 matrix with positive focal lengths")

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from handgen.arguments import check_arguments
 from handgen.geometry.rotations import rotation_from_axis_angle
 from handgen.hand.model_files import HandArrays, load_hand
 from handgen.hand.skeleton import FINGERS, JOINT_COUNT, JOINT_LEVELS, KEYPOINTS_FROM_JOINTS_AND_TIPS, TIP_VERTICES
@@ -87,6 +88,7 @@ class HandModel:
         return torch.addmm(self._flat_rest_joints, betas, self._joint_directions).reshape(-1, JOINT_COUNT, 3)
 
     @classmethod
+    @check_arguments
     def load(cls, model: str, side: str, dtype: torch.dtype = torch.float64, device: str = "cpu") -> HandModel:
         """Return the named model for one side; see `handgen.hand.model_files.load_hand`."""
         return cls(load_hand(model, side), dtype, device)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import handgen
 from handgen.io import annotations as store
 from handgen.records.annotation import HandRecord
 from handgen.storage.documents import schema_version
+from handgen.version import __version__
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def annotation_manifest(
     return {
         "kind": store.KIND,
         "format_version": schema_version(store.MANIFEST_SCHEMA),
-        "created_by": f"{handgen.__version__} ({stage})" if stage else handgen.__version__,
+        "created_by": f"{__version__} ({stage})" if stage else __version__,
         "capture": asdict(capture),
         "cameras": list(cameras),
         "hand_model": {"name": hand_model, "sha256": dict(model_sha256)},

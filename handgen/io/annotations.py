@@ -137,8 +137,8 @@ class Annotations:
     Raises HandgenError when it has no manifest, or one that is not of annotations.
     """
 
-    def __init__(self, root: Location) -> None:
-        self.root = root
+    def __init__(self, root: str | Location) -> None:
+        self.root = root = filesystem.location(root)
         if filesystem.size_of(root / MANIFEST) is None:
             raise HandgenError(
                 f"{root}: no {MANIFEST}, so no finished annotations; run `handgen annotate CAPTURE --out {root}` first"

@@ -3,7 +3,7 @@
 A piece is a raw H.264 stream of whole frames that begins with a key frame and has no B-frames; a video is its pieces'
 packets one after the other in an MP4. Encoding runs on one thread, so equal frames give equal bytes.
 
-x264's macroblock tree is left out where the width is no multiple of 64: its vector code takes four macroblocks of 16
+x264's macroblock tree is left out where the width is no multiple of 128: its vector code takes eight macroblocks of 16
 pixels at once, and at the end of a row reads memory that nobody wrote; then equal frames give other bytes now and then.
 """
 
@@ -22,7 +22,7 @@ from handgen.errors import HandgenError
 from handgen.media.arrays import Image
 
 _ENCODER = "libx264"
-_WHOLE_VECTORS_PX = 64  # widths for which the macroblock tree depends on the frames alone
+_WHOLE_VECTORS_PX = 128  # eight macroblocks, as the AVX2 routine takes them
 _MAX_DENOMINATOR = 1001 * 1000
 
 

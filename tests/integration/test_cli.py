@@ -21,8 +21,12 @@ def test_every_command_teaches_and_is_in_the_readme(command):
     assert f"handgen {command}" in (ROOT / "README.md").read_text() or command == "simulate"
 
 
-def test_help_imports_nothing_heavy():
-    code = "import sys; from handgen.cli.main import main; main(['--help'], standalone_mode=False); print(*sys.modules)"
+@pytest.mark.parametrize("command", [(), ("annotate",), ("synthesize",), ("evaluate",), ("export",)])
+def test_help_imports_nothing_heavy(command):
+    arguments = [*command, "--help"]
+    code = (
+        f"import sys; from handgen.cli.main import main; main({arguments}, standalone_mode=False); print(*sys.modules)"
+    )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = set(output.split())
     assert not loaded & {"torch", "numpy", "cv2", "albumentations", "smplx", "scipy", "rich.console"}

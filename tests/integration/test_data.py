@@ -1,9 +1,6 @@
 import collections
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -214,18 +211,3 @@ def test_splits_are_named(root, tmp_path):
     tars = [both / "train-000001.tar", both / "val-000000.tar"]
     assert [shard.samples for shard in load_shards(tars).shards] == [6, 1]  # as the manifest beside them says
     assert [shard.path.name for shard in load_shards(tars, "val").shards] == ["val-000000.tar"]
-
-
-@pytest.mark.slow
-def test_the_training_example_learns(root):
-    script = Path(__file__).parents[2] / "scripts" / "examples" / "train_keypoints.py"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, str(script), str(root), "6"],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=True,
-    )
-    losses = [float(line.split("loss ")[1].split(",")[0]) for line in result.stdout.splitlines()]
-    assert len(losses) == 6 and losses[-1] < 0.8 * losses[0]

@@ -75,7 +75,8 @@ def test_procrustes_is_kabschs_and_never_a_mirror(rng, points):
 def test_rotations_are_told_from_what_are_none(rng):
     good = random_rotations(rng, 3)
     for batch in (good, good[0]):
-        assert is_rotation(batch) and is_rotation(batch + 1e-5)
+        assert is_rotation(batch) and is_rotation(batch * np.sqrt(1 + 0.9e-3))
+        assert not is_rotation(batch * np.sqrt(1 + 1.1e-3))
         for bad in (2 * batch, -batch, batch[..., [1, 0, 2], :], batch + np.nan, batch[..., :2], batch + 0.01):
             assert not is_rotation(bad)
     assert not is_rotation(np.stack([good[0], -good[1]]))

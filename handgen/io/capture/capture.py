@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Int
 
+from handgen.arguments import check_arguments
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, Rig, UnscaledRig
 from handgen.io.calibration_files.base import Calibration
@@ -23,7 +24,7 @@ from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
 from handgen.storage.documents import read_json
-from handgen.storage.filesystem import Location
+from handgen.storage.filesystem import Location, location
 from handgen.storage.local_copies import LocalCopy, fetch, local_path
 from handgen.storage.output import kind_of
 
@@ -128,15 +129,16 @@ class Capture:
         return self.sources if here == self.folder else tuple(s.relocate(self.folder, here) for s in self.sources)
 
 
+@check_arguments
 def load_capture(
-    path: Location,
+    path: str | Location,
     *,
-    calibration: Location | None = None,
+    calibration: str | Location | None = None,
     metres_per_unit: float | Literal["auto"] | None = None,
     require_scale: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Capture:
-    """Find and check the parts of the capture in folder `path`, scanning every video once.
+    """Find and check the parts of the capture in folder `path`, a path or a URL, scanning every video once.
 
     What lies in a store is copied to this machine first; progress: called with the MiB copied and all there are.
 
@@ -145,8 +147,9 @@ def load_capture(
     from the hand. require_scale: False accepts an unknown unit as if "auto" had been given. Raises
     HandgenError for what a user can fix.
     """
+    path = location(path)
     if calibration is not None:
-        calibration = local_path(calibration, beside=calibration_suffixes())
+        calibration = local_path(location(calibration), beside=calibration_suffixes())
     if not isinstance(path, Path):
         fetched = fetch(path, camera_files.without_outputs)
         camera_files.check_worth_copying(path, [file.name for file in fetched.files])

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-import handgen
 from handgen.detect.base import Detector
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
@@ -21,6 +20,7 @@ from handgen.stages.annotate.job import AnnotateJob
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.local_copies import LocalCopy, fetch
+from handgen.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "torch", "opencv", "simplejpeg", "ai-edge-litert")  # that make the bytes
 
@@ -65,7 +65,7 @@ def inputs_of_run(job: AnnotateJob, detector: Detector, models: dict[str, str]) 
     configuration = deciding_options(job.config) | {"hands": job.hands, "subject": job.subject}
     rig = job.capture.cameras
     return {
-        "created_by": handgen.__version__,
+        "created_by": __version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
         "capture": job.capture.fingerprint(),
         "cameras": {c.name: [*c.size_px, *c.ideal_px_from_world.ravel(), *c.distortion] for c in rig},

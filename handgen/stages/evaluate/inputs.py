@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import handgen
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
 from handgen.options import deciding_options
@@ -14,6 +13,7 @@ from handgen.stages.evaluate.results import Source
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST
+from handgen.version import __version__
 
 TRUTH = "truth"  # where a simulated capture keeps it
 
@@ -49,7 +49,7 @@ def inputs_of_run(annotated: Annotations, truth: Annotations | None, config: Eva
         return hashlib.sha256(filesystem.read(source.root / MANIFEST)).hexdigest()
 
     return {
-        "created_by": handgen.__version__,
+        "created_by": __version__,
         "annotations": digest(annotated),
         "truth": digest(truth) if truth else None,
         "configuration": deciding_options(config) | {"capture": config.capture is not None},

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import handgen
 from handgen.io.annotations import Annotations
 from handgen.media.images import encode_jpeg, write_png
 from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
@@ -19,6 +18,7 @@ from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import Hand
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 PAGE, PLOTS, WORST = "report.html", "plots", "worst"
 _JPEG_QUALITY = 88  # of the pictures inside the page; the files are lossless
@@ -69,7 +69,7 @@ def write_page(
     )
     text = environment.get_template("report.html.j2").render(
         report=report,
-        version=handgen.__version__,
+        version=__version__,
         facts=report.rows(),
         worst=worst,
         alignments=ALIGNMENT_NAMES,

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import handgen
 from handgen.options import deciding_options
 from handgen.runtime.report import ReadableReport
 from handgen.stages.evaluate.config import EvaluateConfig
@@ -17,6 +16,7 @@ from handgen.stages.evaluate.metrics.registry import all_metrics
 from handgen.stages.evaluate.metrics.shapes import largest_bone_spread_mm, mean_bone_error_mm
 from handgen.stages.evaluate.results import Coverage, Hand, MissingHand, Series, Source
 from handgen.storage.documents import schema_version
+from handgen.version import __version__
 
 SCHEMA, KIND = "evaluation", "evaluation"
 _DECIMALS = 6
@@ -77,7 +77,7 @@ class EvaluateReport(ReadableReport):
         return {
             "kind": KIND,
             "format_version": schema_version(SCHEMA),
-            "created_by": handgen.__version__,
+            "created_by": __version__,
             "options": options,
             "pck_thresholds_mm": _rounded(PCK_THRESHOLDS_MM),
             **{name: _rounded(value) for name, value in found.items()},

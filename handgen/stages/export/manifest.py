@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from handgen import __version__
 from handgen.datasets.source import Source
 from handgen.datasets.writer import ExportJob, File, Writer
 from handgen.hand.model_files import MOST_BETA
@@ -16,6 +15,7 @@ from handgen.stages.export.report import ExportReport
 from handgen.stages.export.unit import UnitResult
 from handgen.storage.documents import schema_version
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 from handgen.wording import count_of
 
 KIND, MANIFEST_SCHEMA = "export", "export_manifest"

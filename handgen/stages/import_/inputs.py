@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import handgen
 from handgen.datasets.reader import declared_models
 from handgen.datasets.registry import get_format
 from handgen.errors import HandgenError
@@ -16,6 +15,7 @@ from handgen.runtime import reproducibility
 from handgen.stages.import_.chunk import ImportJob
 from handgen.stages.import_.config import ImportConfig
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 _PACKAGES = ("numpy", "torch", "opencv", "simplejpeg")  # that make the bytes
 
@@ -42,7 +42,7 @@ def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on, as `run.json` keeps it."""
     configuration = deciding_options(job.config) | {"split": job.reader.split, "hand_model": job.hand_model}
     return {
-        "created_by": handgen.__version__,
+        "created_by": __version__,
         "computed": reproducibility.fingerprint(_PACKAGES),
         "data_set": job.reader.fingerprint(),
         "configuration": configuration,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import handgen
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
@@ -19,11 +18,12 @@ from handgen.stages.simulate.person import MODEL_NAME, personal_hand
 from handgen.stages.simulate.scene import Scene, background_files
 from handgen.stages.simulate.truth import subject_of
 from handgen.storage.documents import schema_version
+from handgen.version import __version__
 
 
 def inputs_of_run(config: SimulateConfig) -> dict[str, Any]:
     """The options that decide the capture's bytes, as `run.json` keeps them; pictures by their content."""
-    document = deciding_options(config) | {"created_by": handgen.__version__}
+    document = deciding_options(config) | {"created_by": __version__}
     if files := background_files(config):
         digest = hashlib.sha256()
         for file in files:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from handgen import __version__
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES
 from handgen.io import shards
@@ -15,6 +14,7 @@ from handgen.stages.synthesize.report import SplitReport, SynthesizeReport
 from handgen.stages.synthesize.shard import ShardResult
 from handgen.storage.documents import schema_version
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 _NAMED_CUTOUTS = 1000  # of damaged ones at most so many are listed in the manifest
 

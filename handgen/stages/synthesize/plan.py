@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from handgen import __version__
 from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime import reproducibility
@@ -22,6 +21,7 @@ from handgen.stages.synthesize.sources import OpenSource, open_sources
 from handgen.stages.synthesize.splits import assign, divided, groups_of
 from handgen.stages.synthesize.views import ViewTable, order_views, spread, usable_views
 from handgen.storage.filesystem import Location
+from handgen.version import __version__
 
 _PACKAGES = ("numpy", "scipy", "opencv", "pillow", "simplejpeg", "albumentations", "albucore")  # that make the bytes
 
