@@ -119,7 +119,7 @@ class ShardDataset(IterableDataset[Any]):
 
     @property
     def world_size(self) -> int:
-        """How many ranks there are."""
+        """Number of ranks."""
         return self._how.world_size
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""What the reports of stages have in common: a document for programs, and a few lines for people."""
+"""Base of the stages' reports: a document for programs, and a few lines for people."""
 
 from __future__ import annotations
 

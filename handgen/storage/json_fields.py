@@ -224,5 +224,5 @@ def _unchanged(value: Any) -> Any:
 
 
 def holds_truth_values(hint: Any) -> bool:
-    """Whether an array type is of truth values, which a file has as 0 and 1."""
+    """Tell whether an array type is of truth values, which a file has as 0 and 1."""
     return "bool" in hint.dtypes

@@ -70,7 +70,7 @@ class Capture:
 
     @property
     def scale_known(self) -> bool:
-        """Whether the cameras are in metres."""
+        """True if the cameras are in metres."""
         return isinstance(self.cameras, Rig)
 
     def in_metres(self, metres_per_unit: float) -> Capture:
@@ -82,7 +82,7 @@ class Capture:
 
     @property
     def frame_count(self) -> int:
-        """How many synchronised frames there are."""
+        """Number of synchronised frames."""
         return len(self.source_frames)
 
     def fingerprint(self) -> str:

@@ -57,7 +57,7 @@ def summarise(
 
 
 def _matched(annotated: Annotations, truth: Annotations, job: SpanJob, results: Sequence[SpanResult]) -> Matched:
-    """What metrics are computed from, of all spans together."""
+    """Join what metrics are computed from, of all spans."""
     hands = join_rows([result.hands for result in results])
     surfaces = [result.surfaces for result in results if result.surfaces is not None]
     betas, truth_betas = _shared_betas(annotated, truth)

@@ -1,4 +1,4 @@
-"""How smoothly keypoints move."""
+"""Measure how smoothly keypoints move."""
 
 from __future__ import annotations
 

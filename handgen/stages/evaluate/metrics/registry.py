@@ -1,4 +1,4 @@
-"""What a metric is, and metrics by name, in the order in which they are printed."""
+"""Metrics by name, in the order in which they are printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a person has one hand throughout, and theirs."""
+"""Measure whether a person has one hand throughout, and theirs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether annotations know how good they are."""
+"""Measure whether annotations know how good they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured in views: distances of keypoints in pixels, and overlaps of masks."""
+"""Measure in views: distances of keypoints in pixels, and overlaps of masks."""
 
 from __future__ import annotations
 
