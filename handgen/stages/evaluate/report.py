@@ -33,7 +33,8 @@ def _figure(path: str, description: str, default: Any = None) -> Any:
                 return default
         return value
 
-    return property(value_at, doc=description)
+    value_at.__doc__ = description
+    return property(value_at)
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,10 +101,6 @@ class EvaluateReport(ReadableReport):
             facts.append((f"left-out view, {found.hands} hands", spread(found.error_px, "px")))
             facts.append(("at the hand's depth", spread(found.error_mm, "mm")))
         return facts
-
-    def remarks(self) -> list[str]:
-        """The notes."""
-        return list(self.notes)
 
     keypoints = _figure("metrics.keypoints", "`KeypointErrors` by alignment (`handgen.stages.evaluate.alignment`).")
     relative_root_mm = _figure("metrics.relative_root_mm", "Error of the offset between both wrists, a `Distribution`.")
