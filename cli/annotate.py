@@ -10,7 +10,6 @@ from handgen.cli.options import LocationType, config_options, json_option, overw
 from handgen.stages.annotate.config import AnnotateConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.annotate.report import AnnotateReport
     from handgen.storage.filesystem import Location
 
 
@@ -31,20 +30,10 @@ def annotate(capture: Location, out: Location | None, config: AnnotateConfig, ov
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
     """
-    from handgen.cli.console import print_report
+    from handgen.cli.console import print_report, steps_after_annotations
     from handgen.progress import progress_bars
     from handgen.stages.annotate import stage
 
     with progress_bars() as progress:
         report = stage.run(capture, out or capture / "annotations", config, progress, overwrite)
-    print_report(report, as_json, _print)
-
-
-def _print(report: AnnotateReport) -> None:
-    from handgen.cli.console import print_summary
-
-    next_steps = [
-        f"handgen synthesize {report.out} --backgrounds DIR --out shards",
-        f"handgen validate {report.out} --digests",
-    ]
-    print_summary(report.title, report.rows(), report.remarks(), next_steps if report.views else next_steps[1:])
+    print_report(report, as_json, steps_after_annotations(report.out, report.views))

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from handgen.runtime.report import ReadableReport
+    from handgen.storage.filesystem import Location
 
 
-class _Report(Protocol):
-    """What a stage found out."""
-
-    def to_json(self) -> dict[str, Any]: ...
-
-
-Found = TypeVar("Found", bound=_Report)
-
-
-def print_report(report: Found, as_json: bool, print_text: Callable[[Found], None]) -> None:
-    """Print what a stage found: as JSON on standard output, or as text by `print_text`."""
+def print_report(report: ReadableReport, as_json: bool, next_steps: Iterable[str], more: Any = ()) -> None:
+    """Print a report on standard output: as JSON, or as a table of its rows and `more`, notes and what to run next."""
     if as_json:
         print_json(report.to_json())
     else:
-        print_text(report)
+        print_summary(report.title, [*report.rows(), *more], report.remarks(), next_steps)
 
 
 def print_json(document: Any) -> None:
@@ -30,6 +25,12 @@ def print_json(document: Any) -> None:
     from handgen.storage.documents import dumps
 
     click.echo(dumps(document, indent=True), nl=False)
+
+
+def steps_after_annotations(out: Location, views: int) -> list[str]:
+    """The commands that go on from annotations with so many accepted views."""
+    shards = [f"handgen synthesize {out} --backgrounds DIR --out shards"] if views else []
+    return [*shards, f"handgen validate {out} --digests"]
 
 
 def print_summary(

@@ -11,7 +11,6 @@ from handgen.cli.options import LocationType, config_options, json_option, overw
 from handgen.stages.evaluate.config import EvaluateConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.evaluate.report import EvaluateReport
     from handgen.storage.filesystem import Location
 
 FOLDER = LocationType(exists=True)
@@ -54,11 +53,4 @@ def evaluate(
         config = replace(config, capture=str(capture or annotations.resolve().parent))
     with progress_bars() as progress:
         report = stage.run(annotations, truth, config, progress, report_dir, overwrite)
-    print_report(report, as_json, lambda found: _print(found, report_dir))
-
-
-def _print(report: EvaluateReport, report_dir: Location | None) -> None:
-    from handgen.cli.console import print_summary
-
-    steps = [f"open {report_dir / 'report.html'}"] if report_dir else []
-    print_summary(report.title, report.rows(), report.remarks(), steps)
+    print_report(report, as_json, [f"open {report_dir / 'report.html'}"] if report_dir else [])

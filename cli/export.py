@@ -10,7 +10,6 @@ from handgen.cli.options import LocationType, config_options, json_option, overw
 from handgen.stages.export.config import ExportConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.export.report import ExportReport
     from handgen.storage.filesystem import Location
 
 
@@ -38,10 +37,4 @@ def export(source: Location, out: Location, config: ExportConfig, overwrite: boo
 
     with progress_bars() as progress:
         report = stage.run(source, out, config, progress, overwrite)
-    print_report(report, as_json, _print_summary)
-
-
-def _print_summary(report: ExportReport) -> None:
-    from handgen.cli.console import print_summary
-
-    print_summary(report.title, report.rows(), report.remarks(), [f"handgen validate {report.out}"])
+    print_report(report, as_json, [f"handgen validate {report.out}"])

@@ -11,7 +11,6 @@ from handgen.cli.options import LocalPath, LocationType, config_options, json_op
 from handgen.stages.import_.config import ImportConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.import_.report import ImportReport
     from handgen.storage.filesystem import Location
 
 
@@ -32,20 +31,10 @@ def import_(directory: Path, out: Location, config: ImportConfig, overwrite: boo
     DIR is what you downloaded and unpacked; its terms hold for what is made of it. Run it again after an interruption:
     finished chunks are kept. What is read of each format: docs/import.md.
     """
-    from handgen.cli.console import print_report
+    from handgen.cli.console import print_report, steps_after_annotations
     from handgen.progress import progress_bars
     from handgen.stages.import_ import stage
 
     with progress_bars() as progress:
         report = stage.run(directory, out, config, progress, overwrite)
-    print_report(report, as_json, _print)
-
-
-def _print(report: ImportReport) -> None:
-    from handgen.cli.console import print_summary
-
-    steps = [
-        f"handgen synthesize {report.out} --backgrounds DIR --out shards",
-        f"handgen validate {report.out} --digests",
-    ]
-    print_summary(report.title, report.rows(), report.remarks(), steps if report.views else steps[1:])
+    print_report(report, as_json, steps_after_annotations(report.out, report.views))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from handgen.cli.console import print_json
 from handgen.cli.options import json_option
-
-if TYPE_CHECKING:
-    from handgen.detect.mediapipe.networks import InstalledNetwork
-    from handgen.hand.mano import InstalledHand
 
 
 @click.group()
@@ -36,7 +32,7 @@ def fetch(source: Path | None, force: bool, as_json: bool) -> None:
 
     found = networks.fetch(source, force)
     if as_json:
-        print_json([_row(network) | {"written": network.written} for network in found])
+        print_json([_row(network.path, network) | {"written": network.written} for network in found])
         return
     for network in found:
         digest = "SHA-256 as pinned" if network.pinned else "SHA-256 NOT the pinned one"
@@ -59,7 +55,7 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
     added = mano.add(files)
     if as_json:
         more = ("side", "remarks", "smplx_difference_mm")
-        print_json([_hand_row(hand) | {name: getattr(hand, name) for name in more} for hand in added])
+        print_json([_row(hand.path, hand) | {name: getattr(hand, name) for name in more} for hand in added])
         return
     for hand in added:
         click.echo(f"wrote {hand.path} (MANO's {hand.side} hand, {hand.size_bytes / 1e6:.1f} MB)")
@@ -83,54 +79,37 @@ def list_models(as_json: bool) -> None:
     from handgen.hand.skeleton import SIDES
     from handgen.storage.cache import cache_folder
 
-    found = {network.name: network for network in networks.installed()}
-    hands = {hand.path: hand for hand in mano.installed()}
-    paths = [mano_path(side) for side in SIDES]
+    installed: list[Any] = [*networks.installed(), *mano.installed()]
+    found = {each.path: each for each in installed}
+    network_paths = [cache_folder() / name for name in networks.NETWORKS]
+    paths = [*network_paths, *map(mano_path, SIDES)]
     if as_json:
-        missing = {"installed": False, "size_bytes": None, "sha256_as_pinned": None}
-        print_json(
-            [
-                {"name": name, "path": str(cache_folder() / name)} | (_row(found[name]) if name in found else missing)
-                for name in networks.NETWORKS
-            ]
-            + [
-                {"name": path.name, "path": str(path)} | (_hand_row(hands[path]) if path in hands else missing)
-                for path in paths
-            ]
-        )
+        print_json([_row(path, found.get(path)) for path in paths])
         return
     from rich.console import Console
     from rich.table import Column, Table
 
     table = Table("model", "size", "checked", Column("path", overflow="fold"))
-    for name in networks.NETWORKS:
-        network = found.get(name)
-        size = f"{network.size_bytes / 1e6:.1f} MB" if network else "not fetched"
-        digest = ("SHA-256 as pinned" if network.pinned else "SHA-256 not the pinned one") if network else "-"
-        table.add_row(name, size, digest, str(cache_folder() / name))
     for path in paths:
-        hand = hands.get(path)
-        size = f"{hand.size_bytes / 1e6:.1f} MB" if hand else "not added"
-        table.add_row(path.name, size, ("mended" if hand.note else "as given") if hand else "-", str(path))
+        there, checked = found.get(path), "-"
+        size = "not fetched" if path in network_paths else "not added"
+        if there is not None:
+            size = f"{there.size_bytes / 1e6:.1f} MB"
+            if path in network_paths:
+                checked = "SHA-256 as pinned" if there.pinned else "SHA-256 not the pinned one"
+            else:
+                checked = "mended" if there.note else "as given"
+        table.add_row(path.name, size, checked, str(path))
     Console().print(table)
 
 
-def _row(network: InstalledNetwork) -> dict[str, Any]:
+def _row(path: Path, found: Any) -> dict[str, Any]:
+    """A file of the cache. found: the network or hand that is there, or None."""
     return {
-        "name": network.name,
-        "path": str(network.path),
-        "installed": True,
-        "size_bytes": network.size_bytes,
-        "sha256_as_pinned": network.pinned,
-    }
-
-
-def _hand_row(hand: InstalledHand) -> dict[str, Any]:
-    return {
-        "name": hand.path.name,
-        "path": str(hand.path),
-        "installed": True,
-        "size_bytes": hand.size_bytes,
-        "sha256_as_pinned": None,
-        "mended": hand.note or None,
+        "name": path.name,
+        "path": str(path),
+        "installed": found is not None,
+        "size_bytes": getattr(found, "size_bytes", None),
+        "sha256_as_pinned": getattr(found, "pinned", None),
+        **({"mended": found.note or None} if hasattr(found, "note") else {}),
     }

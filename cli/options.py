@@ -194,16 +194,15 @@ class _Parsed(click.ParamType):
 class LocationType(click.ParamType):
     """A path, or the URL of a file or folder in a store (`s3://`, `gs://`, ...); `file://` becomes a path.
 
-    exists: whether it must be there. file, folder: which of the two it may be.
+    exists: whether it must be there. file: whether it may be a file, too.
     """
 
     name = "path|url"
 
-    def __init__(self, exists: bool = False, file: bool = False, folder: bool = True) -> None:
-        self.exists, self.file, self.folder = exists, file, folder
-        what = "file" if not folder else "directory" if not file else "path"
-        self.name = f"{what}|url"
-        self._path = click.Path(exists=exists, file_okay=file, dir_okay=folder, path_type=Path)
+    def __init__(self, exists: bool = False, file: bool = False) -> None:
+        self.exists, self.file = exists, file
+        self.name = "path|url" if file else "directory|url"
+        self._path = click.Path(exists=exists, file_okay=file, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         """The location; one that is not as it must be is wrong usage."""
@@ -216,18 +215,15 @@ class LocationType(click.ParamType):
             place = filesystem.location(value)
             if isinstance(place, Path):
                 return self._path.convert(str(place), param, ctx)
-            if self.exists and not self._is_there(place):
+            if self.exists and not (
+                filesystem.is_folder(place) or (self.file and filesystem.size_of(place) is not None)
+            ):
                 self.fail(f"{self.name.partition('|')[0].capitalize()} {value!r} does not exist.", param, ctx)
             return place
         except HandgenError as error:
             self.fail(str(error), param, ctx)
         except OSError as error:
             self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
-
-    def _is_there(self, place: Location) -> bool:
-        from handgen.storage import filesystem
-
-        return (self.folder and filesystem.is_folder(place)) or (self.file and filesystem.size_of(place) is not None)
 
 
 class LocalPath(click.Path):

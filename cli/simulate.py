@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from handgen.cli.options import LocalPath, config_options, json_option, overwrite_option
 from handgen.stages.simulate.config import SimulateConfig
-
-if TYPE_CHECKING:
-    from handgen.stages.simulate.report import SimulateReport
 
 
 @click.command()
@@ -36,18 +32,9 @@ def simulate(out: Path, config: SimulateConfig, overwrite: bool, as_json: bool) 
 
     with progress_bars() as progress:
         report = stage.run(out, config, progress, overwrite)
-    print_report(report, as_json, _print)
-
-
-def _print(report: SimulateReport) -> None:
-    from handgen.cli.console import print_summary
-
-    print_summary(
-        report.title,
-        report.rows(),
-        report.remarks(),
-        [
-            f"handgen annotate {report.out} --out {report.out / 'annotations'}",
-            f"handgen evaluate {report.out / 'annotations'} --truth {report.truth}",
-        ],
-    )
+    annotations = report.out / "annotations"
+    next_steps = [
+        f"handgen annotate {report.out} --out {annotations}",
+        f"handgen evaluate {annotations} --truth {report.truth}",
+    ]
+    print_report(report, as_json, next_steps)

@@ -12,8 +12,6 @@ from handgen.cli.options import LocationType, config_options, json_option, overw
 from handgen.stages.synthesize.config import SynthesizeConfig
 
 if TYPE_CHECKING:
-    from handgen.io.shards import Sample
-    from handgen.stages.synthesize.report import SynthesizeReport
     from handgen.storage.filesystem import Location
 
 DEFAULT_ANNOTATIONS, DEFAULT_OUT = "annotations", "shards"
@@ -47,47 +45,26 @@ def synthesize(
     """
     if keep_forearm:
         config = replace(config, forearm_probability=1.0)
-    from handgen.cli.console import print_report
+    from handgen.cli.console import print_json, print_report
+    from handgen.media.images import write_png
     from handgen.progress import progress_bars
     from handgen.stages.synthesize import stage
+    from handgen.visualize.drawing import contact_sheet, sheet_samples
 
     annotations = annotations or (Path(DEFAULT_ANNOTATIONS),)
     with progress_bars() as progress:
         if preview:
-            _write_preview(preview, stage.preview(annotations, backgrounds, config, progress=progress))
+            samples = sheet_samples(stage.preview(annotations, backgrounds, config, progress=progress))
+            write_png(preview, contact_sheet(samples, columns=4, twice=True))
             if out is None:
-                _print_preview(preview, as_json)
+                if as_json:
+                    print_json({"preview": str(preview)})
+                else:
+                    click.echo(f"{preview}: look at it; then run the same command with --out instead of --preview")
                 return
         report = stage.run(annotations, out or Path(DEFAULT_OUT), backgrounds, config, progress, overwrite)
-    print_report(report, as_json, lambda found: _print_summary(found, preview))
-
-
-def _write_preview(path: Path, samples: list[Sample]) -> None:
-    from handgen.media.images import write_png
-    from handgen.visualize.drawing import contact_sheet, sheet_samples
-
-    write_png(path, contact_sheet(sheet_samples(samples), columns=4, twice=True))
-
-
-def _print_preview(path: Path, as_json: bool) -> None:
-    if as_json:
-        from handgen.cli.console import print_json
-
-        print_json({"preview": str(path)})
-    else:
-        click.echo(f"{path}: look at it; then run the same command with --out instead of --preview")
-
-
-def _print_summary(report: SynthesizeReport, preview: Path | None) -> None:
-    from handgen.cli.console import print_summary
-
-    facts = report.rows() + ([("preview", str(preview))] if preview else [])
-    print_summary(
-        report.title,
-        facts,
-        report.remarks(),
-        [
-            f"handgen validate {report.out} --digests",
-            f'from handgen.data import load_shards; load_shards("{report.out}", "{report.splits[0].name}")',
-        ],
-    )
+    next_steps = [
+        f"handgen validate {report.out} --digests",
+        f'from handgen.data import load_shards; load_shards("{report.out}", "{report.splits[0].name}")',
+    ]
+    print_report(report, as_json, next_steps, more=[("preview", str(preview))] if preview else [])

@@ -34,7 +34,7 @@ Config = TypeVar("Config")
 
 @dataclass(frozen=True)
 class Option:
-    """What is known of one field besides its type and default.
+    """Facts of one field besides its type and default.
 
     help: one sentence for `--help`; empty for a field that no command line sets. choices: allowed values, or what gives
     them when asked (a registry). low, high: bounds that are allowed themselves; above: one that is not. unit: of a
@@ -225,7 +225,7 @@ _TYPES = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 
 
 def _is_of(value: Any, type_: type) -> bool:
-    """Whether a value is of one of `_TYPES`; numpy's numbers are numbers, too."""
+    """Tell whether a value is of one of `_TYPES`; numpy's numbers are numbers, too."""
     if type_ is bool or type_ is str:
         return isinstance(value, type_)
     return isinstance(value, numbers.Integral if type_ is int else numbers.Real) and not isinstance(value, bool)

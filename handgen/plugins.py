@@ -44,7 +44,7 @@ class Entry(Generic[Made]):
     options: type = NoOptions
 
     def load(self) -> Made:
-        """What makes or is the part, imported if need be."""
+        """Return what makes or is the part, imported if need be."""
         if not isinstance(self.source, str):
             return self.source
         module, _, name = self.source.partition(":")

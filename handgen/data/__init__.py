@@ -1,4 +1,4 @@
-"""What a training script imports: shards -> torch samples, by webdataset.
+"""Shards -> torch samples by webdataset, for training scripts.
 
     dataset = load_shards("shards", "train", batch_size=32, shuffle=True)
     for epoch in range(10):

@@ -7,7 +7,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -119,7 +119,7 @@ class ShardDataset(IterableDataset[Any]):
 
     @property
     def world_size(self) -> int:
-        """How many ranks there are."""
+        """Number of ranks."""
         return self._how.world_size
 
     def set_epoch(self, epoch: int) -> None:
@@ -175,7 +175,8 @@ class ShardDataset(IterableDataset[Any]):
     def _pieces(self, epoch: int, worker: int, workers: int) -> Iterator[ShardSlice] | list[ShardSlice]:
         how = self._how
         if how.resampled:
-            return self._draw_shards(random.Random(f"{how.seed} {epoch} {how.rank} {worker} of {workers}"))
+            rng = random.Random(self._seed(epoch, worker, workers))
+            return (ShardSlice(rng.choice(self.shards)) for _ in count())  # all equally likely, so all samples are too
         readers = how.world_size * workers
         order = list(self._counted_shards() if readers > len(self.shards) or how.even else self.shards)
         if how.buffer:
@@ -187,11 +188,6 @@ class ShardDataset(IterableDataset[Any]):
                 stacklevel=2,
             )
         return assign_shards(order, how.rank * workers + worker, readers, how.even)
-
-    def _draw_shards(self, rng: random.Random) -> Iterator[ShardSlice]:
-        """Draw shards with replacement, all equally likely, which makes all samples equally likely."""
-        while True:
-            yield ShardSlice(rng.choice(self.shards))
 
     def _counted_shards(self) -> Sequence[Shard]:
         """Return the shards with their numbers of samples, which are counted where no manifest says them."""

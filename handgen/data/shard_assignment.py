@@ -33,7 +33,7 @@ class ShardSlice:
 
     @property
     def samples(self) -> int | None:
-        """How many; None where that is not known."""
+        """Number of samples; None where that is not known."""
         stop = self.shard.samples if self.stop is None else self.stop
         return None if stop is None else stop - self.start
 

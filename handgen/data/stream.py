@@ -58,7 +58,7 @@ class _Unread:
         self._first, self._kept = first, kept
 
     def covers(self, begin: int, end: int) -> bool:
-        """Whether none of the samples `begin` to `end` - 1 is to come."""
+        """Tell whether none of the samples `begin` to `end` - 1 is to come."""
         return end <= self._first and not any(begin <= number < end for number in self._kept)
 
 

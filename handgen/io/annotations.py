@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import orjson
@@ -32,7 +32,7 @@ from handgen.io.camera_json import camera_from_document
 from handgen.io.cutouts import Cutout, CutoutTar, encode_cutout
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.storage import filesystem
-from handgen.storage.documents import dumps, loads, read_json, validate, write_json
+from handgen.storage.documents import dumps, loads, read_json, validate
 from handgen.storage.filesystem import Location, whole_file
 from handgen.storage.json_fields import from_document, to_document
 from handgen.storage.local_copies import fetch
@@ -52,11 +52,6 @@ _MAX_LINE_BYTES = 4 * 2**20
 def chunk_path(root: Location, index: int, suffix: str) -> Location:
     """`chunks/000017.jsonl` of chunk 17."""
     return root / CHUNKS / f"{index:06d}{suffix}"
-
-
-def chunk_is_complete(root: Location, index: int) -> bool:
-    """Whether both files of a chunk are there, so that a rerun need not make them again."""
-    return all(filesystem.size_of(chunk_path(root, index, suffix)) is not None for suffix in FILES.values())
 
 
 def write_chunk(
@@ -89,11 +84,8 @@ def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
 
     Raises HandgenError where one cannot be read.
     """
-    described = {}
-    for name, suffix in FILES.items():
-        size, sha256 = filesystem.digest(chunk_path(root, index, suffix))
-        described[name] = {"bytes": size, "sha256": sha256}
-    return described
+    digests = {name: filesystem.digest(chunk_path(root, index, suffix)) for name, suffix in FILES.items()}
+    return {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in digests.items()}
 
 
 def chunk_files(index: int, described: Mapping[str, dict[str, Any]]) -> dict[str, int]:
@@ -122,17 +114,12 @@ def read_chunk(root: Location, index: int) -> list[HandRecord]:
         if isinstance(path, Path) and path.stat().st_size > _MAX_CHUNK_BYTES:
             raise HandgenError(f"{path}: larger than {_MAX_CHUNK_BYTES >> 20} MiB; is this the right file?")
         with BytesIO(filesystem.read(path)) as file:
-            return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(_lines(file), 1)]
+            lines = iter(lambda: file.readline(_MAX_LINE_BYTES), b"")  # one that is too long is cut off, and so no JSON
+            return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
     except OSError as error:
         raise HandgenError(
             f"{path}: cannot be read ({error.strerror}); run `handgen annotate` again to finish the annotations"
         ) from None
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file; one that is too long comes cut off, and so is no JSON."""
-    while line := file.readline(_MAX_LINE_BYTES):
-        yield line
 
 
 def _read_record(line: bytes, where: str) -> HandRecord:
@@ -142,11 +129,6 @@ def _read_record(line: bytes, where: str) -> HandRecord:
         return from_document(HandRecord, document)
     except ValueError as error:
         raise HandgenError(f"{where}: {error}; the annotations were changed or damaged") from None
-
-
-def write_manifest(root: Location, manifest: dict[str, Any]) -> None:
-    """Write `manifest.json`, validated; it comes last, so its presence means that the annotations are complete."""
-    write_json(root / MANIFEST, manifest, MANIFEST_SCHEMA)
 
 
 class Annotations:

@@ -20,7 +20,7 @@ import orjson
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES
 from handgen.storage import filesystem
-from handgen.storage.documents import dumps, loads, read_json, validate, write_json
+from handgen.storage.documents import dumps, loads, read_json, validate
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, RUN, kind_of
 from handgen.storage.tar import write_tar
@@ -150,8 +150,3 @@ def read_manifest(root: Location) -> dict[str, Any]:
                 f"{root / shard['name']}: the shard {fact}; run `handgen synthesize` again to write it anew"
             )
     return manifest
-
-
-def write_manifest(root: Location, manifest: dict[str, Any]) -> None:
-    """Write `manifest.json`, validated, which says that the shards are finished."""
-    write_json(root / MANIFEST, manifest, MANIFEST_SCHEMA)

@@ -38,7 +38,7 @@ class ImageFolder:
 
     @property
     def frame_count(self) -> int:
-        """How many images there are."""
+        """Number of images."""
         return len(self.files)
 
     def relocate(self, old: Path, new: Path) -> ImageFolder:

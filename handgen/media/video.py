@@ -42,7 +42,7 @@ class VideoFile:
 
     @property
     def frame_count(self) -> int:
-        """How many frames can be decoded."""
+        """Number of frames that can be decoded."""
         return len(self.times_ms)
 
     def relocate(self, old: Path, new: Path) -> VideoFile:

@@ -78,5 +78,5 @@ class LabelledImage:
 
 
 def in_picture(hand: LabelledHand, picture: LabelledImage) -> Bool[np.ndarray, " 21"]:
-    """Which keypoints are known and lie in the picture, hidden or not."""
+    """Mark keypoints that are known and lie in the picture, hidden or not."""
     return hand.labelled & inside_image(hand.keypoints_px, picture.size_px)

@@ -1,1 +1,1 @@
-"""How units of work run: engines, pinned numerics, resumable runs."""
+"""Run units of work: engines, pinned numerics, resumable runs."""

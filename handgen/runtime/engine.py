@@ -1,4 +1,4 @@
-"""What an engine is: something that does units of work, many at a time."""
+"""The interface of engines, which do units of work, many at a time."""
 
 from __future__ import annotations
 

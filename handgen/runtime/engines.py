@@ -15,7 +15,7 @@ ENGINES: Registry[Callable[[int | None, Any], Engine]] = Registry("engine")
 
 @dataclass(frozen=True)
 class RayOptions:
-    """What the engine `ray` needs to know; None: the cluster of RAY_ADDRESS, or a Ray that is started for the run."""
+    """Options of the engine `ray`; None: the cluster of RAY_ADDRESS, or a Ray that is started for the run."""
 
     address: str | None = option(
         None,

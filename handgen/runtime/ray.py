@@ -222,7 +222,7 @@ class _Run:
         return next(self._new, None)
 
     def _update_room(self) -> int:
-        """How many tasks may be in flight now: nodes come and go."""
+        """Count the tasks that may be in flight now: nodes come and go."""
         if time.monotonic() - self._looked_at >= _LOOK_S:
             cpus = int(self._ray.cluster_resources().get("CPU", 0))
             if cpus == 0:

@@ -1,4 +1,4 @@
-"""What a node of a Ray cluster does with a unit of work (`handgen.runtime.ray`)."""
+"""Do a unit of work on a node of a Ray cluster (`handgen.runtime.ray`)."""
 
 from __future__ import annotations
 

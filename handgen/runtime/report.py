@@ -1,4 +1,4 @@
-"""What the reports of stages have in common: a document for programs, and a few lines for people."""
+"""Base of the stages' reports: a document for programs, and a few lines for people."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from handgen.storage.filesystem import Location
 class ReadableReport:
     """A report that shows itself as a few lines of text; its dataclass is made with `repr=False`."""
 
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `--json`."""
+        raise NotImplementedError
+
     @property
     def title(self) -> str:
         """One line that says what the report is about."""
@@ -21,8 +27,8 @@ class ReadableReport:
         raise NotImplementedError
 
     def remarks(self) -> list[str]:
-        """Sentences that a user should read besides."""
-        raise NotImplementedError
+        """Sentences that a user should read besides: the notes."""
+        return list(self.notes)
 
     def __repr__(self) -> str:
         rows = self.rows()
@@ -49,10 +55,6 @@ class OutputReport(ReadableReport):
     def title(self) -> str:
         """The directory."""
         return str(self.out)
-
-    def remarks(self) -> list[str]:
-        """The notes."""
-        return list(self.notes)
 
     def per_second(self, count: int) -> float:
         """Turn a count of this run into a rate, preparation included."""

@@ -1,4 +1,4 @@
-"""The same bytes on every host: which processor instructions the numerical libraries use.
+"""Fix the processor instructions of the numerical libraries, for equal bytes on every host.
 
 numpy, OpenBLAS, OpenCV with its IPP, torch and MKL each choose code by what the processor can do, and different code
 rounds differently: in the last bit of a matrix product, in one grey level of a resized picture. `pin` has all of them
@@ -93,7 +93,7 @@ def check_host() -> None:
 
 
 def level() -> str:
-    """How this process computes: the pinned level, or "as the host computes"."""
+    """Return how this process computes: the pinned level, or "as the host computes"."""
     return os.environ.get(_MARK, AS_THE_HOST)
 
 

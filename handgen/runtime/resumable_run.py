@@ -42,8 +42,7 @@ class Units(Generic[Result]):
 
     step: its name in a progress bar. sizes: what progress counts of each unit: frames, samples or pictures. function:
     does one unit, given `item(number)`, or its number where there is no `item`. note: the journal's entry of a result.
-    The
-    default is a result that is a document itself. files: names below the output and bytes of what a finished unit
+    The default is a result that is a document itself. files: names below the output and bytes of what a finished unit
     wrote; 0 bytes may be no file at all.
     """
 

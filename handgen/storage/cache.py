@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from handgen.errors import HandgenError
@@ -18,11 +17,10 @@ def cache_folder() -> Path:
 
 def write_cached(path: Path, data: bytes) -> None:
     """Write a file of the cache; it appears under its name only when complete."""
+    from handgen.storage import filesystem
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(prefix=path.name, suffix=".partial", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-        os.replace(partial, path)
+        filesystem.put(path, data)
     except OSError as error:
         raise HandgenError(f"{path}: cannot be written ({error.strerror}); set HANDGEN_CACHE") from None

@@ -1,4 +1,4 @@
-"""What of an output directory is finished, as the run that writes it notes it down: a line of JSON per unit of work.
+"""Note down what of an output directory is finished: a line of JSON per unit of work.
 
 A rerun reads a few files instead of every shard or chunk. Each run writes a file of its own, `.journal/000003.jsonl`:
 on a disk a line at a time, synced at most every `_SYNC_EVERY_S`; in a store, which cannot append, the whole file again

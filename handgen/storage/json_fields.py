@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from functools import partial
+from functools import cache, partial
 from types import NoneType
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -114,27 +114,19 @@ class _Codec:
     decode: Convert
 
 
-_CODECS: dict[type, _Codec] = {}  # of the classes that were asked for
-
-
 def to_document(record: Any) -> dict[str, Any]:
     """The JSON document of a record of a declared class."""
-    document: dict[str, Any] = _remembered(type(record)).encode(record)
+    document: dict[str, Any] = _codec_of_class(type(record)).encode(record)  # type: ignore[arg-type]
     return document
 
 
 def from_document(cls: type[T], document: Mapping[str, Any]) -> T:
     """The record in a document that fits the schema of the class. Raises ValueError as its types do when made."""
-    record: T = _remembered(cls).decode(document)
+    record: T = _codec_of_class(cls).decode(document)  # type: ignore[arg-type]
     return record
 
 
-def _remembered(cls: type) -> _Codec:
-    if cls not in _CODECS:
-        _CODECS[cls] = _codec_of_class(cls)
-    return _CODECS[cls]
-
-
+@cache
 def _codec_of_class(cls: type, make: Callable[..., Any] | None = None) -> _Codec:
     """The codec of a declared class. make: what takes its fields as keywords when it is read, if not the class."""
     members = [(member, _codec(member.hint, member.json)) for member in declared_members(cls)]
@@ -224,5 +216,5 @@ def _unchanged(value: Any) -> Any:
 
 
 def holds_truth_values(hint: Any) -> bool:
-    """Whether an array type is of truth values, which a file has as 0 and 1."""
+    """Tell whether an array type is of truth values, which a file has as 0 and 1."""
     return "bool" in hint.dtypes

@@ -94,7 +94,7 @@ def writing(root: Location) -> Iterator[None]:
 
 
 def write_error(error: OSError, place: Location) -> HandgenError:
-    """What to tell the user when `place`, or what the error names, could not be written."""
+    """Make the error to tell the user when `place`, or what the error names, could not be written."""
     where = str(error.filename or place)
     if "://" not in where:
         hint = (
@@ -116,7 +116,7 @@ def write_error(error: OSError, place: Location) -> HandgenError:
 
 
 def kind_of(root: Location) -> str | None:
-    """What a directory was begun or finished as, or None if it is no output of handgen.
+    """Return what a directory was begun or finished as, or None if it is no output of handgen.
 
     Raises OSError when a store cannot be asked.
     """
@@ -144,7 +144,7 @@ def _remove_partials(root: Location) -> None:
 
 
 def _is_new(root: Location) -> bool:
-    """Whether nobody has written there; a run killed at once may have left its lock, and half of `run.json`."""
+    """Tell whether nobody has written there; a run killed at once may have left its lock, and half of `run.json`."""
     return all(
         name.startswith(LOCK) or (name.startswith(RUN) and name.endswith(PARTIAL)) for name in filesystem.names(root)
     )
@@ -158,7 +158,7 @@ def _make(root: Location) -> None:
 
 
 def _is_unfinished(root: Location, document: dict[str, Any]) -> bool:
-    """Whether `root` holds the beginning of this very run."""
+    """Tell whether `root` holds the beginning of this very run."""
     try:
         return filesystem.size_of(root / MANIFEST) is None and read_json(root / RUN, RUN_SCHEMA) == document
     except HandgenError:  # no run.json, or a damaged one
@@ -177,7 +177,7 @@ def _remove(root: Location, owned: Sequence[str]) -> None:
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """What differs between two documents, as `configuration.size: 224 there, 256 now`."""
+    """List what differs between two documents, as `configuration.size: 224 there, 256 now`."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             text

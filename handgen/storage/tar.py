@@ -21,7 +21,6 @@ Span = tuple[int, int]  # first byte, number of bytes
 class WrittenTar:
     """A tar that was written. spans: where the members of each stem (a name up to its first dot) lie, with headers."""
 
-    members: int
     bytes: int
     sha256: str
     spans: dict[str, Span]
@@ -33,7 +32,7 @@ def write_tar(path: Location, members: Iterable[tuple[str, bytes]]) -> WrittenTa
     Times, owners and modes are fixed, so the same members give the same bytes.
     """
     digest = hashlib.sha256()
-    count = size = 0
+    size = 0
     spans: dict[str, Span] = {}
     with whole_file(path) as file:
         for name, content in members:
@@ -44,12 +43,11 @@ def write_tar(path: Location, members: Iterable[tuple[str, bytes]]) -> WrittenTa
             first = spans.setdefault(stem, (size, 0))[0]
             size += len(block)
             spans[stem] = (first, size - first)
-            count += 1
         end = 2 * _BLOCK
         end += -(size + end) % _RECORD
         file.write(bytes(end))
         digest.update(bytes(end))
-    return WrittenTar(count, size + end, digest.hexdigest(), spans)
+    return WrittenTar(size + end, digest.hexdigest(), spans)
 
 
 def members_in(data: bytes) -> dict[str, bytes]:

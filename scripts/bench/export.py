@@ -30,7 +30,7 @@ from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.storage.documents import read_json
+from handgen.storage.documents import read_json, write_json
 
 PER_SHARD = 1000
 READ_EVERY_S = 0.2
@@ -61,7 +61,7 @@ def make_shards(folder: Path, samples: int) -> Path:
     total = sum(entry["samples"] for entry in described)
     manifest |= {"samples": total, "shards": described}
     manifest["splits"][0]["samples"] = total
-    shards.write_manifest(out, manifest)
+    write_json(out / "manifest.json", manifest, shards.MANIFEST_SCHEMA)
     return out
 
 

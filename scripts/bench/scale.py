@@ -47,6 +47,7 @@ from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize.sample import ShardUnit
 from handgen.stages.synthesize.sources import open_sources
 from handgen.stages.synthesize.views import ROW, ViewTable, order_views, spread, usable_views
+from handgen.storage.documents import write_json
 from handgen.storage.journal import Journal
 
 PARTS = ("core", "ray", "units", "manifest", "scaling")
@@ -287,7 +288,7 @@ def write_long_manifest(root: Path, entries: int) -> dict[str, float]:
     out = root / "long"
     out.mkdir()
     began = time.perf_counter()
-    shards.write_manifest(out, document)
+    write_json(out / "manifest.json", document, shards.MANIFEST_SCHEMA)
     return {
         "manifest_entries": entries,
         "manifest_write_s": time.perf_counter() - began,

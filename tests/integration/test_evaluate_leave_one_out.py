@@ -90,7 +90,7 @@ def write_run(root, capture_path, rig, wrong_view=None):
         "chunks": chunks,
         "summary": {},
     }
-    store.write_manifest(root, manifest)
+    write_json(root / "manifest.json", manifest, store.MANIFEST_SCHEMA)
     return root
 
 

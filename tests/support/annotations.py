@@ -13,9 +13,10 @@ from handgen.geometry.camera import Camera
 from handgen.geometry.rigid import Rigid
 from handgen.hand.model import HandModel, HandPose, PosedHand
 from handgen.hand.skeleton import JOINT_COUNT
-from handgen.io.annotations import Cutout, write_chunk, write_manifest
+from handgen.io.annotations import MANIFEST_SCHEMA, Cutout, write_chunk
 from handgen.io.camera_json import camera_document
 from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.storage.documents import write_json
 
 SKIN = (205, 150, 125)
 GREEN = (40, 190, 60)  # of the capture's background: a halo of it is easy to see
@@ -173,8 +174,8 @@ def write_annotations(
                 "accepted": len(records),
             }
         )
-    write_manifest(
-        root,
+    write_json(
+        root / "manifest.json",
         {
             "kind": "annotations",
             "format_version": 1,
@@ -194,5 +195,6 @@ def write_annotations(
             "chunks": chunks,
             "summary": {},
         },
+        MANIFEST_SCHEMA,
     )
     return root

@@ -13,8 +13,7 @@ from handgen.geometry.rigid import Rigid
 from handgen.io.calibration_files.base import Calibration
 from handgen.io.calibration_files.registry import register_calibration_format
 from handgen.options import REQUIRED, check_options, option
-from handgen.stages.evaluate.metrics.base import Metric
-from handgen.stages.evaluate.metrics.registry import register_metric
+from handgen.stages.evaluate.metrics.registry import Metric, register_metric
 
 
 @dataclass(frozen=True, kw_only=True)

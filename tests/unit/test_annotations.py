@@ -11,7 +11,8 @@ from handgen.io.annotations import Annotations
 from handgen.io.camera_json import camera_document
 from handgen.io.cutouts import Cutout
 from handgen.records.annotation import HandRecord, ViewRecord
-from handgen.storage.output import kind_of, prepare_output
+from handgen.storage.documents import write_json
+from handgen.storage.output import MANIFEST, kind_of, prepare_output
 
 
 def record(rng, frame=3) -> tuple[HandRecord, Cutout]:
@@ -76,7 +77,7 @@ def manifest(chunks=1):
 def written(tmp_path, rng):
     hand, cutout = record(rng)
     store.write_chunk(tmp_path, 0, [hand], [(view.cutout, cutout) for view in hand.views])
-    store.write_manifest(tmp_path, manifest())
+    write_json(tmp_path / MANIFEST, manifest(), store.MANIFEST_SCHEMA)
     return tmp_path, hand, cutout
 
 
@@ -118,7 +119,7 @@ def test_an_arm_is_kept_where_there_is_one(tmp_path, rng):
     hand, without = record(rng)
     with_arm = replace(without, arm=np.roll(without.mask, 18, axis=0))
     store.write_chunk(tmp_path, 0, [hand], zip((v.cutout for v in hand.views), (with_arm, without), strict=True))
-    store.write_manifest(tmp_path, manifest())
+    write_json(tmp_path / MANIFEST, manifest(), store.MANIFEST_SCHEMA)
     opened = Annotations(tmp_path)
     np.testing.assert_array_equal(opened.cutout(0, hand.views[0]).arm, with_arm.arm)
     assert opened.cutout(0, hand.views[1]).arm is None
@@ -128,7 +129,7 @@ def test_an_arm_of_another_size_is_named(tmp_path, rng):
     hand, cutout = record(rng)
     wrong = replace(cutout, arm=np.full((48, 60), 255, np.uint8))
     store.write_chunk(tmp_path, 0, [hand], [(hand.views[0].cutout, wrong)])
-    store.write_manifest(tmp_path, manifest())
+    write_json(tmp_path / MANIFEST, manifest(), store.MANIFEST_SCHEMA)
     with pytest.raises(HandgenError, match="arm.png: is 60x48, but should be 64x48"):
         Annotations(tmp_path).cutout(0, hand.views[0])
 
@@ -227,12 +228,12 @@ def test_an_output_directory_with_something_else_is_left_alone(tmp_path):
 
 def test_a_chunk_needs_both_of_its_files(written):
     root = written[0]
-    assert store.chunk_is_complete(root, 0) and not store.chunk_is_complete(root, 1)
+    assert store.find_finished_chunks(root, 2, {}).keys() == {0}
     for suffix in (".tar", ".jsonl"):
         path = store.chunk_path(root, 0, suffix)
         content = path.read_bytes()
         path.unlink()
-        assert not store.chunk_is_complete(root, 0)
+        assert not store.find_finished_chunks(root, 2, {})
         path.write_bytes(content)
 
 
@@ -250,14 +251,16 @@ def test_records_that_are_far_too_many_are_not_read(written):
 
 def test_the_rig_of_the_manifest(written, rig):
     root = written[0]
-    store.write_manifest(root, manifest() | {"cameras": [camera_document(camera) for camera in rig]})
+    write_json(
+        root / MANIFEST, manifest() | {"cameras": [camera_document(camera) for camera in rig]}, store.MANIFEST_SCHEMA
+    )
     for ours, theirs in zip(Annotations(root).rig, rig, strict=True):
         assert (ours.name, ours.size_px, ours.lens) == (theirs.name, theirs.size_px, theirs.lens)
         np.testing.assert_array_equal(ours.cam_from_world.as_matrix(), theirs.cam_from_world.as_matrix())
     bent = camera_document(rig.cameras[0]) | {"cam_from_world": (2 * np.eye(4)).tolist()}
-    store.write_manifest(root, manifest() | {"cameras": [bent]})
+    write_json(root / MANIFEST, manifest() | {"cameras": [bent]}, store.MANIFEST_SCHEMA)
     with pytest.raises(HandgenError, match=r"manifest\.json: camera cam0: .*orthonormal"):
         _ = Annotations(root).rig
-    store.write_manifest(root, manifest() | {"cameras": [camera_document(rig.cameras[0])] * 2})
+    write_json(root / MANIFEST, manifest() | {"cameras": [camera_document(rig.cameras[0])] * 2}, store.MANIFEST_SCHEMA)
     with pytest.raises(HandgenError, match="names must differ"):
         _ = Annotations(root).rig

@@ -11,8 +11,7 @@ from typing import Any
 
 from handgen.io.calibration_files.base import (
     Calibration,
-    image_size,
-    make_camera,
+    camera_of_table,
     median_baseline,
     parse_toml,
     read_text,
@@ -34,22 +33,12 @@ def _is_camera(table: Any) -> bool:
 
 def read(path: Path) -> Calibration:
     """Read the file."""
-    cameras = []
-    for key, table in parse_toml(path, read_text(path)).items():
-        if key == "metadata" or not isinstance(table, dict):
-            continue
-        name = str(table.get("name", key))
-        camera = make_camera(
-            str(path),
-            name,
-            intrinsics=table.get("matrix"),
-            distortion=table.get("distortions"),
-            rotation=table.get("rotation"),
-            translation=table.get("translation"),
-            size_px=image_size(table.get("size"), f"{path}: camera {name}"),
-            lens="fisheye" if table.get("fisheye") is True else "pinhole",
-        )
-        cameras.append(camera)
+    tables = parse_toml(path, read_text(path)).items()
+    cameras = [
+        camera_of_table(path, str(table.get("name", key)), table)
+        for key, table in tables
+        if key != "metadata" and isinstance(table, dict)
+    ]
     baseline = median_baseline(cameras) if cameras else 0.0
     millimetres = baseline > MIN_BASELINE_MM
     unit = "millimetres" if millimetres else "metres"

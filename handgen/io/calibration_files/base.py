@@ -161,6 +161,20 @@ def make_camera(
         raise HandgenError(f"{where}: {str(error).removeprefix(f'camera {name}: ')}; {_REDO}") from None
 
 
+def camera_of_table(path: Path, name: str, table: dict[str, Any]) -> Camera:
+    """A camera from a table of TOML as caliscope and aniposelib write them."""
+    return make_camera(
+        str(path),
+        name,
+        intrinsics=table.get("matrix"),
+        distortion=table.get("distortions"),
+        rotation=table.get("rotation"),
+        translation=table.get("translation"),
+        size_px=image_size(table.get("size"), f"{path}: camera {name}"),
+        lens="fisheye" if table.get("fisheye") is True else "pinhole",
+    )
+
+
 def median_baseline(cameras: Sequence[Camera]) -> float:
     """The median distance between two cameras, calibration units; 0 for a single camera."""
     centers = np.stack([camera.center_world for camera in cameras])

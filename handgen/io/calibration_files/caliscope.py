@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from handgen.errors import HandgenError
-from handgen.io.calibration_files.base import Calibration, image_size, make_camera, parse_toml, read_text
+from handgen.io.calibration_files.base import Calibration, camera_of_table, parse_toml, read_text
 
 NAME = "caliscope"
 SUFFIXES = (".toml",)
@@ -35,15 +35,5 @@ def read(path: Path) -> Calibration:
                 f"{path}: camera {name} has no rotation and translation; finish the extrinsic calibration, "
                 "or set ignore = true and remove its video"
             )
-        camera = make_camera(
-            str(path),
-            name,
-            intrinsics=table.get("matrix"),
-            distortion=table.get("distortions"),
-            rotation=table["rotation"],
-            translation=table["translation"],
-            size_px=image_size(table.get("size"), f"{path}: camera {name}"),
-            lens="fisheye" if table.get("fisheye") is True else "pinhole",
-        )
-        cameras.append(camera)
+        cameras.append(camera_of_table(path, name, table))
     return Calibration(tuple(cameras), path, NAME, 1.0, "metres (caliscope)")

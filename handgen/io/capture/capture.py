@@ -70,7 +70,7 @@ class Capture:
 
     @property
     def scale_known(self) -> bool:
-        """Whether the cameras are in metres."""
+        """True if the cameras are in metres."""
         return isinstance(self.cameras, Rig)
 
     def in_metres(self, metres_per_unit: float) -> Capture:
@@ -82,7 +82,7 @@ class Capture:
 
     @property
     def frame_count(self) -> int:
-        """How many synchronised frames there are."""
+        """Number of synchronised frames."""
         return len(self.source_frames)
 
     def fingerprint(self) -> str:
@@ -163,7 +163,8 @@ def load_capture(
         raise HandgenError(f"{path}: no such folder; give the folder that holds the videos")
     if kind_of(path) == KIND and not (path / "capture.json").is_file():
         raise HandgenError(f"{path}: simulated, but not to the end; run `handgen simulate {path}` again")
-    settings = _read_settings(path)
+    settings_file = path / "capture.json"
+    settings = read_json(settings_file, "capture") if settings_file.exists() else {}
     if calibration is None:
         named = settings.get("calibration")
         calibration = camera_files.inside(path, named, "the calibration") if named else path
@@ -172,7 +173,7 @@ def load_capture(
 
     names, files = camera_files.choose_files(path, settings.get("cameras"), calibrated, notes)
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
-        sources = list(pool.map(_open_source, files))
+        sources = list(pool.map(lambda file: open_image_folder(file) if file.is_dir() else open_video(file), files))
     source_frames = synchronization.schedule_frames(path, settings, names, sources, notes)
     by_name = {camera.name: camera for camera in calibrated.cameras}
     cameras = [
@@ -194,15 +195,6 @@ def load_capture(
         fps=_common_fps(sources, notes) or settings.get("fps"),
         folder=path,
     )
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    file = path / "capture.json"
-    return read_json(file, "capture") if file.exists() else {}
-
-
-def _open_source(file: Path) -> VideoFile | ImageFolder:
-    return open_image_folder(file) if file.is_dir() else open_video(file)
 
 
 def _fit_to_images(

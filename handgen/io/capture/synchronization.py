@@ -1,4 +1,4 @@
-"""Which frame of each camera belongs to which moment: by index, by per-camera offsets, or by timestamps.
+"""Find the frame of each camera that belongs to a moment: by index, by per-camera offsets, or by timestamps.
 
 A schedule is an integer array (frames, views): the frame number in each camera's own video, -1 where it has
 none.

@@ -102,7 +102,7 @@ class AnnotateConfig:
 
     @property
     def fit(self) -> FitSettings:
-        """How hands are fitted."""
+        """The settings by which hands are fitted."""
         return FitSettings(
             self.hand_model,
             self.acceleration_mm_s2,

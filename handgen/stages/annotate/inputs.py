@@ -1,4 +1,4 @@
-"""What a run of `annotate` works on: the capture, the model and the detector, checked before anything is written."""
+"""The inputs of a run of `annotate`: the capture, the model and the detector, checked before anything is written."""
 
 from __future__ import annotations
 

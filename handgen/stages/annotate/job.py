@@ -62,12 +62,12 @@ class AnnotateJob:
 
     @property
     def chunk_count(self) -> int:
-        """How many chunks the capture has."""
+        """Number of chunks of the capture."""
         return -(-self.capture.frame_count // self.config.chunk_frames)
 
     @property
     def chunk_sizes(self) -> list[int]:
-        """How many frames each chunk has."""
+        """Number of frames of each chunk."""
         return [len(self.frames(index)) for index in range(self.chunk_count)]
 
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:

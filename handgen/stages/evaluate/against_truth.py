@@ -41,13 +41,6 @@ def measure_against_truth(
     return summarise(report, annotated, truth, job, [results[index] for index in range(len(spans))])
 
 
-def _frames_outside(annotated: Annotations, truth: Annotations, spans: list[Span]) -> tuple[int, int]:
-    """How many frames only the annotations cover, and how many only the truth."""
-    common = sum(len(span.frames) for span in spans)
-    counts = [sum(len(frames) for frames in covered_frames(source)) for source in (annotated, truth)]
-    return counts[0] - common, counts[1] - common
-
-
 def _frame_notes(annotated: Annotations, truth: Annotations, spans: list[Span]) -> list[str]:
     """Notes on the frames that the two directories do not have in common."""
     notes = []
@@ -56,8 +49,8 @@ def _frame_notes(annotated: Annotations, truth: Annotations, spans: list[Span]) 
         notes.append(
             f"the annotations are of the capture {captures[0]!r}, the truth of {captures[1]!r}: are they the same?"
         )
-    mine, true = _frames_outside(annotated, truth, spans)
     common = sum(len(span.frames) for span in spans)
+    mine, true = (sum(map(len, covered_frames(source))) - common for source in (annotated, truth))
     if mine or true:
         notes.append(
             f"compared on the {common} frames that both cover; {mine} only in the annotations, {true} only in the truth"

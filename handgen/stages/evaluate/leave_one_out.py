@@ -71,7 +71,7 @@ class LeaveOneOut:
 
 @dataclass(frozen=True)
 class Setting:
-    """What leaving views out needs to know of annotations. rig: metres. hands: "left", "right" or "both".
+    """Facts of annotations that leaving views out needs. rig: metres. hands: "left", "right" or "both".
 
     detector: before anything was learnt on this capture. fit: as the annotations were made.
     """
@@ -85,7 +85,7 @@ class Setting:
     chunk_frames: int
 
     def detections(self, frames: range) -> list[FrameDetections]:
-        """What the detector saw in some frames of the capture; a camera without a frame saw nothing."""
+        """Read the detections of some frames of the capture; a camera without a frame saw nothing."""
         chunks = range(frames.start // self.chunk_frames, (frames.stop - 1) // self.chunk_frames + 1)
         paths = [self.root / DETECTIONS / f"{chunk:06d}.jsonl" for chunk in chunks]
         rows = (row for path in paths for row in read_detections(path, self.rig.names) if not row.again)
@@ -116,7 +116,7 @@ def leave_one_out(
 
 
 def open_setting(annotations_path: Location, capture_path: Location, calibration: Location | None = None) -> Setting:
-    """What the annotations and their capture say; HandgenError if they do not belong together or lack something."""
+    """Read annotations and their capture; HandgenError if they do not belong together or lack something."""
     annotations = Annotations(annotations_path)
     rig = annotations.rig
     if len(rig) < MIN_VIEWS:

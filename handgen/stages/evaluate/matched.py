@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from handgen.stages.evaluate.alignment import ALIGNMENTS, errors_mm
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.surfaces import Kind, SurfaceErrors
+from handgen.stages.evaluate.surfaces import SurfaceErrors
+
+Rows = TypeVar("Rows", "Hands", "ViewErrors")
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,8 @@ class ViewErrors:
 class Matched:
     """Everything that metrics are computed from, over all frames that both directories have.
 
-    cameras: names, by `ViewErrors.camera`. surfaces: None where they cannot be compared; surface_kind: how they are
-    compared. fps: frames per second, None if nobody knows. betas, truth_betas: per subject, of both if they mean the
-    same shapes, else None.
+    cameras: names, by `ViewErrors.camera`. surfaces: None where they cannot be compared. fps: frames per second, None
+    if nobody knows. betas, truth_betas: per subject, of both if they mean the same shapes, else None.
     """
 
     hands: Hands
@@ -64,7 +66,6 @@ class Matched:
     config: EvaluateConfig
     fps: float | None = None
     surfaces: SurfaceErrors | None = None
-    surface_kind: Kind = "surface"
     betas: dict[str, np.ndarray] | None = None
     truth_betas: dict[str, np.ndarray] | None = None
 
@@ -74,27 +75,13 @@ class Matched:
         return {name: self.hands.errors_mm(name) for name in ALIGNMENTS}
 
 
-def join_hands(parts: Sequence[Hands]) -> Hands:
-    """Hands of several spans as one; at least one span."""
-    sigmas = [part.sigma_m for part in parts]
-    return Hands(
-        frame=np.concatenate([part.frame for part in parts]),
-        side=np.concatenate([part.side for part in parts]),
-        subject=np.concatenate([part.subject for part in parts]),
-        truth_subject=np.concatenate([part.truth_subject for part in parts]),
-        annotated_m=np.concatenate([part.annotated_m for part in parts]),
-        truth_m=np.concatenate([part.truth_m for part in parts]),
-        sigma_m=None if any(s is None for s in sigmas) else np.concatenate([s for s in sigmas if s is not None]),
-    )
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Join dataclasses of arrays (`Hands`, `ViewErrors`), at least one, row after row."""
+    columns = (np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(parts[0]))
+    return type(parts[0])(*columns)
 
 
 def join_views(parts: Sequence[ViewErrors], hand_counts: Sequence[int]) -> ViewErrors:
     """Join the views of several spans, with as many matched hands; `hand` then counts through all of them."""
     first = np.cumsum([0, *hand_counts])[:-1]
-    return ViewErrors(
-        hand=np.concatenate([part.hand + offset for part, offset in zip(parts, first, strict=True)]),
-        camera=np.concatenate([part.camera for part in parts]),
-        error_px=np.concatenate([part.error_px for part in parts]),
-        iou=np.concatenate([part.iou for part in parts]),
-        boundary_f=np.concatenate([part.boundary_f for part in parts]),
-    )
+    return join_rows([replace(part, hand=part.hand + offset) for part, offset in zip(parts, first, strict=True)])

@@ -157,7 +157,9 @@ def match_frame(
 
     The distance of two hands is the mean distance of their keypoints.
     """
-    placed = [_in_truth_world(located.record, truth_from_annotated) for located in annotated]
+    placed = [located.record.keypoints_world_m for located in annotated]
+    if truth_from_annotated is not None:
+        placed = [truth_from_annotated.apply(points) for points in placed]
     distance_mm = np.array(
         [[mean_distance_mm(points, other.record.keypoints_world_m) for other in truth] for points in placed]
     ).reshape(len(annotated), len(truth))
@@ -179,12 +181,6 @@ def match_frame(
     found = set(partners.values())
     missed = [t.record for k, t in enumerate(truth) if k not in found and t.record.accepted]
     return FrameMatch(tuple(pairs), tuple(missed), tuple(unjudged), tuple(false), tuple(wrong_side))
-
-
-def _in_truth_world(record: HandRecord, truth_from_annotated: Rigid | None) -> Float[np.ndarray, "21 3"]:
-    if truth_from_annotated is None:
-        return record.keypoints_world_m
-    return truth_from_annotated.apply(record.keypoints_world_m)
 
 
 def mean_distance_mm(points_m: Float[np.ndarray, "21 3"], truth_m: Float[np.ndarray, "21 3"]) -> float:

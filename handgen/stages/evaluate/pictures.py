@@ -14,11 +14,7 @@ from handgen.stages.evaluate.masks import resample_mask, resample_points
 from handgen.stages.evaluate.results import Hand
 from handgen.visualize.drawing import OUTLINE_COLOR, ViewLabel, draw_mask_outline, draw_skeleton, overlay_views
 
-TRUTH_COLOR = (
-    255,
-    70,
-    200,
-)  # of the true skeleton and mask; the annotation's are in the fingers' colours and turquoise
+TRUTH_COLOR = (255, 70, 200)  # of skeleton and mask; the annotation's are in the fingers' colours and turquoise
 _CELL_PX = (400, 400)
 _VIEWS = 2
 

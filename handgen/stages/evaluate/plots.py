@@ -64,7 +64,7 @@ def _pck(report: EvaluateReport) -> bytes:
     figure, axes = _figure(
         7.2, 4.2, "Keypoints within a distance (PCK)", "distance from the truth, mm", "share of keypoints"
     )
-    for name, errors in (report.keypoints or {}).items():
+    for name, errors in report.keypoints.items():
         label = f"{ALIGNMENT_NAMES[name].removeprefix('MPJPE, ')}, AUC {errors.auc:.3f}"
         axes.plot(PCK_THRESHOLDS_MM, errors.pck, label=label, color=_ALIGNMENT_COLORS[name], linewidth=1.8)
     axes.set_xlim(0, PCK_THRESHOLDS_MM[-1])
@@ -75,7 +75,6 @@ def _pck(report: EvaluateReport) -> bytes:
 
 def _per_keypoint(report: EvaluateReport) -> bytes:
     figure, axes = _figure(7.2, 4.2, "Absolute error by keypoint: median, and up to 95 %", "", "mm")
-    assert report.keypoints is not None
     found = report.keypoints["absolute"].per_keypoint_mm
     names = [name for name in KEYPOINT_NAMES if name in found]
     _bars(axes, names, [found[name] for name in names], [_finger_color(name) for name in names])
@@ -111,14 +110,8 @@ def _over_frames(report: EvaluateReport) -> bytes:
             axes.plot(series.frame[here], series.absolute_mm[here], ".", color=color, label=side, markersize=4)
     for hands, marker, label in ((report.missed, "x", "missed"), (report.false, "+", "false hand")):
         if hands:
-            axes.plot(
-                [hand.frame for hand in hands],
-                np.zeros(len(hands)),
-                marker,
-                color="#333333",
-                label=label,
-                clip_on=False,
-            )
+            frames = [hand.frame for hand in hands]
+            axes.plot(frames, np.zeros(len(hands)), marker, color="#333333", label=label, clip_on=False)
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=4, borderpad=0)
     return _png(figure)

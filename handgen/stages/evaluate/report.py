@@ -9,23 +9,32 @@ import numpy as np
 
 from handgen.options import deciding_options
 from handgen.runtime.report import ReadableReport
-from handgen.stages.evaluate import lines
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, Distribution
+from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, spread
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
-from handgen.stages.evaluate.metrics.jitter import Jitter
-from handgen.stages.evaluate.metrics.keypoints import Fingertips, KeypointErrors
 from handgen.stages.evaluate.metrics.registry import all_metrics
-from handgen.stages.evaluate.metrics.shapes import HandShape, largest_bone_spread_mm, mean_bone_error_mm
-from handgen.stages.evaluate.metrics.uncertainty import Uncertainty
-from handgen.stages.evaluate.metrics.vertices import Vertices
-from handgen.stages.evaluate.metrics.views import Masks, Pixels
+from handgen.stages.evaluate.metrics.shapes import largest_bone_spread_mm, mean_bone_error_mm
 from handgen.stages.evaluate.results import Coverage, Hand, MissingHand, Series, Source
 from handgen.storage.documents import schema_version
 from handgen.version import __version__
 
 SCHEMA, KIND = "evaluation", "evaluation"
 _DECIMALS = 6
+
+
+def _figure(path: str, description: str, default: Any = None) -> Any:
+    """A property of the report: its value at `path`, a name for each level; `default` where there is none."""
+
+    def value_at(report: EvaluateReport) -> Any:
+        value: Any = report
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else getattr(value, name)
+            if value is None:
+                return default
+        return value
+
+    value_at.__doc__ = description
+    return property(value_at)
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,169 +93,48 @@ class EvaluateReport(ReadableReport):
         """Name and value with its unit, in the order in which they matter."""
         facts: list[tuple[str, str]] = []
         if self.truth:
-            facts += [("truth", self.truth.path), *(lines.coverage_lines(self.coverage) if self.coverage else ())]
+            facts += [("truth", self.truth.path), *(_coverage_rows(self.coverage) if self.coverage else ())]
             for name, metric in all_metrics():
                 if (value := self.metrics.get(name)) is not None:
                     facts += metric.facts(value)
-        return facts + (lines.left_out_lines(self.leave_one_out) if self.leave_one_out else [])
+        if found := self.leave_one_out:
+            facts.append((f"left-out view, {found.hands} hands", spread(found.error_px, "px")))
+            facts.append(("at the hand's depth", spread(found.error_mm, "mm")))
+        return facts
 
-    def remarks(self) -> list[str]:
-        """The notes."""
-        return list(self.notes)
+    keypoints = _figure("metrics.keypoints", "`KeypointErrors` by alignment (`handgen.stages.evaluate.alignment`).")
+    relative_root_mm = _figure("metrics.relative_root_mm", "Error of the offset between both wrists, a `Distribution`.")
+    fingertips = _figure("metrics.fingertips", "`Fingertips` on chosen frames.")
+    pixels = _figure("metrics.pixels", "2D distances, `Pixels`.")
+    vertices = _figure("metrics.vertices", "Distances of surfaces, `Vertices`.")
+    masks = _figure("metrics.masks", "Overlaps of masks, `Masks`.")
+    shapes = _figure("metrics.shapes", "A `HandShape` for each hand of the annotated people.", ())
+    jitter = _figure("metrics.jitter", "Accelerations of keypoints, `Jitter`.")
+    uncertainty = _figure("metrics.uncertainty", "Covariances against errors, `Uncertainty`.")
 
-    @property
-    def keypoints(self) -> dict[str, KeypointErrors] | None:
-        """Distances of keypoints by alignment (`handgen.stages.evaluate.alignment`)."""
-        return self.metrics.get("keypoints")
-
-    @property
-    def relative_root_mm(self) -> Distribution | None:
-        """Error of the offset between both wrists."""
-        return self.metrics.get("relative_root_mm")
-
-    @property
-    def fingertips(self) -> Fingertips | None:
-        """Distances of the five tips on chosen frames."""
-        return self.metrics.get("fingertips")
-
-    @property
-    def pixels(self) -> Pixels | None:
-        """2D distances."""
-        return self.metrics.get("pixels")
-
-    @property
-    def vertices(self) -> Vertices | None:
-        """Distances of surfaces."""
-        return self.metrics.get("vertices")
-
-    @property
-    def masks(self) -> Masks | None:
-        """Overlaps of masks."""
-        return self.metrics.get("masks")
-
-    @property
-    def shapes(self) -> tuple[HandShape, ...]:
-        """Shapes of the annotated people's hands."""
-        return self.metrics.get("shapes") or ()
-
-    @property
-    def jitter(self) -> Jitter | None:
-        """Accelerations of keypoints."""
-        return self.metrics.get("jitter")
-
-    @property
-    def uncertainty(self) -> Uncertainty | None:
-        """Covariances against errors."""
-        return self.metrics.get("uncertainty")
-
-    def mean_mm(self, alignment: str) -> float | None:
-        """MPJPE after the named alignment."""
-        return self.keypoints[alignment].overall_mm.mean if self.keypoints else None
-
-    @property
-    def mean_absolute_mm(self) -> float | None:
-        """MPJPE in the world, mm."""
-        return self.mean_mm("absolute")
-
-    @property
-    def median_absolute_mm(self) -> float | None:
-        """Median keypoint distance in the world, mm."""
-        return self.keypoints["absolute"].overall_mm.median if self.keypoints else None
-
-    @property
-    def mean_root_relative_mm(self) -> float | None:
-        """MPJPE with the wrist on the truth's, mm."""
-        return self.mean_mm("root_relative")
-
-    @property
-    def mean_scale_aligned_mm(self) -> float | None:
-        """MPJPE with wrist and size as the truth's, mm."""
-        return self.mean_mm("scale_aligned")
-
-    @property
-    def mean_procrustes_mm(self) -> float | None:
-        """MPJPE after Procrustes, mm."""
-        return self.mean_mm("procrustes")
-
-    @property
-    def auc_absolute(self) -> float | None:
-        """Area under the PCK curve of absolute distances, 0 to 1."""
-        return self.keypoints["absolute"].auc if self.keypoints else None
-
-    @property
-    def auc_procrustes(self) -> float | None:
-        """Area under the PCK curve after Procrustes, 0 to 1."""
-        return self.keypoints["procrustes"].auc if self.keypoints else None
-
-    @property
-    def mean_fingertip_mm(self) -> float | None:
-        """Mean distance of the five tips on the chosen frames, mm."""
-        return self.fingertips.mean_mm if self.fingertips else None
-
-    @property
-    def annotated_share(self) -> float | None:
-        """Share of the true hands, 0 to 1."""
-        return self.coverage.annotated_share if self.coverage else None
-
-    @property
-    def truth_hands(self) -> int:
-        """True hands (frame and side) that at least one view shows."""
-        return self.coverage.truth_hands if self.coverage else 0
-
-    @property
-    def annotated_hands(self) -> int:
-        """Count those of them that are annotated."""
-        return self.coverage.annotated_hands if self.coverage else 0
-
-    @property
-    def false_hands(self) -> int:
-        """Annotations of no hand."""
-        return self.coverage.false_hands if self.coverage else 0
-
-    @property
-    def wrong_side_hands(self) -> int:
-        """Count those of them that lie on a hand of the other side."""
-        return self.coverage.wrong_side_hands if self.coverage else 0
-
-    @property
-    def mean_mask_iou(self) -> float | None:
-        """Over views, 0 to 1."""
-        return self.masks.iou.mean if self.masks else None
-
-    @property
-    def mean_boundary_f(self) -> float | None:
-        """Over views, 0 to 1."""
-        return self.masks.boundary_f.mean if self.masks else None
-
-    @property
-    def mean_2d_px(self) -> float | None:
-        """Mean 2D distance, full picture."""
-        return self.pixels.error_px.mean if self.pixels else None
-
-    @property
-    def median_2d_px(self) -> float | None:
-        """Median 2D distance, full picture."""
-        return self.pixels.error_px.median if self.pixels else None
-
-    @property
-    def mean_vertex_mm(self) -> float | None:
-        """Mean vertex error or surface distance, mm."""
-        return self.vertices.absolute_mm.mean if self.vertices else None
-
-    @property
-    def jitter_mm_s2(self) -> float | None:
-        """Mean acceleration of the annotated keypoints."""
-        return self.jitter.annotated_mm_s2.mean if self.jitter else None
-
-    @property
-    def truth_jitter_mm_s2(self) -> float | None:
-        """Mean acceleration of the true keypoints."""
-        return self.jitter.truth_mm_s2.mean if self.jitter else None
-
-    @property
-    def acceleration_error_mm_s2(self) -> float | None:
-        """Mean difference of the accelerations."""
-        return self.jitter.error_mm_s2.mean if self.jitter else None
+    mean_absolute_mm = _figure("keypoints.absolute.overall_mm.mean", "MPJPE in the world, mm.")
+    median_absolute_mm = _figure("keypoints.absolute.overall_mm.median", "Median keypoint distance in the world, mm.")
+    mean_root_relative_mm = _figure("keypoints.root_relative.overall_mm.mean", "MPJPE, wrist on the truth's, mm.")
+    mean_scale_aligned_mm = _figure("keypoints.scale_aligned.overall_mm.mean", "MPJPE, the truth's wrist and size, mm.")
+    mean_procrustes_mm = _figure("keypoints.procrustes.overall_mm.mean", "MPJPE after Procrustes, mm.")
+    auc_absolute = _figure("keypoints.absolute.auc", "Area under the PCK curve of absolute distances, 0 to 1.")
+    auc_procrustes = _figure("keypoints.procrustes.auc", "Area under the PCK curve after Procrustes, 0 to 1.")
+    mean_fingertip_mm = _figure("fingertips.mean_mm", "Mean distance of the five tips on the chosen frames, mm.")
+    mean_2d_px = _figure("pixels.error_px.mean", "Mean 2D distance, full picture.")
+    median_2d_px = _figure("pixels.error_px.median", "Median 2D distance, full picture.")
+    mean_vertex_mm = _figure("vertices.absolute_mm.mean", "Mean vertex error or surface distance, mm.")
+    mean_mask_iou = _figure("masks.iou.mean", "Mean over views, 0 to 1.")
+    mean_boundary_f = _figure("masks.boundary_f.mean", "Mean over views, 0 to 1.")
+    jitter_mm_s2 = _figure("jitter.annotated_mm_s2.mean", "Mean acceleration of the annotated keypoints.")
+    truth_jitter_mm_s2 = _figure("jitter.truth_mm_s2.mean", "Mean acceleration of the true keypoints.")
+    acceleration_error_mm_s2 = _figure("jitter.error_mm_s2.mean", "Mean difference of the accelerations.")
+    leave_one_out_px = _figure("leave_one_out.error_px.median", "Median distance from the left-out view's detections.")
+    leave_one_out_mm = _figure("leave_one_out.error_mm.median", "Median of these distances at the hand's depth.")
+    annotated_share = _figure("coverage.annotated_share", "Share of the true hands, 0 to 1.")
+    truth_hands = _figure("coverage.truth_hands", "True hands (frame and side) that at least one view shows.", 0)
+    annotated_hands = _figure("coverage.annotated_hands", "True hands that are annotated.", 0)
+    false_hands = _figure("coverage.false_hands", "Annotations of no hand.", 0)
+    wrong_side_hands = _figure("coverage.wrong_side_hands", "False hands that lie on a hand of the other side.", 0)
 
     @property
     def bone_spread_mm(self) -> float | None:
@@ -258,15 +146,20 @@ class EvaluateReport(ReadableReport):
         """Mean difference of bone lengths from the truth's, over hands."""
         return mean_bone_error_mm(self.shapes)
 
-    @property
-    def leave_one_out_px(self) -> float | None:
-        """Median distance from the left-out view's detections."""
-        return self.leave_one_out.error_px.median if self.leave_one_out and self.leave_one_out.error_px else None
+    def mean_mm(self, alignment: str) -> float | None:
+        """MPJPE after the named alignment."""
+        return self.keypoints[alignment].overall_mm.mean if self.keypoints else None
 
-    @property
-    def leave_one_out_mm(self) -> float | None:
-        """Distances at the hand's depth."""
-        return self.leave_one_out.error_mm.median if self.leave_one_out and self.leave_one_out.error_mm else None
+
+def _coverage_rows(found: Coverage) -> list[tuple[str, str]]:
+    """Counts of hands compared, found and invented."""
+    share = "-" if found.annotated_share is None else f"{100 * found.annotated_share:.1f} %"
+    hidden = f"; {found.unjudged_hands} of hands that no view shows" if found.unjudged_hands else ""
+    return [
+        ("frames compared", str(found.frames)),
+        ("hands annotated", f"{share} ({found.annotated_hands} of {found.truth_hands})"),
+        ("false hands", f"{found.false_hands}, of these {found.wrong_side_hands} of the wrong side{hidden}"),
+    ]
 
 
 def _rounded(value: Any) -> Any:

@@ -11,14 +11,13 @@ from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
-from handgen.stages.evaluate.matched import Hands, Matched, ViewErrors, join_hands, join_views
-from handgen.stages.evaluate.metrics.base import NotMeasuredError
-from handgen.stages.evaluate.metrics.registry import all_metrics
+from handgen.stages.evaluate.matched import Hands, Matched, ViewErrors, join_rows, join_views
+from handgen.stages.evaluate.metrics.registry import NotMeasuredError, all_metrics
 from handgen.stages.evaluate.pairing import covered_frames
 from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import Coverage, Hand, Series
 from handgen.stages.evaluate.spans import SpanJob, SpanResult
-from handgen.stages.evaluate.surfaces import Kind, join_surfaces, kind_of
+from handgen.stages.evaluate.surfaces import join_surfaces
 
 _LISTED_HANDS = 200  # of those missed and those false
 _REGENERATION_MM = 1.0
@@ -58,8 +57,8 @@ def summarise(
 
 
 def _matched(annotated: Annotations, truth: Annotations, job: SpanJob, results: Sequence[SpanResult]) -> Matched:
-    """What metrics are computed from, of all spans together."""
-    hands = join_hands([result.hands for result in results])
+    """Join what metrics are computed from, of all spans."""
+    hands = join_rows([result.hands for result in results])
     surfaces = [result.surfaces for result in results if result.surfaces is not None]
     betas, truth_betas = _shared_betas(annotated, truth)
     return Matched(
@@ -69,16 +68,9 @@ def _matched(annotated: Annotations, truth: Annotations, job: SpanJob, results: 
         config=job.config,
         fps=job.config.fps or truth.manifest["capture"]["fps"] or annotated.manifest["capture"]["fps"],
         surfaces=join_surfaces(surfaces) if surfaces else None,
-        surface_kind=_surface_kind(annotated, truth, hands) if surfaces else "surface",
         betas=betas,
         truth_betas=truth_betas,
     )
-
-
-def _surface_kind(annotated: Annotations, truth: Annotations, hands: Hands) -> Kind:
-    side = next(side for side in SIDES if (hands.side == side).any())
-    faces = [load_hand(source.hand_model, side).faces for source in (annotated, truth)]
-    return kind_of(faces[0], faces[1])
 
 
 def _coverage(

@@ -22,9 +22,11 @@ F_THRESHOLDS_MM = (5.0, 15.0)  # FreiHAND's, `eval.py`
 class SurfaceErrors:
     """Surface errors of `n` hands.
 
-    error_mm: (n,), mean over the vertices of each. within: vertices under each PCK threshold, of `count`.
+    kind: how they were compared. error_mm: (n,), mean over the vertices of each. within: vertices under each PCK
+    threshold, of `count`.
     """
 
+    kind: Kind
     error_mm: Float[np.ndarray, " n"]
     aligned_mm: Float[np.ndarray, " n"]
     within: Int[np.ndarray, " 100"]
@@ -42,40 +44,32 @@ class HandMesh:
     keypoints: Float[np.ndarray, "n 21 3"]
 
 
-def kind_of(faces: Int[np.ndarray, "faces 3"], truth_faces: Int[np.ndarray, "faces 3"]) -> Kind:
-    """Meshes with the same faces have corresponding vertices."""
-    return "corresponding" if np.array_equal(faces, truth_faces) else "surface"
-
-
 def surface_errors(mesh: HandMesh, truth: HandMesh) -> SurfaceErrors:
     """Compare the hands one by one.
 
-    Corresponding: distance of each vertex from the same one of the truth; Procrustes by the vertices (FreiHAND).
-    Otherwise: distance of every vertex from the other surface, both ways together; Procrustes by the keypoints.
+    Meshes with the same faces have corresponding vertices: distance of each vertex from the same one of the truth;
+    Procrustes by the vertices (FreiHAND). Otherwise: distance of every vertex from the other surface, both ways
+    together; Procrustes by the keypoints.
     """
-    corresponding = kind_of(mesh.faces, truth.faces) == "corresponding"
+    corresponding = np.array_equal(mesh.faces, truth.faces)
     pair = (mesh.vertices, truth.vertices) if corresponding else (mesh.keypoints, truth.keypoints)
     aligned = similarity_between(*pair).apply(mesh.vertices)
 
     def errors(vertices: np.ndarray) -> list[np.ndarray]:
         if corresponding:
             return list(np.linalg.norm(vertices - truth.vertices, axis=2) * 1e3)
-        return [
-            np.concatenate(
-                [
-                    distance_to_surface(ours, theirs, truth.faces),
-                    distance_to_surface(theirs, ours, mesh.faces),
-                ]
-            )
-            * 1e3
+        ways = [
+            (distance_to_surface(ours, theirs, truth.faces), distance_to_surface(theirs, ours, mesh.faces))
             for ours, theirs in zip(vertices, truth.vertices, strict=True)
         ]
+        return [np.concatenate(both) * 1e3 for both in ways]
 
     as_is, fitted = errors(mesh.vertices), errors(aligned)
     scores = [
         [f_scores(ours[i], theirs) for ours in (mesh.vertices, aligned)] for i, theirs in enumerate(truth.vertices)
     ]
     return SurfaceErrors(
+        kind="corresponding" if corresponding else "surface",
         error_mm=np.array([error.mean() for error in as_is]),
         aligned_mm=np.array([error.mean() for error in fitted]),
         within=sum((pck_counts(error) for error in as_is), np.zeros(100, int)),
@@ -90,6 +84,7 @@ def join_surfaces(parts: Sequence[SurfaceErrors], order: Int[np.ndarray, " n"] |
     error_mm = np.concatenate([part.error_mm for part in parts])
     rows = np.arange(len(error_mm)) if order is None else order
     return SurfaceErrors(
+        kind=parts[0].kind,
         error_mm=error_mm[rows],
         aligned_mm=np.concatenate([part.aligned_mm for part in parts])[rows],
         within=np.sum([part.within for part in parts], axis=0),

@@ -1,4 +1,4 @@
-"""How smoothly keypoints move."""
+"""Measure how smoothly keypoints move."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from handgen.stages.evaluate.distributions import Distribution, distribution
 from handgen.stages.evaluate.matched import Hands, Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric, NotMeasuredError
+from handgen.stages.evaluate.metrics.registry import Facts, Metric, NotMeasuredError
 
 
 @dataclass(frozen=True)

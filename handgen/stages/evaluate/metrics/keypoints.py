@@ -1,4 +1,4 @@
-"""Distances of keypoints from the truth's: all of them by alignment, and the fingertips on chosen frames."""
+"""Distances of keypoints from the truth's: all by alignment, the fingertips on chosen frames, wrist from wrist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_NAMES
+from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_NAMES, WRIST
 from handgen.stages.evaluate.distributions import (
     Distribution,
     area_under,
@@ -16,8 +16,8 @@ from handgen.stages.evaluate.distributions import (
     pck_counts,
     spread,
 )
-from handgen.stages.evaluate.matched import Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.matched import Hands, Matched
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 
 FINGERTIPS_OF_HAND = tuple(FINGER_KEYPOINTS[finger][-1] for finger in FINGERS)
 ALIGNMENT_NAMES = {
@@ -55,7 +55,7 @@ def keypoint_errors(error_mm: Float[np.ndarray, "n 21"]) -> KeypointErrors | Non
 
 
 def measure_keypoints(matched: Matched) -> dict[str, KeypointErrors] | None:
-    """By alignment (`handgen.stages.evaluate.alignment`)."""
+    """Summaries by alignment (`handgen.stages.evaluate.alignment`)."""
     found = {name: summary for name, error in matched.errors_mm.items() if (summary := keypoint_errors(error))}
     return found or None
 
@@ -97,5 +97,26 @@ def fingertips(frame: Int[np.ndarray, " n"], absolute_mm: Float[np.ndarray, "n 2
 FINGERTIPS = Metric[Fingertips](
     lambda matched: fingertips(matched.hands.frame, matched.errors_mm["absolute"], matched.config.fingertip_frames),
     lambda found: [("fingertips", f"{found.mean_mm:.2f} mm on {found.frames} frames")],
+    has_own_key=True,
+)
+
+
+def relative_root(hands: Hands) -> Distribution | None:
+    """Measure how far the offset between a person's two wrists is from the true one, mm, where both hands match.
+
+    Source: InterHand2.6M (Moon et al., ECCV 2020), MRRPE.
+    """
+    errors = []
+    for subject in np.unique(hands.truth_subject):
+        left, right = ((hands.truth_subject == subject) & (hands.side == side) for side in ("left", "right"))
+        _, i, j = np.intersect1d(hands.frame[left], hands.frame[right], return_indices=True)
+        offset = [points[left, WRIST][i] - points[right, WRIST][j] for points in (hands.annotated_m, hands.truth_m)]
+        errors.append(np.linalg.norm(offset[0] - offset[1], axis=1) * 1e3)
+    return distribution(np.concatenate(errors)) if errors else None
+
+
+RELATIVE_ROOT = Metric[Distribution](
+    lambda matched: relative_root(matched.hands),
+    lambda found: [("wrist to wrist", spread(found, "mm"))],
     has_own_key=True,
 )

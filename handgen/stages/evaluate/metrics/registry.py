@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from handgen.plugins import Registry
-from handgen.stages.evaluate.metrics.base import Metric
+from handgen.stages.evaluate.matched import Matched
+
+Value = TypeVar("Value")
+Facts = list[tuple[str, str]]  # name and text with its unit, as `evaluate` prints them
+
+
+class NotMeasuredError(Exception):
+    """A metric has no value; the text says why and becomes a note of the report."""
+
+
+@dataclass(frozen=True)
+class Metric(Generic[Value]):
+    """One figure, or several that belong together.
+
+    measure: the value, made of numbers, texts, lists, mappings and dataclasses of these, which is what
+    `evaluation.json` holds; None or a `NotMeasuredError` where there is nothing to measure. facts: lines to print.
+    has_own_key: whether the schema of `evaluation.json` knows it by its name; else it is found under `metrics`. empty:
+    what stands there when nothing was measured.
+    """
+
+    measure: Callable[[Matched], Value | None]
+    facts: Callable[[Value], Facts]
+    has_own_key: bool = False
+    empty: Any = None
+
 
 METRICS: Registry[Metric[Any]] = Registry("metric")
 
@@ -25,7 +50,7 @@ def all_metrics() -> Iterator[tuple[str, Metric[Any]]]:
 _HERE = "handgen.stages.evaluate.metrics"
 register_metric("keypoints", f"{_HERE}.keypoints:KEYPOINTS")
 register_metric("fingertips", f"{_HERE}.keypoints:FINGERTIPS")
-register_metric("relative_root_mm", f"{_HERE}.relative_root:RELATIVE_ROOT")
+register_metric("relative_root_mm", f"{_HERE}.keypoints:RELATIVE_ROOT")
 register_metric("vertices", f"{_HERE}.vertices:VERTICES")
 register_metric("pixels", f"{_HERE}.views:PIXELS")
 register_metric("masks", f"{_HERE}.views:MASKS")

@@ -1,4 +1,4 @@
-"""Whether a person has one hand throughout, and theirs."""
+"""Measure whether a person has one hand throughout, and theirs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_PARENTS
-from handgen.stages.evaluate.matched import Hands, Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.matched import Hands
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 
 # Bones between joints; tips are skin and shift with the model's pose correctives.
 _TIPS = {keypoints[-1] for keypoints in FINGER_KEYPOINTS.values()}
@@ -82,11 +82,6 @@ def mean_bone_error_mm(shapes: tuple[HandShape, ...]) -> float | None:
     return float(np.mean([shape.bone_error_mm for shape in shapes])) if shapes else None
 
 
-def measure_shapes(matched: Matched) -> tuple[HandShape, ...]:
-    """Shapes of all annotated hands."""
-    return hand_shapes(matched.hands, matched.betas, matched.truth_betas)
-
-
 def _facts(found: tuple[HandShape, ...]) -> Facts:
     if not found:
         return []
@@ -94,4 +89,6 @@ def _facts(found: tuple[HandShape, ...]) -> Facts:
     return [("bone lengths", f"{error_mm:.2f} mm off, {spread_mm:.2f} mm spread over frames")]
 
 
-SHAPES = Metric(measure_shapes, _facts, has_own_key=True, empty=())
+SHAPES = Metric(
+    lambda matched: hand_shapes(matched.hands, matched.betas, matched.truth_betas), _facts, has_own_key=True, empty=()
+)

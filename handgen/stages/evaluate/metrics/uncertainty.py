@@ -1,4 +1,4 @@
-"""Whether annotations know how good they are."""
+"""Measure whether annotations know how good they are."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handgen.stages.evaluate.matched import Hands, Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.matched import Hands
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,6 @@ def uncertainty(hands: Hands) -> Uncertainty | None:
     return Uncertainty(int(known.sum()), shares[0], shares[1], expected_mm)
 
 
-def measure_uncertainty(matched: Matched) -> Uncertainty | None:
-    """Nothing in a turned world, where the covariances' axes are no longer those of the errors."""
-    return None if matched.config.align_world else uncertainty(matched.hands)
-
-
 def _facts(found: Uncertainty) -> Facts:
     text = (
         f"{100 * found.within_one_sigma:.0f} % of errors within one sigma (68 would be right), "
@@ -51,4 +46,7 @@ def _facts(found: Uncertainty) -> Facts:
     return [("uncertainty", text)]
 
 
-UNCERTAINTY = Metric(measure_uncertainty, _facts, has_own_key=True)
+# None in a turned world, where the covariances' axes are no longer those of the errors.
+UNCERTAINTY = Metric(
+    lambda matched: None if matched.config.align_world else uncertainty(matched.hands), _facts, has_own_key=True
+)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from handgen.stages.evaluate.distributions import Distribution, area_under, distribution, spread
 from handgen.stages.evaluate.matched import Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 from handgen.stages.evaluate.surfaces import F_THRESHOLDS_MM
 
 SURFACE_NAMES = {"corresponding": "vertex error", "surface": "surface distance"}
@@ -39,7 +39,7 @@ def measure_vertices(matched: Matched) -> Vertices | None:
     scores = found.f_scores.mean(0).tolist()
     names = [f"{threshold:g}_mm" for threshold in F_THRESHOLDS_MM]
     return Vertices(
-        kind=matched.surface_kind,
+        kind=found.kind,
         absolute_mm=as_is,
         procrustes_mm=fitted,
         auc_absolute=area_under(found.within / found.count),

@@ -1,4 +1,4 @@
-"""What is measured in views: distances of keypoints in pixels, and overlaps of masks."""
+"""Measure in views: distances of keypoints in pixels, and overlaps of masks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from handgen.stages.evaluate.distributions import Distribution, distribution, distributions, spread
 from handgen.stages.evaluate.masks import BOUNDARY_SHARE
 from handgen.stages.evaluate.matched import Matched
-from handgen.stages.evaluate.metrics.base import Facts, Metric
+from handgen.stages.evaluate.metrics.registry import Facts, Metric
 
 
 @dataclass(frozen=True)
