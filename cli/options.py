@@ -175,7 +175,7 @@ class _Spelled(click.Choice):  # type: ignore[type-arg,unused-ignore]
         return self._values[super().convert(value, param, ctx)]
 
 
-class _Parsed(click.ParamType):
+class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """Text that a function makes a value of; its ValueError is wrong usage."""
 
     name = "text"
@@ -191,7 +191,7 @@ class _Parsed(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class LocationType(click.ParamType):
+class LocationType(click.ParamType):  # type: ignore[type-arg]
     """A path, or the URL of a file or folder in a store (`s3://`, `gs://`, ...); `file://` becomes a path.
 
     exists: whether it must be there. file: whether it may be a file, too.

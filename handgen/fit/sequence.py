@@ -95,7 +95,7 @@ def solve_sequence(problem: Problem, state: HandState, motion: Motion, steps: in
         try:
             pairs = damp(diagonal, torch.full_like(diagonal[:, :1, 0], damping))
             step = -factorise(pairs, upper).solve(gradient).reshape(-1, POSE_PARAMETERS)[: len(state)]
-        except torch.linalg.LinAlgError:
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
             damping *= 10
             continue
         candidate = state.moved(step)

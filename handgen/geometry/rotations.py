@@ -18,8 +18,9 @@ _GENERATORS = (
 
 @cache
 def _constants(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The generators (3, 9) and the identity (3, 3); a single pose costs no more than its few operations."""
-    return torch.tensor(_GENERATORS, dtype=dtype, device=device), torch.eye(3, dtype=dtype, device=device)
+    """Return the generators (3, 9) and the identity (3, 3), made once per type and device."""
+    with torch.inference_mode(False):  # a cached tensor of inference mode would break every later gradient
+        return torch.tensor(_GENERATORS, dtype=dtype, device=device), torch.eye(3, dtype=dtype, device=device)
 
 
 def skew(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:

@@ -6,6 +6,7 @@ two together is what happened (`handgen.label_checks.convention_hypotheses`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +111,7 @@ def _explain(
         result.checks[numbers[k]], result.faults[numbers[k]] = "parameters", describe_disagreement(found, k)
 
 
-def _named(check: str):
+def _named(check: str) -> Callable[[Evidence, Bool[np.ndarray, " n"]], Outcome]:
     def look(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
         found = evidence.share(_explain_parameters)
         wrong = {i: fault for i, fault in found.faults.items() if found.checks[i] == check and look[i]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from handgen.label_checks.set_votes import Verdict, decode_pictures
 _BETA_TOLERANCE = 1e-3
 
 
-def _fault_of(check: str):
+def _fault_of(check: str) -> Callable[[Evidence], tuple[int, list[tuple[str, Fault]]]]:
     def collect(evidence: Evidence) -> tuple[int, list[tuple[str, Fault]]]:
         pictures = [
             one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from handgen.label_checks.hashes import hash_values
 
 _POINTS = [WRIST, FINGER_KEYPOINTS["middle"][-1], FINGER_KEYPOINTS["pinky"][0]]
 # What cam_from_world may hold instead, as world = f(rotation, translation, camera's point). The first is right.
-_MISREADINGS = {
+_MISREADINGS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
     "": lambda r, t, x: (x - t) @ r,
     "its rotation transposed": lambda r, t, x: (x - t) @ r.T,
     "world_from_cam": lambda r, t, x: x @ r.T + t,

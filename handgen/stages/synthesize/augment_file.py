@@ -75,7 +75,7 @@ def _refuse_tricks(path: Path, text: str) -> None:
             raise HandgenError(f"{where}: nested more than {_MAX_DEPTH} deep; flatten it")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
     """SafeLoader that refuses a key said twice, of which it would keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -54,7 +54,9 @@ class ChunkCheck:
     seen: set[frozenset[str]] = field(default_factory=set)
 
 
-def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress):
+def check(
+    root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress
+) -> Checked:
     """Check a finished annotations directory."""
     findings, looked_at = Findings(), Counter[str]()
     chunks = manifest["chunks"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -159,7 +159,7 @@ def _off_axis_deg(cameras: Sequence[Camera]) -> float:
 
 
 _FLIP = np.diag([1.0, -1.0, -1.0])
-_MISREADINGS = {
+_MISREADINGS: dict[str, Callable[[Rigid], Rigid]] = {
     "world_from_cam": lambda rigid: rigid.inverse(),
     "its rotation transposed": lambda rigid: Rigid(rigid.rotation.T, rigid.translation),
     "one with the camera's place as its translation": lambda rigid: Rigid(

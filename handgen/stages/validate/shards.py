@@ -60,7 +60,9 @@ class ShardCheck:
     parts: list[Part] = field(default_factory=list)
 
 
-def check(root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress):
+def check(
+    root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress
+) -> Checked:
     """Check a finished shards directory."""
     findings = Findings()
     there = {name: size for name, size in filesystem.sizes(root).items() if name.endswith((".tar", ".partial"))}
