@@ -136,3 +136,13 @@ def test_rays_hit_the_nearest_triangle_where_they_should():
     assert tracer.first(np.array([[0, 0, 1.5]]), directions[:1]).face.tolist() == [2]
     assert tracer.blocked(origin, directions, 1.1).tolist() == [True, True, False, False, False]
     assert not tracer.blocked(origin, directions, 0.9).any()
+
+
+def test_gradients_flow_after_a_first_call_in_inference_mode():
+    """The constants are cached: made in inference mode, they could be in no graph afterwards."""
+    turns._constants.cache_clear()
+    with torch.inference_mode():
+        turns.rotation_from_axis_angle(torch.zeros(3))
+    axis_angle = torch.full((3,), 0.1, requires_grad=True)
+    turns.rotation_from_axis_angle(axis_angle).sum().backward()
+    assert torch.isfinite(axis_angle.grad).all()
