@@ -99,7 +99,7 @@ class _Described:
 
     @property
     def is_repeated(self) -> bool:
-        """Whether the option may be given several times: its field is a tuple of any length."""
+        """Tell whether the option may be given several times: its field is a tuple of any length."""
         return get_origin(self.type) is tuple and get_args(self.type)[1:] == (Ellipsis,)
 
     def _has_default(self) -> bool:
@@ -132,7 +132,7 @@ class _Described:
 
 
 def _options(config_type: type) -> Iterator[_Described]:
-    """What the fields of a configuration say, in their order."""
+    """Make options of the fields of a configuration, in their order."""
     for field, option in options_of(config_type):
         if option.registry is not None:
             yield from _options_of_parts(option)
@@ -142,7 +142,7 @@ def _options(config_type: type) -> Iterator[_Described]:
 
 
 def _options_of_parts(chosen: Option) -> Iterator[_Described]:
-    """What the parts of a registry say; one option where several have it."""
+    """Make options of the parts of a registry; one option where several have it."""
     assert chosen.registry is not None
     found: dict[str, _Described] = {}
     for name, field, option, part, type_ in options_of_parts(chosen.registry):

@@ -1,4 +1,4 @@
-"""How a stage says what it is doing, and bars that show it."""
+"""Progress of a stage: the callback that it reports to, and bars that show it."""
 
 from __future__ import annotations
 

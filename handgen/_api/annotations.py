@@ -68,7 +68,7 @@ class AnnotatedHands(Sequence["AnnotatedHand"]):
 
     @property
     def frame_count(self) -> int:
-        """How many frames the capture has; a frame has no, one or two hands."""
+        """Number of frames of the capture; a frame has no, one or two hands."""
         return int(self._source.manifest["capture"]["frame_count"])
 
     @property
@@ -172,7 +172,7 @@ class AnnotatedHand:
 
     @property
     def accepted(self) -> bool:
-        """Whether the hand is good enough to train on."""
+        """True if the hand is good enough to train on."""
         return self._record.accepted
 
     @property
@@ -207,7 +207,7 @@ class AnnotatedHand:
 
     @property
     def expected_error_mm(self) -> float | None:
-        """How far a keypoint is off on average, by the covariance, mm; None where it is not known."""
+        """Expected error of a keypoint on average, by the covariance, mm; None where it is not known."""
         return self._record.expected_error_mm
 
     @property
@@ -256,7 +256,7 @@ class HandView:
 
     @property
     def accepted(self) -> bool:
-        """Whether the view is good enough to train on."""
+        """True if the view is good enough to train on."""
         return self._record.accepted
 
     @property

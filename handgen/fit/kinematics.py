@@ -101,7 +101,7 @@ class KeypointKinematics:
 
     @property
     def rest_shapedirs(self) -> Float[Tensor, "21 3 10"]:
-        """How the flat hand's keypoints move with the betas."""
+        """Derivatives of the flat hand's keypoints by the betas."""
         return torch.cat([self._shape, self._tip_shape])[self._order]
 
     def keypoints(self, state: HandState) -> Float[Tensor, "n 21 3"]:

@@ -32,7 +32,7 @@ _BIAS_ITERATIONS = 2  # a third moves keypoints by another 0.02 mm on average, a
 
 @dataclass(frozen=True)
 class MotionPrior:
-    """How hands move. interval_s: between frames. sigma_m_s2: accelerations of a keypoint that are usual."""
+    """A prior on motion. interval_s: between frames. sigma_m_s2: usual acceleration of a keypoint."""
 
     interval_s: float
     sigma_m_s2: float

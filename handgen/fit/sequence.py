@@ -25,7 +25,7 @@ _PAIR = 2 * POSE_PARAMETERS
 
 @dataclass(frozen=True)
 class Motion:
-    """How the keypoints of `n` frames may move.
+    """A prior on how the keypoints of `n` frames move.
 
     frames: their numbers, rising; three that follow each other without a hole share an acceleration.
     interval_s: between two frames. sigma_m_s2: what accelerations are usual; infinite: any.

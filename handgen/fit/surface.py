@@ -72,7 +72,7 @@ class SurfaceKinematics:
         return vertices, Arms(arms.flatten(2), parents.permute(0, 2, 3, 1).reshape(n, 3, 48))
 
     def by_betas(self, state: HandState) -> Float[Tensor, "n 778 30"]:
-        """How the vertices move with each of the ten betas: x of all ten, then y, then z, metres.
+        """Derivatives of the vertices by each of the ten betas: x of all ten, then y, then z, metres.
 
         Differences are exact: with the pose held, vertices are linear in the betas.
         """

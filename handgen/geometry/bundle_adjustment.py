@@ -50,7 +50,7 @@ class Sightings:
 
 @dataclass(frozen=True)
 class CameraPrior:
-    """How far free cameras are expected to be from where they are, and how much the sightings have to say against it.
+    """A prior on how far free cameras are from where they are said to be, and the weight of sightings against it.
 
     turn_rad: the usual turn; shifts are `_SHIFT_SHARE` as large, seen from the points. repeats: how many sightings
     count as one, since a detector's errors repeat from frame to frame.
@@ -158,7 +158,7 @@ class _System:
     def without_each(
         self, points: Float[np.ndarray, "points 3"]
     ) -> tuple[Float[np.ndarray, "views points 3"], Bool[np.ndarray, "views points"]]:
-        """Where the points would be without each camera in turn, and whether two cameras are left to say so."""
+        """Solve the points without each camera in turn, and tell whether two cameras are left to do so."""
         rest = self.points.sum(0) - self.points
         pull = self.points_pull.sum(0) - self.points_pull
         moved = points - np.linalg.solve(_damped(rest), pull[..., None])[..., 0]

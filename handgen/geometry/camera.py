@@ -69,7 +69,7 @@ class Camera:
 
     @property
     def is_ideal(self) -> bool:
-        """Whether pixels are already undistorted."""
+        """True if pixels are already undistorted."""
         return self.lens == "pinhole" and not self.distortion.any()
 
     @property
@@ -262,7 +262,7 @@ def inside_image(pixels: Float[np.ndarray, "*batch 2"], size_px: tuple[int, int]
 def resampling_maps(
     target: Camera, source: Camera
 ) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
-    """Where `source` sees what each pixel of `target` sees: float32 maps for `cv2.remap`.
+    """Map each pixel of `target` to its place in `source`: float32 maps for `cv2.remap`.
 
     The two cameras must share their optical centre; they may differ in rotation, lens and size. Pixels of `target`
     that `source` cannot see map to (-1e4, -1e4), outside any image. `target` must be ideal.

@@ -58,7 +58,7 @@ class Tracer:
     def blocked(
         self, origins: Float[np.ndarray, "#rays 3"], directions: Float[np.ndarray, "rays 3"], reach: float
     ) -> Bool[np.ndarray, " rays"]:
-        """Which rays hit anything nearer than `reach` lengths of their direction."""
+        """Find the rays that hit anything nearer than `reach` lengths of their direction."""
         limit = np.full(len(directions), reach, np.float32)
         rays = _single(origins, directions), _single(directions, directions)
         return np.asarray(self._scene.run(*rays, limit, query="OCCLUDED")) >= 0

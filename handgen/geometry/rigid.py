@@ -17,7 +17,7 @@ ROTATION_TOLERANCE = 1e-3  # calibration files print as few as four digits
 
 
 def is_rotation(matrix: np.ndarray, tolerance: float = ROTATION_TOLERANCE) -> bool:
-    """Whether the last two axes hold finite 3x3 matrices that are orthonormal with determinant +1."""
+    """Tell whether the last two axes hold finite 3x3 matrices that are orthonormal with determinant +1."""
     if matrix.shape[-2:] != (3, 3):
         return False
     if matrix.ndim == 2:  # the usual case, a few times faster in plain floats
@@ -70,7 +70,7 @@ class Rigid:
         return cls(matrix[..., :3, :3], matrix[..., :3, 3])
 
     def as_matrix(self) -> Float[np.ndarray, "*batch 4 4"]:
-        """As homogeneous matrices."""
+        """Return the transforms as homogeneous matrices."""
         matrix = np.zeros((*self.rotation.shape[:-2], 4, 4))
         matrix[..., :3, :3] = self.rotation
         matrix[..., :3, 3] = self.translation

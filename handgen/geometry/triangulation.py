@@ -37,7 +37,7 @@ class Triangulated:
 
     @property
     def valid(self) -> Bool[np.ndarray, " points"]:
-        """Which points at least two views agree on."""
+        """Mask of points that at least two views agree on."""
         return self.inliers.sum(0) >= 2
 
 

@@ -167,7 +167,7 @@ class _Side:
         return [mine for mine in self.tracks if any(seen_hand.frame in frames for seen_hand in mine)]
 
     def has_room(self, track: Sequence[MultiviewHand]) -> bool:
-        """Whether most of the track's frames are free."""
+        """Tell whether most of the track's frames are free."""
         taken = self.by_frame()
         return sum(seen_hand.frame in taken for seen_hand in track) < _MAX_SHARED * len(track)
 

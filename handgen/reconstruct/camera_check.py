@@ -57,7 +57,7 @@ _MAX_LEFT = 0.6  # of the distance from what the others say, when mended
 
 @dataclass(frozen=True)
 class CameraMove:
-    """How a camera moved since the calibration.
+    """Motion of a camera since the calibration.
 
     rotation_deg, shift_mm: how far it turned, and its optical centre moved. before_px, after_px: median distance of its
     detections from what the other cameras say, as calibrated and as mended; NaN if they say nothing. motion_noises:
@@ -177,7 +177,7 @@ class _Case:
         )
 
     def disagree(self, pair: Sequence[int]) -> bool:
-        """Whether two cameras cannot both be where the calibration has them.
+        """Tell whether two cameras cannot both be where the calibration has them.
 
         Two rays that miss each other meet halfway, so each camera is off by half of what one of them moved, and by
         nothing of what it moved along the lines that the other camera's rays are in its image.
@@ -261,7 +261,7 @@ def _length(vector: Float[np.ndarray, " 2"]) -> float:
 
 
 def _shift(camera: Camera, seen_hand: MultiviewHand, view: ViewObservation) -> Float[np.ndarray, " 2"] | None:
-    """How far off a detection is as a whole, pixels; None if it is not this hand, even so."""
+    """Measure how far off a detection is as a whole, pixels; None if it is not this hand, even so."""
     common = seen_hand.valid & view.observed & np.isfinite(view.ideal_px).all(-1)
     if common.sum() < MIN_KEYPOINTS:
         return None

@@ -55,7 +55,7 @@ class HandFitter:
 
     @property
     def motion(self) -> MotionPrior | None:
-        """How hands may move; None: every frame is on its own."""
+        """Prior on the hands' motion; None: every frame is on its own."""
         return MotionPrior.of(self.fps, self.settings.acceleration_mm_s2)
 
     def fit(

@@ -75,7 +75,7 @@ def records_of_frame(
 
 
 def _errors(rig: Rig, track: FittedTrack, i: int) -> list[quality.ViewError | None]:
-    """How far the fit is from each view's detection."""
+    """Measure how far the fit is from each view's detection."""
     here = track.fitted[np.array([i])]
     return [
         None

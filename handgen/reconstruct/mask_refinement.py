@@ -86,7 +86,7 @@ def without_contrast(image: Image, mask: Mask, extent_px: float) -> Mask:
 
 
 def edge_support(view: MaskView) -> float:
-    """How much of a mask's edge says something, 0 to 1; 0 without an edge."""
+    """Measure the share of a mask's edge that says something, 0 to 1; 0 without an edge."""
     edge = cv2.morphologyEx(view.mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     if not edge.any():
         return 0.0

@@ -1,4 +1,4 @@
-"""How good a fit is, and the reasons why one is rejected. Reasons are short, countable words."""
+"""Judge how good a fit is, and why one is rejected. Reasons are short, countable words."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MIN_VISIBLE_SHARE = 0.6
 
 @dataclass(frozen=True)
 class ViewError:
-    """How far a fit's observed keypoints project from one view's detection. share: of the hand's extent there."""
+    """Distance of a fit's projected keypoints from one view's detection. share: of the hand's extent there."""
 
     median_px: float
     share: float

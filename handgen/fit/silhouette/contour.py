@@ -103,7 +103,7 @@ def _lid(faces: Int[np.ndarray, "faces 3"]) -> Int[np.ndarray, "lid 3"]:
 def _layers(
     view: Int[np.ndarray, " edges"], places: Float[np.ndarray, "edges 2 2"], views: int, size_px: tuple[int, int]
 ) -> Int8[np.ndarray, "views height width"]:
-    """How many front faces cover each pixel's centre, from edges that go with their front face."""
+    """Count the front faces over each pixel's centre, from edges that go with their front face."""
     width, height = size_px
     downward = places[:, 0, 1] <= places[:, 1, 1]
     x, y = np.where(downward[:, None, None], places, places[:, ::-1]).transpose(2, 1, 0)  # each (2, edges): top, bottom
