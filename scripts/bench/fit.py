@@ -25,7 +25,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from hand import smplx_model
 from jaxtyping import Float
 from table import print_figures
 from torch import Tensor
@@ -44,7 +43,9 @@ from handgen.geometry.rigid import Rigid
 from handgen.geometry.rotations import axis_angle_from_rotation, procrustes_rotation, rotation_from_axis_angle
 from handgen.geometry.triangulation import triangulate
 from handgen.hand.model import HandModel
+from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import FINGERS, KEYPOINTS_FROM_JOINTS_AND_TIPS, MCP_KEYPOINTS, TIP_VERTICES, WRIST
+from handgen.hand.smplx_check import as_smplx
 
 FRAMES = 256
 STEPS = 4
@@ -138,7 +139,7 @@ class Theirs:
     """smplx in torch: the palm's rigid pose to start with, then gradient descent on the reprojection."""
 
     def __init__(self, rig: Rig, pixels: np.ndarray) -> None:
-        self._model = smplx_model(torch.float32)
+        self._model = as_smplx(load_hand("open", "right"), dtype=torch.float32)
         self._order = list(KEYPOINTS_FROM_JOINTS_AND_TIPS)
         self._tips = [TIP_VERTICES[finger] for finger in FINGERS]
         self._projections = torch.as_tensor(projections(rig)).float()
