@@ -10,6 +10,7 @@ from support.hands import natural_poses
 
 from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.residuals import Expected
+from handgen.fit.solver import weighted
 from handgen.fit.subject import HandShape
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import load_hand
@@ -74,3 +75,28 @@ def test_the_weights_are_those_of_the_table_unless_told_otherwise():
 def test_a_wrong_term_is_told(term):
     with pytest.raises(ValueError, match=r"NAME=WEIGHT|must be 0 or more|none of this name"):
         AnnotateConfig(term=(term,))
+
+
+class _Quadratic:
+    """A term of known numbers: two frames, three parameters."""
+
+    matrix = torch.arange(18.0).reshape(2, 3, 3)
+    gradient = torch.arange(6.0).reshape(2, 3)
+
+    def cost(self, state):
+        return torch.tensor([1.0, 2.0])
+
+    def normal_equations(self, state, by_betas=False):
+        return self.matrix, self.gradient, self.cost(state)
+
+
+def test_a_weight_scales_a_terms_cost_gradient_and_matrix_alike():
+    """Else the solver would step by another length than the one that its cost asks for."""
+    term = _Quadratic()
+    assert weighted(term, 1) is term
+    heavy = weighted(term, 3.0)
+    matrix, gradient, cost = heavy.normal_equations(None)
+    torch.testing.assert_close(matrix, 3 * term.matrix)
+    torch.testing.assert_close(gradient, 3 * term.gradient)
+    torch.testing.assert_close(cost, 3 * term.cost(None))
+    torch.testing.assert_close(heavy.cost(None), cost)
