@@ -50,8 +50,8 @@ _IMAGES: dict[str, tuple[tuple[int, int], bool]] = {  # signs of x and y, whethe
     "mirrored": ((-1, 1), False),
     "upside down": ((-1, -1), False),
     "mirrored top to bottom": ((1, -1), False),
-    "rotated by 90 degrees clockwise": ((-1, 1), True),
-    "rotated by 90 degrees counter-clockwise": ((1, -1), True),
+    "rotated by 90 degrees clockwise": ((1, -1), True),
+    "rotated by 90 degrees counter-clockwise": ((-1, 1), True),
 }
 _MENDS = {
     "mirrored": "mirror its video back (ffmpeg -vf hflip), or record without mirroring",
@@ -275,10 +275,10 @@ class _Misses:
         return self._known[key]
 
     def of_camera(self, v: int, hypothesis: Hypothesis, partners: Sequence[int]) -> tuple[float, int]:
-        """Compare a camera with others: the median over those that see enough of the same, and all hands in common."""
+        """Compare a camera with others: the mean over those that see the same, and how many hands are in common."""
         found = [self.of_pair(v, b, hypothesis) for b in partners if b != v]
         known = [miss.distance for miss in found if miss.hands]
-        return (float(np.median(known)) if known else np.inf), sum(miss.hands for miss in found)
+        return (float(np.mean(known)) if known else np.inf), sum(miss.hands for miss in found)
 
     def trusted(self) -> list[int]:
         """Cameras that agree with each other: the one that disagrees with most is left out, then the next."""
@@ -343,13 +343,14 @@ def _distances(
 
 
 def _alone(rig: CameraSet, v: int) -> Iterator[Hypothesis]:
-    """All that may be wrong with one camera by itself."""
+    """All that may be wrong with one camera by itself; the first of two has no time of its own."""
     width, height = rig.cameras[v].size_px
     for image, (_, exchange) in _IMAGES.items():
         if image and (not exchange or width == height):
             yield Hypothesis(image=image)
-    yield from (Hypothesis(delay_frames=float(delay)) for delay in _DELAYS if delay)
-    yield from (Hypothesis(rate=rate) for rate in _RATES)
+    if len(rig) > 2 or v > 0:
+        yield from (Hypothesis(delay_frames=float(delay)) for delay in _DELAYS if delay)
+        yield from (Hypothesis(rate=rate) for rate in _RATES)
 
 
 def _explain_alone(misses: _Misses, v: int, trusted: Sequence[int]) -> Suspect | None:

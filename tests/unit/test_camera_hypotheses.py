@@ -1,0 +1,157 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.cameras import in_units, ring
+from support.hands import natural_poses
+
+from handgen.geometry.camera import Rig
+from handgen.multiview.association import NOISE_SHARE, keypoint_extent
+from handgen.reconstruct.camera_hypotheses import find_suspects
+from handgen.records.detection import Detection
+
+FRAMES = 40
+
+
+@pytest.fixture
+def moving(hand, rng):
+    """(40, 21, 3) keypoints of a hand that waves through 20 cm, twice a second at 30 frames a second."""
+    points = np.repeat(hand(natural_poses(hand, 1, rng)).keypoints.numpy(), FRAMES, axis=0)
+    phase = 2 * np.pi * np.arange(FRAMES) / 15
+    return points + 0.1 * np.stack([np.sin(phase), np.cos(phase), np.sin(phase / 2)], -1)[:, None]
+
+
+def seen(rig, points, rng, noise=NOISE_SHARE):
+    """Detections by moment and camera, with the noise of a real detector (1.5 % of the hand)."""
+    found = {}
+    for frame, hand in enumerate(points):
+        pixels = [camera.project(hand)[0] for camera in rig]
+        found[frame] = [
+            [Detection(p + rng.normal(0, noise * keypoint_extent(p), p.shape), np.full(21, 0.9), 0.95)] for p in pixels
+        ]
+    return found
+
+
+def with_pictures(found, rig, v, turn):
+    """The detections with those of camera v as they are in a picture that is turned."""
+    width, height = rig.cameras[v].size_px
+
+    def turned(detection):
+        return replace(detection, keypoints_px=turn(detection.keypoints_px, width - 1, height - 1))
+
+    return {f: [[turned(d) for d in one] if c == v else one for c, one in enumerate(all_)] for f, all_ in found.items()}
+
+
+def delayed(found, v, frames):
+    """Camera v shows what the others showed `frames` earlier."""
+    return {
+        f: [found.get(f - frames, [[]] * len(all_))[c] if c == v else one for c, one in enumerate(all_)]
+        for f, all_ in found.items()
+    }
+
+
+TURNS = {
+    "mirrored": lambda p, right, bottom: np.stack([right - p[:, 0], p[:, 1]], -1),
+    "upside down": lambda p, right, bottom: np.stack([right - p[:, 0], bottom - p[:, 1]], -1),
+    "mirrored top to bottom": lambda p, right, bottom: np.stack([p[:, 0], bottom - p[:, 1]], -1),
+}
+
+
+@pytest.mark.parametrize("views", [2, 3, 8])
+@pytest.mark.parametrize("unit_m", [1.0, 0.024])
+def test_cameras_that_are_as_the_capture_says_are_left_alone(moving, rng, views, unit_m):
+    rig = ring(views)
+    given = rig if unit_m == 1 else in_units(rig, unit_m)
+    assert find_suspects(given, seen(rig, moving, rng)) == []
+
+
+@pytest.mark.parametrize("views", [2, 3, 8])
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_mirrored_or_turned_picture_is_named(moving, rng, views, turn):
+    rig = ring(views)
+    found = with_pictures(seen(rig, moving, rng), rig, 1, TURNS[turn])
+    (suspect,) = find_suspects(rig, found)
+    assert suspect.hypothesis.image == turn and suspect.left_out
+    assert suspect.camera == rig.names[1] or rig.names[1] in suspect.alternatives
+    assert f"looks {turn}" in suspect.note()
+
+
+@pytest.mark.parametrize("clockwise", [True, False])
+def test_a_square_picture_turned_by_90_degrees_is_named(moving, rng, clockwise):
+    rig = Rig(tuple(replace(camera, size_px=(480, 480)) for camera in ring(4)))
+    # A picture turned clockwise has its left column on top: what was at (x, y) is at (bottom - y, x).
+    turn = (
+        (lambda p, right, bottom: np.stack([bottom - p[:, 1], p[:, 0]], -1))
+        if clockwise
+        else (lambda p, right, bottom: np.stack([p[:, 1], right - p[:, 0]], -1))
+    )
+    (suspect,) = find_suspects(rig, with_pictures(seen(rig, moving, rng), rig, 2, turn))
+    words = "rotated by 90 degrees " + ("clockwise" if clockwise else "counter-clockwise")
+    assert (suspect.camera, suspect.hypothesis.image) == (rig.names[2], words)
+
+
+@pytest.mark.parametrize("views", [3, 4])
+def test_exchanged_calibrations_are_named(moving, rng, views):
+    rig = ring(views)
+    first, second = rig.cameras[0], rig.cameras[1]
+    swapped = replace(second, name=first.name), replace(first, name=second.name)
+    suspects = find_suspects(Rig((*swapped, *rig.cameras[2:])), seen(rig, moving, rng))
+    pairs = {frozenset((suspect.camera, suspect.hypothesis.calibration)) for suspect in suspects}
+    assert pairs == {frozenset(rig.names[:2])}
+    assert all("look exchanged" in suspect.note() for suspect in suspects)
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_inverted_extrinsics_are_named(moving, rng, views):
+    rig = ring(views)
+    inverted = Rig(tuple(replace(c, cam_from_world=c.cam_from_world.inverse()) for c in rig))
+    suspects = find_suspects(inverted, seen(rig, moving, rng))
+    assert any(s.hypothesis is not None and s.hypothesis.inverted for s in suspects)
+    assert any("inverted" in s.note() for s in suspects)
+
+
+@pytest.mark.parametrize("views", [2, 3, 4])
+@pytest.mark.parametrize("frames", [1, 3, 5, -2])
+def test_a_late_camera_is_named_with_the_number_of_frames(moving, rng, views, frames):
+    rig = ring(views)
+    (suspect,) = find_suspects(rig, delayed(seen(rig, moving, rng), 1, frames))
+    assert suspect.camera == rig.names[1]
+    assert abs(suspect.hypothesis.delay_frames - frames) < 0.3  # the noise of 39 hands, 1.5 % of their size each
+    assert ("late" if frames > 0 else "early") in suspect.note()
+    assert f'add {frames} to its "frame_offset"' in suspect.note()
+
+
+def test_a_camera_late_by_less_than_a_frame_is_named_and_kept(moving, rng):
+    rig = ring(4)
+    found = seen(rig, moving, rng)
+    between = seen(rig, 0.4 * moving + 0.6 * np.roll(moving, 1, axis=0), rng)
+    late = {f: [between[f][c] if c == 2 else one for c, one in enumerate(all_)] for f, all_ in found.items() if f}
+    (suspect,) = find_suspects(rig, late)
+    assert suspect.camera == rig.names[2] and not suspect.left_out
+    assert 0.3 < suspect.hypothesis.delay_frames < 0.9  # 0.6
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(0.5, lambda f: 2 * f), (2.0, lambda f: f // 2)])
+def test_another_frame_rate_is_named(moving, rng, rate, shown):
+    rig = ring(4)
+    found = seen(rig, moving, rng)
+    other = {f: [found[shown(f)][c] if c == 3 else one for c, one in enumerate(found[f])] for f in range(FRAMES // 2)}
+    (suspect,) = find_suspects(rig, other)
+    assert (suspect.camera, suspect.hypothesis.rate) == (rig.names[3], rate)
+    assert "frame rate" in suspect.note()
+
+
+def test_a_camera_that_fits_nothing_is_named_without_a_cause(moving, rng):
+    rig = ring(4)
+    found = seen(rig, moving, rng)
+    nonsense = seen(rig, moving[::-1] @ np.diag([-1.0, 1.0, -1.0]) + 0.05, rng)
+    suspects = find_suspects(rig, {f: [*found[f][:3], nonsense[f][3]] for f in found})
+    assert [(s.camera, s.hypothesis) for s in suspects] == [(rig.names[3], None)]
+    assert "disagrees with the others" in suspects[0].note()
+
+
+def test_too_little_says_nothing(moving, rng):
+    rig = ring(2)
+    found = seen(rig, moving[:2], rng)
+    assert find_suspects(rig, with_pictures(found, rig, 1, TURNS["mirrored"])) == []
+    assert find_suspects(rig, {}) == []
