@@ -1,4 +1,4 @@
-"""Writes what is public as a page and as types: docs/api.md and handgen/_api/options.py.
+"""Writes what is public as a page and as types: docs/api.md and handgen/_api/options.pyi.
 
     python scripts/render_api.py            write what has changed
     python scripts/render_api.py --check    write nothing; exit status 1 if something has
@@ -91,7 +91,7 @@ Numbered examples, from a capture to a trained network, are in [scripts/examples
 
 def render_files() -> dict[Path, str]:
     """The files that this script makes, and what must be in them."""
-    return {ROOT / "docs" / "api.md": page(), ROOT / "handgen" / "_api" / "options.py": option_types()}
+    return {ROOT / "docs" / "api.md": page(), ROOT / "handgen" / "_api" / "options.pyi": option_types()}
 
 
 def page() -> str:
@@ -206,7 +206,7 @@ def describe_part(module: str, name: str) -> str:
 
 
 def option_types() -> str:
-    """The module of typed options, for type checkers."""
+    """The stub of typed options, for type checkers."""
     parts = [
         '"""Types of the public functions\' keyword options, for type checkers.\n\n'
         'Made from the configurations of the stages by `python scripts/render_api.py`; do not edit.\n"""\n',
