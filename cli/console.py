@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 if TYPE_CHECKING:
     from handgen.runtime.report import ReadableReport
+    from handgen.stages.inspect.describe import Description
     from handgen.storage.filesystem import Location
 
 
@@ -20,8 +27,6 @@ def print_report(report: ReadableReport, as_json: bool, next_steps: Iterable[str
 
 def print_json(document: Any) -> None:
     """Print a document on standard output, for programs."""
-    import click
-
     from handgen.storage.documents import dumps
 
     click.echo(dumps(document, indent=True), nl=False)
@@ -37,11 +42,6 @@ def print_summary(
     title: str, facts: Iterable[tuple[str, str]], notes: Iterable[str], next_steps: Iterable[str]
 ) -> None:
     """A table of facts, then notes, then what to run next."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     console = Console(highlight=False, soft_wrap=True)
     table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
     for name, value in facts:
@@ -61,11 +61,6 @@ def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[
 
     first: where that is, by the check's name.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table(box=box.SIMPLE)
     for name, justify in (("check", "left"), ("looked at", "right"), ("wrong", "right"), ("first", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
@@ -74,3 +69,22 @@ def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[
         cells = (name, "" if looked_at is None else str(looked_at), str(wrong), first(name))
         table.add_row(*(Text(cell, style=style) for cell in cells))
     Console(highlight=False, soft_wrap=True).print(table)
+
+
+def print_description(description: Description) -> None:
+    """Print what a directory holds: facts, tables and notes."""
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(Text(f"{description.path}: {description.kind}", style="bold"))
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in description.facts:
+        facts.add_row(Text(name, style="dim"), Text(value))
+    console.print(facts)
+    for table in description.tables:
+        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
+        for i, column in enumerate(table.columns):
+            shown.add_column(Text(column), justify="right" if i else "left")
+        for row in table.rows:
+            shown.add_row(*map(Text, row))
+        console.print(shown)
+    for note in description.notes:
+        console.print(Text(f"note: {note}"))

@@ -94,9 +94,7 @@ class ExtrinsicsCheck:
 
 
 def check_extrinsics(
-    rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
-    detections: Mapping[int, Sequence[Sequence[Detection]]],
+    rig: Rig, hands: Mapping[str, Sequence[MultiviewHand]], detections: Mapping[int, Sequence[Sequence[Detection]]]
 ) -> ExtrinsicsCheck:
     """Find the cameras of `rig` that are not where the calibration has them.
 
@@ -221,9 +219,7 @@ def sightings_of(seen_hands: Sequence[MultiviewHand], views: int) -> Sightings:
 
 
 def match_left_out(
-    rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
-    detections: Mapping[int, Sequence[Sequence[Detection]]],
+    rig: Rig, hands: Mapping[str, Sequence[MultiviewHand]], detections: Mapping[int, Sequence[Sequence[Detection]]]
 ) -> list[MultiviewHand]:
     """Give hands what was detected of them by cameras that the association found too far off.
 

@@ -59,11 +59,7 @@ class HandFitter:
         return MotionPrior.of(self.fps, self.settings.acceleration_mm_s2)
 
     def fit(
-        self,
-        hands: Sequence[HandObservations],
-        frames: range,
-        pictures: ReadPictures,
-        redetect: Redetect | None = None,
+        self, hands: Sequence[HandObservations], frames: range, pictures: ReadPictures, redetect: Redetect | None = None
     ) -> list[FittedHand]:
         """Fit the hands, at most one of each side.
 

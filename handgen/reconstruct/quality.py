@@ -47,9 +47,7 @@ def view_error(
 
 
 def limit_excess_rad(
-    rotations: Float[np.ndarray, "15 3"],
-    axes: Float[np.ndarray, "15 3 3"],
-    limits: Float[np.ndarray, "15 3 2"],
+    rotations: Float[np.ndarray, "15 3"], axes: Float[np.ndarray, "15 3 3"], limits: Float[np.ndarray, "15 3 2"]
 ) -> float:
     """By how much the worst joint exceeds its range of motion."""
     angles = np.einsum("jka,ja->jk", axes, rotations)

@@ -144,10 +144,7 @@ class HandRecord:
     @property
     def expected_error_mm(
         self,
-    ) -> Annotated[
-        float | None,
-        Json({"minimum": 0}, group="quality", decimals=3, optional=True),
-    ]:
+    ) -> Annotated[float | None, Json({"minimum": 0}, group="quality", decimals=3, optional=True)]:
         """How far a keypoint is off, by the covariance: root of its trace, mean over the keypoints.
 
         null where the covariance is not known.

@@ -223,8 +223,7 @@ def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tupl
     places, spans = zip(*wanted, strict=True)
     starts, ends = [start for start, _ in spans], [start + length for start, length in spans]
     found = _retry(
-        places[0],
-        lambda: places[0].fs.cat_ranges([place.path for place in places], starts, ends, on_error="return"),
+        places[0], lambda: places[0].fs.cat_ranges([place.path for place in places], starts, ends, on_error="return")
     )
     pieces = zip(wanted, found, strict=True)
     return {key: data for key, data in pieces if isinstance(data, bytes) and len(data) == key[1][1]}

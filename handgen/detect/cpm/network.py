@@ -74,11 +74,7 @@ class PoseNetwork:
 
     @classmethod
     def from_arrays(
-        cls,
-        arrays: Mapping[str, np.ndarray | str],
-        where: str,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        cls, arrays: Mapping[str, np.ndarray | str], where: str, device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> PoseNetwork:
         """Build the network; HandgenError naming the first array that is missing, of another shape, or not finite."""
         layers = {}

@@ -30,11 +30,7 @@ _COLUMNS = (
 
 
 def schedule_frames(
-    path: Path,
-    settings: dict[str, Any],
-    names: list[str],
-    sources: list[VideoFile | ImageFolder],
-    notes: list[str],
+    path: Path, settings: dict[str, Any], names: list[str], sources: list[VideoFile | ImageFolder], notes: list[str]
 ) -> Int[np.ndarray, "frames views"]:
     """The schedule that capture.json asks for; by number if it says nothing.
 
