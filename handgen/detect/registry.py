@@ -1,18 +1,44 @@
-"""Detectors by name. Each is imported only when asked for."""
+"""Detectors by name, and the options that they bring. Each is imported only when asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from handgen.detect.cpm.options import CpmOptions
-from handgen.detect.keypoint_files.options import KeypointFilesOptions
+from handgen.options import REQUIRED, option
 from handgen.plugins import NoOptions, Registry
 
 if TYPE_CHECKING:
     from handgen.detect.base import DetectionTask, Detector
 
 DETECTORS: Registry[Callable[[DetectionTask, Any], Detector]] = Registry("detector")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeypointFilesOptions:
+    """The place of the keypoints. These decide the output, and the detector's fingerprint says that."""
+
+    keypoints: str = option(
+        REQUIRED,
+        "files of handgen, OpenPose, MMPose or DeepLabCut, one file or folder per camera; see docs/keypoints.md.",
+        kind="location",
+        metavar="PATH",
+        decides_output=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpmOptions:
+    """The place of the network. Its weights decide the output, and the detector's fingerprint says that."""
+
+    weights: str = option(
+        REQUIRED,
+        "hand3d's network, posenet3d-rhd-stb-slr-finetuned.pickle.",
+        kind="file",
+        metavar="FILE",
+        decides_output=False,
+    )
 
 
 def register_detector(

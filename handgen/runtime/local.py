@@ -23,7 +23,7 @@ from multiprocessing import connection
 from typing import Any
 
 from handgen.errors import HandgenError
-from handgen.runtime.engine import Item, Result
+from handgen.runtime.engines import Item, Result
 
 # Environment of processes that work: numerical libraries read it once, when they are loaded.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -41,7 +41,7 @@ class LocalEngine:
     workers: int | None = None
 
     def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-        """Do the items as `handgen.runtime.engine.Engine` says: in no more processes than items, a single one here."""
+        """Do the items as `handgen.runtime.engines.Engine` says: in no more processes than items, a single one here."""
         return map_units(function, items, max(1, min(self.workers or default_workers(), count)))
 
 

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from handgen.errors import HandgenError
 from handgen.progress import Progress
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.runtime.local import limit_threads
 from handgen.storage import filesystem
 from handgen.storage.documents import write_json

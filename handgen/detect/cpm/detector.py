@@ -27,8 +27,8 @@ from jaxtyping import Float
 
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.cpm.network import CELL_PX, INPUT_PX, PoseNetwork, load_network
-from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
+from handgen.detect.registry import CpmOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
 from handgen.hand.conversions import reordered_keypoints

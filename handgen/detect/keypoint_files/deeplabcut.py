@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.keypoint_files.frames import MAX_FILE_BYTES, SMALLER, check_file
-from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_frame
+from handgen.detect.keypoint_files.hands import MAX_FILE_BYTES, SMALLER, CameraHands, HandList, check_file, check_frame
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.keypoint_files import formats as keypoint_files
 from handgen.detect.keypoint_files.formats import CameraHands, Source
-from handgen.detect.keypoint_files.options import KeypointFilesOptions
+from handgen.detect.registry import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES

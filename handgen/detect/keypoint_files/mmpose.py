@@ -23,8 +23,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.keypoint_files.frames import MAX_FILE_BYTES, SMALLER, check_file, file_frames
-from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_frame
+from handgen.detect.keypoint_files.hands import (
+    MAX_FILE_BYTES,
+    SMALLER,
+    CameraHands,
+    HandList,
+    check_file,
+    check_frame,
+    file_frames,
+)
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
