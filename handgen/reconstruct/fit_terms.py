@@ -69,9 +69,10 @@ def _contact(fits: list[Fit], scene: FitScene, name: str, weight: float) -> list
 
 
 def _silhouette(fits: list[Fit], scene: FitScene, name: str, weight: float) -> list[Fit]:
-    from handgen.reconstruct.mask_refinement import refine_with_masks
+    from handgen.reconstruct.mask_refinement import masks_of_frames, with_masks
 
-    return refine_with_masks(fits, scene.frames, scene.pictures(scene.frames), scene.rig, scene.background, weight)
+    views = masks_of_frames(fits, scene.frames, scene.pictures(scene.frames), scene.rig, scene.background)
+    return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
 
 
 FIT_TERMS: dict[str, FitTerm] = {

@@ -22,17 +22,16 @@ from handgen.records.annotation import INTERPOLATED, KEYPOINTS, SILHOUETTE, Hand
 
 @dataclass(frozen=True)
 class FittedTrack:
-    """One hand through a chunk: frames[i] has hands[i], as the detector saw it, and the i-th pose of `fitted`."""
+    """One hand through a chunk: hands[i], as the detector saw it, and the i-th pose of `fitted` are of one frame."""
 
     side: str
     model: HandModel
-    frames: tuple[int, ...]
     hands: tuple[MultiviewHand, ...]
     fitted: FittedHands
 
     def index(self, frame: int) -> int | None:
         """The place of `frame`, if the hand was seen then."""
-        return self.frames.index(frame) if frame in self.frames else None
+        return next((i for i, hand in enumerate(self.hands) if hand.frame == frame), None)
 
     def mesh(self, i: int) -> PosedMesh:
         """The i-th pose."""

@@ -93,27 +93,10 @@ def edge_support(view: MaskView) -> float:
     return 1.0 if view.unknown is None else float((view.unknown[edge] == 0).mean())
 
 
-def refine_with_masks(
-    fits: Sequence[Fit],
-    frames: range,
-    pictures: Iterable[Sequence[Image | None]],
-    rig: Rig,
-    background: str,
-    weight: float = 1.0,
-) -> list[Fit]:
-    """Solve hands of the same frames again together with their masks.
-
-    frames: of the pictures, which are read once, one frame at a time. Frames of the fits outside it get no masks.
-    weight: of the masks' term.
-    """
-    views = masks_of_frames(fits, frames, pictures, rig, background)
-    return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
-
-
 def masks_of_frames(
     fits: Sequence[Fit], frames: Iterable[int], pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
 ) -> list[list[MaskView]]:
-    """The masks of each hand; their frames are indices into its fit."""
+    """The masks of each hand; their frames are indices into its fit. pictures: of `frames`, read one at a time."""
     posed = [fit.hands() for fit in fits]
     place = [{int(frame): i for i, frame in enumerate(fit.frames.tolist())} for fit in fits]
     views: list[list[MaskView]] = [[] for _ in fits]

@@ -59,8 +59,7 @@ def tracks_of_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibr
     for hand in fitter.fit(hands, job.frames(index), job.pictures, _redetect(job)):
         seen_hands, fitted = hand.finite(job.frames(index))
         if seen_hands:
-            frames = tuple(seen_hand.frame for seen_hand in seen_hands)
-            tracks.append(FittedTrack(hand.side, hand.model, frames, seen_hands, fitted))
+            tracks.append(FittedTrack(hand.side, hand.model, seen_hands, fitted))
     return tracks
 
 

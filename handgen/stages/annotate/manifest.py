@@ -17,7 +17,7 @@ from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
 from handgen.io.camera_json import camera_document
 from handgen.reconstruct import camera_check
-from handgen.reconstruct.record_counts import Counts
+from handgen.reconstruct.record_builder import Counts
 from handgen.stages.annotate.job import AnnotateJob
 from handgen.stages.annotate.report import AnnotateReport
 from handgen.stages.annotate.subject import Estimate
