@@ -79,7 +79,7 @@ def list_models(as_json: bool) -> None:
     from handgen.hand import mano
     from handgen.hand.model_files import mano_path
     from handgen.hand.skeleton import SIDES
-    from handgen.storage.cache import cache_folder
+    from handgen.storage.local_copies import cache_folder
 
     installed: list[Any] = [*networks.installed(), *mano.installed()]
     found = {each.path: each for each in installed}

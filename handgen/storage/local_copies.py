@@ -1,8 +1,8 @@
-"""Copy a store's files to this machine, for readers that want files of a disk: of videos, models, arrays.
+"""handgen's folder in the user's cache, and copies there of a store's files, for readers that want files of a disk.
 
-Copies lie in handgen's cache (`HANDGEN_CACHE`): `files/` holds each file once, by its URL, size and version (the
-store's entity tag or time of change), `folders/` links to them under their own names. Any number of processes may
-fetch the same files; each appears when it is whole. Nothing is ever removed there but by the user.
+Of the copies, `files/` holds each file once, by its URL, size and version (the store's entity tag or time of change),
+`folders/` links to them under their own names. Any number of processes may fetch the same files; each appears when it
+is whole. Nothing is ever removed there but by the user.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from upath import UPath
 
 from handgen.errors import HandgenError
 from handgen.storage import filesystem
-from handgen.storage.cache import cache_folder
 from handgen.storage.filesystem import Location
 from handgen.storage.retry import retry
 
@@ -33,6 +32,22 @@ _THREADS = 8
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "mtime", "updated", "created")  # as drivers say
 _known: dict[tuple[LocalCopy, Path], Path] = {}  # copies that this process has seen, by the cache that they lie in
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def cache_folder() -> Path:
+    """Return `HANDGEN_CACHE`, or handgen's folder in the user's cache."""
+    import platformdirs
+
+    return Path(os.environ.get("HANDGEN_CACHE") or platformdirs.user_cache_dir("handgen"))
+
+
+def write_cached(path: Path, data: bytes) -> None:
+    """Write a file of the cache; it appears under its name only when complete."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        filesystem.put(path, data)
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be written ({error.strerror}); set HANDGEN_CACHE") from None
 
 
 @dataclass(frozen=True)
@@ -46,9 +61,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class LocalCopy:
-    """A file or folder of a store, as it was when it was listed, and its copy on this machine.
-
-    It can be pickled: another machine makes a copy of its own.
+    """A file or folder of a store, as it was listed, and its copy on this machine; another makes a copy of its own.
 
     origin: the folder's URL. name: of the one file that is meant, or empty for the folder.
     """
@@ -130,7 +143,9 @@ def _folder(copy: LocalCopy, cache: Path, progress: Callable[[int, int], None] |
     folder = _folder_path(copy, cache)
     if all((folder / file.name).exists() for file in copy.files):  # links that lead somewhere
         return folder
-    _check_names(copy)
+    for file in copy.files:
+        if any(part in ("", ".", "..") for part in file.name.split("/")) or "\0" in file.name:
+            raise HandgenError(f"{copy.origin}: {file.name!r} cannot be the name of a file; rename it")
     total, done = sum(file.bytes for file in copy.files), 0
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -149,12 +164,6 @@ def _folder(copy: LocalCopy, cache: Path, progress: Callable[[int, int], None] |
             ) from None
         raise HandgenError(f"{error.filename}: cannot be read ({error.strerror}); run again") from None
     return folder
-
-
-def _check_names(copy: LocalCopy) -> None:
-    for file in copy.files:
-        if any(part in ("", ".", "..") for part in file.name.split("/")) or "\0" in file.name:
-            raise HandgenError(f"{copy.origin}: {file.name!r} cannot be the name of a file; rename it")
 
 
 def _copy(origin: UPath, cache: Path, file: StoredFile) -> StoredFile:

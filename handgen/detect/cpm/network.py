@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT
-from handgen.storage.array_pickle import read_pickle
 from handgen.storage.inert_unpickler import Contents, check_size
+from handgen.storage.pickles import read_pickle
 
 INPUT_PX = 256
 CELL_PX = 8  # three max-pools of 2

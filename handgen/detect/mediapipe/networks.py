@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.storage.cache import cache_folder, write_cached
+from handgen.storage.local_copies import cache_folder, write_cached
 
 _log = logging.getLogger(__name__)
 
