@@ -80,10 +80,7 @@ def write_chunk(
 
 
 def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
-    """Describe a chunk as `write_chunk` did, by reading its files.
-
-    Raises HandgenError where one cannot be read.
-    """
+    """Describe a chunk as `write_chunk` did, by reading its files; HandgenError where one cannot be read."""
     digests = {name: filesystem.digest(chunk_path(root, index, suffix)) for name, suffix in FILES.items()}
     return {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in digests.items()}
 
@@ -132,10 +129,7 @@ def _read_record(line: bytes, where: str) -> HandRecord:
 
 
 class Annotations:
-    """A complete annotations directory, opened for reading.
-
-    Raises HandgenError when it has no manifest, or one that is not of annotations.
-    """
+    """A complete annotations directory, opened for reading; HandgenError when its manifest is missing or another's."""
 
     def __init__(self, root: str | Location) -> None:
         self.root = root = filesystem.location(root)
@@ -156,10 +150,7 @@ class Annotations:
 
     @property
     def hand_model(self) -> str:
-        """The hand model as `handgen.hand.model_files.load_hand` takes it.
-
-        A model that lies in the directory itself (a simulated subject's own hand) is named relative to it.
-        """
+        """The hand model as `model_files.load_hand` takes it; one in the directory itself is named relative to it."""
         name = self.manifest["hand_model"]["name"]
         if not name.endswith(".npz"):
             return name
@@ -217,10 +208,7 @@ class Annotations:
                 yield chunk, record
 
     def cutout(self, chunk: int, view: ViewRecord) -> Cutout:
-        """The pixels of one view.
-
-        Raises HandgenError when a member is missing, unreadable or of another size than the record says.
-        """
+        """The pixels of one view; HandgenError when a member is missing, unreadable or not of the record's size."""
         return self.named_cutout(chunk, view.cutout, view.camera.size_px, view.cutout_span)
 
     def named_cutout(
@@ -232,10 +220,7 @@ class Annotations:
         reduced: int = 1,
         with_arm: bool = True,
     ) -> Cutout:
-        """The pixels of the cutout `name`, at 1 / `reduced` of their size.
-
-        span: where it lies, as its record says. Details: `handgen.io.cutouts.CutoutTar.cutout`.
-        """
+        """The pixels of a cutout, as `handgen.io.cutouts.CutoutTar.cutout` gives them."""
         return self._tar(chunk).cutout(name, size_px, span, reduced, with_arm)
 
     def read_encoded_cutout(self, chunk: int, view: ViewRecord) -> tuple[bytes, UInt8[np.ndarray, "height width"]]:
@@ -243,10 +228,7 @@ class Annotations:
         return self._tar(chunk).read_encoded(view.cutout, view.camera.size_px, view.cutout_span)
 
     def fetch(self, spans: Iterable[tuple[int, Span]]) -> None:
-        """Fetch the cutouts at these places (chunk, span) from a store, all at once, to be read soon.
-
-        Cutouts that were fetched before are forgotten. From a disk nothing is fetched.
-        """
+        """Fetch the cutouts at these places (chunk, span) from a store, all at once; forget those fetched before."""
         if filesystem.is_remote(self.root):
             self._fetched.clear()
             self._fetched |= filesystem.read_ranges([(chunk_path(self.root, c, ".tar"), span) for c, span in spans])

@@ -34,9 +34,7 @@ def read_detections(path: Location, cameras: Collection[str] | None = None) -> I
     """
     try:
         with filesystem.open_read(path) as stream:
-            number = 0
-            while line := stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
+            for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), 1):
                 where = f"{path}: line {number}"
                 if len(line) > MAX_LINE_BYTES:
                     raise HandgenError(f"{where}: longer than {MAX_LINE_BYTES} bytes; is this a file of detections?")

@@ -51,10 +51,9 @@ class SampleHand:
     keypoints_3d: Float[np.ndarray, "21 3"]
     """Metres, in the frame of the sample's camera. Of the fitted model."""
     visible: Bool[np.ndarray, " 21"]
-    """1 where the keypoint projects into the image, where the capture shows its place (its picture and the cutout
-    reach that far), and where nothing laid before the hand (an occluder, the nearer other hand) covers its pixel by
-    half or more. A keypoint hidden by the hand itself, or by another object in the capture, still counts as
-    visible."""
+    """1 where the keypoint projects into the image, where the capture shows its place (its picture and the cutout reach
+    that far), and where nothing laid before the hand (an occluder, the nearer other hand) covers its pixel by half or
+    more. A keypoint hidden by the hand itself, or by another object in the capture, still counts as visible."""
     hand: SampleParameters
 
 
@@ -104,9 +103,8 @@ class SampleLabels:
     box_px: Annotated[tuple[int, int, int, int], Json({"minimum": 0})]
     """Left, top, width, height of the mask."""
     other_hand: Annotated[SampleHand | None, Json(optional=True)] = None
-    """The person's other hand in the same picture, in the same camera frame, as the two truly were, with
-    the fields of the sample's own. Its pixels are not in KEY.mask.png. null or absent where no other hand was laid
-    in."""
+    """The person's other hand in the same picture, in the same camera frame, as the two truly were, with the fields of
+    the sample's own. Its pixels are not in KEY.mask.png. null or absent where no other hand was laid in."""
     camera: SampleCamera
     mirrored: bool
     """Whether pixels, side, pose, keypoints, camera and world were mirrored in x."""

@@ -131,9 +131,8 @@ class MediaPipeView:
     ) -> Detection | None:
         """Return the hand that is about where `keypoints_px` are, or None; tracking is not touched.
 
-        The region is taken again from the keypoints found until they settle. right: the probability that the
-        hand looked for is a right one; with it, a hand of the other side that lies off the guess is not taken
-        for it.
+        The region is taken again from the keypoints found until they settle. right: the probability that the hand
+        looked for is a right one; with it, a hand of the other side that lies off the guess is not taken for it.
         """
         if not np.isfinite(keypoints_px).all():
             return None
@@ -159,8 +158,7 @@ class MediaPipeView:
     def _search(self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool) -> list[Landmarks]:
         """Return `hands` and those that the palm network finds besides.
 
-        The whole frame first, then tiles until there are enough hands: all of them, or those whose turn it
-        is.
+        The whole frame first, then tiles until there are enough hands: all of them, or those whose turn it is.
         """
         height, width = image.shape[:2]
         levels = search_levels(width, height)

@@ -1,7 +1,6 @@
 """Find the frame of each camera that belongs to a moment: by index, by per-camera offsets, or by timestamps.
 
-A schedule is an integer array (frames, views): the frame number in each camera's own video, -1 where it has
-none.
+A schedule is an integer array (frames, views): the frame number in each camera's own video, -1 where it has none.
 """
 
 from __future__ import annotations
@@ -58,9 +57,9 @@ def schedule_frames(
             f"{path}: the cameras have no frame in common (frames: {counts}, offsets: {offsets}); "
             "correct frame_offset in capture.json"
         )
-    longest = max(range(len(counts)), key=lambda i: counts[i] - offsets[i])
-    shortest = min(range(len(counts)), key=lambda i: counts[i] - offsets[i])
-    if counts[longest] - offsets[longest] > counts[shortest] - offsets[shortest]:
+    lengths = np.subtract(counts, offsets)
+    longest, shortest = int(lengths.argmax()), int(lengths.argmin())
+    if lengths[longest] > lengths[shortest]:
         notes.append(
             f"camera {names[shortest]} has {counts[shortest]} frames, {names[longest]} {counts[longest]}: "
             f"using {'the first ' if not any(offsets) else ''}{len(frames)}"
@@ -107,10 +106,9 @@ def read_timestamps(
 ) -> dict[str, Float[np.ndarray, " frames"]]:
     """Seconds of every frame of each camera, NaN where the file has none.
 
-    The CSV has the columns camera, frame (from 0, in the camera's video) and time_s. caliscope's own (cam_id
-    or port, frame_index, frame_time) is read too: there the numbers count from the start of the camera and
-    not of the video, so its n-th row is the n-th frame if there are as many rows as frames, else the lowest
-    number is the first frame.
+    The CSV has the columns camera, frame (from 0, in the camera's video) and time_s. caliscope's own (cam_id or port,
+    frame_index, frame_time) is read too: there the numbers count from the start of the camera and not of the video, so
+    its n-th row is the n-th frame if there are as many rows as frames, else the lowest number is the first frame.
 
     cameras: every spelling that may stand in the file -> camera name. frame_counts: by camera name.
     """

@@ -31,10 +31,7 @@ def fit_units(estimated: Estimate) -> Units[dict[str, Any]]:
 
 
 def fit_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int) -> dict[str, Any]:
-    """Write the records and cutouts of one chunk; returns what the manifest says of its files.
-
-    shape, detector: of the person.
-    """
+    """Write one chunk's records and cutouts; returns what the manifest says of its files. shape: of the person."""
     frames = job.frames(index)
     rig = job.capture.rig
     tracks = tracks_of_chunk(job, shape, detector, index)

@@ -20,7 +20,7 @@ from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.annotate.detect import detect_units, detected_chunks
 from handgen.stages.annotate.fit import fit_units
-from handgen.stages.annotate.inputs import hand_model_digests, inputs_of_run, open_job
+from handgen.stages.annotate.job import hand_model_digests, inputs_of_run, open_job
 from handgen.stages.annotate.manifest import build_manifest
 from handgen.stages.annotate.report import AnnotateReport
 from handgen.stages.annotate.subject import estimate
