@@ -21,14 +21,7 @@ from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.storage.filesystem import location
 
 if TYPE_CHECKING:
-    from handgen._api.options import (
-        AnnotateOptions,
-        EvaluateOptions,
-        ExportOptions,
-        ImportOptions,
-        SimulateOptions,
-        SynthesizeOptions,
-    )
+    from handgen._api import options as typed
     from handgen.stages.annotate.report import AnnotateReport
     from handgen.stages.evaluate.report import EvaluateReport
     from handgen.stages.export.report import ExportReport
@@ -40,7 +33,7 @@ if TYPE_CHECKING:
 
 @takes_options(SimulateConfig)
 def simulate(
-    out: Place, *, overwrite: bool = False, progress: Bars = False, **options: Unpack[SimulateOptions]
+    out: Place, *, overwrite: bool = False, progress: Bars = False, **options: Unpack[typed.SimulateOptions]
 ) -> SimulateReport:
     """Render a capture into folder `out`, with the exact truth about it in `out/truth`.
 
@@ -63,7 +56,7 @@ def annotate(
     *,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[AnnotateOptions],
+    **options: Unpack[typed.AnnotateOptions],
 ) -> AnnotateReport:
     """Find, fit and cut out the hands in the videos of folder `capture`; write annotations into folder `out`.
 
@@ -88,7 +81,7 @@ def synthesize(
     backgrounds: Place | None = None,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[SynthesizeOptions],
+    **options: Unpack[typed.SynthesizeOptions],
 ) -> SynthesizeReport:
     """Composite the hands of annotations on backgrounds; write WebDataset shards into folder `out`.
 
@@ -122,7 +115,7 @@ def evaluate(
     capture: Place | None = None,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[EvaluateOptions],
+    **options: Unpack[typed.EvaluateOptions],
 ) -> EvaluateReport:
     """Measure annotations in millimetres, pixels and mask overlap.
 
@@ -181,7 +174,7 @@ def export(
     format: str,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[ExportOptions],
+    **options: Unpack[typed.ExportOptions],
 ) -> ExportReport:
     """Write shards or annotations as the files that another project's training code reads.
 
@@ -205,7 +198,7 @@ def import_dataset(
     format: str,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[ImportOptions],
+    **options: Unpack[typed.ImportOptions],
 ) -> ImportReport:
     """Turn another project's data set in folder `directory` into annotations in folder `out`.
 

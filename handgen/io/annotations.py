@@ -25,7 +25,7 @@ import numpy as np
 import orjson
 from jaxtyping import Float, UInt8
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import Rig
 from handgen.hand.skeleton import SIDES
 from handgen.io.camera_json import camera_from_document
@@ -107,16 +107,12 @@ def find_finished_chunks(root: Location, count: int, noted: Mapping[int, dict[st
 def read_chunk(root: Location, index: int) -> list[HandRecord]:
     """The records of one chunk, validated."""
     path = chunk_path(root, index, ".jsonl")
-    try:
+    with explain_unreadable(path, "run `handgen annotate` again to finish the annotations"):
         if isinstance(path, Path) and path.stat().st_size > _MAX_CHUNK_BYTES:
             raise HandgenError(f"{path}: larger than {_MAX_CHUNK_BYTES >> 20} MiB; is this the right file?")
         with BytesIO(filesystem.read(path)) as file:
             lines = iter(lambda: file.readline(_MAX_LINE_BYTES), b"")  # one that is too long is cut off, and so no JSON
             return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
-    except OSError as error:
-        raise HandgenError(
-            f"{path}: cannot be read ({error.strerror}); run `handgen annotate` again to finish the annotations"
-        ) from None
 
 
 def _read_record(line: bytes, where: str) -> HandRecord:

@@ -23,7 +23,7 @@ from typing import Any
 
 from upath import UPath
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.retry import retry
@@ -100,7 +100,7 @@ def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, besid
     Raises HandgenError when there is nothing.
     """
     url = str(place).rstrip("/")
-    try:
+    with explain_unreadable(url, "see docs/storage.md"):
         if filesystem.size_of(place) is not None:
             origin, name = place.parent, place.name
             found = {
@@ -112,8 +112,6 @@ def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, besid
             origin, name = place, ""
             everything = filesystem.files_below(place)
             found = {path: everything[path] for path in wanted(everything)}
-    except OSError as error:
-        raise HandgenError(f"{url}: cannot be read ({error.strerror}); see docs/storage.md") from None
     if not found:
         raise HandgenError(f"{url}: no such file or folder; correct the URL")
     files = tuple(StoredFile(path, info["size"], _version(info)) for path, info in sorted(found.items()))

@@ -26,10 +26,7 @@ _MAX_LINE = 2**20
 
 
 def read(file: Path, side: str | None) -> CameraHands:
-    """The hands of a camera's file.
-
-    side: "left" or "right", if the file does not say it. Raises HandgenError for what does not fit.
-    """
+    """The hands of a camera's file. side: if the file does not say it. Raises HandgenError for what does not fit."""
     found = HandList(str(file))
     rows = _rows(file)
     hands = _columns(rows, side, file)

@@ -106,7 +106,7 @@ def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: 
         known = _known.get((sources, cameras, side))
         if known is not None and known.stamps == stamps and not look_closely:
             return known.by_camera
-        close_stamps = tuple(_close_stamp(source) for _, source in sources)
+        close_stamps = tuple(_stamp(source, closely=True) for _, source in sources)
         if known is not None and known.stamps == stamps and known.close_stamps == close_stamps:
             return known.by_camera
     except FileNotFoundError:
@@ -120,16 +120,11 @@ def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: 
     return by_camera
 
 
-def _stamp(source: Path) -> tuple[int, ...]:
-    """Size and time of change of a file, or of a folder."""
+def _stamp(source: Path, closely: bool = False) -> tuple[int, ...]:
+    """Size and time of change of a file, or of a folder; closely: of all files in the folder."""
     status = source.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _close_stamp(source: Path) -> tuple[int, ...]:
-    """The stamp of a file; for a folder one of all its files."""
-    if not source.is_dir():
-        return _stamp(source)
+    if not (closely and source.is_dir()):
+        return status.st_size, status.st_mtime_ns
     with os.scandir(source) as entries:
         files = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
     return len(files), hash(tuple(files))

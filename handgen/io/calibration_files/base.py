@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import DISTORTION_LENGTHS, Camera, Lens
 from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
 
@@ -53,16 +53,15 @@ class Calibration:
 
 def read_text(path: Path) -> str:
     """The text of a calibration file; HandgenError if it cannot be read, is not text or is far too large."""
-    try:
+    with explain_unreadable(path, "check the path"):
         if path.stat().st_size > MAX_CALIBRATION_BYTES:
             raise HandgenError(
                 f"{path}: over {MAX_CALIBRATION_BYTES >> 20} MiB, so not a calibration; name the right file"
             )
-        return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError:
+            raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
 
 
 def parse_json(path: Path, text: str) -> Any:
