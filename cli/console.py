@@ -24,10 +24,7 @@ def print_report(
     more: Sequence[tuple[str, str]] = (),
     notes: Iterable[str] | None = None,
 ) -> None:
-    """Print a report on standard output: as JSON, or as a table of its rows and `more`, notes and what to run next.
-
-    notes: None means all remarks of the report.
-    """
+    """Print a report as JSON, or as a table of its rows and `more`, notes (None: all remarks) and what to run next."""
     if as_json:
         print_json(report.to_json())
         return
@@ -56,10 +53,7 @@ def steps_after_annotations(out: Location, views: int) -> list[str]:
 
 
 def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[[str], str]) -> None:
-    """A table of checks: name, how many things were looked at (None: not counted), how many are wrong, the first one.
-
-    first: where that is, by the check's name.
-    """
+    """A table of checks: name, how many were looked at (None: not counted), how many are wrong, where the first is."""
     numbers = (Column(name, justify="right") for name in ("looked at", "wrong"))
     table = Table("check", *numbers, "first", box=box.SIMPLE)
     for name, looked_at, wrong in checks:

@@ -73,10 +73,7 @@ class Option:
         return self.flag or "--" + name.replace("_", "-")
 
     def check(self, name: str, value: Any, type_: Any = Any) -> None:
-        """Raise a ValueError naming the field, what is allowed and the value, unless `value` is; None always is.
-
-        type_: of the field, without None.
-        """
+        """Raise a ValueError naming field, rule and value unless `value` is allowed, or None. type_: without None."""
         if value is None:
             return
         allowed = self.allowed()
@@ -158,10 +155,7 @@ def check_options(config: Any) -> None:
 
 
 def deciding_options(config: Any) -> dict[str, Any]:
-    """Names and values of the options that decide what a run writes, as JSON has them.
-
-    Options of a chosen part are a mapping under their field's name, left out where none of them decides anything.
-    """
+    """The options that decide what a run writes, as JSON has them; those of a chosen part under their field's name."""
     found: dict[str, Any] = {}
     for each, described in options_of(config):
         value = getattr(config, each.name)

@@ -34,11 +34,7 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Entry(Generic[Made]):
-    """One part.
-
-    source: what makes or is the part, or where it is found when it is needed, as "module:name". options: a frozen
-    dataclass of `handgen.options.option` fields.
-    """
+    """One part. source: what makes or is it, or "module:name" of that. options: a frozen dataclass of option fields."""
 
     source: Made | str
     options: type = NoOptions

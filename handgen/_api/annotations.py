@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
 @check_arguments
 def open_annotations(directory: Place) -> AnnotatedHands:
-    """Open the annotations in folder `directory`, a path or a URL, for reading.
-
-    Raises HandgenError where there are no finished annotations.
-    """
+    """Open the annotations in `directory`, a path or a URL, for reading; HandgenError where none are finished."""
     return AnnotatedHands(Annotations(location(directory)))
 
 

@@ -46,9 +46,9 @@ def register_detector(
 ) -> None:
     """Add a detector, which `annotate --detector NAME` then uses.
 
-    create: makes it of a task and an instance of `options`; or where that function is, as "module:name", so that
-    nothing heavy is imported before it is needed. options: a frozen dataclass of `handgen.options.option` fields, which
-    the command line shows. Paths of kind "location" are fetched where they lie in a store.
+    create: makes it of a task and an instance of `options`; or where that function is, as "module:name": nothing heavy
+    is imported before it is needed. options: a frozen dataclass of `handgen.options.option` fields, shown by the
+    command line; paths of kind "location" are fetched where they lie in a store.
     """
     DETECTORS.register(name, create, options)
 

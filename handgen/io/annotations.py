@@ -57,10 +57,7 @@ def chunk_path(root: Location, index: int, suffix: str) -> Location:
 def write_chunk(
     root: Location, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]
 ) -> dict[str, dict[str, Any]]:
-    """Write one chunk; `chunks/INDEX.jsonl` appears only when the chunk is whole.
-
-    Returns `bytes` and `sha256` of its `records` and its `cutouts`, as in the manifest.
-    """
+    """Write one chunk, the .jsonl last; returns bytes and SHA-256 of records and cutouts, as the manifest has them."""
     filesystem.make_folder(root / CHUNKS)
     members = (member for key, cutout in cutouts for member in encode_cutout(key, cutout))
     tar = write_tar(chunk_path(root, index, ".tar"), members)

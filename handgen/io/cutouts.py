@@ -53,9 +53,7 @@ class DamagedCutout(HandgenError):
 
 
 class CutoutTar:
-    """Random access to the cutouts of one chunk.
-
-    fetched: pieces of tars that were read already, by path and span.
+    """Random access to the cutouts of one chunk. fetched: pieces of tars that were read already, by path and span.
 
     Cutouts that cannot be used raise DamagedCutout; failures of the disk or the store raise another HandgenError.
     """
@@ -69,10 +67,8 @@ class CutoutTar:
     ) -> Cutout:
         """The cutout `key`, which must be of `size_px`, at 1 / `reduced` (1, 2, 4 or 8) of its size, rounded up.
 
-        span: where it lies; None: that is looked up. with_arm: False saves decoding the arm. A reduced mask has values
-        between 0 and 255.
-
-        Raises DamagedCutout when a member is missing, unreadable or of another size.
+        span: None: it is looked up. with_arm: False saves decoding the arm. Reduced masks have values between 0 and
+        255.
         """
         members, where = self._members(key, span), f"{self.path}: {key}"
         try:

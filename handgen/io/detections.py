@@ -28,10 +28,7 @@ def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
 
 
 def read_detections(path: Location, cameras: Collection[str] | None = None) -> Iterator[DetectionRecord]:
-    """The detections of a JSONL file, line by line; HandgenError naming the line that does not fit.
-
-    cameras: the names that may occur; any if None.
-    """
+    """The detections of a JSONL file; HandgenError for a line that does not fit, or is of none of `cameras`."""
     with explain_unreadable(path), filesystem.open_read(path) as stream:
         for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), 1):
             where = f"{path}: line {number}"

@@ -85,11 +85,7 @@ def read_document(path: Location, key: str, group: dict[str, bytes]) -> dict[str
 
 
 def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Key and members by suffix of every sample of a tar, in order, streamed.
-
-    Raises HandgenError when the tar is damaged, a member is too large or lacks a suffix, or the members of a
-    sample are not adjacent (a key comes back).
-    """
+    """Key and members by suffix of every sample of a tar, in order, streamed; HandgenError for a damaged one."""
     key, group = "", dict[str, bytes]()
     seen: set[str] = set()
     try:

@@ -61,11 +61,7 @@ class HandFitter:
     def fit(
         self, hands: Sequence[HandObservations], frames: range, pictures: ReadPictures, redetect: Redetect | None = None
     ) -> list[FittedHand]:
-        """Fit the hands, at most one of each side.
-
-        frames: whose masks refine the fit; the hands may have others besides. redetect: the detector, for hands whose
-        masks are lost.
-        """
+        """Fit the hands, one per side at most. frames: whose masks refine the fit. redetect: for hands without any."""
         if self.motion is not None:
             hands = [hand.bridge_gaps(BRIDGED_FRAMES) for hand in hands]
         seen = [list(hand.seen_hands.values()) for hand in hands]

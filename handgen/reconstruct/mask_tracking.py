@@ -90,10 +90,7 @@ def track_by_masks(
     background: str,
     redetect: Redetect | None,
 ) -> None:
-    """Carry each hand through the frames in which it is not fitted, as far as it goes; fills in what `hands` found.
-
-    rig: metres. pictures: of `frames`. redetect: the detector, if there is one that looks at pictures.
-    """
+    """Carry each hand through the frames in which it is not fitted, as far as it goes; `hands` get what is found."""
     for frame, images in zip(frames, pictures, strict=True):
         states = [hand.known(frame) for hand in hands]
         silent = [state is None for state in states]

@@ -30,11 +30,7 @@ def build_view(
     error: ViewError | None = None,
     observed: ViewObservation | None = None,
 ) -> tuple[ViewRecord, Cutout]:
-    """Build the record and the pixels of one view.
-
-    key: name of the cutout. reasons: why the view is rejected. error: of the fit against the picture's keypoints.
-    observed: what the detector saw there.
-    """
+    """Build record and pixels of one view, rejected for `reasons`. error: of the fit against what was `observed`."""
     record = ViewRecord(
         camera=cutout.camera,
         cutout=key,
@@ -55,10 +51,7 @@ def build_view(
 
 
 def add_views(record: HandRecord, views: Sequence[ViewRecord], no_view: str = NO_GOOD_VIEW) -> HandRecord:
-    """Give a hand its views, and decide whether it is accepted: a good view must show it.
-
-    no_view: the reason where none does.
-    """
+    """Give a hand its views, one of which must be good for it to be accepted. no_view: the reason where none is."""
     iou = median_iou(views)
     reasons = record.reasons or (() if iou is not None else (no_view,))
     return replace(

@@ -21,12 +21,10 @@ class Engine(Protocol):
     """
 
     def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-        """`function(item)` of every item, in order of completion.
+        """`function(item)` of every item, in order of completion; HandgenError when processes die again and again.
 
         count: how many items there are. `function` and the items must be picklable; `function` is sent once to each
         process. An exception in a unit propagates from here; units that have not begun are then left out.
-
-        Raises HandgenError when units cannot be done because processes die.
         """
         ...
 
@@ -60,11 +58,7 @@ def _ray(workers: int | None, options: RayOptions) -> Engine:
 
 
 def register_engine(name: str, create: Callable[[int | None, Any], Engine] | str, options: type = NoOptions) -> None:
-    """Add an engine.
-
-    create: makes it of the number of workers (None: as many as there are) and an instance of `options`; or where that
-    function is, as "module:name".
-    """
+    """Add an engine. create: makes it of a number of workers (None: all) and `options`; or its place, "module:name"."""
     ENGINES.register(name, create, options)
 
 

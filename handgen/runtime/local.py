@@ -51,14 +51,10 @@ def default_workers() -> int:
 
 
 def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`function(item)` of every item, in order of completion.
+    """`function(item)` of every item, in order of completion, as of `Engine.map_units`; one worker is this process.
 
-    With one worker everything runs in this process, in order. `function` and the items must be picklable
-    otherwise. An exception in a unit propagates from here; units that have not begun are then cancelled. Ctrl-C
-    ends the processes at once: files that a unit writes must appear by renaming. When a worker dies, what it and the
-    others were doing is done again, by one worker less: it may have been killed for want of memory.
-
-    Raises HandgenError when workers die again and again.
+    Ctrl-C ends the processes at once: files that a unit writes must appear by renaming. When a worker dies, what it and
+    the others were doing is done again, by one worker less: it may have been killed for want of memory.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")

@@ -57,11 +57,7 @@ class RayEngine:
     address: str | None = None
 
     def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-        """Do the items as tasks. A unit that is under way when an exception comes is broken off.
-
-        Raises HandgenError when Ray is not installed, the cluster cannot be joined, a node has other versions, or
-        processes die again and again.
-        """
+        """Do the items as tasks, broken off when one raises; HandgenError when Ray, the cluster or its nodes fail."""
         if count:
             with _join_cluster(self.address) as (ray, leaves):
                 yield from _Run(ray, leaves, function, items, self.workers).results()

@@ -44,11 +44,7 @@ _functions: dict[str, Callable[[Any], Any]] = {}  # of this worker process: the 
 
 
 def do_unit(name: str, function: Any, folder: str, item: bytes) -> Outcome:
-    """Do one unit in this worker process.
-
-    name, function: of what is done, and Ray's reference to it, which is fetched once. folder: where the run was
-    started, which its relative paths are relative to. item: pickled.
-    """
+    """Do one pickled unit in this process. function: Ray's reference to what is called `name`. folder: the run's."""
     import ray
     from ray import cloudpickle
 

@@ -45,10 +45,7 @@ def validate(document: Any, name: str, where: str) -> None:
 
 
 def dumps(document: Any, indent: bool = False) -> bytes:
-    """Return JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse.
-
-    Bytes of a file name that are not UTF-8 become U+FFFD.
-    """
+    """Return JSON bytes: keys sorted, arrays as lists, NaN as null (schemas refuse it), bytes not UTF-8 as U+FFFD."""
     option = _OPTIONS | (orjson.OPT_INDENT_2 if indent else 0)
     try:
         text = orjson.dumps(document, option=option)

@@ -83,10 +83,7 @@ def put(place: Location, data: bytes) -> None:
 
 
 def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
-    """Write many small files of one folder, each whole or not at all; all are on the disk when it returns.
-
-    They are synced together at the end, which takes a fraction of the time of `put`. Returns how many there were.
-    """
+    """Write many small files of one folder, each whole or not at all, synced together at the end; returns how many."""
     written: list[Path] = []
     count = 0
     for place, data in files:

@@ -33,11 +33,7 @@ _BYTE_ORDERS = ("<", ">", "|", "=")
 
 @dataclass(frozen=True)
 class Contents:
-    """The bounds of one kind of pickle, and the words for it in messages.
-
-    what: in a word or two. max_bytes: of the file. max_array_bytes: of all its arrays together. source: where the
-    real file comes from, one sentence.
-    """
+    """Bounds of one kind of pickle, and its words in messages. source: one sentence on where the real file is."""
 
     what: str
     max_bytes: int

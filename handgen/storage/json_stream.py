@@ -30,10 +30,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True)
 class Entry:
-    """A value in a file. keys: the keys that lead to it. first, length: its bytes.
-
-    value: its numbers and ASCII text are right; other text must be read again.
-    """
+    """A value in a file, by keys, first byte and length; text in it that is not ASCII must be read again."""
 
     keys: tuple[str, ...]
     first: int

@@ -39,11 +39,7 @@ _MAX_INT_BITS = 64
 
 
 def read_pickle(data: bytes, where: str, contents: Contents = HAND_MODEL) -> dict[str, np.ndarray | str]:
-    """Return the arrays and strings of a pickled dictionary; other values are left out.
-
-    where: the file, for messages. Raises HandgenError, in one line, if the pickle names anything but arrays, is
-    damaged, or is too large.
-    """
+    """Return a pickled dictionary's arrays and strings, without the rest; HandgenError naming `where` if it is none."""
     check_size(len(data), where, contents)
     with errors_in_one_line(where):
         reader = _ArrayUnpickler(data, where, contents)
@@ -58,10 +54,7 @@ class _ArrayUnpickler(InertUnpickler):
     """Gives plain arrays."""
 
     def plain(self, value: Any, key: str, nesting: int = 0) -> Shaped[np.ndarray, "..."] | str | None:
-        """Return numpy's array of an array, a sparse matrix or a chumpy object; a string as it is; None for the rest.
-
-        What a file uses many times is worked out, and charged for, once.
-        """
+        """Return the array of a value, worked out and charged for once; a string as it is; None for the rest."""
         if isinstance(value, Array):
             return value.value
         if not isinstance(value, StatefulObject):
@@ -165,12 +158,9 @@ class _LabelUnpickler(InertUnpickler):
 
 
 def read_labels(data: bytes, where: str) -> Any:
-    """Return the lists, dictionaries, numbers, texts and arrays of a pickle; tuples become lists, sets None.
+    """Return a pickle's lists, dictionaries, numbers, texts and arrays; HandgenError naming `where` for anything else.
 
-    An array of one Python object is a 0-d array of type object, of these things again.
-
-    where: the file, for messages. Raises HandgenError, in one line, if the pickle names anything else, is damaged, or
-    is too large.
+    Tuples become lists, sets None; an array of one Python object is a 0-d array of type object, of these things again.
     """
     check_size(len(data), where, _LABELS)
     with errors_in_one_line(where):

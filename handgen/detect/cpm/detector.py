@@ -70,11 +70,7 @@ class CpmDetector:
     needs_images = True
 
     def __init__(self, weights: Path, side: str, device: str = "cpu") -> None:
-        """Read the weights.
-
-        side: "left" or "right", the one hand in view. device: where the network runs. Raises HandgenError if the file
-        does not fit.
-        """
+        """Read the weights; HandgenError if they do not fit. side: "left" or "right", the one hand in view."""
         if side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
         self.side = side

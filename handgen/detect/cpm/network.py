@@ -88,10 +88,7 @@ class PoseNetwork:
         return cls(layers)
 
     def scores(self, crops: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 21 rows columns"]:
-        """Return score maps of the last stage, in hand3d's order of keypoints, a cell for 8x8 pixels.
-
-        crops: RGB, value / 255 - 0.5; 256x256 in use, any multiple of 8 will do.
-        """
+        """Return the last stage's score maps, hand3d's order, a cell for 8x8 px of RGB crops (value / 255 - 0.5)."""
         values = crops
         for name in LAYERS:
             if name == "conv5_1":
@@ -123,10 +120,7 @@ class PoseNetwork:
 
 
 def load_network(path: Path, device: str = "cpu") -> tuple[PoseNetwork, str]:
-    """Return the network out of a file, and the file's SHA-256; read once per process as long as it does not change.
-
-    Raises HandgenError for a file that holds anything else; nothing of it is run.
-    """
+    """Read the network and its file's SHA-256, once per process while it is unchanged; HandgenError for another."""
     with explain_unreadable(path, WEIGHTS.source):
         status = path.stat()
         if not path.is_file():

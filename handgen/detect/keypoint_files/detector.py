@@ -37,11 +37,7 @@ class KeypointsDetector:
     needs_images = False
 
     def __init__(self, path: Path, cameras: tuple[str, ...], side: str | None = None) -> None:
-        """Read `path`, a file or folder.
-
-        cameras: names, in the rig's order. side: "left" or "right", the hand that files are of which do not say it
-        themselves. Raises HandgenError for what does not fit.
-        """
+        """Read `path`, a file or folder; HandgenError for what does not fit. side: of files that do not say it."""
         if side is not None and side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
         self.view_bias: ViewBias | None = None
@@ -97,8 +93,8 @@ _MAX_KNOWN = 2
 def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: bool = False) -> dict[str, CameraHands]:
     """The hands of all cameras; parsed once per process as long as the files' stamps stay the same.
 
-    look_closely: also at every file in a folder with one per frame. That takes seconds for 100,000 frames, so only
-    `fingerprint` does it, which a run asks for once; a file added or removed is noticed in any case.
+    look_closely: also at every file of a folder, which takes seconds for 100,000: only `fingerprint` does it, once a
+    run.
     """
     try:
         sources = keypoint_files.sources(path, cameras)

@@ -47,11 +47,7 @@ _MAX_INSTANCES = 200  # in one image
 
 
 def read(path: Path, side: str | None) -> CameraHands:
-    """The hands of a camera's file or folder.
-
-    side: "left" or "right", of instances of 21 keypoints that do not say it themselves. Raises HandgenError for what
-    does not fit.
-    """
+    """The hands of a camera's file or folder; HandgenError for what does not fit. side: of hands that do not say it."""
     hands = _Hands(str(path), side)
     if path.is_dir():
         for frame, file in file_frames(path, SUFFIX):

@@ -157,10 +157,7 @@ class MediaPipeView:
         return _detection(self._average_with_mirror_image(image, found), (image.shape[1], image.shape[0]))
 
     def _search(self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool) -> list[Landmarks]:
-        """Return `hands` and those that the palm network finds besides.
-
-        The whole frame first, then tiles until there are enough hands: all of them, or those whose turn it is.
-        """
+        """Return `hands` and those found besides, in the whole frame, then in tiles: all, or those whose turn it is."""
         height, width = image.shape[:2]
         levels = search_levels(width, height)
         if not everywhere:

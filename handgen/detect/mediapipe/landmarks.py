@@ -67,10 +67,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """The network's answer about one region.
-
-    keypoints_px: (21, 2), pixels of the image. presence: that there is a hand, 0 to 1. right: that it is a right one.
-    """
+    """The network's answer about one region: image pixels; probabilities of a hand, and of a right one."""
 
     keypoints_px: Float[np.ndarray, "21 2"]
     presence: float

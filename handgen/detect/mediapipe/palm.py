@@ -48,10 +48,7 @@ class Palms:
         return len(self.scores)
 
     def to_image(self, left: float, top: float, side: float) -> Palms:
-        """Convert to pixels of an image that has the network's square, `side` px wide, at corner (left, top).
-
-        Pixel centres are at integers (see `handgen.geometry.camera`), so the corner of the first pixel is (-0.5, -0.5).
-        """
+        """Convert to pixels (centres at integers) of an image with the square, `side` px wide, at (left, top)."""
         offset = np.array([left - 0.5, top - 0.5])
         return Palms(self.boxes * side + np.tile(offset, 2), self.keypoints * side + offset, self.scores)
 

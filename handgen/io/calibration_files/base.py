@@ -137,10 +137,7 @@ def make_camera(
     size_px: tuple[int, int] | None,
     lens: Lens = "pinhole",
 ) -> Camera:
-    """A camera from a file's values (world->camera), every bad one a HandgenError that names file and camera.
-
-    size_px: None if the file does not say; then a guess from the principal point.
-    """
+    """A camera from a file's values, each bad one a HandgenError. size_px: None: guessed from the principal point."""
     where = f"{where}: camera {name}"
     matrix = numbers(intrinsics, (3, 3), where, "the camera matrix")
     if abs(matrix[2, 2]) > 1e-9:

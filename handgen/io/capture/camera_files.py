@@ -88,10 +88,7 @@ def inside(capture: Path, relative: str, what: str) -> Path:
 def choose_files(
     path: Path, listed: Mapping[str, Any] | None, calibrated: Calibration, notes: list[str]
 ) -> tuple[list[str], list[Path]]:
-    """Names of the cameras to use and the file of each.
-
-    listed: what capture.json says of the cameras, if it does. notes: gets what a user should know.
-    """
+    """Names and files of the cameras to use. listed: capture.json's cameras. notes: gets what a user should know."""
     if listed is None:
         found = find_sources(path)
         files, note = match_cameras(calibrated.names, found, path, calibrated.path)

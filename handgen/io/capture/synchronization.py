@@ -31,11 +31,7 @@ _COLUMNS = (
 def schedule_frames(
     path: Path, settings: dict[str, Any], names: list[str], sources: list[VideoFile | ImageFolder], notes: list[str]
 ) -> Int[np.ndarray, "frames views"]:
-    """The schedule that capture.json asks for; by number if it says nothing.
-
-    settings: the content of capture.json. sources: the videos or image folders of the cameras `names`. notes: gets what
-    a user should know. Raises HandgenError where no frame is left, or settings contradict each other.
-    """
+    """The schedule that `settings` (capture.json) ask for; HandgenError where no frame is left, or they contradict."""
     counts = [source.frame_count for source in sources]
     offsets = [settings.get("cameras", {}).get(name, {}).get("frame_offset", 0) for name in names]
     timestamps = settings.get("timestamps")
@@ -70,10 +66,7 @@ def schedule_frames(
 
 
 def schedule_by_index(frame_counts: Sequence[int], offsets: Sequence[int]) -> Int[np.ndarray, "frames views"]:
-    """Frame `f` is each camera's frame `f + offset`, over the range that all cameras have.
-
-    If an offset is negative (a camera that started late), all are raised alike so that the lowest is 0.
-    """
+    """Frame `f` is each camera's `f + offset`, as far as all have it; negative offsets raise all, so that none is."""
     first = np.asarray(offsets, dtype=np.int64) - min(0, *offsets)
     length = max(0, int((np.asarray(frame_counts) - first).min()))
     return (np.arange(length)[:, None] + first).astype(np.int32)

@@ -37,10 +37,7 @@ def run(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> AnnotateReport:
-    """Annotate the capture in folder `capture_path` into folder `out`.
-
-    A rerun with the same configuration finishes what is missing. Raises HandgenError for what a user can fix.
-    """
+    """Annotate a capture into `out`, finishing what an earlier run left; HandgenError for what a user can fix."""
     began = time.perf_counter()
     show = progress or (lambda *_: None)
     job = open_job(capture_path, out, config, show)
