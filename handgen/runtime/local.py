@@ -1,9 +1,4 @@
-"""Units of work in processes of this machine, one per core.
-
-A function and its items are sent to fresh processes (spawn, so that no thread or lock is inherited), each
-with one OpenCV and one torch thread. What a unit writes must depend on its item alone; then the number of
-workers changes nothing but the time.
-"""
+"""Units of work in fresh processes of this machine, one per core, each with one OpenCV and one torch thread."""
 
 from __future__ import annotations
 

@@ -46,17 +46,12 @@ log = logging.getLogger(__name__)
 class WriteLock:
     """The right to write into a directory, while it lasts."""
 
-    def __init__(self) -> None:
-        self._lost: HandgenError | None = None
+    lost: HandgenError | None = None
 
     def check(self) -> None:
         """Raise a HandgenError naming the holder when another process has taken the directory over."""
-        if self._lost is not None:
-            raise self._lost
-
-    def mark_lost(self, error: HandgenError) -> None:
-        """Mark the lock as lost; later `check()` calls raise."""
-        self._lost = error
+        if self.lost is not None:
+            raise self.lost
 
 
 @contextmanager
@@ -110,7 +105,7 @@ def _hold_lease(path: Location) -> Iterator[WriteLock]:
             try:
                 found = _read_lease(path)
                 if found is not None and found.get("token") != mine["token"]:
-                    hold.mark_lost(_held_error(path, found))
+                    hold.lost = _held_error(path, found)
                     return
                 filesystem.put(path, _lease(mine))
             except OSError as error:

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 from handgen.detect.mediapipe.litert import Network, Shape
 from handgen.errors import HandgenError, explain_unreadable
@@ -160,7 +161,7 @@ def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
     for path in (folder / name for name in (network.name, network.task_member, network.wheel_member)):
         if path.is_file():
             with path.open("rb") as stream:
-                return _read_bounded(stream.read, path, MAX_NETWORK_BYTES)
+                return _read_bounded(stream, path, MAX_NETWORK_BYTES)
     raise HandgenError(f"{folder}: holds neither {network.name} nor {network.task_member}")
 
 
@@ -181,7 +182,7 @@ def _read_member(bundle: Path, network: NetworkFile) -> bytes:
     return data
 
 
-def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
+def _search_zip(source: Path | BytesIO, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
     """Return the network's bytes or None, also from a `.task` in a `.task` (as in gesture_recognizer.task)."""
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
@@ -189,21 +190,20 @@ def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0
             name = member.filename
             if name == network.wheel_member or name.rsplit("/", 1)[-1] in (network.name, network.task_member):
                 with archive.open(member) as stream:
-                    return _read_bounded(stream.read, bundle, MAX_NETWORK_BYTES)
+                    return _read_bounded(stream, bundle, MAX_NETWORK_BYTES)
         for member in members if depth == 0 else ():
             if member.filename.endswith(".task"):
-                with archive.open(member) as stream, tempfile.TemporaryDirectory() as folder:
-                    inner = Path(folder) / "inner.task"
-                    inner.write_bytes(_read_bounded(stream.read, bundle, MAX_BUNDLE_BYTES))
-                    data = _search_zip(inner, network, bundle, depth + 1)
+                with archive.open(member) as stream:
+                    inner = BytesIO(_read_bounded(stream, bundle, MAX_BUNDLE_BYTES))
+                data = _search_zip(inner, network, bundle, depth + 1)
                 if data is not None:
                     return data
     return None
 
 
-def _read_bounded(read: Callable[[int], bytes], where: Path, limit: int) -> bytes:
+def _read_bounded(stream: IO[bytes], where: Path, limit: int) -> bytes:
     """Return at most `limit` bytes, however large the archive says a member is."""
-    data = read(limit + 1)
+    data = stream.read(limit + 1)
     if len(data) > limit:
         raise HandgenError(f"{where}: a file in it is larger than {limit >> 20} MiB; is this the right file?")
     return data

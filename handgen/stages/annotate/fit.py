@@ -1,8 +1,4 @@
-"""Fitting and segmenting the hands of one chunk of frames. Runs in any process, in any order.
-
-It reads the capture and the detections of the chunk and of some frames around it, and writes the chunk's own files;
-nothing else decides their content.
-"""
+"""Fit and segment the hands of one chunk, of the capture and the detections of it and some frames around it alone."""
 
 from __future__ import annotations
 
@@ -14,8 +10,7 @@ from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.subject import HandShape
 from handgen.io import annotations as store
 from handgen.io.cutouts import Cutout
-from handgen.reconstruct.fit_hands import HandFitter
-from handgen.reconstruct.fitted_records import FittedTrack, records_of_frame
+from handgen.reconstruct.fit_hands import FittedTrack, HandFitter, records_of_frame
 from handgen.reconstruct.mask_tracking import Redetect
 from handgen.records.annotation import HandRecord
 from handgen.runtime.resumable_run import Units
