@@ -8,10 +8,9 @@
         def __post_init__(self) -> None:
             check_options(self)
 
-The command line is made from the fields (`handgen.cli.options`), values are checked by `check_options`, and
-`deciding_options` is what `run.json` keeps of them. A field made by `chosen_options` holds the options of the part that
-another field names (`detector`), and `make_config` finds out which option belongs where. Imports nothing heavy, so that
-`--help` stays quick.
+The command line is made from the fields (`handgen.cli.options`), `check_options` checks values, and `deciding_options`
+is what `run.json` keeps of them. A field made by `chosen_options` holds the options of the part that another field
+names (`detector`). Imports nothing heavy, so that `--help` stays quick.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ that registers parts when it is imported:
     handgen --plugin my_detector annotate CAPTURE --detector mine --threshold 0.4
 
 Modules are named by `--plugin` and by the variable HANDGEN_PLUGINS (`one,two`); worker processes and nodes of a Ray
-cluster load the same ones. Installed packages are not searched for plug-ins: that would take a tenth of a second of
-every command. Imports nothing heavy.
+cluster load the same ones. Installed packages are not searched: that would take a tenth of a second of every command.
 """
 
 from __future__ import annotations

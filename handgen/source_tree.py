@@ -1,7 +1,6 @@
 """Two checkouts must not mix: `handgen.cli` and `handgen.schemas` lie beside `handgen` in the repository, not in it.
 
-With one checkout installed as editable and another first on the path, Python takes `handgen` from the second and the
-other two from the first, and nothing looks wrong until bytes differ.
+With one checkout installed as editable and another first on the path, nothing looks wrong until bytes differ.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from handgen.reconstruct.settings import FitSettings
 
@@ -35,12 +35,8 @@ class FitScene:
     background: str
 
 
-class SolveWithTerm(Protocol):
-    """Solves the hands of one person again with a term."""
-
-    def __call__(self, fits: list[Fit], scene: FitScene, name: str, weight: float) -> list[Fit]:
-        """The hands, whose problems have the term called `name`; weight: what its cost is multiplied by."""
-        ...
+# Solves the hands of one person again with the term of this name, whose cost is multiplied by a weight.
+SolveWithTerm = Callable[["list[Fit]", FitScene, str, float], "list[Fit]"]
 
 
 @dataclass(frozen=True)

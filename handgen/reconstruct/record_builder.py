@@ -1,7 +1,6 @@
 """Build and count records: the one place where a hand in a view, and one in a frame with its views, become records.
 
-Annotating, importing and simulating each say what they know and why something is rejected; what follows from that for
-the record is the same for all.
+Annotating, importing and simulating each say what they know and why something is rejected; the rest is done here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The labels of a training sample: KEY.json in a shard.
 
-The fields are declared once, for Python and for the file (`handgen.storage.json_fields`): `sample.schema.json` and its
-page in docs/schemas/ are made from them. A new field is `optional` and has a default, so that shards of earlier
-versions are still read.
+The schema `sample.schema.json` and its page in docs/schemas/ are made from the fields. A new field is `optional` and
+has a default, so that shards of earlier versions are still read.
 """
 
 from __future__ import annotations

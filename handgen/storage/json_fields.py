@@ -12,8 +12,7 @@
         '''Whether the picture is sharp.'''
 
 From such a class come the document that is written (`to_document`), the record that is read (`from_document`) and the
-JSON Schema, in which the docstrings are the descriptions: `scripts/render_schemas.py` writes it to `schemas/`, and a
-test fails when it is stale. Files are checked by that schema (`handgen.storage.documents.validate`), then read.
+JSON Schema, in which the docstrings are the descriptions (`scripts/render_schemas.py`). Files are checked by it first.
 
 Types: bool, int, float, str, numpy arrays of a fixed jaxtyping shape, tuples, dict[str, X], declared classes, and
 X | None. `Stored` gives any other type a form in the file.

@@ -71,11 +71,7 @@ class LocalCopy:
     name: str = ""
 
     def path(self, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Return the copy's path; the copy is made unless this machine has it.
-
-        progress: called with the MiB fetched and all there are. Raises HandgenError when that cannot be done, or the
-        files have changed since they were listed.
-        """
+        """Return the copy's path, made if need be, or raise a HandgenError. progress: called with MiB done and all."""
         folder = _known.get((self, cache_folder()))
         if folder is None:
             folder = _known[self, cache_folder()] = _folder(self, cache_folder(), progress)

@@ -3,9 +3,8 @@
 Drivers raise what their HTTP libraries raise. Here that becomes an `OSError` with `errno`, a sentence and the URL as
 `filename`, of the same classes as for files. Transient errors are retried, a little later each time.
 
-The drivers' own retries do less, as tried with a server that answers 500 or 503 for a while: s3fs gives up after five
-requests (7 to 13 s), and its errors name no URL; drivers of other stores have none. obstore gives up after ten (2 to
-5 s), its errors have no errno, and its `mode="create"` for fsspec overwrites, which leases must not.
+The drivers' own retries do less, as tried with a server that answers 500 or 503 for a while: s3fs gives up after 7 to
+13 s, and its errors name no URL; others have none. obstore gives up after 2 to 5 s, and its `mode="create"` overwrites.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Keypoints that others have made: a detector that reads files and looks at no image.
-
-The formats are in `handgen.detect.keypoint_files.formats`. Frames are those of each camera's own video (or images),
-from 0, whatever offsets or timestamps the capture has.
-"""
+"""A detector that reads files of keypoints (`handgen.detect.keypoint_files.formats`) and looks at no image."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ One file for all cameras (`jsonl`, `arrays`), or a folder that holds one file or
 | `mmpose` | `cam0.json` or `results_cam0.json`, or a folder with a file per image |
 | `deeplabcut` | `cam0.csv` or `cam0DLC_....csv` |
 
-Frames are those of each camera's own video (or images), from 0.
+Frames are those of each camera's own video (or images), from 0, whatever offsets or timestamps the capture has.
 """
 
 from __future__ import annotations

@@ -33,13 +33,6 @@ class CameraHands:
     values: Float[np.ndarray, "n 21 3"]
     right: Float[np.ndarray, " n"]
 
-    def __post_init__(self) -> None:
-        n = len(self.frames)
-        if self.values.shape != (n, KEYPOINT_COUNT, 3) or self.right.shape != (n,):
-            raise ValueError(
-                f"CameraHands: {n} frames, but values of shape {self.values.shape} and {self.right.shape} sides"
-            )
-
     def at(self, frame: int) -> list[Detection]:
         """The hands of one frame, in the order of the file."""
         first, last = np.searchsorted(self.frames, (frame, frame + 1))
@@ -121,10 +114,7 @@ def _packed(
 
 
 def file_frames(folder: Path, suffix: str) -> list[tuple[int, Path]]:
-    """The frame number and the file of every file `...NUMBER...SUFFIX` in a folder, by frame.
-
-    The last number in the name counts. Raises HandgenError for names without one, and for two with the same.
-    """
+    """The number (the last in the name) and path of each frame's file `...NUMBER...SUFFIX`; HandgenError if unclear."""
     found: dict[int, Path] = {}
     for file in sorted(folder.iterdir()):
         if not file.name.endswith(suffix) or file.name.startswith("."):

@@ -5,10 +5,9 @@
 - For an image the inferencer writes the list of its instances, in a file named after it: the last number in the name is
   the frame, from 0.
 
-An instance has `keypoints` (x, y) and `keypoint_scores`: 21 of a hand, or 133 of COCO-WholeBody, where 91 to 111 are
-the left and 112 to 132 the right hand. `frame_id` counts from 1 in the demos (`demo/topdown_demo_with_mmdet.py`) and
-from 0 in the inferencer (`mmpose/apis/inferencers/base_mmpose_inferencer.py`). Both write every frame, with or without
-instances, so the first one tells which it is.
+An instance has `keypoints` (x, y) and `keypoint_scores`: 21 of a hand, or 133 of COCO-WholeBody. `frame_id` counts from
+1 in the demos (`demo/topdown_demo_with_mmdet.py`) and from 0 in the inferencer
+(`mmpose/apis/inferencers/base_mmpose_inferencer.py`). Both write every frame, so the first one tells which it is.
 
 The order of 21 keypoints is that of `meta_info`'s names (without them OneHand10K's, which is ours); RHD's are called
 `thumb1` and so on from the tip, so they are known by the data set's name.

@@ -81,10 +81,7 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
 
 
 def numbers(value: Any, shape: tuple[int, ...], where: str, what: str) -> np.ndarray:
-    """`value` as finite floats of `shape`, in which one -1 means any length; singleton axes are ignored.
-
-    Raises HandgenError naming `where` (file and camera) and `what`.
-    """
+    """`value` as finite floats of `shape` (-1: any length, made flat); HandgenError naming `where` and `what`."""
     if value is None:
         raise HandgenError(f"{where}: {what} is missing; {_REDO}")
     try:

@@ -113,9 +113,19 @@ def read_timestamps(
             reader = csv.reader(file)
             header = [column.strip() for column in next(reader, [])]
             at = _column_indices(path, header)
-            for row in reader:
-                if row:
-                    _add_row(path, reader.line_num, row, at, cameras, rows)
+            for row in filter(None, reader):
+                where = f"{path}: line {reader.line_num}"
+                try:
+                    camera, frame, time_s = row[at[0]].strip(), int(row[at[1]]), float(row[at[2]])
+                    if not math.isfinite(time_s) or frame < 0:
+                        raise ValueError
+                except (IndexError, ValueError):
+                    raise HandgenError(f"{where}: not a camera, a frame number and a time; correct it") from None
+                if (name := cameras.get(camera)) is None:
+                    continue  # a camera that is not used
+                if frame in rows[name]:
+                    raise HandgenError(f"{where}: camera {camera} has frame {frame} twice; remove one line")
+                rows[name][frame] = time_s
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror}); correct timestamps in capture.json") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -134,28 +144,6 @@ def _column_indices(path: Path, header: Sequence[str]) -> tuple[int, int, int]:
             raise HandgenError(f"{path}: no column {shown!r} in {header}; it must have camera, frame and time_s")
         indices.append(found[0])
     return indices[0], indices[1], indices[2]
-
-
-def _add_row(
-    path: Path,
-    line: int,
-    row: Sequence[str],
-    at: tuple[int, int, int],
-    cameras: Mapping[str, str],
-    rows: dict[str, dict[int, float]],
-) -> None:
-    try:
-        camera, frame, time_s = row[at[0]].strip(), int(row[at[1]]), float(row[at[2]])
-        if not math.isfinite(time_s) or frame < 0:
-            raise ValueError
-    except (IndexError, ValueError):
-        raise HandgenError(f"{path}: line {line}: not a camera, a frame number and a time; correct it") from None
-    name = cameras.get(camera)
-    if name is None:
-        return  # a camera that is not used
-    if frame in rows[name]:
-        raise HandgenError(f"{path}: line {line}: camera {camera} has frame {frame} twice; remove one line")
-    rows[name][frame] = time_s
 
 
 def _frame_times(
