@@ -80,19 +80,12 @@ class Option:
             raise ValueError(f"{name} must be {_alternatives(allowed)}, got {value!r}")
         if self.kind == "value" and type_ in _TYPES and not _is_of(value, type_):
             raise ValueError(f"{name} must be {_TYPES[type_]}, got {value!r}")
+        bounds = ((self.low, -math.inf), (self.high, math.inf), (self.above, -math.inf))
+        low, high, above = (none if bound is None else bound for bound, none in bounds)
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, numbers.Real) and not isinstance(number, bool):
-                self._check_number(name, float(number), value)
-
-    def _check_number(self, name: str, number: float, value: Any) -> None:
-        low, high, above = self.low, self.high, self.above
-        if (
-            not math.isfinite(number)
-            or (low is not None and number < low)
-            or (high is not None and number > high)
-            or (above is not None and number <= above)
-        ):
-            raise ValueError(f"{name} must be {self.bounds() or 'finite'}, got {_text(value)}")
+            is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
+            if is_number and not (math.isfinite(number) and low <= number <= high and number > above):
+                raise ValueError(f"{name} must be {self.bounds() or 'finite'}, got {_text(value)}")
 
     def bounds(self) -> str:
         """The bounds in words, such as "0 to 1" or "above 0 and at most 1"; empty without any."""

@@ -43,8 +43,7 @@ class Entry(Generic[Made]):
         if not isinstance(self.source, str):
             return self.source
         module, _, name = self.source.partition(":")
-        found: Made = getattr(importlib.import_module(module), name)
-        return found
+        return getattr(importlib.import_module(module), name)
 
 
 class Registry(Generic[Made]):

@@ -11,10 +11,7 @@ _HERE = os.path.dirname(os.path.realpath(__file__))
 
 
 def check_source_tree(package: str, file: str) -> None:
-    """Raise an ImportError that names both trees unless `package`, whose `__init__.py` is `file`, belongs to `handgen`.
-
-    It does where it lies in `handgen` (installed) or beside it (in a checkout).
-    """
+    """Raise an ImportError unless `package`, of this `__init__.py`, lies in `handgen`, or beside it in a checkout."""
     folder = os.path.dirname(os.path.realpath(file))
     if os.path.dirname(folder) not in (_HERE, os.path.dirname(_HERE)):
         raise ImportError(

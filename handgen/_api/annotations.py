@@ -72,8 +72,7 @@ class AnnotatedHands(Sequence["AnnotatedHand"]):
     @property
     def fps(self) -> float | None:
         """Frames per second of the capture, or None where that is not known."""
-        fps: float | None = self._source.manifest["capture"]["fps"]
-        return fps
+        return self._source.manifest["capture"]["fps"]
 
     def hand_model(self, side: str) -> HandModel:
         """The hand model of the annotations, for "left" or "right"."""
@@ -116,9 +115,7 @@ class AnnotatedHands(Sequence["AnnotatedHand"]):
         return AnnotatedHand(self, chunk, records[number - self._ends[chunk] + len(records)])
 
     def __iter__(self) -> Iterator[AnnotatedHand]:
-        for chunk in range(self._source.chunk_count):
-            for record in self._source.records(chunk):
-                yield AnnotatedHand(self, chunk, record)
+        return (AnnotatedHand(self, chunk, record) for chunk, record in self._source)
 
     def __repr__(self) -> str:
         return f"<{len(self)} annotated hands in {self.frame_count} frames of {len(self.rig)} cameras: {self.path}>"

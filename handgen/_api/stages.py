@@ -18,7 +18,7 @@ from handgen.stages.export.config import ExportConfig
 from handgen.stages.import_.config import ImportConfig
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.storage.filesystem import location
+from handgen.storage.filesystem import Location, location
 
 if TYPE_CHECKING:
     from handgen._api import options as typed
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from handgen.stages.simulate.report import SimulateReport
     from handgen.stages.synthesize.report import SynthesizeReport
     from handgen.stages.validate.report import ValidateReport
+
+
+def _location(place: Place | None) -> Location | None:
+    return None if place is None else location(place)
 
 
 @takes_options(SimulateConfig)
@@ -70,7 +74,7 @@ def annotate(
 
         folder = location(capture)
         config = config_of(annotate, AnnotateConfig, options)
-        return stage.run(folder, folder / "annotations" if out is None else location(out), config, show, overwrite)
+        return stage.run(folder, _location(out) or folder / "annotations", config, show, overwrite)
 
 
 @takes_options(SynthesizeConfig)
@@ -95,14 +99,9 @@ def synthesize(
         from handgen.stages.synthesize import stage
 
         several = [annotations] if isinstance(annotations, Place) else annotations
-        return stage.run(
-            [location(each) for each in several],
-            location(out),
-            None if backgrounds is None else location(backgrounds),
-            config_of(synthesize, SynthesizeConfig, options),
-            show,
-            overwrite,
-        )
+        config = config_of(synthesize, SynthesizeConfig, options)
+        places = [location(each) for each in several]
+        return stage.run(places, location(out), _location(backgrounds), config, show, overwrite)
 
 
 @takes_options(EvaluateConfig)
@@ -135,16 +134,9 @@ def evaluate(
         from handgen.stages.evaluate import stage
 
         place = location(annotations)
-        folder = location(capture) if capture is not None else place.resolve().parent
+        folder = _location(capture) or place.resolve().parent
         config = config_of(evaluate, EvaluateConfig, options, capture=str(folder) if leave_one_view_out else None)
-        return stage.run(
-            place,
-            None if truth is None else location(truth),
-            config,
-            show,
-            None if report is None else location(report),
-            overwrite,
-        )
+        return stage.run(place, _location(truth), config, show, _location(report), overwrite)
 
 
 @check_arguments

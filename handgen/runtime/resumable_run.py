@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from handgen.errors import HandgenError
 from handgen.progress import Progress
@@ -30,10 +30,6 @@ from handgen.storage.journal import Journal
 from handgen.storage.output import MANIFEST, claim_output
 
 Result = TypeVar("Result")
-
-
-def _take_as_it_is(result: Any) -> Any:
-    return result
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Units(Generic[Result]):
     sizes: Sequence[int]
     function: Callable[[Any], Result]
     item: Callable[[int], Any] = int
-    note: Callable[[Result], dict[str, Any]] = _take_as_it_is
+    note: Callable[[Result], dict[str, Any]] = cast(Any, lambda result: result)
     files: Callable[[int, Result], Mapping[str, int]] = lambda number, result: {}
 
 

@@ -15,7 +15,6 @@ import torch
 from handgen.detect import registry
 from handgen.detect.base import DetectionTask, Detector
 from handgen.errors import HandgenError
-from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture, load_capture
@@ -147,11 +146,6 @@ def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show
             "goes in its name, or give --hands left or --hands right"
         )
     return job
-
-
-def hand_model_digests(job: AnnotateJob) -> dict[str, str]:
-    """SHA-256 of the hand model by side; HandgenError where it cannot be read."""
-    return {side: load_hand(job.config.hand_model, side).sha256 for side in job.sides}
 
 
 def inputs_of_run(job: AnnotateJob, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
