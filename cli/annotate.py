@@ -31,9 +31,12 @@ def annotate(capture: Location, out: Location | None, config: AnnotateConfig, ov
     calibration is understood.
     """
     from handgen.cli.console import print_report, steps_after_annotations
+    from handgen.errors import HandgenError
     from handgen.progress import progress_bars
     from handgen.stages.annotate import stage
 
     with progress_bars() as progress:
         report = stage.run(capture, out or capture / "annotations", config, progress, overwrite)
     print_report(report, as_json, steps_after_annotations(report.out, report.views))
+    if report.nothing_accepted:
+        raise HandgenError(f"{capture}: nothing was accepted: {report.nothing_accepted}")

@@ -85,6 +85,13 @@ def estimate_metres_per_unit(
     return scale
 
 
+def size_factor(hand_model: str, detector: DetectorCalibration, hands: Mapping[str, Sequence[MultiviewHand]]) -> float:
+    """Size of a person's hands in the model's mean size, by their rigid lengths. hands: by side, in metres."""
+    rest = kinematics_of(hand_model, next(iter(hands)), detector.offsets_m).rest(torch.zeros(10, dtype=torch.float64))
+    lengths = _median_lengths([hand for found in hands.values() for hand in found])
+    return float((lengths / rigid_lengths(rest)).nanmedian())
+
+
 def _size(model: HandModel, betas: Float[Tensor, " 10"]) -> float:
     return float(rigid_lengths(model.rest_keypoints(betas)).sum())
 

@@ -244,6 +244,27 @@ def _count_conflicting_views(
     return count
 
 
+def unused_detections(
+    detections: Sequence[Sequence[Detection]], hands: Sequence[MultiviewHand]
+) -> list[list[Detection]]:
+    """Of all detections of a frame, by camera, those that belong to none of its hands, however they were looked for."""
+    used: list[set[bytes]] = [
+        {view.detection.keypoints_px.tobytes() for hand in hands if (view := hand.views[v]) is not None}
+        for v in range(len(detections))
+    ]
+    return [
+        [d for d in found if not d.redetected and d.keypoints_px.tobytes() not in taken]
+        for found, taken in zip(detections, used, strict=True)
+    ]
+
+
+def lies_on(pixels: Float[np.ndarray, "21 2"], detections: Sequence[Detection]) -> bool:
+    """Tell whether the middle of any detection is where a hand projects to."""
+    center, reach = np.median(pixels, axis=0), _SAME_PLACE * keypoint_extent(pixels)
+    middles = [np.median(d.keypoints_px[d.confidence > 0], axis=0) for d in detections if (d.confidence > 0).any()]
+    return any(np.linalg.norm(middle - center) < reach for middle in middles)
+
+
 def evenly_spaced(found: Sequence[MultiviewHand], count: int) -> list[MultiviewHand]:
     """Pick at most `count` hands, evenly spread."""
     return [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), count)).astype(int))]

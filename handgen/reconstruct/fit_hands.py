@@ -6,7 +6,7 @@ a time, whose images alone are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,15 +20,24 @@ from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel
 from handgen.io.cutouts import Cutout
 from handgen.media.arrays import Image
-from handgen.multiview.association import MultiviewHand
+from handgen.multiview.association import (
+    MultiviewHand,
+    keypoint_extent,
+    lies_on,
+    support_of_side,
+    unused_detections,
+)
 from handgen.multiview.tracking import HandObservations
 from handgen.reconstruct import quality
+from handgen.reconstruct.camera_delays import label_offset_px
 from handgen.reconstruct.fit_terms import FitScene, ReadPictures, solve_with_terms
 from handgen.reconstruct.hand_view import PosedMesh, cut_out
 from handgen.reconstruct.mask_tracking import MaskTrack, Redetect, merge_frames, track_by_masks
 from handgen.reconstruct.record_builder import add_views, build_view, median_iou, rounded
 from handgen.reconstruct.settings import FitSettings, QualityLimits
 from handgen.records.annotation import INTERPOLATED, KEYPOINTS, SILHOUETTE, HandRecord
+from handgen.records.detection import Detection
+from handgen.segmentation.evidence import picture_evidence
 
 BRIDGED_FRAMES = 10  # longest gap that a hand is carried across
 
@@ -130,12 +139,19 @@ def records_of_frame(
     subject: str,
     background: str,
     limits: QualityLimits,
+    detections: Sequence[Sequence[Detection]] = (),
+    delays: Mapping[int, float] | None = None,
 ) -> Iterator[tuple[HandRecord, list[tuple[str, Cutout]]]]:
-    """Make the records of one frame's hands, each with its cutouts by key."""
+    """Make the records of one frame's hands, each with its cutouts by key.
+
+    detections: all of the frame, by camera; what belongs to no hand speaks against one in the same place. delays:
+    frames by which a camera is late, by its number.
+    """
     present = [(track, i) for track in tracks if (i := track.index(frame)) is not None]
+    spare = unused_detections(detections or [()] * len(rig), [track.hands[i] for track, i in present])
     for track, i in present:
         other = next((t.mesh(k) for t, k in present if t is not track), None)
-        errors = _errors(rig, track, i)
+        errors, moments = _errors(rig, track, i), [hand.frame for hand in track.hands]
         record = _record(frame, track, i, errors, subject, limits)
         shown = [] if quality.IMPLAUSIBLE in record.reasons else images
         views, cutouts = [], []
@@ -144,10 +160,22 @@ def records_of_frame(
             if cutout is None:
                 continue
             segmented = cutout.segment(background)
-            shares = segmented.iou, cutout.guides.visible_share
-            reasons = quality.view_reasons(cutout.inside, errors[v], *shares, limits)
+            observed, extent = track.hands[i].views[v], cutout.extent_px
+            projected = camera.project(track.fitted.keypoints[i])[0]
+            delay = (delays or {}).get(v, 0.0)
+            offset_px = label_offset_px(camera, track.fitted.keypoints, moments, i, delay)
+            reasons = quality.view_reasons(
+                cutout.inside,
+                errors[v],
+                segmented.iou,
+                cutout.guides.visible_share,
+                limits,
+                picture_evidence(cutout.crop, segmented.mask, cutout.guides, extent),
+                observed is None and lies_on(projected, spare[v]),
+                offset_px / keypoint_extent(projected),
+            )
             key = f"{frame:08d}_{track.side}_{v:02d}"
-            view, pixels = build_view(key, cutout, segmented, reasons, errors[v], track.hands[i].views[v])
+            view, pixels = build_view(key, cutout, segmented, reasons, errors[v], observed)
             views.append(view)
             cutouts.append((key, pixels))
         record = add_views(record, views)
@@ -184,8 +212,14 @@ def _record(
     source = KEYPOINTS if hand.view_count else SILHOUETTE if masked else INTERPOLATED
     covariance_mm2 = fitted.covariance_m2[i] * 1e6
     spread_mm = float(np.sqrt(np.trace(covariance_mm2, axis1=-2, axis2=-1)).mean())
+    support = [support_of_side(view.detection, track.side) for view in hand.views if view is not None]
     reasons = quality.record_reasons(
-        known if source == KEYPOINTS else None, hand.conflicting_views, excess, spread_mm, limits
+        known if source == KEYPOINTS else None,
+        hand.conflicting_views,
+        excess,
+        spread_mm,
+        limits,
+        float(np.median(support)) if support else 1.0,
     )
     return HandRecord(
         frame=frame,

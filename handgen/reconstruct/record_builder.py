@@ -6,7 +6,7 @@ Annotating, importing and simulating each say what they know and why something i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import cv2
@@ -15,10 +15,48 @@ import numpy as np
 from handgen.io.cutouts import Cutout
 from handgen.multiview.association import ViewObservation
 from handgen.reconstruct.hand_view import HandCutOut
-from handgen.reconstruct.quality import NO_GOOD_VIEW, ViewError
+from handgen.reconstruct.quality import (
+    NO_GOOD_VIEW,
+    REPROJECTION,
+    TOO_FEW_VIEWS,
+    UNCERTAIN,
+    WEAK,
+    ViewError,
+)
+from handgen.reconstruct.settings import QualityLimits
 from handgen.records.annotation import KEYPOINTS, HandRecord, ViewRecord
 from handgen.segmentation.edge_blur import measured_blur_px
 from handgen.segmentation.segment import Segmented
+from handgen.wording import count_of, counts_of
+
+_MOST_REFUSED = 1000  # records whose figures say why nothing was accepted
+# By the reason that rejects a record: its figure with the unit, the limit that it missed, and the option of that.
+_FIGURES: dict[str, tuple[Callable[[HandRecord], float | None], str, Callable[[QualityLimits], float], str]] = {
+    UNCERTAIN: (
+        lambda record: record.expected_error_mm,
+        "mm of expected error",
+        lambda limits: limits.max_uncertainty_mm,
+        "--max-uncertainty",
+    ),
+    TOO_FEW_VIEWS: (
+        lambda record: record.views_detected,
+        "views",
+        lambda limits: limits.min_views,
+        "--min-views",
+    ),
+    REPROJECTION: (
+        lambda record: record.reprojection_px,
+        "px between fit and detections",
+        lambda limits: limits.max_error_share,
+        "of a hand, --max-error",
+    ),
+    NO_GOOD_VIEW: (
+        lambda record: max((view.mask_iou or 0.0 for view in record.views), default=None),
+        "overlap of mask and mesh in the best view",
+        lambda limits: limits.min_mask_iou,
+        "--min-iou",
+    ),
+}
 
 
 def build_view(
@@ -85,6 +123,7 @@ class Counts:
         self.views_detected_again = 0
         self.bridged = 0
         self.seen_by_one = 0
+        self.refused: list[HandRecord] = []
         self.errors_px: list[float] = []
         self.ious: list[float] = []
 
@@ -94,6 +133,7 @@ class Counts:
         self.records.update(record.side for record in records)
         self.accepted.update(record.side for record in good)
         self.rejected.update(reason for record in records for reason in record.reasons)
+        self.refused = [*self.refused, *(record for record in records if record.reasons)][:_MOST_REFUSED]
         self.errors_px += [record.reprojection_px for record in good if record.reprojection_px is not None]
         self.ious += [record.mask_iou for record in good if record.mask_iou is not None]
         accepted = [view for record in good for view in record.views if view.accepted]
@@ -102,3 +142,20 @@ class Counts:
         self.bridged += sum(record.source != KEYPOINTS for record in good)
         self.seen_by_one += sum(record.views_detected == 1 for record in records)
         self.views_rejected.update(reason for record in good for view in record.views for reason in view.reasons)
+
+    def why_nothing(self, limits: QualityLimits) -> str | None:
+        """Say why no record was accepted: how many, the figure that decided and the option; None if one was."""
+        if self.accepted.total():
+            return None
+        if not self.records.total():
+            return "no hand was found that enough cameras agree on; look at `handgen inspect CAPTURE --detect`"
+        reason, count = self.rejected.most_common(1)[0]
+        text = f"{count} of {count_of(self.records.total(), 'hand')} rejected: {reason}"
+        if reason in (NO_GOOD_VIEW, WEAK):
+            views = Counter(reason for record in self.refused for view in record.views for reason in view.reasons)
+            text += f" (views: {counts_of(views)})"
+        if reason not in _FIGURES:
+            return text
+        figure, unit, limit, flag = _FIGURES[reason]
+        known = [value for record in self.refused if reason in record.reasons and (value := figure(record)) is not None]
+        return f"{text} (median {np.median(known) if known else np.nan:.3g} {unit}, limit {limit(limits):g}: {flag})"

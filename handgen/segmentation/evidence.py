@@ -86,10 +86,8 @@ def picture_evidence(image: Image, mask: Mask, guides: MeshGuides, extent_px: fl
 
 def _colours(lab: Image) -> np.ndarray:
     """Numbers of coarse colours."""
-    number = np.zeros(lab.shape[:2], np.int32)
-    for channel, bits in zip(cv2.split(lab), _BITS, strict=True):
-        number = (number << (8 - bits)) | (channel >> bits)
-    return number
+    lightness, a, b = (lab[..., i].astype(np.int32) >> bits for i, bits in enumerate(_BITS))
+    return (lightness << 16 - _BITS[1] - _BITS[2]) | (a << 8 - _BITS[2]) | b
 
 
 def _gradient(lab: Image, sigma_px: float) -> Float[np.ndarray, "height width"]:

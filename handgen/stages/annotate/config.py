@@ -73,6 +73,9 @@ class AnnotateConfig:
     refine_extrinsics: bool = option(
         False, "Put cameras that moved after the calibration where the hands say that they are."
     )
+    keep_suspects: bool = option(
+        False, "Use cameras as well that are not what the capture says: mirrored, late, exchanged and the like."
+    )
     acceleration_mm_s2: float = option(
         ACCELERATION_MM_S2,
         "Usual acceleration of a keypoint, mm/s^2: less is smoother; 0 fits every frame alone.",

@@ -14,7 +14,7 @@ from handgen.reconstruct.fit_hands import FittedTrack, HandFitter, records_of_fr
 from handgen.reconstruct.mask_tracking import Redetect
 from handgen.records.annotation import HandRecord
 from handgen.runtime.resumable_run import Units
-from handgen.stages.annotate.job import AnnotateJob, hands_of_frames
+from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 from handgen.stages.annotate.subject import Estimate
 
 
@@ -33,9 +33,10 @@ def fit_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration,
     records: list[HandRecord] = []
 
     def cutouts() -> Iterator[tuple[str, Cutout]]:
-        for frame, images in zip(frames, job.pictures(frames), strict=True):
+        detected = job.trusted(detections_of_frames(job, frames))
+        for frame, images, seen in zip(frames, job.pictures(frames), detected, strict=True):
             for record, found in records_of_frame(
-                frame, images, rig, tracks, job.subject, job.config.background, job.config.limits
+                frame, images, rig, tracks, job.subject, job.config.background, job.config.limits, seen, job.delays
             ):
                 records.append(record)
                 yield from found

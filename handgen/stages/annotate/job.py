@@ -24,6 +24,8 @@ from handgen.multiview.association import group_by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
 from handgen.options import deciding_options, options_of
 from handgen.progress import Progress
+from handgen.reconstruct.camera_delays import down_weight
+from handgen.reconstruct.camera_hypotheses import Suspect
 from handgen.reconstruct.single_view import SingleViewFinder
 from handgen.records.detection import Detection
 from handgen.runtime import reproducibility
@@ -41,7 +43,8 @@ _PACKAGES = ("numpy", "scipy", "torch", "opencv", "simplejpeg", "ai-edge-litert"
 class AnnotateJob:
     """Everything that a process needs to do any chunk. hands: "left", "right" or "both".
 
-    fetched: names of the detector's options that name files in a store, and these files.
+    fetched: names of the detector's options that name files in a store, and these files. suspects: cameras that are not
+    what the capture says, once that is known.
     """
 
     capture: Capture
@@ -49,6 +52,19 @@ class AnnotateJob:
     config: AnnotateConfig
     hands: str
     fetched: tuple[tuple[str, LocalCopy], ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """Numbers of the cameras whose pictures and detections are not used."""
+        kept = self.config.keep_suspects
+        return frozenset(self.capture.cameras.numbers[s.camera] for s in self.suspects if s.left_out and not kept)
+
+    @property
+    def delays(self) -> dict[int, float]:
+        """Frames by which cameras that are used are late, by their numbers."""
+        late = {self.capture.cameras.numbers[s.camera]: s.delay_frames for s in self.suspects}
+        return {v: delay for v, delay in late.items() if delay and v not in self.left_out}
 
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
@@ -83,8 +99,13 @@ class AnnotateJob:
         return [len(self.frames(index)) for index in range(self.chunk_count)]
 
     def pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
-        """Pictures of every camera, frame by frame, one frame in memory at a time."""
-        return self.capture.read(frames.start, frames.stop)
+        """Pictures of every camera that is used, frame by frame, one frame in memory at a time."""
+        for pictures in self.capture.read(frames.start, frames.stop):
+            yield [None if v in self.left_out else picture for v, picture in enumerate(pictures)]
+
+    def trusted(self, detections: Sequence[Sequence[Sequence[Detection]]]) -> list[list[Sequence[Detection]]]:
+        """Detections by frame and camera, without those of cameras that are left out."""
+        return [[() if v in self.left_out else found for v, found in enumerate(frame)] for frame in detections]
 
     def detector(self) -> Detector:
         """The configured detector; HandgenError if something that it needs is missing."""
@@ -114,11 +135,12 @@ def hands_of_frames(
     job: AnnotateJob, frames: range, detections: Sequence[Sequence[Sequence[Detection]]] | None = None
 ) -> list[HandObservations]:
     """Associate the detections of `frames` (default: as written); the capture is in metres."""
-    found = detections_of_frames(job, frames) if detections is None else detections
+    found = job.trusted(detections_of_frames(job, frames) if detections is None else detections)
     single_view = None
     if job.config.min_views == 1:
         single_view = SingleViewFinder(job.config.hand_model, job.detector().offsets_m)
-    return hands_of_detections(job.capture.rig, frames, found, job.hands, single_view)
+    hands = hands_of_detections(job.capture.rig, frames, found, job.hands, single_view)
+    return [down_weight(hand, job.delays) for hand in hands] if job.delays else hands
 
 
 def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show: Progress) -> AnnotateJob:

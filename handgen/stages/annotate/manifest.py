@@ -17,10 +17,13 @@ from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
 from handgen.io.camera_json import camera_document
 from handgen.reconstruct import camera_check
+from handgen.reconstruct.camera_hypotheses import Suspect, notes_of
 from handgen.reconstruct.record_builder import Counts
 from handgen.stages.annotate.job import AnnotateJob
 from handgen.stages.annotate.report import AnnotateReport
 from handgen.stages.annotate.subject import Estimate
+
+_USUAL_SIZE = (0.84, 1.2)  # of people's mean hand: three standard deviations of adults
 
 
 def build_manifest(
@@ -50,7 +53,13 @@ def build_manifest(
         mask_iou=round(float(np.median(counts.ious)), 4) if counts.ious else None,
         metres_per_unit=metres_per_unit,
         scale=capture.scale,
-        notes=tuple(_notes(job, shape, counts) + camera_check.notes(check, job.config.refine_extrinsics)),
+        notes=(
+            *_notes(job, shape, counts, estimated.size),
+            *camera_check.notes(check, job.config.refine_extrinsics),
+            *notes_of(job.suspects),
+        ),
+        cameras_suspect=tuple(_describe_suspect(job, suspect) for suspect in job.suspects),
+        nothing_accepted=counts.why_nothing(job.config.limits),
         cameras_moved=tuple(_describe_move(move) for move in check.moves if move.moved),
     )
     person = {"betas": shape.betas.tolist(), "detector_offsets_m": estimated.detector.offsets_m.tolist()}
@@ -79,8 +88,19 @@ def _describe_move(move: camera_check.CameraMove) -> dict[str, Any]:
     return {"camera": move.name} | {name: round(value, 3) for name, value in values.items()}
 
 
-def _notes(job: AnnotateJob, shape: HandShape, counts: Counts) -> list[str]:
+def _describe_suspect(job: AnnotateJob, suspect: Suspect) -> dict[str, Any]:
+    left_out = job.capture.cameras.numbers[suspect.camera] in job.left_out
+    return {"camera": suspect.camera, "cause": suspect.note(), "left_out": left_out}
+
+
+def _notes(job: AnnotateJob, shape: HandShape, counts: Counts, size: float | None) -> list[str]:
     notes = list(job.capture.notes)
+    if size is not None and not _USUAL_SIZE[0] < size < _USUAL_SIZE[1]:
+        assert job.capture.metres_per_unit is not None
+        notes.append(
+            f"the hands are {size:.2f} times as long as people's on average: is the calibration's unit right? The "
+            f"hands suggest --metres-per-unit {job.capture.metres_per_unit / size:.3g}"
+        )
     estimated = job.capture.scale == "estimated"
     if estimated:
         notes.append(f"scale estimated from the hand: {job.capture.metres_per_unit:.6g} metres per calibration unit")

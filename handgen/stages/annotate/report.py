@@ -17,7 +17,8 @@ class AnnotateReport(OutputReport):
     reprojection_px and mask_iou: medians over accepted records; None if there are none.
     written_frames: fitted by this run; the rest was there already. views_detected_again: of the accepted ones, those
     that the detector found in a second look. cameras_moved: since the calibration. bridged: accepted records of frames
-    in which no two views saw the hand.
+    in which no two views saw the hand. cameras_suspect: those that are not what the capture says, why, and whether they
+    were left out. nothing_accepted: why, where no record was accepted.
     """
 
     frames: int
@@ -33,6 +34,8 @@ class AnnotateReport(OutputReport):
     metres_per_unit: float
     scale: str
     cameras_moved: tuple[dict[str, Any], ...] = ()
+    cameras_suspect: tuple[dict[str, Any], ...] = ()
+    nothing_accepted: str | None = None
     written_frames: int = 0
     previews: tuple[Location, ...] = ()
 

@@ -5,7 +5,7 @@ The unit comes first: from there on the capture is in metres.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,30 +16,39 @@ from handgen.errors import HandgenError
 from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import fit_poses
 from handgen.fit.silhouette.shape import SeenHand, shape_from_masks
-from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, estimate_metres_per_unit, fit_subject
+from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, estimate_metres_per_unit, fit_subject, size_factor
 from handgen.geometry.camera import UnscaledRig
 from handgen.hand.skeleton import SIDES
 from handgen.multiview.association import MultiviewHand, evenly_spaced
 from handgen.multiview.tracking import HandObservations, hands_in_any_unit
 from handgen.progress import Progress
 from handgen.reconstruct.camera_check import ExtrinsicsCheck, check_extrinsics
+from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
 from handgen.reconstruct.mask_refinement import masks_of_frames
 from handgen.records.detection import Detection
 from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
+_FEWEST_SIZED = 4  # hands that are sure, before their size says anything about the unit
+_POSSIBLE = (0.6, 1.6)  # sizes of hands, in people's mean: children of four, and more than anybody's
 _MASKED_FRAMES_PER_SIDE = 16  # whose masks the shape is learnt from
+
+Sample = list[tuple[range, list[list[list[Detection]]]]]  # frames, and their detections by frame and camera
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """shape, detector: of the person. check: of the cameras. job: its capture in metres, as the chunks are fitted."""
+    """shape, detector: of the person. check: of the cameras. job: its capture in metres, as the chunks are fitted.
+
+    size: of the hands, in people's mean size; None where that is not known.
+    """
 
     shape: HandShape
     detector: DetectorCalibration
     check: ExtrinsicsCheck
     job: AnnotateJob
+    size: float | None = None
 
 
 @dataclass
@@ -64,52 +73,86 @@ class _Evidence:
 
 
 def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
-    """Estimate unit (if unknown), moved cameras and person from some frames; HandgenError if no hand gives the unit."""
+    """Estimate what is wrong with cameras, the unit (if unknown), moved cameras and the person, from some frames.
+
+    Raises HandgenError if no hand gives the unit, or hands are of a size that no person's have.
+    """
     calibration = DetectorCalibration(detector.offsets_m, detector.view_bias)
+    sample = _sample(job, show)
+    suspects = find_suspects(
+        job.capture.cameras, {f: found for frames, all_ in sample for f, found in zip(frames, all_, strict=True)}
+    )
+    explained = tuple(suspect for suspect in suspects if suspect.hypothesis is not None)
+    job = replace(job, suspects=explained)
     if isinstance(job.capture.cameras, UnscaledRig):
-        metres_per_unit = _metres_per_unit(job, job.capture.cameras, calibration, show)
+        metres_per_unit = _metres_per_unit(job, job.capture.cameras, calibration, sample)
         job = replace(job, capture=job.capture.in_metres(metres_per_unit))
-    evidence = _evidence(job, show)
+    evidence = _evidence(job, sample)
     check = check_extrinsics(job.capture.rig, evidence.hands, evidence.detections)
-    if job.config.refine_extrinsics and check.moved:
-        job = replace(job, capture=replace(job.capture, cameras=check.rig))
-        evidence = _evidence(job, show)
+    unexplained = tuple(s for s in suspects if s.hypothesis is None and s.camera not in check.moved)
+    moved = job.config.refine_extrinsics and check.moved
+    if moved or unexplained:
+        capture = replace(job.capture, cameras=check.rig) if moved else job.capture
+        job = replace(job, capture=capture, suspects=explained + unexplained)
+        evidence = _evidence(job, sample)
+    size = _size_factor(job, calibration, evidence)
     shape, person = HandShape(np.zeros(10)), calibration
     if picked := evidence.picked():
         shape, person = fit_subject(job.config.hand_model, calibration, job.capture.rig, picked, job.config.device)
     if job.config.refine == "silhouette":
         shape, person = _refine_with_masks(job, calibration, shape, person, evidence.sure)
-    return Estimate(shape, person, check, job)
+    return Estimate(shape, person, check, job, size)
 
 
-def _chunks(job: AnnotateJob, show: Progress) -> Iterator[tuple[range, list[list[list[Detection]]]]]:
+def _sample(job: AnnotateJob, show: Progress) -> Sample:
     """The frames and detections of chunks spread over the capture."""
-    chosen = np.unique(np.linspace(0, job.chunk_count - 1, min(job.chunk_count, _CHUNKS)).round().astype(int))
+    sample, chosen = (
+        [],
+        np.unique(np.linspace(0, job.chunk_count - 1, min(job.chunk_count, _CHUNKS)).round().astype(int)),
+    )
     for done, index in enumerate(chosen.tolist()):
         show("subject", done, len(chosen))
         frames = job.frames(index)
-        yield frames, detections_of_frames(job, frames)
+        sample.append((frames, detections_of_frames(job, frames)))
     show("subject", len(chosen), len(chosen))
+    return sample
 
 
-def _metres_per_unit(job: AnnotateJob, rig: UnscaledRig, detector: DetectorCalibration, show: Progress) -> float:
+def _metres_per_unit(job: AnnotateJob, rig: UnscaledRig, detector: DetectorCalibration, sample: Sample) -> float:
     """The only place where hands are in the calibration's unit."""
     evidence = _Evidence()
-    for frames, detections in _chunks(job, show):
-        evidence.add(hands_in_any_unit(rig, frames, detections, job.hands), min_views=2)
+    for frames, detections in sample:
+        evidence.add(hands_in_any_unit(rig, frames, job.trusted(detections), job.hands), min_views=2)
     if picked := evidence.picked():
         return estimate_metres_per_unit(job.config.hand_model, detector, rig, picked, job.config.device)
+    if job.suspects:
+        raise HandgenError(f"{job.capture.path}: " + "; ".join(notes_of(job.suspects)))
     raise HandgenError(
         f"{job.capture.path}: no hand was seen by two cameras, so the scale cannot be estimated from it; "
         "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
     )
 
 
-def _evidence(job: AnnotateJob, show: Progress) -> _Evidence:
+def _size_factor(job: AnnotateJob, detector: DetectorCalibration, evidence: _Evidence) -> float | None:
+    """Size of the hands, in people's mean size; None where too few are sure. Raises HandgenError for no person's."""
+    if sum(map(len, evidence.sure.values())) < _FEWEST_SIZED or job.capture.scale == "estimated":
+        return None
+    factor = size_factor(job.config.hand_model, detector, evidence.picked())
+    if not _POSSIBLE[0] < factor < _POSSIBLE[1]:
+        assert job.capture.metres_per_unit is not None
+        raise HandgenError(
+            f"{job.capture.path}: the hands are {factor:.2g} times as long as people's, so the calibration's unit is "
+            f"wrong; give --metres-per-unit (the hands suggest {job.capture.metres_per_unit / factor:.3g}), or auto"
+        )
+    return factor
+
+
+def _evidence(job: AnnotateJob, sample: Sample) -> _Evidence:
     found = _Evidence()
-    for frames, detections in _chunks(job, show):
-        found.detections |= dict(zip(frames, detections, strict=True))
-        found.add(hands_of_frames(job, frames, detections), job.config.min_views)
+    for frames, detections in sample:
+        trusted = job.trusted(detections)
+        found.detections |= dict(zip(frames, trusted, strict=True))
+        found.add(hands_of_frames(job, frames, trusted), job.config.min_views)
     return found
 
 
