@@ -49,10 +49,7 @@ def corrections_of(
 
 
 def flesh_before(
-    rig: Rig,
-    vertices: Float[np.ndarray, "n 778 3"],
-    faces: np.ndarray,
-    keypoints: Float[np.ndarray, "n 21 3"],
+    rig: Rig, vertices: Float[np.ndarray, "n 778 3"], faces: np.ndarray, keypoints: Float[np.ndarray, "n 21 3"]
 ) -> Float[np.ndarray, "n views 21"]:
     """Metres from where the line of sight of each camera to each keypoint first meets the hand, to the keypoint."""
     flesh = np.zeros((len(vertices), len(rig), keypoints.shape[1]))

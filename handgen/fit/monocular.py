@@ -146,10 +146,7 @@ def _templates(prior: PosePrior) -> Float[Tensor, "templates 16 3 3"]:
 
 
 def _scaled_orthography(
-    points: Float[Tensor, "templates 21 3"],
-    rays: Float[Tensor, "n 21 2"],
-    share: Float[Tensor, "n 21"],
-    mirrored: bool,
+    points: Float[Tensor, "templates 21 3"], rays: Float[Tensor, "n 21 2"], share: Float[Tensor, "n 21"], mirrored: bool
 ) -> tuple[Float[Tensor, "n templates 3 3"], Float[Tensor, "n templates 3"]]:
     """Rotations and shifts that bring each template to where the rays see it; mirrored: through its own plane.
 

@@ -188,10 +188,7 @@ def _damped_step(matrix: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
 
 
 def solve_shared(
-    problems: Sequence[Problem],
-    states: Sequence[HandState],
-    betas_weight: float,
-    steps: int = 15,
+    problems: Sequence[Problem], states: Sequence[HandState], betas_weight: float, steps: int = 15
 ) -> list[HandState]:
     """Poses of all frames and the betas that they share, over both sides of a subject.
 
@@ -210,10 +207,7 @@ def solve_shared(
         eliminated = []
         for system in systems:
             damped = damp(system.matrix, torch.full_like(system.cost[:, None], damping))
-            pose, cross = (
-                damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS],
-                damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:],
-            )
+            pose, cross = (damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS], damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:])
             factor, _ = torch.linalg.cholesky_ex(pose)
             right_sides = torch.cat([cross, system.gradient[:, :POSE_PARAMETERS, None]], 2)
             solved = torch.nan_to_num(torch.cholesky_solve(right_sides, factor))

@@ -92,12 +92,7 @@ class _System:
         def outer(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             return x[:, :, None] * y[:, None, :]
 
-        parts = (
-            outer(a, a) + outer(b, b),
-            -outer(a, c) - outer(c, a),
-            -outer(b, c) - outer(c, b),
-            outer(c, c),
-        )
+        parts = (outer(a, a) + outer(b, b), -outer(a, c) - outer(c, a), -outer(b, c) - outer(c, b), outer(c, c))
         return np.concatenate(parts).reshape(-1, 16).T
 
     @cached_property

@@ -230,10 +230,7 @@ def transl_from_origin_translation(
 
 
 def moved_hand(
-    pose: Float[np.ndarray, " 48"],
-    transl: Float[np.ndarray, " 3"],
-    wrist: Float[np.ndarray, " 3"],
-    a_from_b: Rigid,
+    pose: Float[np.ndarray, " 48"], transl: Float[np.ndarray, " 3"], wrist: Float[np.ndarray, " 3"], a_from_b: Rigid
 ) -> tuple[Float[np.ndarray, " 48"], Float[np.ndarray, " 3"]]:
     """Pose and smplx's `transl` in frame a, of a hand that is given in frame b.
 

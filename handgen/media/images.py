@@ -188,9 +188,7 @@ def decode_jpeg(
     """Decode an RGB JPEG that must be of `size_px` (width, height), at 1 / `reduced` (1, 2, 4 or 8) of it, rounded up.
 
     Reduced pictures come out of fewer coefficients, in less time. The centre of a reduced pixel lies between those of
-    the `reduced` x `reduced` pixels that it stands for.
-
-    Raises DamagedPicture for a file that is no such JPEG.
+    the `reduced` x `reduced` pixels that it stands for. Raises DamagedPicture for a file that is no such JPEG.
     """
     check_jpeg_size(data, where, size_px)
     width, height = size_px

@@ -46,11 +46,7 @@ class LocalCut:
 
 
 def local_cut(
-    image: Image,
-    signed_px: Float[np.ndarray, "height width"],
-    ignore_mask: Mask,
-    extent_px: float,
-    reach_px: float,
+    image: Image, signed_px: Float[np.ndarray, "height width"], ignore_mask: Mask, extent_px: float, reach_px: float
 ) -> LocalCut:
     """Cut out what lies at the mesh.
 

@@ -87,9 +87,7 @@ class SphereHand:
 
 
 def _chosen_balls(
-    skin: Float[np.ndarray, "vertices 3"],
-    faces: Int[np.ndarray, "faces 3"],
-    skinning: Float[np.ndarray, "vertices 16"],
+    skin: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"], skinning: Float[np.ndarray, "vertices 16"]
 ) -> tuple[Float[np.ndarray, "spheres 3"], Float[np.ndarray, " spheres"], Float[np.ndarray, "spheres 16"]]:
     """Centres, radii and skinning weights of a few balls that fill the mesh."""
     corners = skin[faces]

@@ -44,12 +44,7 @@ class ContactTerm:
 
     @classmethod
     def between(
-        cls,
-        hand: SphereHand,
-        state: HandState,
-        other: Spheres,
-        sigma_m: float = SIGMA_M,
-        pairs: int = NEAR_PAIRS,
+        cls, hand: SphereHand, state: HandState, other: Spheres, sigma_m: float = SIGMA_M, pairs: int = NEAR_PAIRS
     ) -> ContactTerm:
         """The term of a hand that is about in this state: the pairs that are nearest in it are the ones that count.
 

@@ -56,10 +56,7 @@ class SimulateConfig:
         "ring", "Cameras about the person's front, all round, or side by side.", choices=("ring", "cage", "stereo")
     )
     hands: str = option(
-        None,
-        "Hands in view.",
-        choices=("right", "left", "both"),
-        default_help="right; both with --motion interact",
+        None, "Hands in view.", choices=("right", "left", "both"), default_help="right; both with --motion interact"
     )
     motion: str = option(
         "calm", "interact: two hands touch and interleave fingers.", choices=("calm", "fast", "interact")
@@ -82,10 +79,7 @@ class SimulateConfig:
         flag="--calibration-error",
     )
     video: bool = option(
-        True,
-        "H.264 videos, or folders of JPEGs.",
-        flag="--format",
-        spellings={"video": True, "images": False},
+        True, "H.264 videos, or folders of JPEGs.", flag="--format", spellings={"video": True, "images": False}
     )
     renderer: str = option(
         "raycast",

@@ -18,15 +18,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from handgen.geometry.ray_casting import Mesh
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, SIDES
-from handgen.stages.simulate.encounters import (
-    APART_M,
-    CLASP,
-    INTERLEAVE,
-    Angles,
-    Encounter,
-    encounters,
-    vary_encounter,
-)
+from handgen.stages.simulate.encounters import APART_M, CLASP, INTERLEAVE, Angles, Encounter, encounters, vary_encounter
 from handgen.stages.simulate.motion import HandMotion, Wander, place_hand, posed_vertices, raised_hand
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
 

@@ -36,8 +36,7 @@ _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 class Body:
     """Everything that moves in the scene, without its place: it stays the same in all frames.
 
-    albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it
-    belongs to.
+    albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it belongs to.
     """
 
     faces: Int[np.ndarray, "faces 3"]

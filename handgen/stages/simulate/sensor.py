@@ -16,8 +16,7 @@ from handgen.stages.simulate.texture import srgb_from_linear
 class Sensor:
     """From light to the pixels of one camera.
 
-    gain: exposure and white balance. blur_px: sigma. shot_noise, read_noise: variance per unit of light,
-    and deviation.
+    gain: exposure and white balance. blur_px: sigma. shot_noise, read_noise: variance per unit of light, and deviation.
     """
 
     gain: Float[np.ndarray, " 3"]

@@ -39,10 +39,7 @@ class PixelRays:
         return _unit(self._field[:-1, :-1].reshape(-1, 3))
 
     def at(
-        self,
-        rows: Int[np.ndarray, " n"],
-        columns: Int[np.ndarray, " n"],
-        shift_px: tuple[float, float] = (0.0, 0.0),
+        self, rows: Int[np.ndarray, " n"], columns: Int[np.ndarray, " n"], shift_px: tuple[float, float] = (0.0, 0.0)
     ) -> Float[np.ndarray, "n 3"]:
         """Unit directions of some pixels, or of points `shift_px` (x, y, below one pixel) from them."""
         direction = self._field[rows, columns]

@@ -55,10 +55,7 @@ def hand_in_camera(
 
 @dataclass(frozen=True)
 class Labeller:
-    """Writes the labels of samples of one run.
-
-    capture, model: names. model_sha256, rest_wrists: by side.
-    """
+    """Writes the labels of samples of one run. capture, model: names. model_sha256, rest_wrists: by side."""
 
     capture: str
     model: str

@@ -54,10 +54,9 @@ class SynthesizeJob:
 class ShardUnit:
     """One shard to write. number: in the run. split: number and name, and which shard of it this is.
 
-    first: index of its first sample in the split.
-    rows: of `handgen.stages.synthesize.views.ROW`, each once, for that is what is sent to a process. hands: of each
-    sample, which row is its hand; others_at: which one is the other hand beside it, or NO_ROW. picks: each sample's
-    background, as `Backgrounds.draw` takes it.
+    first: index of its first sample in the split. rows: of `handgen.stages.synthesize.views.ROW`, each once, for that
+    is what is sent to a process. hands: of each sample, which row is its hand; others_at: which one is the other hand
+    beside it, or NO_ROW. picks: each sample's background, as `Backgrounds.draw` takes it.
     """
 
     number: int
@@ -132,10 +131,7 @@ class SampleMaker:
             self._open(source)[0].fetch(sorted(wanted))
 
     def sample(self, unit: ShardUnit, place: int) -> shards.Sample:
-        """Sample `place` of a shard.
-
-        Raises DamagedCutout when its cutout cannot be used.
-        """
+        """Sample `place` of a shard. Raises DamagedCutout when its cutout cannot be used."""
         config = self.job.config
         seed = (config.seed, unit.number, place)
         rng = np.random.default_rng(seed)

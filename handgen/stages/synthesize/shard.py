@@ -22,10 +22,8 @@ from handgen.storage.output import write_error
 class ShardResult:
     """The outcome of a unit. number: of the shard in the run. description: as in the manifest.
 
-    written: False where it was there already.
-
-    problems: name and reason of backgrounds that proved unreadable and were replaced. damaged: name, reason and number
-    of samples of cutouts that proved damaged; these samples are left out.
+    written: False where it was there already. problems: name and reason of backgrounds that proved unreadable and were
+    replaced. damaged: name, reason and number of samples of cutouts that proved damaged; these samples are left out.
     """
 
     number: int

@@ -66,9 +66,7 @@ def open_sources(roots: Sequence[Location], want_flips: bool) -> list[OpenSource
     """Open annotations, in an order that does not depend on the order of `roots`: by capture, then by content.
 
     Captures of the same name are told apart by a number. Subjects whom a capture does not name are taken for other
-    people than those of every other capture.
-
-    Raises HandgenError when one cannot be used, or is given twice.
+    people than those of every other capture. Raises HandgenError when one cannot be used, or is given twice.
     """
     found = []
     for root in roots:

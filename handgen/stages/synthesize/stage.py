@@ -42,9 +42,7 @@ def run(
 
     annotations: directories, in whatever order. backgrounds: a folder of pictures, or None to synthesize them.
     progress: called with what is being done and how much of it. overwrite: replace the shards of a different run in
-    `out`.
-
-    Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
+    `out`. Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
     """
     began = time.perf_counter()
     plan = plan_run(_several(annotations), out, backgrounds, config, progress)

@@ -134,9 +134,7 @@ def span_of(row: np.void) -> Span | None:
 
 
 def usable_views(
-    opened: Sequence[OpenSource],
-    include_rejected: bool,
-    progress: Callable[[int, int], None] | None = None,
+    opened: Sequence[OpenSource], include_rejected: bool, progress: Callable[[int, int], None] | None = None
 ) -> ViewTable:
     """Every view that may become a sample.
 
