@@ -39,8 +39,7 @@ TESTS = {
     "handgen/geometry/camera.py": "test_camera test_virtual_camera",
     "handgen/geometry/rigid.py": "test_geometry_laws",
     "handgen/geometry/rotations.py": "test_geometry_laws",
-    "handgen/geometry/raster.py": "test_raster",
-    "handgen/geometry/ray_casting.py": "test_geometry_laws",
+    "handgen/geometry/meshes.py": "test_raster test_geometry_laws",
     "handgen/geometry/triangulation.py": "test_triangulation",
     "handgen/geometry/bundle_adjustment.py": "test_camera_check",
     "handgen/hand/conversions.py": "test_labels test_conversions",
@@ -59,14 +58,10 @@ TESTS = {
     "handgen/fit/kinematics.py": "test_fit test_monocular test_tracker",
     "handgen/fit/solver.py": "test_fit test_sequence",
     "handgen/fit/pose_fit.py": "test_fit test_view_bias test_degenerate",
-    "handgen/fit/monocular.py": "test_monocular",
-    "handgen/fit/corrections.py": "test_view_bias",
     "handgen/fit/surface.py": "test_silhouette",
     "handgen/fit/contact/spheres.py": "test_contact",
-    "handgen/fit/contact/separation.py": "test_contact test_motion",
-    "handgen/fit/contact/term.py": "test_contact",
+    "handgen/fit/contact/term.py": "test_contact test_motion",
     "handgen/fit/silhouette/contour.py": "test_silhouette",
-    "handgen/fit/silhouette/matching.py": "test_silhouette",
 }
 # What decides speed, memory or wording alone: a change of it is no fault that a test could find.
 NO_BEHAVIOUR = {"_SOURCES", "_CUTOUT_CACHE_BYTES", "nbytes", "__len__", "__repr__"}

@@ -16,8 +16,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from handgen.arguments import check_arguments
 from handgen.data.decode import HandSample, collate, decode_sample
-from handgen.data.shard_assignment import Shard, ShardSlice, assign_shards, batches_per_worker
-from handgen.data.stream import stream
+from handgen.data.stream import Shard, ShardSlice, assign_shards, batches_per_worker, stream
 from handgen.errors import HandgenError
 from handgen.io import shards
 from handgen.io.shards import read_groups

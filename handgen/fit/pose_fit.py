@@ -11,10 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handgen.detect.view_bias import ViewBias
-from handgen.fit.corrections import Corrections
 from handgen.fit.initialization import start
 from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.fit.observations import apply_view_bias, observations_of, pose_of, triangulated, valid_of
+from handgen.fit.observations import Corrections, apply_view_bias, observations_of, pose_of, triangulated, valid_of
 from handgen.fit.residuals import PosePrior
 from handgen.fit.sequence import Motion, SequenceFit, solve_sequence
 from handgen.fit.solver import Problem, Term, solve_poses

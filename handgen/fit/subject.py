@@ -11,10 +11,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handgen.detect.view_bias import DetectorCalibration
-from handgen.fit.corrections import Corrections
 from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.fit.observations import apply_view_bias, kinematics_of, observations_of, triangulated, valid_of
+from handgen.fit.observations import (
+    Corrections,
+    apply_view_bias,
+    kinematics_of,
+    observations_of,
+    triangulated,
+    valid_of,
+)
 from handgen.fit.residuals import PosePrior
 from handgen.fit.solver import Problem, solve_poses, solve_shared
 from handgen.geometry.camera import Rig, UnscaledRig

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from handgen.errors import HandgenError
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.hand.model import HandPose
 from handgen.hand.skeleton import JOINT_COUNT
 from handgen.label_checks.evidence import Evidence, Fault

@@ -63,7 +63,7 @@ def per_hand(make: Callable[[Fit], Term]) -> SolveWithTerm:
 
 
 def _contact(fits: list[Fit], scene: FitScene, name: str, weight: float) -> list[Fit]:
-    from handgen.fit.contact.separation import keep_apart
+    from handgen.fit.contact.term import keep_apart
 
     return list(keep_apart(fits[0], fits[1], weight)) if len(fits) == 2 else fits
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from handgen.fit.monocular import start_from_one_view
+from handgen.fit.initialization import start_from_one_view
 from handgen.fit.observations import kinematics_of
 from handgen.fit.residuals import Observations
 from handgen.geometry.camera import Rig

@@ -225,7 +225,7 @@ def test_without_the_other_hand_a_sample_has_one(flat_annotations):
 
 def test_no_flips_when_the_left_model_is_not_the_mirror_of_the_right(tmp_path, monkeypatch):
     root = write_annotations(tmp_path / "annotations", frames=1)
-    monkeypatch.setattr("handgen.stages.synthesize.models.sides_mirror", lambda right, left: False)
+    monkeypatch.setattr("handgen.stages.synthesize.sources.sides_mirror", lambda right, left: False)
     report = stage.run(root, tmp_path / "shards", None, replace(PLAIN, flip_probability=1.0, samples=4, workers=1))
     assert any("mirror" in note for note in report.notes)
     assert shards.read_manifest(tmp_path / "shards")["flips"] is False

@@ -23,9 +23,8 @@ from torch import Tensor
 
 from handgen.fit.kinematics import PARAMETERS, POSE_PARAMETERS, HandState
 from handgen.fit.residuals import ROBUST_SIGMAS
-from handgen.fit.silhouette.contour import MeshContour
+from handgen.fit.silhouette.contour import MeshContour, match
 from handgen.fit.silhouette.mask_edges import MaskEdges, MaskView
-from handgen.fit.silhouette.matching import match
 from handgen.fit.solver import Sum, Term, solve_poses
 from handgen.fit.surface import SurfaceKinematics
 from handgen.geometry.camera import MIN_DEPTH_M

@@ -100,3 +100,13 @@ class SimulateConfig:
             raise ValueError("motion interact is of two hands; hands must be both")
         if not self.background:
             raise ValueError("background must be green, room or a folder of pictures")
+
+    @property
+    def person_seed(self) -> int:
+        """The seed of the person."""
+        return self.seed if self.subject_seed is None else self.subject_seed
+
+    @property
+    def subject(self) -> str:
+        """Name of the person, who is the same in all captures of one subject seed."""
+        return f"seed-{self.person_seed}"

@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation, Slerp
 
-from handgen.geometry.ray_casting import Mesh
+from handgen.geometry.meshes import Mesh
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, SIDES
-from handgen.stages.simulate.encounters import APART_M, CLASP, INTERLEAVE, Angles, Encounter, encounters, vary_encounter
 from handgen.stages.simulate.motion import HandMotion, Wander, place_hand, posed_vertices, raised_hand
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
+from handgen.stages.simulate.poses import APART_M, CLASP, INTERLEAVE, Angles, Encounter, encounters, vary_encounter
 
 PERIOD_S = 3.0  # of an encounter, from apart to apart
 # Shares of the period: new pose taken; hands together; fingers closed; fingers open again; parting begins.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.ray_casting import Tracer
+from handgen.geometry.meshes import Tracer
 
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
 _SPILL = 0.25  # of the light from everywhere that has the walls' colour

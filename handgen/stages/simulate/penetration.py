@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from handgen.geometry.ray_casting import Mesh, Tracer
+from handgen.geometry.meshes import Mesh, Tracer
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS
 

@@ -18,12 +18,12 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
+from handgen.stages.simulate.cameras import PixelRays
 from handgen.stages.simulate.denoise import Layer, denoise_layer
 from handgen.stages.simulate.light import Lighting
 from handgen.stages.simulate.render import Body, Moment
 from handgen.stages.simulate.room import Room
 from handgen.stages.simulate.surface import CLOTH
-from handgen.stages.simulate.tracing import PixelRays
 
 SAMPLES = 32  # per pixel
 _GUIDE_SAMPLES = 6  # per pixel, of what there is to see

@@ -18,12 +18,11 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
-from handgen.geometry.raster import mesh_mask
-from handgen.geometry.ray_casting import Mesh, Tracer
+from handgen.geometry.meshes import Mesh, Tracer, mesh_mask
 from handgen.media.arrays import Mask
+from handgen.stages.simulate.cameras import SUBPIXELS, PixelRays, local_range
 from handgen.stages.simulate.light import Lighting, key_visibility, openness
 from handgen.stages.simulate.surface import CLOTH, HAND
-from handgen.stages.simulate.tracing import SUBPIXELS, PixelRays, local_range
 
 _SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
 _OCCLUSION_REACH_M = 0.12

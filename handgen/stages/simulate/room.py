@@ -11,11 +11,10 @@ import trimesh
 from jaxtyping import Bool, Float, Int
 
 from handgen.geometry.camera import Camera
-from handgen.geometry.ray_casting import Hits, Mesh, Tracer
+from handgen.geometry.meshes import Hits, Mesh, Tracer
+from handgen.stages.simulate.cameras import SUBPIXELS, UP, PixelRays, local_range
 from handgen.stages.simulate.light import Lighting, key_visibility, openness
-from handgen.stages.simulate.rig import UP
 from handgen.stages.simulate.texture import Noise, linear_from_srgb
-from handgen.stages.simulate.tracing import SUBPIXELS, PixelRays, local_range
 
 TABLE_Z_M = -0.42
 _ROOM_LOW_M, _ROOM_HIGH_M = np.array([-2.2, -2.2, -1.15]), np.array([2.2, 2.2, 1.6])

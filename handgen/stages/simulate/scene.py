@@ -16,6 +16,7 @@ from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel, HandPose, PosedHand
 from handgen.hand.skeleton import SIDES
 from handgen.media.images import IMAGE_SUFFIXES, picture_names, read_rgb
+from handgen.stages.simulate.cameras import PixelRays, Sensor, make_rig, make_sensor
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.interaction import two_hands
 from handgen.stages.simulate.light import Lighting, make_lighting
@@ -23,12 +24,9 @@ from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, single_
 from handgen.stages.simulate.person import Person, make_person, personal_hand
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.render import Body, Moment
-from handgen.stages.simulate.rig import make_rig
 from handgen.stages.simulate.room import AT_THE_WALL_M, SHOULDER_M, Room, make_room, make_studio, studio_green
-from handgen.stages.simulate.sensor import Sensor, make_sensor
 from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, face_incidence, load_surface, tube_faces
 from handgen.stages.simulate.texture import linear_from_srgb
-from handgen.stages.simulate.tracing import PixelRays
 
 # What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
 # of another.
@@ -190,13 +188,13 @@ def _generator(config: SimulateConfig, *parts: int) -> np.random.Generator:
 
 def make_scene(config: SimulateConfig) -> Scene:
     """Draw a scene from `config.seed`. Raises HandgenError when there are no background pictures."""
-    subject_seed = config.seed if config.subject_seed is None else config.subject_seed
-    person = make_person(np.random.default_rng((subject_seed, _SUBJECT)))
+    person = make_person(np.random.default_rng((config.person_seed, _SUBJECT)))
     sides = SIDES if config.hands == "both" else (config.hands,)
     models = {side: HandModel(personal_hand(person, side)) for side in sides}
     paths = _paths(config, models, person)
     surfaces = {
-        side: load_surface(person, models[side], np.random.default_rng((subject_seed, _SUBJECT, 1))) for side in sides
+        side: load_surface(person, models[side], np.random.default_rng((config.person_seed, _SUBJECT, 1)))
+        for side in sides
     }
     room_rng, room, spill, shoulder = _generator(config, _ROOM), None, None, AT_THE_WALL_M
     if config.background == ROOM:

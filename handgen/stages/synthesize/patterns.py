@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from handgen.stages.synthesize.props import grains
 from handgen.stages.synthesize.scenes import busy, defocus, desk, outdoors, shelf, table, wall
-from handgen.stages.synthesize.textures import grains
 
 _SCENES: tuple[tuple[Callable[[int, np.random.Generator], np.ndarray], float], ...] = (
     (table, 0.36),

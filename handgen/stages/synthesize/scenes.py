@@ -7,8 +7,16 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.media.arrays import Mask
-from handgen.stages.synthesize.props import dull_color, fill, hang_things, lay_things, shape, stand_things
-from handgen.stages.synthesize.textures import flat_part, receding_part
+from handgen.stages.synthesize.props import (
+    dull_color,
+    fill,
+    flat_part,
+    hang_things,
+    lay_things,
+    receding_part,
+    shape,
+    stand_things,
+)
 
 Canvas = UInt8[np.ndarray, "size size 3"]
 

@@ -21,8 +21,7 @@ from handgen.geometry.rigid import Rigid
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.segmentation.matting import Edge
-from handgen.stages.synthesize.models import check_model
-from handgen.stages.synthesize.sources import OpenSource, Source
+from handgen.stages.synthesize.sources import OpenSource, Source, check_model
 from handgen.stages.synthesize.virtual_camera import are_in_front
 from handgen.storage.tar import Span
 
