@@ -46,15 +46,13 @@ def rigid_lengths(points: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch
 
 def betas_from_lengths(kinematics: KeypointKinematics, lengths: Float[Tensor, " pairs"]) -> Float[Tensor, " 10"]:
     """The likeliest betas behind measured `rigid_lengths` (linearised at the mean hand, Gaussian prior)."""
-    zero = torch.zeros(10, dtype=lengths.dtype, device=lengths.device)
-    rest = kinematics.rest(zero)
+    rest = kinematics.rest(lengths.new_zeros(10))
     first, second = (list(index) for index in zip(*_RIGID_PAIRS, strict=True))
     direction = torch.nn.functional.normalize(rest[first] - rest[second], dim=-1)
     moves = kinematics.rest_shapedirs
     slope = torch.einsum("pc,pcb->pb", direction, moves[first] - moves[second])
-    identity = torch.eye(10, dtype=lengths.dtype, device=lengths.device)
     excess = torch.nan_to_num(lengths - rigid_lengths(rest))  # what was never seen says nothing
-    normal = slope.T @ slope / _LENGTH_SIGMA_M**2 + identity
+    normal = slope.T @ slope / _LENGTH_SIGMA_M**2 + torch.eye(10).to(lengths)
     return torch.linalg.solve(normal, slope.T @ excess / _LENGTH_SIGMA_M**2)
 
 
@@ -73,13 +71,12 @@ def start(
     rest = kinematics.rest(betas)
     if valid is None:
         valid = torch.ones(n, len(rest), dtype=torch.bool, device=rest.device)
-    palm_weights = torch.tensor(_PALM_WEIGHTS, dtype=rest.dtype, device=rest.device)
-    weights = (palm_weights * valid[:, list(_PALM)])[..., None]  # (n, 6, 1)
+    weights = (rest.new_tensor(_PALM_WEIGHTS) * valid[:, list(_PALM)])[..., None]  # (n, 6, 1)
     palm, target = rest[list(_PALM)], points_world[:, list(_PALM)]
     palm_center = (weights * palm).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
     target_center = (weights * target).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
     wrist = procrustes_rotation(weights * (palm - palm_center), target - target_center)
-    rotations = torch.eye(3, dtype=rest.dtype, device=rest.device).repeat(n, JOINT_COUNT, 1, 1)
+    rotations = torch.eye(3).to(rest).repeat(n, JOINT_COUNT, 1, 1)
     rotations[:, 0] = wrist
     rest_wrist = kinematics.model.rest_joints[0] + kinematics.model.joint_shapedirs[0] @ betas
     arm = (wrist @ (palm_center[:, 0] - rest_wrist)[..., None])[..., 0]
@@ -178,13 +175,9 @@ def _fitted(
         cost = torch.nan_to_num(cost, nan=torch.inf).reshape(n, count)
         best = cost.topk(min(kept, count), 1, largest=False).indices
         flat = (best + count * torch.arange(n, device=best.device)[:, None]).flatten()
-        candidates = _taken(candidates, flat)
+        candidates = candidates[flat]
         count = best.shape[1]
     return candidates
-
-
-def _taken(states: HandState, index: Tensor) -> HandState:
-    return HandState(states.rotations[index], states.translation[index], states.betas[index])
 
 
 def _placed_templates(
@@ -194,7 +187,9 @@ def _placed_templates(
     n, count = len(rays), len(_TEMPLATES_DEG)
     local = _templates(prior)
     points = kinematics.keypoints(HandState(local, torch.zeros(count, 3).to(local), betas.expand(count, 10)))
-    share = weight.clamp(max=_ray_limit(weight))
+    # At most the median weight of what was seen: a few sure keypoints must not place the hand alone.
+    seen = torch.where(weight > 0, weight, torch.nan)
+    share = weight.clamp(max=torch.nan_to_num(seen.nanmedian(1, keepdim=True).values))
     share = share / share.sum(1, keepdim=True).clamp(min=1e-12)
     placed = [_scaled_orthography(points, rays, share, mirrored) for mirrored in (False, True)]
     turn, shift = (torch.stack(parts, 2).flatten(0, 2) for parts in zip(*placed, strict=True))
@@ -203,12 +198,6 @@ def _placed_templates(
     rest_wrist = kinematics.model.rest_joints[0] + kinematics.model.joint_shapedirs[0] @ betas
     wrist = (turn @ rest_wrist) + shift
     return HandState(rotations, wrist - rest_wrist, betas.expand(len(turn), 10))
-
-
-def _ray_limit(weight: Tensor) -> Tensor:
-    """The median weight of what was seen, per frame: a few sure keypoints must not place the hand alone."""
-    seen = torch.where(weight > 0, weight, torch.nan)
-    return torch.nan_to_num(seen.nanmedian(1, keepdim=True).values)
 
 
 def _templates(prior: PosePrior) -> Float[Tensor, "templates 16 3 3"]:
@@ -220,8 +209,7 @@ def _templates(prior: PosePrior) -> Float[Tensor, "templates 16 3 3"]:
         angles[:, [joint - 1 for joint in FINGER_JOINTS[finger]], 0] = flexion[:, i]
     angles = angles.clamp(low, high)
     rotations = rotation_from_axis_angle((prior.axes.transpose(1, 2) @ angles[..., None])[..., 0])
-    identity = torch.eye(3, dtype=low.dtype, device=low.device).expand(len(rotations), 1, 3, 3)
-    return torch.cat([identity, rotations], 1)
+    return torch.cat([torch.eye(3).to(low).expand(len(rotations), 1, 3, 3), rotations], 1)
 
 
 def _scaled_orthography(

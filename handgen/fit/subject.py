@@ -138,8 +138,7 @@ def likeliest_offsets(
         rotations = forward_kinematics(state.rotations, rest)[0][:, list(KEYPOINT_CARRIERS)]
         local = torch.einsum("nkab,nkac,nkcd->kbd", rotations, term.information, rotations)
         pull = torch.einsum("nkab,nka->kb", rotations, term.gradient)
-        is_right = problem.kinematics.model.side == "right"
-        mirror = torch.ones(3).to(pull) if is_right else torch.tensor(MIRROR_X).to(pull)
+        mirror = pull.new_tensor((1.0, 1.0, 1.0) if problem.kinematics.model.side == "right" else MIRROR_X)
         information += (local * mirror * mirror[:, None]).cpu().numpy() / frames_per_independent_one(states)
         gradient += (pull * mirror).cpu().numpy() / frames_per_independent_one(states)
     return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]

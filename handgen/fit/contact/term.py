@@ -16,10 +16,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from handgen.fit.contact.spheres import SphereHand, Spheres
-from handgen.fit.kinematics import HandState
+from handgen.fit.kinematics import Equations, HandState, joint_moves
 from handgen.fit.pose_fit import Fit
 from handgen.fit.solver import weighted
-from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
+from handgen.hand.skeleton import JOINT_PARENTS
 
 SIGMA_M = 0.002  # of a depth that is none
 NEAR_PAIRS = 64  # per frame, the deepest or nearest; hands that touch have 15 that overlap, ones 7 mm deep have more
@@ -74,13 +74,8 @@ class ContactTerm:
         _, offset = self._offsets(self.hand.frames(state))
         return self._residuals(offset.norm(dim=-1)).square().sum(1)
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix, gradient of half the squared residuals, and the cost, by the pose.
-
-        Raises ValueError if asked for betas: the spheres are those of one shape.
-        """
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
+        """The term's equations by the pose; ValueError if asked for betas: the spheres are those of one shape."""
         if by_betas:
             raise ValueError("ContactTerm: the betas are held; fit them without contact")
         n = len(state)
@@ -90,10 +85,10 @@ class ContactTerm:
         residuals = self._residuals(distance)
         away = offset / distance.clamp(min=_SAME_PLACE_M)[..., None]
         # Turning joint a by w (in its parent's frame) moves what it carries of a centre x by (G_parent w) x (x - p_a).
-        moves = _moves(joints)
+        moves = joint_moves(joints)
         share = self.hand.skinning[self.mine] @ moves.T  # (n, pairs, 16): how much of each centre a joint moves
         carried = (moves @ skinned) - share[..., None] * joints[:, None]
-        parents = torch.cat([_identity(joints).expand(n, 1, 3, 3), rotations[:, list(JOINT_PARENTS[1:])]], 1)
+        parents = torch.cat([torch.eye(3).to(joints).expand(n, 1, 3, 3), rotations[:, list(JOINT_PARENTS[1:])]], 1)
         turning = torch.linalg.cross(carried, away[:, :, None].expand_as(carried))
         turning = torch.einsum("naij,npai->npaj", parents, turning)
         slopes = torch.cat([turning.flatten(2), away], 2) * (-(2**0.5) / self.sigma_m)  # of 2 d / (sqrt(2) sigma)
@@ -126,19 +121,6 @@ def _nearest(
     """Depth of the deepest pairs, and which they are: the index of mine times the number of theirs, plus theirs."""
     depth = radii[:, None] + other_radii - torch.cdist(centers, other_centers)
     return depth.flatten(1).topk(min(pairs, len(radii) * len(other_radii)), 1)
-
-
-def _moves(like: Tensor) -> Float[Tensor, "16 16"]:
-    """[a, b]: 1 if turning joint a moves joint b's frame."""
-    moves = _identity(like, JOINT_COUNT).clone()
-    for joint, parent in enumerate(JOINT_PARENTS):
-        if parent >= 0:  # parents come before their children
-            moves[:, joint] += moves[:, parent]
-    return moves
-
-
-def _identity(like: Tensor, size: int = 3) -> Tensor:
-    return torch.eye(size, dtype=like.dtype, device=like.device)
 
 
 _CONTACT_ROUNDS = 2

@@ -83,13 +83,8 @@ class MeshContour:
             result[view, place] = array[kept]
             return result
 
-        return ContourEdges(
-            padded(np.stack([start, end], 1)),
-            padded(places),
-            padded(normals),
-            padded(np.ones(len(edge), bool)),
-            padded(self._at_end[edge]),
-        )
+        arrays = (np.stack([start, end], 1), places, normals, np.ones(len(edge), bool), self._at_end[edge])
+        return ContourEdges(*map(padded, arrays))
 
 
 def _lid(faces: Int[np.ndarray, "faces 3"]) -> Int[np.ndarray, "lid 3"]:
@@ -117,11 +112,8 @@ def _layers(
     cut = x[0][edge] + slope[edge] * (row - y[0][edge])
     column = np.ceil(cut.clip(-1, width + 1)).clip(0, width).astype(np.int64)
     steps = np.zeros((views, height, width + 1), np.int8)  # no hand is folded into more than 127 layers
-    np.add.at(
-        steps.reshape(-1),
-        (view[edge] * height + row) * (width + 1) + column,
-        np.where(downward, -1, 1).astype(np.int8)[edge],
-    )
+    place = (view[edge] * height + row) * (width + 1) + column
+    np.add.at(steps.reshape(-1), place, np.where(downward, -1, 1).astype(np.int8)[edge])
     return np.cumsum(steps, axis=2, dtype=np.int8)[..., :width]
 
 

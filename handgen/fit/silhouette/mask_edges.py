@@ -11,9 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from handgen.geometry.camera import Camera
 
-_DOWNSCALING_NOISE_PX = (
-    0.3  # what a threshold after shrinking adds to an edge's noise: a pixel's rounding, 1 / sqrt(12)
-)
+_DOWNSCALING_NOISE_PX = 0.3  # what a threshold after shrinking adds to an edge's noise: a pixel's rounding, 12**-0.5
 _SHORT_SHARE = 0.05  # of the longest contour of a mask: shorter ones are specks and pinholes
 _MIN_CONTOUR_PX = 10
 _SILENT_MARGIN_PX = 1.5  # beyond where the mask says nothing: its edge there is blurred by half a pixel or two
@@ -80,16 +78,11 @@ class MaskEdges:
     @classmethod
     def of(cls, views: Sequence[MaskView], points: int) -> MaskEdges:
         """Prepare masks that are already small. points: per mask."""
-        width = max((view.camera.size_px[0] for view in views), default=2)
-        height = max((view.camera.size_px[1] for view in views), default=2)
+        width, height = (max((view.camera.size_px[axis] for view in views), default=2) for axis in (0, 1))
         count = len(views)
-        edges = cls(
-            np.zeros((count, height, width), np.float32),
-            np.zeros((count, height, width), bool),
-            np.zeros((count, points, 2)),
-            np.zeros((count, points, 2)),
-            np.zeros((count, points), bool),
-        )
+        pixels = np.zeros((count, height, width), np.float32), np.zeros((count, height, width), bool)
+        along = np.zeros((count, points, 2)), np.zeros((count, points, 2)), np.zeros((count, points), bool)
+        edges = cls(*pixels, *along)
         for i, view in enumerate(views):
             inside = (view.mask > 127).astype(np.uint8)
             contour = _contour(inside, points)

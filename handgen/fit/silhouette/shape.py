@@ -50,9 +50,7 @@ def shape_from_masks(
         return shape, detector
     problems = [hand.fit.problem for hand in hands]
     states = [hand.fit.solved.state for hand in hands]
-    terms = [
-        SilhouetteTerm(p.kinematics.model, h.masks, len(h.fit.frames)) for p, h in zip(problems, hands, strict=True)
-    ]
+    terms = [SilhouetteTerm(h.fit.problem.kinematics.model, h.masks, len(h.fit.frames)) for h in hands]
     offsets = detector.offsets_m
     for _ in range(_ROUNDS):
         seen = [

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from handgen.fit.kinematics import PARAMETERS, POSE_PARAMETERS, HandState
+from handgen.fit.kinematics import PARAMETERS, POSE_PARAMETERS, Equations, HandState
 from handgen.fit.residuals import ROBUST_SIGMAS
 from handgen.fit.silhouette.contour import MeshContour, match
 from handgen.fit.silhouette.mask_edges import MaskEdges, MaskView
@@ -86,8 +86,8 @@ class SilhouetteTerm:
         self._frame = np.array([view.frame for view in small], np.int64)
         self._projections = np.array([view.camera.ideal_px_from_world for view in small]).reshape(-1, 3, 4)
         self._slots = _slots(self._frame, frames)
-        dtype, device = model.dtype, model.template.device
-        self._like = torch.zeros((), dtype=dtype, device=device)
+        device = model.template.device
+        self._like = model.template.new_zeros(())
         self._sigma = self._by_frame(np.array([view.sigma_px for view in small]), pad=1.0)
         self._projection = self._by_frame(self._projections)
         blank = np.zeros((1, *self._edges.distance.shape[1:]), np.float32)  # what slots without a view look at
@@ -113,13 +113,8 @@ class SilhouetteTerm:
         vertices = self._surface.vertices(state)
         return _robust_cost(self._rows(vertices, matches, slice(None))[0], matches, slice(None))
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix and gradient of half the cost, and the cost, per frame; by pose, or by pose and betas.
-
-        Pose correctives are left out of the derivatives (`handgen.fit.surface`).
-        """
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
+        """The term's equations; pose correctives are left out of the derivatives (`handgen.fit.surface`)."""
         matches = self._current()
         systems = [
             self._system(state, matches, slice(begin, begin + _CHUNK_FRAMES), by_betas)
@@ -135,7 +130,7 @@ class SilhouetteTerm:
 
     def _system(self, state: HandState, matches: _Rows, frames: slice, by_betas: bool) -> tuple[Tensor, Tensor]:
         """The normal equations bordered by the gradient, and the cost, of some frames."""
-        some = HandState(state.rotations[frames], state.translation[frames], state.betas[frames])
+        some = state[frames]
         vertices, arms = self._surface.vertices_and_arms(some)
         residual, pull = self._rows(vertices, matches, frames)
         n = len(residual)
@@ -177,10 +172,8 @@ class SilhouetteTerm:
         line = matches.offset[frames] - (normal * pixels[:, :, edges:]).sum(-1)
         sigma = self._sigma[frames][..., None]
         by_pixel = torch.cat([slope, -normal], 2) / sigma[..., None]
-        by_point = (
-            by_pixel @ projection[..., :2, :3]
-            - (by_pixel * pixels).sum(-1, keepdim=True) * projection[..., None, 2, :3]
-        )
+        of_depth = (by_pixel * pixels).sum(-1, keepdim=True) * projection[..., None, 2, :3]
+        by_point = by_pixel @ projection[..., :2, :3] - of_depth
         return torch.cat([distance, line], 2) / sigma, by_point / depth
 
     def _sampled(self, pixels: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,14 +202,10 @@ class SilhouetteTerm:
         contour = self._contour.visible(pixels, (width, height))
         contour.valid[~usable] = False
         found = match(contour, self._edges, self._independent)
-        return _Rows(
-            self._by_frame(found.ends).long(),
-            self._by_frame(found.share),
-            self._by_frame(found.normals),
-            self._by_frame(found.offset),
-            self._by_frame(found.weight),
-            self._like.new_full((*self._slots.shape, 1), ROBUST_SIGMAS),
-        )
+        arrays = (found.ends, found.share, found.normals, found.offset, found.weight)
+        ends, share, normals, offset, weight = map(self._by_frame, arrays)
+        robust = self._like.new_full((*self._slots.shape, 1), ROBUST_SIGMAS)
+        return _Rows(ends.long(), share, normals, offset, weight, robust)
 
     def _by_frame(self, of_views: np.ndarray, pad: float = 0.0) -> Tensor:
         """(views ...) to (n slots ...); slots without a view get `pad`."""

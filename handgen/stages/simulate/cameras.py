@@ -133,10 +133,10 @@ SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y
 
 
 class PixelRays:
-    """The rays of one camera's (distorted) pixels, computed once.
+    """The rays of one camera's (distorted) pixels, computed once. origin: the optical centre, metres.
 
-    origin: the optical centre, metres. The lens is inverted on a coarse grid and interpolated by cubic
-    splines, which for a polynomial lens is exact to far below a thousandth of a pixel.
+    The lens is inverted on a coarse grid and interpolated by cubic splines, which for a polynomial lens is exact to far
+    below a thousandth of a pixel.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -144,10 +144,8 @@ class PixelRays:
         columns, rows = (np.arange(-_GRID_PX, side + 2 * _GRID_PX, _GRID_PX) for side in (width, height))
         grid = np.stack(np.meshgrid(columns, rows), -1).astype(float)
         ideal, _ = camera.undistort(grid)
-        fine = [
-            RectBivariateSpline(rows, columns, ideal[..., axis])(np.arange(height + 1), np.arange(width + 1))
-            for axis in (0, 1)
-        ]
+        places = np.arange(height + 1), np.arange(width + 1)
+        fine = [RectBivariateSpline(rows, columns, ideal[..., axis])(*places) for axis in (0, 1)]
         homogeneous = np.stack([*fine, np.ones_like(fine[0])], -1)
         directions = homogeneous @ np.linalg.inv(camera.intrinsics).T @ camera.cam_from_world.rotation
         self._field = directions.astype(np.float32)

@@ -73,14 +73,13 @@ class _Hands:
         )
 
     def meshes(self, at: _Placement) -> tuple[Mesh, Mesh]:
-        """Return the paths of the left and the right hand."""
-        left, right = (self._mesh(side, at) for side in SIDES)
-        return left, right
-
-    def _mesh(self, side: str, at: _Placement) -> Mesh:
-        model, angles = self.models[side], np.radians(at.angles_deg[side])[None]
-        motion = place_hand(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
-        return Mesh(posed_vertices(model, self.betas, motion)[0], model.faces)
+        """Return the left and the right hand."""
+        meshes = []
+        for side in SIDES:
+            model, angles = self.models[side], np.radians(at.angles_deg[side])[None]
+            motion = place_hand(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
+            meshes.append(Mesh(posed_vertices(model, self.betas, motion)[0], model.faces))
+        return meshes[0], meshes[1]
 
     def is_free(self, at: _Placement) -> bool:
         """Tell whether neither hand is in the other by more than a trace."""
@@ -124,11 +123,8 @@ class _Hands:
                 return self.is_free(self.placement(met, met.nearest_m, shares))
 
             steps = np.linspace(0, 1, _CLOSING_STEPS + 1)
-            blocked = next((i for i in range(1, len(steps)) if not is_free(steps[i])), None)
-            if blocked is None:
-                shares[rows] = 1.0
-            else:
-                shares[rows] = _last_free(is_free, steps[blocked - 1], steps[blocked], _CLOSING_BISECTIONS)
+            ends = next(((a, b) for a, b in zip(steps, steps[1:], strict=False) if not is_free(b)), None)
+            shares[rows] = 1.0 if ends is None else _last_free(is_free, *ends, _CLOSING_BISECTIONS)
         closed = replace(met, closed_deg={side: met.closing_deg(side, shares) for side in met.closed_deg})
         # Fingers that closed in turn now close together; where that passes through something, they close less.
         shares_of_all = np.linspace(0, 1, 2 * _CLOSING_STEPS + 1)
@@ -168,10 +164,8 @@ class Meeting:
     def _between(self, before: Encounter, now: Encounter, share: float) -> _Placement:
         """Far apart, from one encounter's poses to the next one's."""
         a, b = (self.hands.placement(encounter, APART_M) for encounter in (before, now))
-        turned = {
-            side: Slerp([0, 1], Rotation.from_matrix([a.orientation[side], b.orientation[side]]))(share).as_matrix()
-            for side in SIDES
-        }
+        pairs = {side: Rotation.from_matrix([a.orientation[side], b.orientation[side]]) for side in SIDES}
+        turned = {side: Slerp([0, 1], pair)(share).as_matrix() for side, pair in pairs.items()}
         palms = {side: (1 - share) * a.palm_m[side] + share * b.palm_m[side] for side in SIDES}
         angles = {side: (1 - share) * a.angles_deg[side] + share * b.angles_deg[side] for side in SIDES}
         return _Placement(turned, palms, angles)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
-from handgen.hand.model import HandModel, HandPose
+from handgen.hand.model import HandModel, HandPose, PosedHand
 from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT, MCP_KEYPOINTS, WRIST
 from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, vary_angles
 
@@ -61,21 +61,28 @@ class HandMotion:
 HandPath = Callable[[Float[np.ndarray, " times"]], HandMotion]
 
 
+def finger_direction(model: HandModel) -> float:
+    """The sign of x along which the fingers lie at rest."""
+    rest = model.rest_joints.cpu().numpy()
+    return float(np.sign(rest[FINGER_JOINTS["middle"][0], 0] - rest[0, 0]))
+
+
 def raised_hand(model: HandModel) -> Float[np.ndarray, "3 3"]:
     """The rotation that points the fingers up and turns the palm to the middle of the cameras (+y)."""
-    rest = model.rest_joints.cpu().numpy()
-    fingers = np.sign(rest[FINGER_JOINTS["middle"][0], 0] - rest[0, 0])
+    fingers = finger_direction(model)
     up, back = np.array([0.0, 0.0, 1.0]) * fingers, np.array([0.0, -1.0, 0.0])
     return np.stack([up, back, np.cross(up, back)], 1)  # where x, y and z of the rest pose go
 
 
-def posed_vertices(
-    model: HandModel, betas: Float[np.ndarray, " 10"], motion: HandMotion
-) -> Float[np.ndarray, "times 778 3"]:
-    """The model's mesh along a motion, metres."""
+def posed(model: HandModel, betas: Float[np.ndarray, " 10"], motion: HandMotion) -> PosedHand:
+    """The model's vertices, joints and keypoints along a motion, metres."""
     shape = torch.as_tensor(np.tile(betas, (len(motion.translation), 1)))
-    pose = HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), shape)
-    return model(pose).vertices.numpy()
+    return model(HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), shape))
+
+
+def posed_vertices(model: HandModel, betas: np.ndarray, motion: HandMotion) -> Float[np.ndarray, "times 778 3"]:
+    """The model's mesh along a motion, metres."""
+    return posed(model, betas, motion).vertices.numpy()
 
 
 def place_hand(
@@ -108,10 +115,8 @@ class SingleHand:
     def __call__(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
         """The hand at these moments."""
         orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
-        within = times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1])
-        return place_hand(
-            self.model, self.betas, orientation, self.around + self.drift_m(times_s), self.angles_rad(within)
-        )
+        angles = self.angles_rad(times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1]))
+        return place_hand(self.model, self.betas, orientation, self.around + self.drift_m(times_s), angles)
 
 
 def single_hand(

@@ -48,11 +48,11 @@ def depth_m(first: Mesh, second: Mesh, second_border: Int[np.ndarray, " border"]
 
 def gap_m(first: Mesh, second: Mesh) -> float:
     """The smallest distance from a vertex of one mesh to the surface of the other, metres; inside counts as well."""
-    distance, _ = cKDTree(first.vertices).query(second.vertices)
-    near = second.vertices[distance < distance.min() + _FACE_REACH_M]
-    distance, _ = cKDTree(second.vertices).query(first.vertices)
-    near_first = first.vertices[distance < distance.min() + _FACE_REACH_M]
-    return float(min(distance_m(near, first).min(), distance_m(near_first, second).min()))
+    gaps = []
+    for mine, other in ((second, first), (first, second)):
+        distance, _ = cKDTree(other.vertices).query(mine.vertices)
+        gaps.append(distance_m(mine.vertices[distance < distance.min() + _FACE_REACH_M], other).min())
+    return float(min(gaps))
 
 
 def distance_m(points: Float[np.ndarray, "n 3"], mesh: Mesh) -> Float[np.ndarray, " n"]:
@@ -98,8 +98,8 @@ class SelfProbe:
     def of(cls, model: HandModel) -> SelfProbe:
         """For the meshes of one model. A vertex belongs to the joint that carries most of it."""
         carrier, template = model.weights.argmax(1).cpu().numpy(), model.template.cpu().numpy()
-        faces, bounds_of, probes, finger_of = [model.faces], [], [], []
-        for i, joints in enumerate(FINGER_JOINTS.values()):
+        faces, bounds_of, probes = [model.faces], [], []
+        for joints in FINGER_JOINTS.values():
             kept = ~np.isin(carrier[model.faces], joints).all(1)
             lids = _lids(model.faces[kept])
             outer = np.flatnonzero(np.isin(carrier, joints[1:]))
@@ -109,11 +109,11 @@ class SelfProbe:
             bounds_of.append(np.concatenate([np.flatnonzero(kept), np.arange(len(lids)) + sum(map(len, faces))]))
             faces.append(lids)
             probes.append(outer)
-            finger_of.append(np.full(len(outer), i))
         bounds = np.zeros((len(FINGER_JOINTS), sum(map(len, faces))), bool)
         for i, mine in enumerate(bounds_of):
             bounds[i, mine] = True
-        return cls(model.faces, np.concatenate(faces), np.concatenate(probes), bounds[np.concatenate(finger_of)])
+        bounds = np.repeat(bounds, list(map(len, probes)), axis=0)
+        return cls(model.faces, np.concatenate(faces), np.concatenate(probes), bounds)
 
     def passes(self, vertices: Float[np.ndarray, "778 3"], tolerance_m: float) -> bool:
         """Tell whether a finger is in another finger or the palm by more than about `tolerance_m` on either side.

@@ -95,7 +95,6 @@ def personal_hand(person: Person, side: str) -> HandArrays:
 
 def personal_file(hand: HandArrays) -> bytes:
     """The npz in MANO's format that `load_hand` reads the same model from."""
-    parents = np.array([JOINT_PARENTS, range(JOINT_COUNT)])
     return npz_bytes(
         {
             "v_template": hand.template,
@@ -107,7 +106,7 @@ def personal_file(hand: HandArrays) -> bytes:
             "hands_components": hand.pose_components,
             "joint_axes": hand.joint_axes,
             "joint_limits_rad": hand.joint_limits_rad,
-            "kintree_table": parents,
+            "kintree_table": np.array([JOINT_PARENTS, range(JOINT_COUNT)]),
             "f": hand.faces,
             "note": np.array(hand.note),
         }

@@ -57,8 +57,7 @@ class PathTracer:
     """Renders moments of one scene. samples: per pixel, divided among the times of an exposure."""
 
     def __init__(self, body: Body, room: Room | None, lighting: Lighting, samples: int = SAMPLES) -> None:
-        self._mitsuba = load_mitsuba()
-        self._body, self._samples = body, samples
+        self._mitsuba, self._body, self._samples = load_mitsuba(), body, samples
         self._roughness = np.where(body.is_cloth, _CLOTH_ROUGHNESS, _ROUGHNESS - _SMOOTHER_BY_GLOSS * body.gloss)
         self._static = self._emitters(lighting)
         if room is not None and room.near.any():
@@ -117,11 +116,8 @@ class PathTracer:
         normals, is_cloth = body.normals(vertices), body.part == CLOTH
         for name, chosen, material in (("skin", ~is_cloth, _SKIN), ("cloth", is_cloth, _CLOTH)):
             used, faces = np.unique(body.faces[chosen], return_inverse=True)
-            principled = material | {
-                "type": "principled",
-                "base_color": {"type": "mesh_attribute", "name": "vertex_color"},
-                "roughness": {"type": "mesh_attribute", "name": "vertex_roughness"},
-            }
+            roughness = {"type": "mesh_attribute", "name": "vertex_roughness"}
+            principled = material | {"type": "principled", "base_color": _COLOR, "roughness": roughness}
             attributes = {"vertex_color": body.albedo[used], "vertex_roughness": self._roughness[used]}
             meshes[name] = self._mesh(name, vertices[used], faces.reshape(-1, 3), principled, attributes, normals[used])
         return meshes
@@ -159,12 +155,11 @@ class PathTracer:
         )
         corners = vertices[faces].reshape(-1, 3)  # each its own: at an edge, two faces may differ in colour
         colors = room.colors(corners, np.repeat(near[face], 3))
-        material = {"type": "diffuse", "reflectance": {"type": "mesh_attribute", "name": "vertex_color"}}
-        return self._mesh("room", corners, np.arange(len(corners)).reshape(-1, 3), material, {"vertex_color": colors})
+        faces = np.arange(len(corners)).reshape(-1, 3)
+        return self._mesh("room", corners, faces, {"type": "diffuse", "reflectance": _COLOR}, {"vertex_color": colors})
 
     def _emitters(self, lighting: Lighting) -> dict[str, Any]:
         """The ray caster's lights, as bright in the middle of the scene. Its numbers are irradiance over pi."""
-        mitsuba = self._mitsuba
         distance, radius = float(np.linalg.norm(lighting.key_position)), _KEY_RADIUS * lighting.key_half_size
         radiance = {"type": "rgb", "value": (lighting.key * (distance / radius) ** 2).tolist()}
         return {
@@ -177,8 +172,8 @@ class PathTracer:
             },
             "sky": {
                 "type": "envmap",
-                "bitmap": mitsuba.Bitmap(_sky(lighting)),
-                "to_world": mitsuba.ScalarTransform4f().rotate([1, 0, 0], 90),  # Mitsuba's up is +y
+                "bitmap": self._mitsuba.Bitmap(_sky(lighting)),
+                "to_world": self._mitsuba.ScalarTransform4f().rotate([1, 0, 0], 90),  # Mitsuba's up is +y
             },
         }
 
@@ -207,6 +202,7 @@ class PathTracer:
         }
 
 
+_COLOR = {"type": "mesh_attribute", "name": "vertex_color"}
 _PATHS = {"type": "path", "max_depth": _BOUNCES + 1, "hide_emitters": True}
 _GUIDES = {  # red, green, blue and alpha, and three channels of each
     "type": "aov",

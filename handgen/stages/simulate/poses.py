@@ -83,18 +83,12 @@ def vary_angles(angles_deg: Float[np.ndarray, "15 3"], rng: np.random.Generator)
 
 
 def random_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
-    """A pose of no name: fingers curled by their own, or bent like those of different named poses.
-
-    Nothing keeps its parts from passing through each other: see `is_free`.
-    """
+    """A pose of no name: fingers curled by their own, or bent like those of different named ones; not yet `is_free`."""
     return _curl_angles_deg(rng) if rng.random() < 0.5 else _recombine_angles_deg(rng)
 
 
 def _curl_angles_deg(rng: np.random.Generator) -> Float[np.ndarray, "15 3"]:
-    """Every finger curled by its own, but neighbours alike; outer joints follow the middle ones.
-
-    The thumb stays beside the fingers where they are curled, where it is rarely in their way.
-    """
+    """Every finger curled by its own, but neighbours alike; outer joints follow. The thumb keeps out of their way."""
     angles = np.zeros((JOINT_COUNT, 3))
     curl = rng.uniform(0, 1) if rng.random() < 0.5 else rng.beta(0.6, 0.6)
     spread = rng.uniform(-0.1, 1.2)
@@ -192,18 +186,16 @@ class Encounter:
 def encounters() -> list[Encounter]:
     """All kinds, not fitted to any hands. Angles of the right hand; the left one mirrors them."""
     flat = pose_angles_deg(replace(POSES["flat"], thumb_base=(0, -28, 0), thumb=(0, 0)))  # the thumb beside the palm
-    arched, fanned = _bent(flat, (20, 10, 6), 0.4), _fan_out(flat, (2, 4))
+    arched, fanned = (dict.fromkeys(SIDES, x) for x in (_bent(flat, (20, 10, 6), 0.4), _fan_out(flat, (2, 4))))
     lean = dict.fromkeys(SIDES, (-_LEAN_DEG, 0.0, 0.0))
     roof = dict.fromkeys(SIDES, (-_LEAN_DEG, -_ROOF_DEG, 0.0))
     poke = {"right": (0.0, -80.0, -_POKE_YAW_DEG), "left": (-20.0, 0.0, _POKE_YAW_DEG)}
     point, fist = pose_angles_deg(POSES["point"]), pose_angles_deg(POSES["fist"])
     return [
         Encounter("palms", dict.fromkeys(SIDES, flat), lean),
-        Encounter(
-            "fingertips", dict.fromkeys(SIDES, arched), roof, dict.fromkeys(SIDES, _bent(flat, (46, 18, 10), 0.4))
-        ),
-        Encounter(INTERLEAVE, dict.fromkeys(SIDES, fanned), roof),
-        Encounter(CLASP, dict.fromkeys(SIDES, fanned), roof, dict.fromkeys(SIDES, _fan_out(flat, (80, 45)))),
+        Encounter("fingertips", arched, roof, dict.fromkeys(SIDES, _bent(flat, (46, 18, 10), 0.4))),
+        Encounter(INTERLEAVE, fanned, roof),
+        Encounter(CLASP, fanned, roof, dict.fromkeys(SIDES, _fan_out(flat, (80, 45)))),
         Encounter("point", {"right": point, "left": flat}, poke),
         Encounter("grasp", {"right": fist, "left": flat}, poke, {"left": _bent(flat, (70, 80, 45), 0.3)}),
     ]

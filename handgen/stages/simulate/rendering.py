@@ -44,10 +44,9 @@ def record_frame(
         if scene.path_tracer is not None:
             seed = int(scene.sensor_noise(frame, i).integers(2**31))
             light = scene.path_tracer.view(moment, camera, rays, background, seed)
-        image = scene.sensors[i].develop(light, scene.sensor_noise(frame, i))
-        write(i, image)
-        pixels.append(image)
+        pixels.append(scene.sensors[i].develop(light, scene.sensor_noise(frame, i)))
         labels.append(view.hand)
+        write(i, pixels[-1])
     screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
         motion = hand.path(np.array([scene.time_s(frame)]))
@@ -55,10 +54,9 @@ def record_frame(
         mesh = PosedMesh(hand.model, posed.vertices[0].numpy(), posed.keypoints[0].numpy())
         views, cutouts = [], []
         for i, camera in enumerate(scene.rig):
-            mask = np.where(labels[i] == owner, 255, 0).astype(np.uint8)
+            mask = np.where(labels[i] == owner, np.uint8(255), np.uint8(0))
             key = f"{frame:08d}_{hand.side}_{i:02d}"
-            found = _view(camera, mesh, key, pixels[i], mask, screen)
-            if found:
+            if found := _view(camera, mesh, key, pixels[i], mask, screen):
                 views.append(found[0])
                 cutouts.append((key, found[1]))
         record = HandRecord(
@@ -82,8 +80,8 @@ def _view(
         return None
     seen = cutout.cutter.cut_mask(mask)
     shown = cv2.countNonZero(cv2.bitwise_and(cutout.mesh, seen)) / max(cv2.countNonZero(cutout.mesh), 1)
-    outside, hidden = not cutout.inside.all(), shown < _LEAST_SEEN
-    reasons = (("outside_image",) if outside else ()) + (("hidden",) if hidden else ())
+    faults = {"outside_image": not cutout.inside.all(), "hidden": shown < _LEAST_SEEN}
+    reasons = tuple(reason for reason, found in faults.items() if found)
     segmented = Segmented(seen, iou(cutout.mesh, seen), screen or "any", np.zeros_like(seen))
     return build_view(key, cutout, segmented, reasons)
 

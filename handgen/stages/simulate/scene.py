@@ -13,14 +13,14 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
-from handgen.hand.model import HandModel, HandPose, PosedHand
+from handgen.hand.model import HandModel, PosedHand
 from handgen.hand.skeleton import SIDES
 from handgen.media.images import IMAGE_SUFFIXES, picture_names, read_rgb
 from handgen.stages.simulate.cameras import PixelRays, Sensor, make_rig, make_sensor
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.interaction import two_hands
 from handgen.stages.simulate.light import Lighting, make_lighting
-from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, single_hand
+from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, posed, single_hand
 from handgen.stages.simulate.person import Person, make_person, personal_hand
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.render import Body, Moment
@@ -60,9 +60,7 @@ class SimulatedHand:
 
     def pose(self, motion: HandMotion) -> PosedHand:
         """The model's own vertices, joints and keypoints."""
-        count = len(motion.rotations)
-        betas = torch.as_tensor(np.tile(self.betas, (count, 1)))
-        return self.model(HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), betas))
+        return posed(self.model, self.betas, motion)
 
 
 @dataclass(frozen=True)
@@ -117,25 +115,18 @@ class Scene:
     @cached_property
     def body(self) -> Body:
         """All hands with their arms, as one mesh."""
-        faces, albedo, gloss, part, owner, count = [], [], [], [], [], 0
-        arm_faces = tube_faces(_ARM_RINGS, _ARM_SEGMENTS)
+        arm_faces, arm_vertices, count = tube_faces(_ARM_RINGS, _ARM_SEGMENTS), _ARM_RINGS * _ARM_SEGMENTS, 0
+        parts = []
         for i, hand in enumerate(self.hands):
-            surface, arm_vertices = hand.surface, _ARM_RINGS * _ARM_SEGMENTS
-            faces += [surface.faces + count, arm_faces + count + len(surface.vertices)]
-            albedo += [surface.albedo, np.tile(surface.cloth, (arm_vertices, 1))]
-            gloss += [surface.gloss, np.zeros(arm_vertices)]
-            part += [surface.part, np.full(len(arm_faces), CLOTH)]
-            owner.append(np.full(len(surface.faces) + len(arm_faces), i))
-            count += len(surface.vertices) + arm_vertices
-        all_faces = np.concatenate(faces)
-        return Body(
-            faces=all_faces,
-            albedo=np.concatenate(albedo),
-            gloss=np.concatenate(gloss),
-            part=np.concatenate(part),
-            owner=np.concatenate(owner),
-            face_sum=face_incidence(all_faces, count),
-        )
+            surface, owner = hand.surface, np.full(len(hand.surface.faces), i)
+            parts.append((surface.faces + count, surface.albedo, surface.gloss, surface.part, owner))
+            count += len(surface.vertices)
+            cloth, no_gloss = np.tile(surface.cloth, (arm_vertices, 1)), np.zeros(arm_vertices)
+            of_arm = np.full(len(arm_faces), CLOTH), np.full(len(arm_faces), i)
+            parts.append((arm_faces + count, cloth, no_gloss, *of_arm))
+            count += arm_vertices
+        faces, albedo, gloss, part, owner = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return Body(faces, albedo, gloss, part, owner, face_incidence(faces, count))
 
     def time_s(self, frame: int) -> float:
         """Return the moment of a frame by the clock that all cameras should have."""

@@ -67,10 +67,7 @@ def _refuse_tricks(path: Path, text: str) -> None:
             raise HandgenError(f"{where}: anchors and aliases are not taken; write the entry out")
         if getattr(event, "tag", None) is not None:
             raise HandgenError(f"{where}: tags such as {event.tag!r} are not taken; remove it")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             raise HandgenError(f"{where}: nested more than {_MAX_DEPTH} deep; flatten it")
 
@@ -105,18 +102,16 @@ def _plain(value: Any, where: str, key: str) -> Any:
         return {name: _plain(part, f"{where}, {name}", name) for name, part in value.items()}
     if isinstance(value, list):
         return [_plain(part, where, key) for part in _bounded(value, where)]
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        if len(value) > _MAX_TEXT:
-            raise HandgenError(f"{where}: a text of {len(value)} characters; the longest allowed has {_MAX_TEXT}")
-        return value
-    if isinstance(value, int | float):
+    if isinstance(value, str) and len(value) > _MAX_TEXT:
+        raise HandgenError(f"{where}: a text of {len(value)} characters; the longest allowed has {_MAX_TEXT}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
         largest = _MAX_KELVIN if key == "temperature_limit" else _MAX_NUMBER
         if not abs(value) <= largest:  # so that NaN is refused too
             raise HandgenError(f"{where}: {_quote(value)} is beyond {largest:g}; choose a smaller number")
-        return value
-    raise HandgenError(f"{where}: a {type(value).__name__} is not taken; write numbers, texts, true, false or lists")
+    if value is not None and not isinstance(value, str | int | float):
+        kind = type(value).__name__
+        raise HandgenError(f"{where}: a {kind} is not taken; write numbers, texts, true, false or lists")
+    return value
 
 
 def _quote(value: float) -> str:

@@ -47,20 +47,24 @@ def try_out(apply: Apply, where: str) -> None:
 
 
 def _result(apply: Apply, image: Image, seed: int, where: str) -> np.ndarray:
-    started = time.perf_counter()
+    started, size = time.perf_counter(), f"{image.shape[1]}x{image.shape[0]}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = apply(image.copy(), np.random.default_rng(seed))
     except Exception as error:  # whatever a transform of somebody else's raises for parameters that do not fit
-        reason = (str(error).splitlines() or [""])[0][:200]
-        raise HandgenError(f"{where}: failed on an image of {image.shape[1]}x{image.shape[0]} px ({reason})") from None
+        raise HandgenError(f"{where}: failed on an image of {size} px ({first_line(error)})") from None
     if (seconds := time.perf_counter() - started) > _MAX_SECONDS:
-        raise HandgenError(f"{where}: took {seconds:.0f} s on {image.shape[1]}x{image.shape[0]} px; lower its numbers")
+        raise HandgenError(f"{where}: took {seconds:.0f} s on {size} px; lower its numbers")
     if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != image.shape:
         kind = f"{result.dtype} of {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
         raise HandgenError(f"{where}: gave {kind} for uint8 of {image.shape}; samples are 8-bit RGB: remove it")
     return result
+
+
+def first_line(error: Exception) -> str:
+    """Shorten a message that may have many lines."""
+    return (str(error).splitlines() or [""])[0][:200]
 
 
 def displacement_px(before: Image, after: Image) -> float:
@@ -78,10 +82,8 @@ def displacement_px(before: Image, after: Image) -> float:
     values = target[inner].ravel()
     solution, *_ = np.linalg.lstsq(design, values, rcond=None)
     explained = 1 - np.var(values - design @ solution) / max(np.var(values), 1e-9)
-    gain = solution[3]
-    if explained < _MIN_LIKENESS or abs(gain) < 0.05:
-        return 0.0
-    return float(np.hypot(solution[4], solution[5]) / abs(gain))
+    gain = abs(solution[3])
+    return 0.0 if explained < _MIN_LIKENESS or gain < 0.05 else float(np.hypot(solution[4], solution[5]) / gain)
 
 
 def _blobs(height: int, width: int) -> Image:

@@ -35,9 +35,8 @@ def light_table(
     sure. Colours are multiplied, never shifted: what is red stays red.
     """
     share = strength * rng.uniform(0.5, 1.0)
-    some = [
-        cv2.resize(part, (_SAMPLES,) * 2, interpolation=cv2.INTER_NEAREST) for part in (background, background[box])
-    ]
+    parts = (background, background[box])
+    some = [cv2.resize(part, (_SAMPLES,) * 2, interpolation=cv2.INTER_NEAREST) for part in parts]
     means, deviations = (np.array(x)[:, 0] for x in cv2.meanStdDev(np.concatenate(some)))
     scene = means + 1.0
     # The mean colour of a scene is its light's (grey world: Buchsbaum, J. Franklin Institute 1980), as a rule.
@@ -88,11 +87,7 @@ def throw_shadow(background: Image, layers: Sequence[Placed], rng: np.random.Gen
     dx, dy = (shift * f(direction) / _REDUCED for f in (np.cos, np.sin))
     moved = cv2.warpAffine(small, np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]]), small.shape[::-1])
     soft = cv2.GaussianBlur(moved, (0, 0), max(sigma, 0.3))
-    kept = cv2.LUT(cv2.merge((soft,) * 3), _keep_table(darkness))
+    table = np.round(255 - darkness * np.arange(256)[:, None] * _SKYLIGHT).astype(np.uint8)[None]
+    kept = cv2.LUT(cv2.merge((soft,) * 3), table)
     kept = cv2.resize(kept, (small.shape[1] * _REDUCED, small.shape[0] * _REDUCED))
     cv2.multiply(background, kept[:height, :width], dst=background, scale=1 / 255)
-
-
-def _keep_table(darkness: float) -> UInt8[np.ndarray, "1 256 3"]:
-    """Table of the light, in 255, by how much of a pixel lies in the shadow."""
-    return np.round(255 - darkness * np.arange(256)[:, None] * _SKYLIGHT).astype(np.uint8)[None]

@@ -132,10 +132,8 @@ class SampleMaker:
 
     def sample(self, unit: ShardUnit, place: int) -> shards.Sample:
         """Sample `place` of a shard. Raises DamagedCutout when its cutout cannot be used."""
-        config = self.job.config
-        seed = (config.seed, unit.number, place)
-        rng = np.random.default_rng(seed)
-        source = self._source(unit.views[place])
+        config, seed = self.job.config, (self.job.config.seed, unit.number, place)
+        rng, source = np.random.default_rng(seed), self._source(unit.views[place])
         mirrored = bool(rng.random() < config.flip_probability) and self.job.sources[source.source].flips
         view = draw_view(source.camera, source.keypoints_world_m, config, mirrored, rng)
         split, split_name, _ = unit.split
@@ -224,12 +222,10 @@ class SampleMaker:
             tar = chunk_path(self.job.sources[source.source].root, source.chunk, ".tar")
             raise DamagedCutout(f"{tar}: {source.cutout}: {error}") from None
 
-    def _place_beside(
-        self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
-    ) -> PlacedHand | None:
+    def _place_beside(self, source: SourceView, homography: np.ndarray, with_arm: bool) -> PlacedHand | None:
         """Read a hand that the sample can do without: None, too, where its cutout is damaged, which is noted."""
         try:
-            return self._place(source, sample_px_from_cutout_px, with_arm)
+            return self._place(source, homography, with_arm)
         except DamagedCutout as error:
             self.damaged[self.name_of(source.source, source.cutout)] = str(error)
             return None
@@ -261,9 +257,7 @@ class SampleMaker:
         matrix[:, 2] += center - middle
         homography = np.concatenate([matrix, [[0.0, 0.0, 1.0]]])
         found = self._place_beside(source, homography, with_arm=True)
-        if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN:
-            return None
-        return found.layer
+        return None if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN else found.layer
 
     def _pixels(self, source: SourceView, scale: float) -> tuple[Pixels, int]:
         """A view's pixels and the power of two by which they are reduced, as far as `scale` allows.
@@ -276,13 +270,10 @@ class SampleMaker:
         key = (source.source, source.chunk, source.cutout, base)
         levels = self._cutouts.get(key)
         if levels is None:
-            size_px, with_arm = source.camera.size_px, config.forearm_probability > 0
-            cutout = self._open(source.source)[0].named_cutout(
-                source.chunk, source.cutout, size_px, source.span, base, with_arm
-            )
+            which = (source.chunk, source.cutout, source.camera.size_px, source.span)
+            cutout = self._open(source.source)[0].named_cutout(*which, base, config.forearm_probability > 0)
             edge = replace(source.edge, blur_px=source.edge.blur_px / base)
-            levels = [Pixels(cutout, edge, config.blend == "hard")]
-            self._cutouts[key] = levels
+            levels = self._cutouts[key] = [Pixels(cutout, edge, config.blend == "hard")]
             self._cutout_bytes += levels[0].nbytes
         self._cutouts.move_to_end(key)
         while base << (len(levels) - 1) < reduced:

@@ -39,7 +39,7 @@ class ShardResult:
     @classmethod
     def from_json(cls, number: int, document: dict[str, Any]) -> ShardResult:
         """Read what `to_json` gave."""
-        problems, damaged = (tuple(tuple(entry) for entry in document[name]) for name in ("problems", "damaged"))
+        problems, damaged = (tuple(map(tuple, document[name])) for name in ("problems", "damaged"))
         return cls(number, document["description"], False, problems, damaged)
 
 

@@ -255,9 +255,9 @@ def _row(entry: OpenSource, number: int, chunk: int, record: HandRecord, view: V
     row["pose"], row["translation_m"] = record.pose, record.translation_m
     row["keypoints_world_m"] = record.keypoints_world_m
     row["shown"] = in_cutout & in_capture
-    row["reprojection_px"] = np.nan if view.reprojection_px is None else view.reprojection_px
-    row["mask_iou"] = np.nan if view.mask_iou is None else view.mask_iou
-    row["edge_blur_px"] = np.nan if view.edge_blur_px is None else view.edge_blur_px
+    for field in ("reprojection_px", "mask_iou", "edge_blur_px"):
+        value = getattr(view, field)
+        row[field] = np.nan if value is None else value
     row["screen"] = _SCREENS.index(view.screen)
     row["other"] = NO_ROW
     return row

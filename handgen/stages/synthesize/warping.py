@@ -187,12 +187,11 @@ def place_hand(
     if not width:
         return None
     tight = (slice(top, top + height), slice(left, left + width))
-    x, y = x + left, y + top
     colors = cv2.merge((red[tight], green[tight], blue[tight]))
-    alpha = np.ascontiguousarray(alpha[tight])
+    placed = Placed(x + left, y + top, colors, np.ascontiguousarray(alpha[tight]))
     result = np.zeros(size_px[::-1], np.uint8)
-    result[y : y + height, x : x + width] = above(alpha if layers.own is None else warped[1][tight], 127)
-    return PlacedHand(Placed(x, y, colors, alpha), result)
+    result[placed.box] = above(placed.alpha if layers.own is None else warped[1][tight], 127)
+    return PlacedHand(placed, result)
 
 
 def _fade(shape: tuple[int, int]) -> Mask:
