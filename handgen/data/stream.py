@@ -61,10 +61,8 @@ def assign_shards(shards: Sequence[Shard], reader: int, readers: int, even: bool
     counts = np.array([shard.samples for shard in shards], dtype=int)
     total = int(counts.sum())
     if total < readers:
-        raise HandgenError(
-            f"{total} samples cannot be divided among {readers} readers (ranks times DataLoader workers); use fewer "
-            "workers"
-        )
+        among = f"{readers} readers (ranks times DataLoader workers)"
+        raise HandgenError(f"{total} samples cannot be divided among {among}; use fewer workers")
     each = total // readers
     first, last = (each * n if even else total * n // readers for n in (reader, reader + 1))
     ends = np.cumsum(counts)
@@ -125,25 +123,20 @@ def _shuffle(items: Iterator[Item], buffer: int, seed: str) -> Iterator[Item]:
     return webdataset.shuffle(buffer, initial=buffer, rng=random.Random(seed))(items)
 
 
+@dataclass(frozen=True)
 class _Unread:
-    """Samples that need not be read because they are passed over; they are numbered as they come.
+    """Samples that are passed over, numbered as they come: all before `first` but those `kept`."""
 
-    first: all up to here but `kept` have been.
-    """
-
-    def __init__(self, first: int, kept: set[int]) -> None:
-        self._first, self._kept = first, kept
+    first: int
+    kept: set[int]
 
     def covers(self, begin: int, end: int) -> bool:
         """Tell whether none of the samples `begin` to `end` - 1 is to come."""
-        return end <= self._first and not any(begin <= number < end for number in self._kept)
+        return end <= self.first and not any(begin <= number < end for number in self.kept)
 
 
 def _unread(numbers: Iterable[int], buffer: int, seed: str, skip: int) -> _Unread:
-    """Find which samples need not be read because they are passed over.
-
-    numbers: of the samples that there are, from 0 on.
-    """
+    """Find which samples need not be read because they are passed over. numbers: of those there are, from 0 on."""
     if not buffer:
         return _Unread(skip, set())
     taken = 0

@@ -28,6 +28,7 @@ Lens = Literal["pinhole", "fisheye"]
 DISTORTION_LENGTHS: dict[str, tuple[int, ...]] = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
 MIN_DEPTH_M = 1e-3  # nearer points are at or behind the lens
 _NEWTON_STEPS = 20
+_KNOT_SPACING_PX = 4
 _MAX_SLOPE = 3.0  # tan of the widest half angle that the distortion is examined for (72 degrees)
 
 
@@ -279,9 +280,6 @@ def resampling_maps(
         map_x, map_y, seen = _seen_by(source, target, np.arange(float(width)), np.arange(float(height)))
         map_x, map_y = (np.where(seen, m, -1e4) for m in (map_x, map_y))
     return map_x.astype(np.float32), map_y.astype(np.float32)
-
-
-_KNOT_SPACING_PX = 4
 
 
 def _knots(length: int) -> Float[np.ndarray, " knots"]:

@@ -50,10 +50,8 @@ class Rigid:
 
     def __post_init__(self) -> None:
         if self.rotation.shape[-2:] != (3, 3) or self.translation.shape != self.rotation.shape[:-1]:
-            raise ValueError(
-                f"Rigid: expected (*batch, 3, 3) and (*batch, 3), "
-                f"got {self.rotation.shape} and {self.translation.shape}"
-            )
+            got = f"{self.rotation.shape} and {self.translation.shape}"
+            raise ValueError(f"Rigid: expected (*batch, 3, 3) and (*batch, 3), got {got}")
         offset = self.translation
         finite = all(map(math.isfinite, offset.tolist())) if offset.ndim == 1 else np.isfinite(offset).all()
         if not is_rotation(self.rotation) or not finite:

@@ -139,14 +139,9 @@ def _solve_columns(information: Float[np.ndarray, "16 points"]) -> Float[np.ndar
     adj_xx, adj_xy, adj_xz = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
     adj_yy, adj_yz, adj_zz = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
     factor = -1 / (xx * adj_xx + xy * adj_xy + xz * adj_xz)
-    return np.stack(
-        [
-            (adj_xx * xw + adj_xy * yw + adj_xz * zw) * factor,
-            (adj_xy * xw + adj_yy * yw + adj_yz * zw) * factor,
-            (adj_xz * xw + adj_yz * yw + adj_zz * zw) * factor,
-        ],
-        -1,
-    )
+    x, y = adj_xx * xw + adj_xy * yw + adj_xz * zw, adj_xy * xw + adj_yy * yw + adj_yz * zw
+    z = adj_xz * xw + adj_yz * yw + adj_zz * zw
+    return np.stack([x * factor, y * factor, z * factor], -1)
 
 
 def _from_pairs(system: _System, base: np.ndarray, threshold: np.ndarray) -> np.ndarray:

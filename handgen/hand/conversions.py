@@ -40,8 +40,6 @@ _TIP_KEYPOINTS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
 
 
 # Mean pose
-
-
 def full_from_relative(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
     """Return a full pose from one relative to the model's mean pose (`flat_hand_mean=False`)."""
     return _add_to_fingers(pose, hand.mean_pose)
@@ -61,8 +59,6 @@ def _add_to_fingers(pose: Float[np.ndarray, "*batch n"], by: Float[np.ndarray, "
 
 
 # Principal components
-
-
 def pose_from_pca(
     coefficients: Float[np.ndarray, "*batch n"], hand: HandArrays, *, flat_hand_mean: bool = False
 ) -> Float[np.ndarray, "*batch 45"]:
@@ -86,8 +82,6 @@ def pca_from_pose(
 
 
 # Rotation matrices
-
-
 def rotations_from_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch joints 3 3"]:
     """Return rotation matrices per joint from axis-angle: 16 (48 numbers) or 15 (45)."""
     import torch
@@ -109,8 +103,6 @@ def pose_from_rotations(rotations: Float[np.ndarray, "*batch joints 3 3"]) -> Fl
 
 
 # Keypoints
-
-
 def reordered_keypoints(
     keypoints: Float[np.ndarray, "*batch 21 n"], source: str, target: str
 ) -> Float[np.ndarray, "*batch 21 n"]:
@@ -144,8 +136,6 @@ def with_fingertips(
 
 
 # Left and right: each is the other seen in a mirror that negates x, and each of these is its own inverse
-
-
 def mirrored_points(points: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
     """Return points, translations and other vectors of the other hand."""
     return points * np.array(MIRROR_X)
@@ -187,8 +177,6 @@ def sides_mirror(right: HandArrays, left: HandArrays) -> bool:
 #   smplx, handgen   R (v - J) + J + transl    turned about the wrist
 #   about the origin R v + translation         what a rigid transform of the whole mesh does
 # so that the wrist comes to be at J + transl.
-
-
 def rest_wrist(betas: Float[np.ndarray, "*batch 10"], hand: HandArrays) -> Float[np.ndarray, "*batch 3"]:
     """Return J, the wrist of a shape at rest, metres."""
     row = hand.joint_regressor[0]

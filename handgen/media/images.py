@@ -71,18 +71,9 @@ def encode_mask_png(mask: UInt8[np.ndarray, "height width"]) -> bytes:
     lines = np.zeros((height, 1 + -(-width // 8)), np.uint8)  # each begins with its filter: none
     lines[:, 1:] = np.packbits(mask > 127, axis=1)
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"".join(
-        (
-            _PNG_SIGNATURE,
-            _png_chunk(b"IHDR", header),
-            _png_chunk(b"IDAT", zlib.compress(lines.tobytes(), 1)),
-            _png_chunk(b"IEND", b""),
-        )
-    )
-
-
-def _png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
+    framed = (struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in chunks)
+    return _PNG_SIGNATURE + b"".join(framed)
 
 
 def write_png(path: Location, image: UInt8[np.ndarray, "height width 3"]) -> None:
@@ -293,9 +284,8 @@ def _open(file: IO[bytes], where: str) -> Image.Image:
 
 def _check_pixels(width: int, height: int, where: str) -> None:
     if width * height > MAX_PIXELS:
-        raise DamagedPicture(
-            f"{where}: {width}x{height} pixels are more than the {MAX_PIXELS // 10**6} megapixels allowed"
-        )
+        most = f"{MAX_PIXELS // 10**6} megapixels"
+        raise DamagedPicture(f"{where}: {width}x{height} pixels are more than the {most} allowed")
 
 
 def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -> UInt8[np.ndarray, "height width 3"]:
@@ -312,10 +302,8 @@ def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -
 def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     if picture.mode.startswith(("I", "F")):  # 16 bit grey and more; Pillow would clip it
         grey = np.nan_to_num(np.asarray(picture, dtype=np.float32))
-        if picture.mode.startswith("I;16"):
-            white = _GREY_16
-        else:  # nothing says what white is
-            white = next((value for value in (1.0, 255.0) if grey.max() <= value), _GREY_16)
+        guesses = () if picture.mode.startswith("I;16") else (1.0, 255.0)  # where nothing says what white is
+        white = next((value for value in guesses if grey.max() <= value), _GREY_16)
         return np.repeat((grey * (255 / white)).clip(0, 255).round().astype(np.uint8)[..., None], 3, -1)
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         layer = picture.convert("RGBA")

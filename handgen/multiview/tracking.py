@@ -83,10 +83,7 @@ def hands_of_detections(
 def hands_in_any_unit(
     rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
 ) -> list[HandObservations]:
-    """The hands in consecutive frames as `hands_of_detections` finds them, before the unit of the rig is known.
-
-    Their points are in that unit, so callers may only make of them what has none, such as pixels, or the unit itself.
-    """
+    """The hands that `hands_of_detections` finds, in whatever unit: callers may only make of them what has none."""
     return _drop_mirrored_views(rig, hands_of_frames(_associate(rig, frames, detections, hands), hands))
 
 
@@ -105,23 +102,22 @@ def hands_of_frames(seen_hands: Sequence[Sequence[MultiviewHand]], hands: str) -
     sides = {side: _Side() for side in (SIDES if hands == "both" else (hands,))}
     # The longest, best-seen tracks choose first.
     for track in sorted(_link(seen_hands), key=lambda t: -sum(c.view_count for c in t)):
-        right = _vote(track)
+        right, unsure = _vote(track), _is_unsure(track)
         preferred = "right" if right >= 0.5 else "left"
         other = other_side(preferred)
-        unsure = max(right, 1 - right) < _SURE
         if preferred in sides and sides[preferred].has_room(track):
-            sides[preferred].add(track)
+            sides[preferred].tracks.append(track)
         elif unsure and preferred not in sides and sides[other].has_room(track):
-            sides[other].add(track)
+            sides[other].tracks.append(track)
         elif hands == "both" and sides[other].has_room(track):
             rivals = sides[preferred].sharing(track)
             weakest = min(rivals, key=lambda t: abs(_vote(t) - 0.5))
             if len(rivals) == 1 and abs(_vote(weakest) - 0.5) < abs(right - 0.5) and _is_unsure(weakest):
                 sides[preferred].tracks.remove(weakest)
-                sides[other].add(weakest)
-                sides[preferred].add(track)
+                sides[other].tracks.append(weakest)
+                sides[preferred].tracks.append(track)
             elif unsure:
-                sides[other].add(track)
+                sides[other].tracks.append(track)
     return [HandObservations(side, chosen) for side in sides if (chosen := sides[side].by_frame())]
 
 
@@ -171,10 +167,6 @@ class _Side:
         taken = self.by_frame()
         return sum(seen_hand.frame in taken for seen_hand in track) < _MAX_SHARED * len(track)
 
-    def add(self, track: list[MultiviewHand]) -> None:
-        """Give the side to a track, too."""
-        self.tracks.append(track)
-
 
 def _vote(track: Sequence[MultiviewHand]) -> float:
     """Mean probability of a right hand over all detections of a track, 0 to 1."""
@@ -211,13 +203,11 @@ def _link(seen_hands: Sequence[Sequence[MultiviewHand]]) -> list[list[MultiviewH
                     # Of two hands in one place, the one of the same side is the same.
                     turned = abs(_vote([seen_hand]) - _vote(track[-_VOTING_FRAMES:]))
                     steps.append((step + _LABEL_STEP_SPANS * span * turned, i, k))
-        taken_tracks: set[int] = set()
-        taken: set[int] = set()
+        taken: dict[int, int] = {}  # hand: its track
         for _, i, k in sorted(steps):
-            if i not in taken_tracks and k not in taken:
+            if i not in taken.values() and k not in taken:
                 open_tracks[i].append(plausible[k])
-                taken_tracks.add(i)
-                taken.add(k)
+                taken[k] = i
         new = [[seen_hand] for k, seen_hand in enumerate(plausible) if k not in taken]
         tracks += new
         open_tracks += new
