@@ -25,6 +25,8 @@ from handgen.arguments import convert
 from handgen.geometry.rigid import Rigid
 
 Lens = Literal["pinhole", "fisheye"]
+PixelsAndValid = tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]
+Maps = tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]
 DISTORTION_LENGTHS: dict[str, tuple[int, ...]] = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
 MIN_DEPTH_M = 1e-3  # nearer points are at or behind the lens
 _NEWTON_STEPS = 20
@@ -84,15 +86,11 @@ class Camera:
         transform = self.cam_from_world
         return self.intrinsics @ np.concatenate([transform.rotation, transform.translation[:, None]], 1)
 
-    def project(
-        self, points_world: Float[np.ndarray, "*batch 3"]
-    ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
+    def project(self, points_world: Float[np.ndarray, "*batch 3"]) -> PixelsAndValid:
         """Pixels, and which of them are in front of the camera and inside the image."""
         return self.project_cam(self.cam_from_world.apply(points_world))
 
-    def project_cam(
-        self, points_cam: Float[np.ndarray, "*batch 3"]
-    ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
+    def project_cam(self, points_cam: Float[np.ndarray, "*batch 3"]) -> PixelsAndValid:
         """Project points in camera coordinates (metres)."""
         depth = points_cam[..., 2]
         in_front = depth > MIN_DEPTH_M
@@ -105,9 +103,7 @@ class Camera:
         """A mask of the pixels that lie inside the image."""
         return inside_image(pixels, self.size_px)
 
-    def undistort(
-        self, pixels: Float[np.ndarray, "*batch 2"]
-    ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
+    def undistort(self, pixels: Float[np.ndarray, "*batch 2"]) -> PixelsAndValid:
         """Ideal pixels of distorted ones, and for which of them the lens model could be inverted."""
         if self.is_ideal:
             return pixels.astype(float), np.isfinite(pixels).all(-1)
@@ -260,9 +256,7 @@ def inside_image(pixels: Float[np.ndarray, "*batch 2"], size_px: tuple[int, int]
     return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
-def resampling_maps(
-    target: Camera, source: Camera
-) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
+def resampling_maps(target: Camera, source: Camera) -> Maps:
     """Map each pixel of `target` to its place in `source`: float32 maps for `cv2.remap`.
 
     The two cameras must share their optical centre; they may differ in rotation, lens and size. Pixels of `target`

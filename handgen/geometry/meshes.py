@@ -16,12 +16,14 @@ from embreex import rtcore_scene
 from embreex.mesh_construction import TriangleMesh
 from jaxtyping import Bool, Float, Int, UInt8
 
+Points = Float[np.ndarray, "n 3"]
+
 
 @dataclass(frozen=True)
 class Mesh:
     """Triangles in the world, metres."""
 
-    vertices: Float[np.ndarray, "n 3"]
+    vertices: Points
     faces: Int[np.ndarray, "faces 3"]
 
     @cached_property

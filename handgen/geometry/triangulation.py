@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 _SCALE_SCHEDULE = (33.0, 8.0, 3.3, 1.3, 1.0, 1.0)  # times the inlier threshold, from forgiving to strict
+PerView = Float[np.ndarray, "views points"]
 _RIDGE = 1e-9  # keeps the 3x3 systems of points without views solvable
 
 
@@ -32,7 +33,7 @@ class Triangulated:
     """
 
     points_world: Float[np.ndarray, "points 3"]
-    error_px: Float[np.ndarray, "views points"]
+    error_px: PerView
     inliers: Bool[np.ndarray, "views points"]
 
     @property
@@ -44,8 +45,8 @@ class Triangulated:
 def triangulate(
     ideal_px_from_world: Float[np.ndarray, "views 3 4"],
     pixels: Float[np.ndarray, "views points 2"],
-    confidence: Float[np.ndarray, "views points"],
-    threshold_px: float | Float[np.ndarray, "views points"],
+    confidence: PerView,
+    threshold_px: float | PerView,
 ) -> Triangulated:
     """Triangulate `points` seen by any of `views`; an observation with confidence 0 or without a place is none.
 
@@ -100,14 +101,12 @@ class _System:
         u, v = self.pixels[..., 0], self.pixels[..., 1]
         return np.stack([np.ones_like(u), u, v, u * u + v * v])
 
-    def solve(self, weights: Float[np.ndarray, "views points"]) -> Float[np.ndarray, "points 3"]:
+    def solve(self, weights: PerView) -> Float[np.ndarray, "points 3"]:
         """Weighted least squares."""
         information = self._table @ (self._features * weights).reshape(4 * len(weights), weights.shape[1])
         return _solve_columns(information)
 
-    def squared_error(
-        self, points: Float[np.ndarray, "points 3"]
-    ) -> tuple[Float[np.ndarray, "views points"], Float[np.ndarray, "views points"]]:
+    def squared_error(self, points: Float[np.ndarray, "points 3"]) -> tuple[PerView, PerView]:
         """Squared pixel distances, and depths."""
         homogeneous = self.projections[:, :, :3].reshape(-1, 3) @ points.T + self.projections[:, :, 3].reshape(-1, 1)
         x, y, depth = homogeneous.reshape(len(self.projections), 3, len(points)).transpose(1, 0, 2)

@@ -34,6 +34,8 @@ from handgen.hand.skeleton import (
     TIP_VERTEX_SETS,
 )
 
+Vectors = Float[np.ndarray, "*batch 3"]
+Betas = Float[np.ndarray, "*batch 10"]
 _FINGER_NUMBERS = 3 * (JOINT_COUNT - 1)
 _MIRROR_TOLERANCE = 1e-5  # metres, and as sharp for weights
 _TIP_KEYPOINTS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
@@ -136,7 +138,7 @@ def with_fingertips(
 
 
 # Left and right: each is the other seen in a mirror that negates x, and each of these is its own inverse
-def mirrored_points(points: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+def mirrored_points(points: Vectors) -> Vectors:
     """Return points, translations and other vectors of the other hand."""
     return points * np.array(MIRROR_X)
 
@@ -177,42 +179,30 @@ def sides_mirror(right: HandArrays, left: HandArrays) -> bool:
 #   smplx, handgen   R (v - J) + J + transl    turned about the wrist
 #   about the origin R v + translation         what a rigid transform of the whole mesh does
 # so that the wrist comes to be at J + transl.
-def rest_wrist(betas: Float[np.ndarray, "*batch 10"], hand: HandArrays) -> Float[np.ndarray, "*batch 3"]:
+def rest_wrist(betas: Betas, hand: HandArrays) -> Vectors:
     """Return J, the wrist of a shape at rest, metres."""
     row = hand.joint_regressor[0]
     return row @ hand.template + betas @ np.einsum("v,vcb->bc", row, hand.shapedirs)
 
 
-def wrist_from_transl(
-    transl: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
-) -> Float[np.ndarray, "*batch 3"]:
+def wrist_from_transl(transl: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return the position of the wrist, from smplx's `transl`."""
     return transl + rest_wrist(betas, hand)
 
 
-def transl_from_wrist(
-    wrist: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
-) -> Float[np.ndarray, "*batch 3"]:
+def transl_from_wrist(wrist: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return the `transl` of smplx that brings the wrist to where it is to be."""
     return wrist - rest_wrist(betas, hand)
 
 
-def origin_translation_from_transl(
-    transl: Float[np.ndarray, "*batch 3"],
-    orientation: Float[np.ndarray, "*batch 3"],
-    betas: Float[np.ndarray, "*batch 10"],
-    hand: HandArrays,
-) -> Float[np.ndarray, "*batch 3"]:
+def origin_translation_from_transl(transl: Vectors, orientation: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return the translation for turning the hand about the origin by `orientation`, from smplx's `transl`."""
     return transl + _wrist_shift(orientation, betas, hand)
 
 
 def transl_from_origin_translation(
-    translation: Float[np.ndarray, "*batch 3"],
-    orientation: Float[np.ndarray, "*batch 3"],
-    betas: Float[np.ndarray, "*batch 10"],
-    hand: HandArrays,
-) -> Float[np.ndarray, "*batch 3"]:
+    translation: Vectors, orientation: Vectors, betas: Betas, hand: HandArrays
+) -> Vectors:
     """Return the `transl` of smplx from the translation that goes with turning the hand about the origin."""
     return translation - _wrist_shift(orientation, betas, hand)
 
@@ -233,9 +223,7 @@ def moved_hand(
     return moved, rotation @ (wrist + transl) + a_from_b.translation - wrist
 
 
-def _wrist_shift(
-    orientation: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
-) -> Float[np.ndarray, "*batch 3"]:
+def _wrist_shift(orientation: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return J - R J."""
     wrist = rest_wrist(betas, hand)
     return wrist - (rotations_from_pose(orientation)[..., 0, :, :] @ wrist[..., None])[..., 0]

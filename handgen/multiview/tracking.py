@@ -27,6 +27,8 @@ _VOTING_FRAMES = 16  # of a track, for which side it is while it is followed
 _MIN_STRAIGHT_VIEWS = 3  # with so many left, a hand does without the views that saw it mirrored
 _MAX_SHARED = 0.5  # of a track's frames in which its side may be taken already
 
+Detections = Sequence[Sequence[Sequence[Detection]]]  # per frame and camera
+
 
 @dataclass(frozen=True)
 class HandObservations:
@@ -55,7 +57,7 @@ class SingleViews(Protocol):
         self,
         rig: Rig,
         frames: Sequence[int],
-        detections: Sequence[Sequence[Sequence[Detection]]],
+        detections: Detections,
         seen_hands: Sequence[Sequence[MultiviewHand]],
         hands: str,
     ) -> list[list[MultiviewHand]]:
@@ -64,11 +66,7 @@ class SingleViews(Protocol):
 
 
 def hands_of_detections(
-    rig: Rig,
-    frames: Sequence[int],
-    detections: Sequence[Sequence[Sequence[Detection]]],
-    hands: str,
-    single_view: SingleViews | None = None,
+    rig: Rig, frames: Sequence[int], detections: Detections, hands: str, single_view: SingleViews | None = None
 ) -> list[HandObservations]:
     """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both".
 
@@ -81,15 +79,13 @@ def hands_of_detections(
 
 
 def hands_in_any_unit(
-    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+    rig: CameraSet, frames: Sequence[int], detections: Detections, hands: str
 ) -> list[HandObservations]:
     """The hands that `hands_of_detections` finds, in whatever unit: callers may only make of them what has none."""
     return _drop_mirrored_views(rig, hands_of_frames(_associate(rig, frames, detections, hands), hands))
 
 
-def _associate(
-    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
-) -> list[list[MultiviewHand]]:
+def _associate(rig: CameraSet, frames: Sequence[int], detections: Detections, hands: str) -> list[list[MultiviewHand]]:
     only_side = hands if hands in SIDES else None
     return [associate_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
 

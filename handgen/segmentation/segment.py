@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
-from handgen.media.arrays import Image, Mask
+from handgen.media.arrays import Image, Mask, Plane
 from handgen.segmentation import chroma_key, forearm
 from handgen.segmentation.colour_model import local_cut
 from handgen.segmentation.crops import box_around
@@ -165,7 +165,7 @@ def screen_around(image: Image, guides: MeshGuides, extent_px: float) -> str:
     return chroma_key.screen_color(image[some], _where((outside_px > _AROUND_SHARE * extent_px) & unskinned))
 
 
-def _signed_distance_px(hand: Mask) -> Float[np.ndarray, "height width"]:
+def _signed_distance_px(hand: Mask) -> Plane:
     """From the edge of a mask, pixels, negative inside it; the edge is halfway between two pixels."""
     outside = cv2.distanceTransform(cv2.bitwise_not(hand), cv2.DIST_L2, cv2.DIST_MASK_5)
     inside = cv2.distanceTransform(hand, cv2.DIST_L2, cv2.DIST_MASK_5)
@@ -174,9 +174,7 @@ def _signed_distance_px(hand: Mask) -> Float[np.ndarray, "height width"]:
     return np.full(hand.shape, -np.inf if hand.any() else np.inf, np.float32)  # no edge in sight
 
 
-def _foreign_share(
-    found: Mask, signed_px: Float[np.ndarray, "height width"], guides: MeshGuides, extent_px: float, reach_px: float
-) -> float:
+def _foreign_share(found: Mask, signed_px: Plane, guides: MeshGuides, extent_px: float, reach_px: float) -> float:
     """The share of the background next to the hand that is no screen, 0 to 1."""
     ring = (signed_px > reach_px) & (signed_px < reach_px + _RING_SHARE * extent_px) & (guides.unknown == 0)
     return cv2.countNonZero(cv2.bitwise_and(_where(ring), found)) / max(int(np.count_nonzero(ring)), 1)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from handgen.geometry.camera import Camera
+from handgen.media.arrays import Mask, Plane
 
 _DOWNSCALING_NOISE_PX = 0.3  # what a threshold after shrinking adds to an edge's noise: a pixel's rounding, 12**-0.5
 _SHORT_SHARE = 0.05  # of the longest contour of a mask: shorter ones are specks and pinholes
@@ -29,8 +30,8 @@ class MaskView:
 
     frame: int
     camera: Camera
-    mask: UInt8[np.ndarray, "height width"]
-    unknown: UInt8[np.ndarray, "height width"] | None = None
+    mask: Mask
+    unknown: Mask | None = None
     sigma_px: float = 1.0
 
     def __post_init__(self) -> None:
@@ -104,7 +105,7 @@ class MaskEdges:
         return edges
 
 
-def _contour(inside: UInt8[np.ndarray, "height width"], points: int) -> np.ndarray | None:
+def _contour(inside: Mask, points: int) -> np.ndarray | None:
     """Pixels (x, y) evenly along all contours worth the name, or None."""
     contours, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     longest = max(map(len, contours), default=0)
@@ -115,7 +116,7 @@ def _contour(inside: UInt8[np.ndarray, "height width"], points: int) -> np.ndarr
     return chain[(np.arange(points) * len(chain)) // points]
 
 
-def _signed_distance(inside: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
+def _signed_distance(inside: Mask) -> Plane:
     """To the edge, which lies half-way between the centres of pixels inside and outside; negative inside.
 
     Two hundredths of a distance off at most, which the exact transform would take three times as long to avoid.
@@ -125,9 +126,7 @@ def _signed_distance(inside: UInt8[np.ndarray, "height width"]) -> Float[np.ndar
     return np.where(inside > 0, 0.5 - to_outside, to_inside - 0.5)
 
 
-def _find_reliable(
-    inside: UInt8[np.ndarray, "height width"], unknown: np.ndarray | None, distance: Float[np.ndarray, "height width"]
-) -> Bool[np.ndarray, "height width"]:
+def _find_reliable(inside: Mask, unknown: Mask | None, distance: Plane) -> Bool[np.ndarray, "height width"]:
     """Mask the pixels whose distance is that to a true edge: no unknown pixel, where one may lie unseen, is nearer.
 
     Beyond the mask's own border nothing is known either where the hand reaches it.

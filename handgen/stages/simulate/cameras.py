@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from handgen.geometry.camera import Camera, Rig
 from handgen.geometry.rigid import Rigid
-from handgen.media.arrays import Image
+from handgen.media.arrays import Image, Light
 from handgen.stages.simulate.texture import srgb_from_linear
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -189,7 +189,7 @@ class Sensor:
     shot_noise: float
     read_noise: float
 
-    def develop(self, light: Float[np.ndarray, "height width 3"], rng: np.random.Generator) -> Image:
+    def develop(self, light: Light, rng: np.random.Generator) -> Image:
         """The RGB image of linear light: blur, noise, sRGB's curve."""
         exposed = cv2.GaussianBlur((light * self.gain).astype(np.float32), (0, 0), self.blur_px)
         deviation = np.sqrt(self.shot_noise * exposed.clip(0) + self.read_noise**2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from handgen.geometry.meshes import Tracer
+from handgen.geometry.meshes import Points, Tracer
 
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
 _SPILL = 0.25  # of the light from everywhere that has the walls' colour
@@ -30,13 +30,13 @@ class Lighting:
     sky: Float[np.ndarray, " 3"]
     ground: Float[np.ndarray, " 3"]
 
-    def ambient(self, normals: Float[np.ndarray, "n 3"], openness: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    def ambient(self, normals: Points, openness: Float[np.ndarray, " n"]) -> Points:
         """Light from everywhere, dimmed by `openness` (0 to 1), and the fill light."""
         upward = (0.5 + 0.5 * normals[:, 2])[:, None]
         fill = (normals @ self.fill_direction).clip(0)[:, None] * (0.4 + 0.6 * openness[:, None])
         return (self.sky * upward + self.ground * (1 - upward)) * openness[:, None] + self.fill * fill
 
-    def towards_key(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    def towards_key(self, points: Points) -> Points:
         """Unit directions to the key light."""
         towards = self.key_position - points
         return towards / np.linalg.norm(towards, axis=1, keepdims=True)
@@ -61,11 +61,7 @@ def make_lighting(rng: np.random.Generator, spill: Float[np.ndarray, " 3"] | Non
 
 
 def key_visibility(
-    lighting: Lighting,
-    points: Float[np.ndarray, "n 3"],
-    normals: Float[np.ndarray, "n 3"],
-    tracer: Tracer,
-    rng: np.random.Generator,
+    lighting: Lighting, points: Points, normals: Points, tracer: Tracer, rng: np.random.Generator
 ) -> Float[np.ndarray, " n"]:
     """Compute the share of the key light that each point sees."""
     starts = points + normals * _START_M
@@ -77,11 +73,7 @@ def key_visibility(
 
 
 def openness(
-    points: Float[np.ndarray, "n 3"],
-    normals: Float[np.ndarray, "n 3"],
-    tracer: Tracer,
-    reach_m: float,
-    rng: np.random.Generator,
+    points: Points, normals: Points, tracer: Tracer, reach_m: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " n"]:
     """Compute the share of the surroundings that each point sees, by cosine: ambient occlusion within `reach_m`."""
     starts = points + normals * _START_M

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from handgen.geometry.meshes import Mesh, Tracer
+from handgen.geometry.meshes import Mesh, Points, Tracer
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS
 
@@ -55,7 +55,7 @@ def gap_m(first: Mesh, second: Mesh) -> float:
     return float(min(gaps))
 
 
-def distance_m(points: Float[np.ndarray, "n 3"], mesh: Mesh) -> Float[np.ndarray, " n"]:
+def distance_m(points: Points, mesh: Mesh) -> Float[np.ndarray, " n"]:
     """From each point to the surface, metres, exact near the surface: to the nearest of some faces about the point."""
     triangles = mesh.vertices[mesh.faces]
     count = min(_NEAREST_FACES, len(triangles))
@@ -73,7 +73,7 @@ def distance_m(points: Float[np.ndarray, "n 3"], mesh: Mesh) -> Float[np.ndarray
     return np.where(above, to_plane, to_edges).min(1)
 
 
-def _inside(points: Float[np.ndarray, "n 3"], mesh: Mesh, direction: Float[np.ndarray, " 3"]) -> Bool[np.ndarray, " n"]:
+def _inside(points: Points, mesh: Mesh, direction: Float[np.ndarray, " 3"]) -> Bool[np.ndarray, " n"]:
     """Find which points are inside, by rays along `direction`, which must not leave through an opening."""
     directions = np.broadcast_to(direction / np.linalg.norm(direction), points.shape)
     hits = Tracer(mesh).first(points, directions)
@@ -150,7 +150,7 @@ def _lids(faces: Int[np.ndarray, "faces 3"]) -> Int[np.ndarray, "lids 3"]:
     return np.array(lids, dtype=faces.dtype).reshape(-1, 3)
 
 
-def _vertex_normals(mesh: Mesh) -> Float[np.ndarray, "n 3"]:
+def _vertex_normals(mesh: Mesh) -> Points:
     normals = np.zeros_like(mesh.vertices)
     for corner in range(3):
         np.add.at(normals, mesh.faces[:, corner], mesh.face_normals)

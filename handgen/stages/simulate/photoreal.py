@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
+from handgen.media.arrays import Light, Plane
 from handgen.stages.simulate.cameras import PixelRays
 from handgen.stages.simulate.denoise import Layer, denoise_layer
 from handgen.stages.simulate.light import Lighting
@@ -63,14 +64,7 @@ class PathTracer:
         if room is not None and room.near.any():
             self._static["room"] = self._room_mesh(room)
 
-    def view(
-        self,
-        moment: Moment,
-        camera: Camera,
-        rays: PixelRays,
-        background: Float[np.ndarray, "height width 3"],
-        seed: int,
-    ) -> Float[np.ndarray, "height width 3"]:
+    def view(self, moment: Moment, camera: Camera, rays: PixelRays, background: Light, seed: int) -> Light:
         """Linear light of what `camera` sees, in front of `background`."""
         ideal, map_x, map_y = _ideal(camera, rays)
         left, top, width, height = self._window(ideal, moment)
@@ -228,9 +222,7 @@ def _sky(lighting: Lighting) -> Float[np.ndarray, "rows columns 3"]:
     return light.clip(0).astype(np.float32)
 
 
-def _ideal(
-    camera: Camera, rays: PixelRays
-) -> tuple[Camera, Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
+def _ideal(camera: Camera, rays: PixelRays) -> tuple[Camera, Plane, Plane]:
     """A camera at the same place that sees as much, and where in its image each pixel of `camera` is.
 
     It has no distortion, square pixels, and its axis through the middle, as Mitsuba's.

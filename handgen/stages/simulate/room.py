@@ -11,7 +11,8 @@ import trimesh
 from jaxtyping import Bool, Float, Int
 
 from handgen.geometry.camera import Camera
-from handgen.geometry.meshes import Hits, Mesh, Tracer
+from handgen.geometry.meshes import Hits, Mesh, Points, Tracer
+from handgen.media.arrays import Light
 from handgen.stages.simulate.cameras import SUBPIXELS, UP, PixelRays, local_range
 from handgen.stages.simulate.light import Lighting, key_visibility, openness
 from handgen.stages.simulate.texture import Noise, linear_from_srgb
@@ -41,14 +42,12 @@ class Room:
     near: Bool[np.ndarray, " faces"]
     noise: Noise
 
-    def colors(self, points: Float[np.ndarray, "n 3"], face: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    def colors(self, points: Points, face: Int[np.ndarray, " n"]) -> Points:
         """Linear albedo at points on faces, the noise included."""
         pattern = 1 + self.contrast[face] * self.noise.fractal(points * self.grain[face], 4)
         return (self.albedo[face] * pattern[:, None]).clip(0.01, 0.95)
 
-    def render(
-        self, camera: Camera, rays: PixelRays, lighting: Lighting, rng: np.random.Generator
-    ) -> Float[np.ndarray, "height width 3"]:
+    def render(self, camera: Camera, rays: PixelRays, lighting: Lighting, rng: np.random.Generator) -> Light:
         """The empty room in linear light."""
         width, height = camera.size_px
         tracer = Tracer(self.mesh)
@@ -75,7 +74,7 @@ class Room:
 
     def _shade(
         self, origin: np.ndarray, directions: np.ndarray, hits: Hits, shares: np.ndarray, lighting: Lighting
-    ) -> Float[np.ndarray, "n 3"]:
+    ) -> Points:
         """Light from what rays hit; shares: (n, 2), of the key light and the surroundings seen there."""
         points = origin + hits.distance[:, None] * directions
         normals = self.mesh.face_normals[hits.face]

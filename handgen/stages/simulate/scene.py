@@ -15,6 +15,7 @@ from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel, PosedHand
 from handgen.hand.skeleton import SIDES
+from handgen.media.arrays import Light
 from handgen.media.images import IMAGE_SUFFIXES, picture_names, read_rgb
 from handgen.stages.simulate.cameras import PixelRays, Sensor, make_rig, make_sensor
 from handgen.stages.simulate.config import SimulateConfig
@@ -98,7 +99,7 @@ class Scene:
         return tuple(PixelRays(camera) for camera in self.rig)
 
     @cached_property
-    def backgrounds(self) -> tuple[Float[np.ndarray, "height width 3"], ...]:
+    def backgrounds(self) -> tuple[Light, ...]:
         """Render each camera's picture without the hands, linear."""
         if self.room is None:
             return tuple(_picture(path, self.config.size) for path in background_files(self.config))
@@ -238,7 +239,7 @@ def background_files(config: SimulateConfig) -> list[Path]:
     return [folder / names[chosen[i % len(names)]] for i in range(config.views)]
 
 
-def _picture(path: Path, size_px: tuple[int, int]) -> Float[np.ndarray, "height width 3"]:
+def _picture(path: Path, size_px: tuple[int, int]) -> Light:
     """The middle of a picture, filling an image of `size_px`, as linear light."""
     image = read_rgb(path)
     height, width = image.shape[:2]
