@@ -4,8 +4,8 @@ A reader is one DataLoader worker of one rank; each sample goes to exactly one. 
 readers, each reads its own; where there are fewer, each reads a range of samples, which crosses shards where it must.
 
 Shuffling is webdataset's: a buffer of samples from which one is drawn at random. To go on in the middle, the same draws
-are made with numbers in place of samples first; they tell which samples are still to come, and shards that hold none
-of these are not read.
+are made with numbers in place of samples first; they tell which samples are still to come, and other shards are not
+read.
 """
 
 from __future__ import annotations

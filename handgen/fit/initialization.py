@@ -64,8 +64,7 @@ def start(
 ) -> HandState:
     """A pose near the one behind triangulated keypoints. Bones follow their directions; twists are left at zero.
 
-    valid: which keypoints there are (default: all); at least three of wrist and knuckles. Joints without keypoints
-    stay straight.
+    valid: which keypoints there are (default: all); at least three of wrist and knuckles. Others stay straight.
     """
     n = len(points_world)
     rest = kinematics.rest(betas)
@@ -117,8 +116,8 @@ def start_from_one_view(
 ) -> HandState:
     """Poses (in the world, metres) that explain what the view with the largest total weight shows of each frame.
 
-    observations: `n` frames; other views are not looked at. A frame without any weight gets a flat hand in front of
-    the first camera.
+    observations: `n` frames; other views are not looked at. Without any weight, a flat hand is put before the first
+    camera.
     """
     n = len(observations)
     view = observations.weight.sum(2).argmax(1)

@@ -35,10 +35,7 @@ class Corrections:
 def corrections_of(
     bias: ViewBias, rig: Rig, model: HandModel, posed: PosedHand, rotations: Float[np.ndarray, "n 16 3"]
 ) -> Corrections:
-    """Predict what a detector's bias does to detections of hands that are posed about like this. Metres.
-
-    rotations: the pose, axis-angle.
-    """
+    """Predict what a bias does to detections of hands posed about like this. rotations: the pose, axis-angle."""
     keypoints = posed.keypoints.cpu().numpy()
     world_from_carrier = posed.rotations.cpu().numpy()[:, list(KEYPOINT_CARRIERS)]
     flexion_rad = np.einsum("ja,nja->nj", model.arrays.joint_axes[:, 0], rotations[:, 1:])

@@ -127,8 +127,8 @@ class Fit:
     def _covariance(self, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, "n 21 3 3"]:
         """The covariance, metres squared, with what repeats between views and frames and does not average out put back.
 
-        The normal matrix takes the errors of all detections for independent. And of a hand that one view alone sees,
-        the distance hangs on its size.
+        The normal matrix takes the errors of all detections for independent. And where one view alone sees a hand, its
+        distance hangs on its size.
         """
         repeats, common = (torch.full_like(points[:, 0, 0], each) for each in _WITHOUT_MASKS)
         if masks := self.problem.terms.get("silhouette"):

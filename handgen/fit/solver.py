@@ -164,8 +164,7 @@ def solve_shared(
 ) -> list[HandState]:
     """Poses of all frames and the betas that they share, over both sides of a subject.
 
-    betas_weight: information of the unit Gaussian prior on the betas; 1 if residuals were independent between frames,
-    n if those of n frames repeat each other.
+    betas_weight: information of the unit Gaussian prior on the betas; n if residuals of n frames repeat each other.
     """
     states = list(states)
     betas = states[0].betas[0]

@@ -54,8 +54,8 @@ def fit_subject(
 ) -> tuple[HandShape, DetectorCalibration]:
     """Fit the betas of one person and the detector's offsets on this person to hands of each side.
 
-    Betas and offsets are the likeliest ones together: unit Gaussian betas, offsets with a deviation of `offset_sigma_m`
-    around those given.
+    They are the likeliest together: unit Gaussian betas, offsets with a deviation of `offset_sigma_m` around those
+    given.
     """
     lengths = _median_lengths([hand for found in hands.values() for hand in found])
     offsets = detector.offsets_m

@@ -36,10 +36,7 @@ _MAX_SLOPE = 3.0  # tan of the widest half angle that the distortion is examined
 
 @dataclass(frozen=True)
 class Camera:
-    """One calibrated camera.
-
-    size_px: width, height. intrinsics: (3, 3), pixels. distortion: OpenCV's coefficients, see the module.
-    """
+    """One calibrated camera. size_px: width, height. intrinsics: pixels. distortion: OpenCV's, see the module."""
 
     name: str
     size_px: tuple[int, int]

@@ -38,8 +38,8 @@ class Mesh:
 class Hits:
     """First hits of rays.
 
-    found: which rays hit; the other fields are 0 for the rest. barycentric: weights of the face's corners.
-    distance: in lengths of the rays' directions.
+    found: which rays hit; the other fields are 0 for the rest. barycentric: weights of the face's corners. distance: in
+    lengths of directions.
     """
 
     found: Bool[np.ndarray, " rays"]

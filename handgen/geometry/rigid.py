@@ -1,8 +1,7 @@
 """Rotations and rigid transforms in numpy, named `a_from_b`.
 
-A `Rigid` called `cam_from_world` maps world coordinates to camera coordinates; neighbouring words must match
-in a product: `cam_from_hand = cam_from_world @ world_from_hand`. Batched torch rotations are in
-`handgen/geometry/rotations.py`.
+A `Rigid` called `cam_from_world` maps world coordinates to camera coordinates; neighbouring words must match in a
+product: `cam_from_hand = cam_from_world @ world_from_hand`. Those in torch: `rotations.py`.
 """
 
 from __future__ import annotations

@@ -2,12 +2,11 @@
 
 Views hold *ideal* pixels (`Camera.undistort`). Method: iteratively reweighted linear triangulation with a redescending
 weight whose scale shrinks; points that end with fewer than two agreeing views are solved again from every pair of
-views, by consensus. The linear system is Hartley and Zisserman's ("Multiple View Geometry", 12.2) in its
-inhomogeneous form.
+views, by consensus. The linear system: Hartley and Zisserman ("Multiple View Geometry", 12.2), inhomogeneous.
 
-An observation (u, v) of a camera with rows a, b, c adds w (a - u c)(a - u c)' + w (b - v c)(b - v c)' to a point's
-4x4 matrix. That is linear in w, w u, w v and w (u^2 + v^2), so the matrices of all points are one product with a
-table of the cameras, and no observation's own matrix is ever made.
+An observation (u, v) of a camera with rows a, b, c adds w (a - u c)(a - u c)' + w (b - v c)(b - v c)' to a point's 4x4
+matrix. That is linear in w, w u, w v and w (u^2 + v^2), so the matrices of all points are one product with a table of
+the cameras, and no observation's own matrix is ever made.
 """
 
 from __future__ import annotations

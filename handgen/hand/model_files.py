@@ -156,8 +156,7 @@ def mano_path(side: str) -> Path:
 class NamedModel:
     """A hand model that users choose by its name.
 
-    path: where the `.npz` in MANO's format of a side is. how_to_get: what to do if it is not there; `{SIDE}` stands for
-    the side.
+    path: where the `.npz` in MANO's format of a side is. how_to_get: what to do if there is none, for `{SIDE}`.
     """
 
     path: Callable[[str], Path]

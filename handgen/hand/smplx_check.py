@@ -1,7 +1,6 @@
 """Compare handgen's kinematics with smplx's own, on the same hand model.
 
-smplx has a non-commercial licence. It is imported here alone, where a user adds MANO's files, which have such a licence
-too.
+smplx has a non-commercial licence. It is imported here alone, where a user adds MANO's files, which have one too.
 """
 
 from __future__ import annotations

@@ -52,10 +52,7 @@ class DamagedPicture(HandgenError):
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int, subsampling: str | None = None) -> bytes:
-    """Encode an RGB image as JPEG.
-
-    subsampling: "444" or "420"; None takes colours at full resolution from quality 90 on.
-    """
+    """Encode an RGB image as JPEG. subsampling: "444" or "420"; None: full resolution of colours from quality 90 on."""
     subsampling = subsampling or ("444" if quality >= 90 else "420")
     return simplejpeg.encode_jpeg(
         np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling=subsampling
@@ -220,8 +217,8 @@ def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.n
 def picture_names(root: Location) -> dict[str, int | None]:
     """Return paths below `root`, "/" between their parts, and bytes, where a store's listing says them.
 
-    Hidden files and folders are left out. Linked folders are entered, every folder once, so that a link to a folder
-    above ends nowhere.
+    Hidden files and folders are left out. Linked folders are entered, every folder once, so that no link runs in a
+    circle.
     """
     if not isinstance(root, Path):
         return {

@@ -1,8 +1,7 @@
 """Follow hands through frames, and decide which side each is by all its detections together.
 
 Each track votes with the detections of all its frames and views, so that a wrong label in one view or a few frames
-makes no third hand; and two hands seen at the same time are a left and a right one unless their labels insist
-otherwise.
+makes no third hand; and two hands seen at one time are a left and a right one unless their labels insist.
 """
 
 from __future__ import annotations
@@ -91,10 +90,7 @@ def _associate(rig: CameraSet, frames: Sequence[int], detections: Detections, ha
 
 
 def hands_of_frames(seen_hands: Sequence[Sequence[MultiviewHand]], hands: str) -> list[HandObservations]:
-    """Left and right hand through consecutive frames.
-
-    seen_hands: per frame, as from `associate_frame`. hands: "left", "right" or "both".
-    """
+    """Left and right hand through consecutive frames. seen_hands: per frame. hands: "left", "right" or "both"."""
     sides = {side: _Side() for side in (SIDES if hands == "both" else (hands,))}
     # The longest, best-seen tracks choose first.
     for track in sorted(_link(seen_hands), key=lambda t: -sum(c.view_count for c in t)):

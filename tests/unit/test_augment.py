@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from handgen.errors import HandgenError
 from handgen.stages.synthesize import augment, augment_trial
 from handgen.stages.synthesize.augment import DEFAULT_FILE, Augmentation
-from handgen.stages.synthesize.augment_trial import displacement_px
+from handgen.stages.synthesize.augment_checks import displacement_px
 from handgen.stages.synthesize.patterns import draw_pattern
 
 

@@ -1,7 +1,6 @@
 """Learn a person's shape from masks: betas and detector offsets are solved again, with silhouettes beside keypoints.
 
-Keypoints say how long a hand's bones are, as far as a detector's idea of a knuckle goes; how wide and how long the hand
-itself is, only its outline says.
+Keypoints say how long bones are, as far as a detector's idea of a knuckle goes; how wide a hand is, only its outline.
 """
 
 from __future__ import annotations

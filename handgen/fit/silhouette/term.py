@@ -72,8 +72,8 @@ class SilhouetteTerm:
     ) -> None:
         """Prepare the masks of `frames` poses, seen in `views` in any order, any number of a frame.
 
-        independent: how many independent points the contour of one view counts as. side_px: larger masks are shrunk.
-        points: of each mask's contour.
+        independent: how many points a view's contour counts as. side_px: larger masks are shrunk. points: of a mask's
+        contour.
         """
         for view in views:
             if not 0 <= view.frame < frames:

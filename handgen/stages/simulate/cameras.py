@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 from handgen.geometry.camera import Camera, Rig
 from handgen.geometry.rigid import Rigid
 from handgen.media.arrays import Image, Light
-from handgen.stages.simulate.texture import srgb_from_linear
+from handgen.stages.simulate.light import srgb_from_linear
 
 UP = np.array([0.0, 0.0, 1.0])
 VOLUME_M = 0.15  # half the side of the cube that the hands move in
@@ -45,8 +45,7 @@ def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_r
 def make_rig(kind: str, views: int, size_px: tuple[int, int], rng: np.random.Generator, widen: float = 1.0) -> Rig:
     """Cameras `cam_0`... 0.65 to 0.8 m from the hands, with lenses that distort.
 
-    kind: "ring", "cage" or "stereo" (`SimulateConfig`). widen: above 1 for a larger volume: the cameras stand that
-    much farther away.
+    kind: "ring", "cage" or "stereo" (`SimulateConfig`). widen: how much farther away they stand, for a larger volume.
     """
     directions = {"ring": _ring, "cage": _cage, "stereo": _stereo}[kind](views)
     width, height = size_px
@@ -128,6 +127,7 @@ def _perturb_camera(camera: Camera, error_px: float, points: np.ndarray, rng: np
     return move_camera(amount)
 
 
+_CURVE = np.round(srgb_from_linear(np.linspace(0, 1, 8192)) * 255).astype(np.uint8)
 _GRID_PX = 8  # between the points at which a lens is inverted
 SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y; where edge pixels are sampled
 
@@ -135,8 +135,7 @@ SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y
 class PixelRays:
     """The rays of one camera's (distorted) pixels, computed once. origin: the optical centre, metres.
 
-    The lens is inverted on a coarse grid and interpolated by cubic splines, which for a polynomial lens is exact to far
-    below a thousandth of a pixel.
+    The lens is inverted on a coarse grid and interpolated by cubic splines: exact to far below a thousandth of a pixel.
     """
 
     def __init__(self, camera: Camera) -> None:
@@ -197,9 +196,6 @@ class Sensor:
         # A soft shoulder keeps lit skin from clipping.
         exposed = np.where(exposed > 0.8, 0.8 + 0.2 * np.tanh((exposed - 0.8) / 0.2), exposed)
         return _CURVE[(exposed * (len(_CURVE) - 1)).clip(0, len(_CURVE) - 1).astype(np.int32)]
-
-
-_CURVE = np.round(srgb_from_linear(np.linspace(0, 1, 8192)) * 255).astype(np.uint8)
 
 
 def make_sensor(rng: np.random.Generator) -> Sensor:

@@ -1,4 +1,4 @@
-"""The lamps of a simulated room, and how much of their light arrives at a point. Linear RGB; metres."""
+"""Light and colour of a simulated room: its lamps, how much arrives at a point, sRGB, and noise. Linear RGB; metres."""
 
 from __future__ import annotations
 
@@ -6,8 +6,41 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.ndimage import map_coordinates
 
 from handgen.geometry.meshes import Points, Tracer
+
+_LATTICE = 32
+
+
+def linear_from_srgb(color: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+    """Linear light of sRGB values in 0 to 1."""
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_from_linear(light: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+    """SRGB values of linear light, clipped to 0 to 1."""
+    light = np.clip(light, 0.0, 1.0)
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+class Noise:
+    """Smooth noise over space with a feature size of about 1; repeats after 32."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._lattice = rng.uniform(-1, 1, (_LATTICE,) * 3).astype(np.float32)
+
+    def __call__(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """Values in -1 to 1."""
+        return map_coordinates(self._lattice, (points % _LATTICE).T, order=1, mode="grid-wrap")
+
+    def fractal(self, points: Float[np.ndarray, "n 3"], octaves: int = 3) -> Float[np.ndarray, " n"]:
+        """Noise plus finer noise, each octave half as strong; values in about -1 to 1."""
+        total = np.zeros(len(points))
+        for octave in range(octaves):
+            total += 0.5**octave * self(points * 2.0**octave + 7.3 * octave)
+        return total / 1.5
+
 
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
 _SPILL = 0.25  # of the light from everywhere that has the walls' colour
@@ -18,8 +51,8 @@ _START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
 class Lighting:
     """A key light of some size, a weak fill light from the other side, and light from everywhere.
 
-    key_position: its centre; key_half_size: of the cube it fills. fill_direction: unit, towards the light.
-    sky, ground: what comes from above and from below.
+    key_position: its centre; key_half_size: of the cube it fills. fill_direction: unit, towards it. sky, ground: from
+    above and below.
     """
 
     key_position: Float[np.ndarray, " 3"]

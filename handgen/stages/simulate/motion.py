@@ -1,7 +1,7 @@
 """Move simulated hands: smooth ways through poses while the whole hand moves about, at any moment.
 
-World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the
-middle of the cameras at positive y.
+World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the cameras at
+positive y.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Measure how deep two hands are in each other, how near they are, and whether a hand passes through itself.
 
-A point is inside a closed mesh if the first surface that a ray from it meets is seen from behind. The mesh of a hand
-is open at the wrist, so rays run towards the fingers: one that enters through the opening would have to start in the
-forearm.
+A point is inside a closed mesh if the first surface that a ray from it meets is seen from behind. The mesh of a hand is
+open at the wrist, so rays run towards the fingers: one that enters through it would have to start in the forearm.
 """
 
 from __future__ import annotations
@@ -85,8 +84,7 @@ class SelfProbe:
     """Finds hands that pass through themselves.
 
     hand: the model's faces. faces: these, and lids where the forearm and each finger could be cut off. probes: the
-    vertices of the fingers' outer bones. bounds: which faces bound what a probe must not be in: everything but its
-    own finger.
+    vertices of the fingers' outer bones. bounds: of which faces a probe must not be inside: all but its finger's.
     """
 
     hand: Int[np.ndarray, "hand 3"]

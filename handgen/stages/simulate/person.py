@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.hand.model_files import FIELDS, KINTREE, OPEN_HAND, HandArrays, load_hand, npz_bytes, surface_bytes
-from handgen.stages.simulate.texture import linear_from_srgb
+from handgen.stages.simulate.light import linear_from_srgb
 
 MODEL_NAME = "hand_{side}.npz"  # of a person's own hand model
 _BETA_SIGMA, _EXTRA_SIGMA = 0.8, 1.0  # of each coefficient, in the population's standard deviations

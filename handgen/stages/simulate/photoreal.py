@@ -39,6 +39,11 @@ _DETAIL_M = 0.015  # longest edge of the room's triangles: their corners carry i
 _KEY_RADIUS = 1.15  # of a sphere whose shadows are as soft as those of a cube of half size 1
 _SKY_SIZE = (32, 64)  # rows, columns of the light from everywhere
 _FILL_SHARPNESS = 8  # the fill light comes from directions in proportion to this power of a cosine
+_COLOR = {"type": "mesh_attribute", "name": "vertex_color"}
+_PATHS = {"type": "path", "max_depth": _BOUNCES + 1, "hide_emitters": True}
+# Red, green, blue and alpha, and three channels of each.
+_AOVS = "albedo:albedo,normal:sh_normal,position:position"
+_GUIDES = {"type": "aov", "aovs": _AOVS, "first_hit": {"type": "depth"}}
 _BRIGHTEST = 6.0  # linear; a brighter sample is a glint that would leave a white dot
 
 
@@ -194,15 +199,6 @@ class PathTracer:
             },
             "sampler": {"type": "independent"},
         }
-
-
-_COLOR = {"type": "mesh_attribute", "name": "vertex_color"}
-_PATHS = {"type": "path", "max_depth": _BOUNCES + 1, "hide_emitters": True}
-_GUIDES = {  # red, green, blue and alpha, and three channels of each
-    "type": "aov",
-    "aovs": "albedo:albedo,normal:sh_normal,position:position",
-    "first_hit": {"type": "depth"},
-}
 
 
 def _sky(lighting: Lighting) -> Float[np.ndarray, "rows columns 3"]:

@@ -166,8 +166,8 @@ class Encounter:
 
     angles_deg: per side, while the hands move. closed_deg: per side, what fingers close to once the hands have met.
     turns_deg: per side, Euler angles xyz in the world after the palm was turned to the other hand. offset_m: of the
-    left palm from the right one across the axis (y, z), halved between them. nearest_m: between the palms along x, as
-    near as the hands come.
+    left palm from the right one across the axis (y, z), halved between them. nearest_m: along x between the palms at
+    their nearest.
     """
 
     name: str

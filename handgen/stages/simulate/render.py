@@ -69,8 +69,7 @@ class Body:
 class View:
     """One moment as one camera sees it.
 
-    light: linear. hand: (height, width) index of the hand that the pixel's centre shows, -1 elsewhere.
-    Forearm, sleeve and room are no hand.
+    light: linear. hand: index of the hand that the pixel's centre shows, -1 elsewhere, as on forearm and sleeve.
     """
 
     light: Light

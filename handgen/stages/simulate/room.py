@@ -14,8 +14,7 @@ from handgen.geometry.camera import Camera
 from handgen.geometry.meshes import Hits, Mesh, Points, Tracer
 from handgen.media.arrays import Light
 from handgen.stages.simulate.cameras import SUBPIXELS, UP, PixelRays, local_range
-from handgen.stages.simulate.light import Lighting, key_visibility, openness
-from handgen.stages.simulate.texture import Noise, linear_from_srgb
+from handgen.stages.simulate.light import Lighting, Noise, key_visibility, linear_from_srgb, openness
 
 TABLE_Z_M = -0.42
 _ROOM_LOW_M, _ROOM_HIGH_M = np.array([-2.2, -2.2, -1.15]), np.array([2.2, 2.2, 1.6])

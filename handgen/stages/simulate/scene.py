@@ -20,14 +20,13 @@ from handgen.media.images import IMAGE_SUFFIXES, picture_names, read_rgb
 from handgen.stages.simulate.cameras import PixelRays, Sensor, make_rig, make_sensor
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.interaction import two_hands
-from handgen.stages.simulate.light import Lighting, make_lighting
+from handgen.stages.simulate.light import Lighting, linear_from_srgb, make_lighting
 from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, posed, single_hand
 from handgen.stages.simulate.person import Person, make_person, personal_hand
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.render import Body, Moment
 from handgen.stages.simulate.room import AT_THE_WALL_M, SHOULDER_M, Room, make_room, make_studio, studio_green
 from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, face_incidence, load_surface, tube_faces
-from handgen.stages.simulate.texture import linear_from_srgb
 
 # What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
 # of another.

@@ -15,9 +15,9 @@ from scipy import sparse
 
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS, TIP_VERTICES
+from handgen.stages.simulate.light import Noise, linear_from_srgb
 from handgen.stages.simulate.motion import finger_direction
 from handgen.stages.simulate.person import Person, personal_surface
-from handgen.stages.simulate.texture import Noise, linear_from_srgb
 
 HAND, ARM, CLOTH = 0, 1, 2  # what a face belongs to
 ELBOW_M = 0.27  # from the wrist

@@ -2,7 +2,7 @@
 
 Places change in `virtual_camera` alone, where the labels follow; what covers the hand is an occluder, which lowers
 `visible`. So a transform that moves, erases or paints over pixels is refused when the file is loaded, by what
-albumentations says of it, by name, or by a trial (`augment_trial`). docs/augmentation.md is the users' side.
+albumentations says of it, by name, or by a trial (`augment_checks`). docs/augmentation.md is the users' side.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import orjson
 from handgen.errors import HandgenError
 from handgen.media.arrays import Image
 from handgen.plugins import Registry
-from handgen.stages.synthesize.augment_file import read_entries
-from handgen.stages.synthesize.augment_trial import first_line, try_out
+from handgen.stages.synthesize.augment_checks import first_line, read_entries, try_out
 
 DEFAULT_FILE = Path(__file__).with_name("augment.yaml")
 _COMPOSITIONS = {  # and what each takes
@@ -121,9 +120,8 @@ class Pipeline:
 class _Scalars(random.Random):
     """The generator of Python's kind that albumentations wants besides numpy's, fed by numpy's.
 
-    Seeding a `random.Random` per image would cost more than all the draws. The standard library documents
-    `random` and `getrandbits` as what a subclass replaces; all but `gauss`, which keeps a second value for the
-    next call, depends on these two alone.
+    Seeding a `random.Random` per image would cost more than all the draws. The standard library documents `random` and
+    `getrandbits` as what a subclass replaces; all else but `gauss`, which keeps a second value, depends on these two.
     """
 
     source: np.random.Generator

@@ -90,10 +90,7 @@ class SynthesizedBackgrounds:
 
 @dataclass(frozen=True)
 class FolderBackgrounds:
-    """Pictures of a folder, all used equally often, in a circle drawn with `seed`.
-
-    names: paths below `root` of what looked like pictures.
-    """
+    """A folder's pictures, all used equally often, in a circle drawn with `seed`. names: paths below `root`."""
 
     root: Location
     names: tuple[str, ...]
@@ -104,10 +101,7 @@ class FolderBackgrounds:
         return type(self), (self.root, self.names, self.seed)
 
     def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
-        """Choose places in the circle of pictures.
-
-        Raises ValueError when shards of one size could not be at these places.
-        """
+        """Choose places in the circle of pictures. ValueError when shards of one size could not be at these places."""
         full, remainder = divmod(first, shard) if shard else (count, first)
         if remainder or not 1 <= count <= full:
             raise ValueError(f"shard {shard} of {count} samples cannot begin with sample {first}")

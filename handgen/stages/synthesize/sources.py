@@ -126,10 +126,7 @@ class HandModels:
 
 
 def load_models(annotations: Annotations, want_flips: bool) -> HandModels:
-    """The hand model that the annotations were made with.
-
-    Raises HandgenError when it cannot be had, or is not the same file.
-    """
+    """The hand model of the annotations. Raises HandgenError when it cannot be had, or is not the same file."""
     said = annotations.manifest["hand_model"]
     arrays: dict[str, HandArrays] = {}
     missing = ""

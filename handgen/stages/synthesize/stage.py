@@ -66,10 +66,7 @@ def preview(
     count: int = PREVIEW_SAMPLES,
     progress: Progress | None = None,
 ) -> list[shards.Sample]:
-    """The first samples that `run` with the same options would write, or fewer if it writes fewer.
-
-    Raises HandgenError as `run` does.
-    """
+    """The first samples that `run` would write, or all if fewer. Raises HandgenError as `run` does."""
     plan = plan_run(_several(annotations), Path(), backgrounds, config, progress)
     maker, show = SampleMaker(plan.job), progress or (lambda *_: None)
     found: list[shards.Sample] = []

@@ -62,9 +62,8 @@ ROW = np.dtype(
 class SourceView:
     """One hand in one view of the annotations.
 
-    camera: the ideal camera of the cutout. longer_side_px: longer side of the box around the keypoints in it.
-    pose, translation_m, keypoints_world_m: of the hand in the world. shown: keypoints whose place the capture's picture
-    and the cutout show.
+    camera: the ideal camera of the cutout. longer_side_px: longer side of the box around the keypoints in it. pose,
+    translation_m, keypoints_world_m: of the hand in the world. shown: keypoints whose place picture and cutout show.
     """
 
     source: int
@@ -137,8 +136,8 @@ def usable_views(
 ) -> ViewTable:
     """Every view that may become a sample.
 
-    Accepted views of accepted records; with `include_rejected` all that have a mask. A hand that is not in front of
-    the view's camera is never used.
+    Accepted views of accepted records; with `include_rejected` all that have a mask. No hand that is not in front of
+    the view's camera.
 
     Raises HandgenError when a record does not fit the hand model or the cameras, or no view is left.
     """

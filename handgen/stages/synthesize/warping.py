@@ -155,10 +155,7 @@ def place_hand(
     size_px: tuple[int, int],
     keep_forearm: bool = False,
 ) -> PlacedHand | None:
-    """The hand of a cutout in a sample of `size_px`; None where it lies outside.
-
-    Raises HandgenError when the cutout's mask is empty.
-    """
+    """A cutout's hand in a sample of `size_px`; None outside it. Raises HandgenError when the mask is empty."""
     if source.is_empty:
         raise HandgenError("the mask is empty")
     layers = source.hand_and_arm if keep_forearm else source.hand
