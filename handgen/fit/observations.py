@@ -20,6 +20,8 @@ from handgen.hand.model import HandModel, HandPose, PosedHand
 from handgen.hand.skeleton import KEYPOINT_CARRIERS, MIRROR_X
 from handgen.multiview.association import MultiviewHand
 
+Offsets = Float[np.ndarray, "21 3"]  # of a detector's keypoints, metres
+
 
 @dataclass(frozen=True)
 class Corrections:
@@ -68,9 +70,7 @@ def flesh_before(
     return flesh
 
 
-def kinematics_of(
-    hand_model: str, side: str, offsets_m: Float[np.ndarray, "21 3"], device: str = "cpu"
-) -> KeypointKinematics:
+def kinematics_of(hand_model: str, side: str, offsets_m: Offsets, device: str = "cpu") -> KeypointKinematics:
     """Keypoints of one side as a detector sees them. offsets_m: of the right hand; mirrored for the left."""
     model = HandModel.load(hand_model, side, device=device)
     mirrored = offsets_m if side == "right" else offsets_m * MIRROR_X

@@ -36,10 +36,6 @@ class MotionPrior:
     interval_s: float
     sigma_m_s2: float
 
-    def __post_init__(self) -> None:
-        if not (self.interval_s > 0 and self.sigma_m_s2 > 0):
-            raise ValueError(f"MotionPrior: both must be positive, got {self.interval_s} s, {self.sigma_m_s2} m/s^2")
-
     @classmethod
     def of(cls, fps: float | None, acceleration_mm_s2: float) -> MotionPrior | None:
         """The prior at so many frames per second; None for an acceleration of 0: frames are on their own."""

@@ -15,6 +15,7 @@ from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.observations import (
     Corrections,
+    Offsets,
     apply_view_bias,
     kinematics_of,
     observations_of,
@@ -31,6 +32,7 @@ from handgen.multiview.association import MultiviewHand
 # Detection errors repeat from frame to frame: this many frames count as one against the priors of betas and offsets.
 _FRAMES_PER_INDEPENDENT_ONE = 10
 _OFFSET_ROUNDS = 3
+HandsBySide = Mapping[str, Sequence[MultiviewHand]]
 SURE_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
 _SCALE_ROUNDS = 2  # the second changes the unit by less than a tenth of a per mille
 OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
@@ -48,7 +50,7 @@ def fit_subject(
     hand_model: str,
     detector: DetectorCalibration,
     rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
+    hands: HandsBySide,
     device: str = "cpu",
     offset_sigma_m: float = OFFSET_SIGMA_M,
 ) -> tuple[HandShape, DetectorCalibration]:
@@ -71,11 +73,7 @@ def fit_subject(
 
 
 def estimate_metres_per_unit(
-    hand_model: str,
-    detector: DetectorCalibration,
-    rig: UnscaledRig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
-    device: str = "cpu",
+    hand_model: str, detector: DetectorCalibration, rig: UnscaledRig, hands: HandsBySide, device: str = "cpu"
 ) -> float:
     """The unit with which the person's hands have the model's mean size. hands: by side, in the unit of `rig`."""
     side = next(iter(hands))  # sizes are the same on both
@@ -98,7 +96,7 @@ def _size(model: HandModel, betas: Float[Tensor, " 10"]) -> float:
 def _shared_fit(
     kinematics: Mapping[str, KeypointKinematics],
     rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
+    hands: HandsBySide,
     corrections: Sequence[Corrections | None],
     lengths: Float[Tensor, " pairs"],
 ) -> tuple[list[Problem], list[HandState]]:
@@ -122,12 +120,8 @@ def frames_per_independent_one(states: Sequence[HandState]) -> float:
 
 
 def likeliest_offsets(
-    problems: Sequence[Problem],
-    states: Sequence[HandState],
-    offsets_m: Float[np.ndarray, "21 3"],
-    expected_m: Float[np.ndarray, "21 3"],
-    sigma_m: float,
-) -> Float[np.ndarray, "21 3"]:
+    problems: Sequence[Problem], states: Sequence[HandState], offsets_m: Offsets, expected_m: Offsets, sigma_m: float
+) -> Offsets:
     """Take one Gauss-Newton step on the offsets with poses and betas held, under their prior around `expected_m`."""
     information = np.tile(np.eye(3), (21, 1, 1)) / sigma_m**2
     gradient = (offsets_m - expected_m) / sigma_m**2

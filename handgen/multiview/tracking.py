@@ -6,9 +6,8 @@ makes no third hand; and two hands seen at one time are a left and a right one u
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -49,23 +48,13 @@ class HandObservations:
         return HandObservations(self.side, seen_hands)
 
 
-class SingleViews(Protocol):
-    """Places hands that only one camera sees, such as `handgen.reconstruct.single_view.SingleViewFinder`."""
-
-    def add_single_views(
-        self,
-        rig: Rig,
-        frames: Sequence[int],
-        detections: Detections,
-        seen_hands: Sequence[Sequence[MultiviewHand]],
-        hands: str,
-    ) -> list[list[MultiviewHand]]:
-        """Add to the multi-view hands of each frame those that one camera alone sees."""
-        ...
+Hands = Sequence[Sequence[MultiviewHand]]  # per frame
+# Adds the hands that one camera alone sees, such as `handgen.reconstruct.single_view.SingleViewFinder`.
+AddSingleViews = Callable[[Rig, Sequence[int], Detections, Hands, str], list[list[MultiviewHand]]]
 
 
 def hands_of_detections(
-    rig: Rig, frames: Sequence[int], detections: Detections, hands: str, single_view: SingleViews | None = None
+    rig: Rig, frames: Sequence[int], detections: Detections, hands: str, single_view: AddSingleViews | None = None
 ) -> list[HandObservations]:
     """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both".
 
@@ -73,7 +62,7 @@ def hands_of_detections(
     """
     associated = _associate(rig, frames, detections, hands)
     if single_view is not None:
-        associated = single_view.add_single_views(rig, frames, detections, associated, hands)
+        associated = single_view(rig, frames, detections, associated, hands)
     return _drop_mirrored_views(rig, hands_of_frames(associated, hands))
 
 

@@ -31,7 +31,7 @@ class SingleViewFinder:
     hand_model: str
     offsets_m: Float[np.ndarray, "21 3"]
 
-    def add_single_views(
+    def __call__(
         self,
         rig: Rig,
         frames: Sequence[int],

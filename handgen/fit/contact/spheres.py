@@ -37,14 +37,6 @@ class Spheres:
     radii: Float[Tensor, " spheres"]
     weight: Float[Tensor, " n"]
 
-    def __post_init__(self) -> None:
-        n, count = self.centers.shape[:2]
-        if self.centers.shape != (n, count, 3) or self.radii.shape != (count,) or self.weight.shape != (n,):
-            raise ValueError(
-                f"Spheres: expected (n, spheres, 3), (spheres,) and (n,), got {tuple(self.centers.shape)}, "
-                f"{tuple(self.radii.shape)} and {tuple(self.weight.shape)}"
-            )
-
 
 @dataclass(frozen=True)
 class SphereHand:

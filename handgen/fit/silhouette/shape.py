@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from jaxtyping import Float
-
 from handgen.detect.view_bias import DetectorCalibration
-from handgen.fit.observations import kinematics_of
+from handgen.fit.observations import Offsets, kinematics_of
 from handgen.fit.pose_fit import Fit
 from handgen.fit.silhouette.mask_edges import MaskView
 from handgen.fit.silhouette.term import SilhouetteTerm
@@ -37,7 +34,7 @@ def shape_from_masks(
     detector: DetectorCalibration,
     hand_model: str,
     hands: Sequence[SeenHand],
-    offsets_m: Float[np.ndarray, "21 3"],
+    offsets_m: Offsets,
     device: str,
 ) -> tuple[HandShape, DetectorCalibration]:
     """Fit betas and detector offsets again so that they explain masks as well.

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from handgen.geometry.meshes import Mesh
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, SIDES
-from handgen.stages.simulate.motion import HandMotion, Wander, place_hand, posed_vertices, raised_hand
+from handgen.stages.simulate.motion import Betas, HandMotion, Wander, place_hand, posed_vertices, raised_hand
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
 from handgen.stages.simulate.poses import APART_M, CLASP, INTERLEAVE, Angles, Encounter, encounters, vary_encounter
 
@@ -59,7 +59,7 @@ class _Hands:
     """The two hands of one person."""
 
     models: Mapping[str, HandModel]
-    betas: Float[np.ndarray, " 10"]
+    betas: Betas
 
     def placement(
         self, encounter: Encounter, apart_m: float, closed: float | Float[np.ndarray, "15 1"] = 0.0
@@ -186,9 +186,7 @@ def _ease(share: float) -> float:
     return min(s * s * s * (s * (6 * s - 15) + 10), 1.0)
 
 
-def two_hands(
-    models: Mapping[str, HandModel], betas: Float[np.ndarray, " 10"], seconds: float, rng: np.random.Generator
-) -> Meeting:
+def two_hands(models: Mapping[str, HandModel], betas: Betas, seconds: float, rng: np.random.Generator) -> Meeting:
     """A random path of both hands for `seconds`, all kinds of encounters in turn."""
     hands = _Hands(models, betas)
     kinds: dict[str, Encounter] = {}

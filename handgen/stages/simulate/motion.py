@@ -19,6 +19,8 @@ from handgen.hand.model import HandModel, HandPose, PosedHand
 from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT, MCP_KEYPOINTS, WRIST
 from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, vary_angles
 
+Betas = Float[np.ndarray, " 10"]
+Vector = Float[np.ndarray, " 3"]
 _PALM_SHARE = 0.9  # of the way from the wrist to the knuckles: the point that placements are about
 _MARGIN_S = 1.0  # of poses before the first and after the last frame, whose exposures reach a little beyond
 _MOST_KEYS = 256  # poses before a path repeats them: what a path costs does not grow with the capture for ever
@@ -74,7 +76,7 @@ def raised_hand(model: HandModel) -> Float[np.ndarray, "3 3"]:
     return np.stack([up, back, np.cross(up, back)], 1)  # where x, y and z of the rest pose go
 
 
-def posed(model: HandModel, betas: Float[np.ndarray, " 10"], motion: HandMotion) -> PosedHand:
+def posed(model: HandModel, betas: Betas, motion: HandMotion) -> PosedHand:
     """The model's vertices, joints and keypoints along a motion, metres."""
     shape = torch.as_tensor(np.tile(betas, (len(motion.translation), 1)))
     return model(HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), shape))
@@ -87,7 +89,7 @@ def posed_vertices(model: HandModel, betas: np.ndarray, motion: HandMotion) -> F
 
 def place_hand(
     model: HandModel,
-    betas: Float[np.ndarray, " 10"],
+    betas: Betas,
     orientation: Float[np.ndarray, "times 3 3"],
     palm_m: Float[np.ndarray, "times 3"],
     angles_rad: Float[np.ndarray, "times 15 3"],
@@ -106,11 +108,11 @@ class SingleHand:
     """A hand that goes through poses in random order and turns and drifts around. A `HandPath`."""
 
     model: HandModel
-    betas: Float[np.ndarray, " 10"]
+    betas: Betas
     angles_rad: PchipInterpolator
     turn_rad: Wander
     drift_m: Wander
-    around: Float[np.ndarray, " 3"]
+    around: Vector
 
     def __call__(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
         """The hand at these moments."""
@@ -120,12 +122,7 @@ class SingleHand:
 
 
 def single_hand(
-    model: HandModel,
-    betas: Float[np.ndarray, " 10"],
-    seconds: float,
-    style: MotionStyle,
-    around: Float[np.ndarray, " 3"],
-    rng: np.random.Generator,
+    model: HandModel, betas: Betas, seconds: float, style: MotionStyle, around: Vector, rng: np.random.Generator
 ) -> SingleHand:
     """A random path of `seconds`. around: the point that the palm moves about, metres."""
     clock = np.arange(-_MARGIN_S, seconds + _MARGIN_S + style.seconds_per_pose, style.seconds_per_pose)

@@ -21,7 +21,7 @@ from handgen.stages.simulate.cameras import PixelRays, Sensor, make_rig, make_se
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.interaction import two_hands
 from handgen.stages.simulate.light import Lighting, linear_from_srgb, make_lighting
-from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, posed, single_hand
+from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, Vector, posed, single_hand
 from handgen.stages.simulate.person import Person, make_person, personal_hand
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.render import Body, Moment
@@ -250,9 +250,7 @@ def _picture(path: Path, size_px: tuple[int, int]) -> Light:
     return linear_from_srgb(image.astype(np.float32) / 255)
 
 
-def _upper_arm(
-    elbow: Float[np.ndarray, " 3"], shoulder: Float[np.ndarray, " 3"], forearm: Float[np.ndarray, " 3"]
-) -> Float[np.ndarray, "n 3"]:
+def _upper_arm(elbow: Vector, shoulder: Vector, forearm: Vector) -> Float[np.ndarray, "n 3"]:
     """The rings of a sleeve from the elbow to the shoulder, closed at both; `forearm` points from elbow to wrist."""
     along = (shoulder - elbow) / np.linalg.norm(shoulder - elbow)
     side = np.cross(along, forearm)

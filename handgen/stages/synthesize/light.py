@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from handgen.media.arrays import Image
 from handgen.stages.synthesize.warping import Placed
 
+Color = Float[np.ndarray, " 3"]
 _SAMPLES = 8  # a side
 _CAST_SHARE = 0.5  # of an estimated cast: as often as not it is walls and things that are coloured, not their light
 _CAST_RANGE = (0.88, 1.14)  # of a channel's gain: what cameras leave of lamplight and shade
@@ -22,11 +23,7 @@ _USUAL_SPREAD = 0.45  # standard deviation over mean of a picture with full cont
 
 
 def light_table(
-    hand_mean: Float[np.ndarray, " 3"],
-    background: Image,
-    box: tuple[slice, slice],
-    strength: float,
-    rng: np.random.Generator,
+    hand_mean: Color, background: Image, box: tuple[slice, slice], strength: float, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "1 256 3"]:
     """The table that takes the hand's colours towards the background's light.
 
@@ -47,7 +44,7 @@ def light_table(
     return _table((gain * cast) ** share, contrast**share, skin)
 
 
-def _table(gains: Float[np.ndarray, " 3"], contrast: float, pivot: float) -> UInt8[np.ndarray, "1 256 3"]:
+def _table(gains: Color, contrast: float, pivot: float) -> UInt8[np.ndarray, "1 256 3"]:
     """Grey levels times `gains`, contrast about `pivot`; what would be brighter than white bends towards it.
 
     x -> g x / (1 + (g - 1) x) has slope g at black and keeps white.

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
@@ -27,11 +27,12 @@ from handgen.stages.synthesize.occluders import MOST_HIDDEN, draw_occluder, hidd
 from handgen.stages.synthesize.sources import Source
 from handgen.stages.synthesize.views import NO_ROW, SourceView, ViewTable, source_view, span_of
 from handgen.stages.synthesize.virtual_camera import VirtualView, are_in_front, draw_view
-from handgen.stages.synthesize.warping import Pixels, Placed, PlacedHand, magnification, place_hand
+from handgen.stages.synthesize.warping import Homography, Pixels, Placed, PlacedHand, magnification, place_hand
 from handgen.storage.filesystem import Location
 from handgen.storage.json_fields import to_document
 from handgen.storage.tar import Span
 
+Samples = Int[np.ndarray, " samples"]
 _SOURCES = 256  # views whose rows are remembered
 _CUTOUT_CACHE_BYTES = 64 * 2**20  # of decoded cutouts, per process
 _ENLARGED = 1.25  # as much may a reduced cutout be: edges in video are softer than that
@@ -63,19 +64,13 @@ class ShardUnit:
     split: tuple[int, str, int]
     first: int
     rows: np.ndarray
-    hands: Int[np.ndarray, " samples"]
-    others_at: Int[np.ndarray, " samples"]
-    picks: Int[np.ndarray, " samples"]
+    hands: Samples
+    others_at: Samples
+    picks: Samples
 
     @classmethod
     def of(
-        cls,
-        table: ViewTable,
-        number: int,
-        split: tuple[int, str, int],
-        first: int,
-        places: Int[np.ndarray, " samples"],
-        picks: Int[np.ndarray, " samples"],
+        cls, table: ViewTable, number: int, split: tuple[int, str, int], first: int, places: Samples, picks: Samples
     ) -> ShardUnit:
         """The shard whose samples show these rows of the table."""
         used = np.unique(places)
@@ -206,9 +201,7 @@ class SampleMaker:
         """Name a cutout for reports: `CAPTURE/CUTOUT`."""
         return f"{self.job.sources[source].capture}/{cutout}"
 
-    def _place(
-        self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
-    ) -> PlacedHand | None:
+    def _place(self, source: SourceView, sample_px_from_cutout_px: Homography, with_arm: bool) -> PlacedHand | None:
         """A hand in the sample's picture; None outside it."""
         size_px = (self.job.config.size,) * 2
         scale = magnification(sample_px_from_cutout_px, _middle(source))
