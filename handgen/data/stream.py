@@ -24,6 +24,8 @@ from handgen.errors import HandgenError
 from handgen.io import shards
 from handgen.storage.filesystem import Location
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -92,9 +94,6 @@ def batches_per_worker(batches: int, of_worker: Sequence[int]) -> tuple[list[int
             taken[worker] += rounds
         left -= rounds * len(active)
     return taken, turn
-
-
-Item = TypeVar("Item")
 
 
 def stream(pieces: Iterable[ShardSlice], buffer: int, seed: str, skip: int = 0) -> Iterator[Group]:

@@ -36,6 +36,22 @@ _RIGID_PAIRS = (
 _PALM = (WRIST, 1, *MCP_KEYPOINTS)
 _PALM_WEIGHTS = (1.0, 0.3, 1.0, 1.0, 1.0, 1.0)  # the thumb's base moves with the thumb
 _LENGTH_SIGMA_M = 0.004  # of a triangulated bone length, against betas of unit variance
+# Flexion of each finger's joints from the palm, thumb to pinky, degrees; whatever a model's limits allow of it. Four
+# more templates found nothing that these do not.
+_STRAIGHT, _HALF, _CURLED = (4, 5, 3), (45, 50, 30), (75, 88, 50)
+_TEMPLATES_DEG = (
+    ((5, 5, 5), _STRAIGHT, _STRAIGHT, _STRAIGHT, _STRAIGHT),
+    ((10, 15, 20), _HALF, _HALF, _HALF, _HALF),
+    ((13, 5, 50), _CURLED, _CURLED, _CURLED, _CURLED),
+    ((17, 23, 28), _STRAIGHT, _CURLED, _CURLED, _CURLED),  # points
+    ((12, 17, 21), (50, 48, 23), (24, 28, 14), (18, 22, 12), (14, 18, 10)),  # pinches
+)
+_FOCAL = 1000.0  # pixels of the common camera that all views are brought to
+_PERSPECTIVE_ROUNDS = 3
+_MIN_DEPTH_M, _MAX_DEPTH_M, _DEPTH_UNSEEN_M = 0.05, 20.0, 0.5
+_RIDGE_M = 0.003  # added to each extent of a template: a flat one says nothing about what is across it
+# Noise that the pixels are taken to have, as a share of the hand's size in the image; candidates kept; steps.
+_STAGES = ((0.15, 3, 3), (0.03, 2, 4), (0.0, 1, 8))
 
 
 def rigid_lengths(points: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch pairs"]:
@@ -91,24 +107,6 @@ def start(
             rotations[:, joint] = torch.where(is_seen, turned, rotations[:, joint])
             world_from_parent = world_from_parent @ rotations[:, joint]
     return HandState(rotations, translation, betas.expand(n, 10))
-
-
-# Flexion of each finger's joints from the palm, thumb to pinky, degrees; whatever a model's limits allow of it. Four
-# more templates found nothing that these do not.
-_STRAIGHT, _HALF, _CURLED = (4, 5, 3), (45, 50, 30), (75, 88, 50)
-_TEMPLATES_DEG = (
-    ((5, 5, 5), _STRAIGHT, _STRAIGHT, _STRAIGHT, _STRAIGHT),
-    ((10, 15, 20), _HALF, _HALF, _HALF, _HALF),
-    ((13, 5, 50), _CURLED, _CURLED, _CURLED, _CURLED),
-    ((17, 23, 28), _STRAIGHT, _CURLED, _CURLED, _CURLED),  # points
-    ((12, 17, 21), (50, 48, 23), (24, 28, 14), (18, 22, 12), (14, 18, 10)),  # pinches
-)
-_FOCAL = 1000.0  # pixels of the common camera that all views are brought to
-_PERSPECTIVE_ROUNDS = 3
-_MIN_DEPTH_M, _MAX_DEPTH_M, _DEPTH_UNSEEN_M = 0.05, 20.0, 0.5
-_RIDGE_M = 0.003  # added to each extent of a template: a flat one says nothing about what is across it
-# Noise that the pixels are taken to have, as a share of the hand's size in the image; candidates kept; steps.
-_STAGES = ((0.15, 3, 3), (0.03, 2, 4), (0.0, 1, 8))
 
 
 def start_from_one_view(

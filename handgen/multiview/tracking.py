@@ -26,6 +26,9 @@ _MIN_STRAIGHT_VIEWS = 3  # with so many left, a hand does without the views that
 _MAX_SHARED = 0.5  # of a track's frames in which its side may be taken already
 
 Detections = Sequence[Sequence[Sequence[Detection]]]  # per frame and camera
+Hands = Sequence[Sequence[MultiviewHand]]  # per frame
+# Adds the hands that one camera alone sees, such as `handgen.reconstruct.single_view.SingleViewFinder`.
+AddSingleViews = Callable[[Rig, Sequence[int], Detections, Hands, str], list[list[MultiviewHand]]]
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,6 @@ class HandObservations:
             seen_hands[frame] = seen_hand
             last = frame
         return HandObservations(self.side, seen_hands)
-
-
-Hands = Sequence[Sequence[MultiviewHand]]  # per frame
-# Adds the hands that one camera alone sees, such as `handgen.reconstruct.single_view.SingleViewFinder`.
-AddSingleViews = Callable[[Rig, Sequence[int], Detections, Hands, str], list[list[MultiviewHand]]]
 
 
 def hands_of_detections(

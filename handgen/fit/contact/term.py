@@ -25,6 +25,7 @@ SIGMA_M = 0.002  # of a depth that is none
 NEAR_PAIRS = 64  # per frame, the deepest or nearest; hands that touch have 15 that overlap, ones 7 mm deep have more
 _FRAMES = 32  # whose pairs are compared at once
 _SAME_PLACE_M = 1e-6  # centres nearer than this do not say which way to part
+_CONTACT_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,6 @@ def _nearest(
     """Depth of the deepest pairs, and which they are: the index of mine times the number of theirs, plus theirs."""
     depth = radii[:, None] + other_radii - torch.cdist(centers, other_centers)
     return depth.flatten(1).topk(min(pairs, len(radii) * len(other_radii)), 1)
-
-
-_CONTACT_ROUNDS = 2
 
 
 def keep_apart(first: Fit, second: Fit, weight: float = 1.0) -> tuple[Fit, Fit]:

@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Int, Int8
 from handgen.fit.silhouette.mask_edges import MaskEdges
 
 LOOK_PX = 1.5  # how far outside an edge nothing of the hand may be, for the edge to be seen
+_MIN_AGREEMENT = 0.3  # cosine between the normals of the mask's edge and the mesh's: less is the edge's other side
+_NORMAL_PX = 6.0  # a contour edge whose normal is at a right angle to a point's seems farther by this, in squares
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,6 @@ def _layers(
     place = (view[edge] * height + row) * (width + 1) + column
     np.add.at(steps.reshape(-1), place, np.where(downward, -1, 1).astype(np.int8)[edge])
     return np.cumsum(steps, axis=2, dtype=np.int8)[..., :width]
-
-
-_MIN_AGREEMENT = 0.3  # cosine between the normals of the mask's edge and the mesh's: less is the edge's other side
-_NORMAL_PX = 6.0  # a contour edge whose normal is at a right angle to a point's seems farther by this, in squares
 
 
 @dataclass(frozen=True)

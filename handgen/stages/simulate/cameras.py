@@ -29,6 +29,9 @@ _STEREO_STEP_DEG, _STEREO_ELEVATION_DEG = 22.0, 24.0
 _CAGE_ELEVATIONS_DEG = (-22.0, 72.0)  # the lowest stay above the table
 _CAGE_GAP_DEG = 50.0  # about the person's side, where the arm comes in
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+_CURVE = np.round(srgb_from_linear(np.linspace(0, 1, 8192)) * 255).astype(np.uint8)
+_GRID_PX = 8  # between the points at which a lens is inverted
+SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y; where edge pixels are sampled
 
 
 def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_rad: float = 0.0) -> Rigid:
@@ -125,11 +128,6 @@ def _perturb_camera(camera: Camera, error_px: float, points: np.ndarray, rng: np
         off, _ = move_camera(amount).ideal().project(points)
         amount *= error_px / float(np.sqrt(((off - exact) ** 2).sum(-1).mean()))
     return move_camera(amount)
-
-
-_CURVE = np.round(srgb_from_linear(np.linspace(0, 1, 8192)) * 255).astype(np.uint8)
-_GRID_PX = 8  # between the points at which a lens is inverted
-SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y; where edge pixels are sampled
 
 
 class PixelRays:

@@ -11,6 +11,9 @@ from scipy.ndimage import map_coordinates
 from handgen.geometry.meshes import Points, Tracer
 
 _LATTICE = 32
+_SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
+_SPILL = 0.25  # of the light from everywhere that has the walls' colour
+_START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
 
 
 def linear_from_srgb(color: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
@@ -40,11 +43,6 @@ class Noise:
         for octave in range(octaves):
             total += 0.5**octave * self(points * 2.0**octave + 7.3 * octave)
         return total / 1.5
-
-
-_SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
-_SPILL = 0.25  # of the light from everywhere that has the walls' colour
-_START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
 
 
 @dataclass(frozen=True)

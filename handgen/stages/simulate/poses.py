@@ -22,6 +22,22 @@ from handgen.stages.simulate.penetration import SelfProbe
 Bend = tuple[float, float, float]  # flexion of a finger's three joints, degrees
 _STRAIGHT: Bend = (4, 5, 3)
 _CURLED: Bend = (78, 88, 50)
+# The fan: abduction of each knuckle, degrees, positive to the thumb's side.
+SPREAD_DEG = {"index": 9.0, "middle": 2.0, "ring": -5.0, "pinky": -12.0}
+_NOISE_DEG = (4.0, 1.5, 1.0)  # of each angle of a pose: flexion, abduction, twist
+_CURL_BEND = (80.0, 95.0, 0.65)  # a random curl of 1: knuckle, middle joint, and the outer joint as a share of that
+_CURL_NOISE = 0.18  # between neighbouring fingers, which move together
+_THUMB_LOW_DEG, _THUMB_HIGH_DEG = np.array([-12.0, -8.0, -5.0, 0.0, 0.0]), np.array([14.0, 18.0, 8.0, 35.0, 45.0])
+_THUMB_STAYS_OUT = 0.45  # mean curl of index and middle beyond which a random thumb keeps out of their way
+_SAME_POSE_SHARE = 0.45  # of fingers that take their bend from where their neighbour took it
+_TOLERANCE_M = 0.002  # of fingers that press against each other: soft flesh, and limits of the skinning
+INTERLEAVE, CLASP = "interleave", "clasp"
+APART_M = 0.27  # between the palms, where poses change: no fingers reach that far
+_LEAN_DEG, _ROOF_DEG, _POKE_YAW_DEG = 25.0, 14.0, 35.0  # away from the person; tips together; an arm from the side
+# Flexion and abduction of the knuckles that interleave: gaps of one width where the fingers cross, short ones inwards.
+_FAN_DEG = {"index": (14.0, 17.0), "middle": (16.0, 6.0), "ring": (20.0, -5.0), "pinky": (30.0, -22.0)}
+_BEND_NOISE_DEG, _TURN_NOISE_DEG = 2.0, 3.0  # from one capture to the next
+Angles = Float[np.ndarray, "15 3"]
 
 
 @dataclass(frozen=True)
@@ -53,15 +69,6 @@ POSES: dict[str, NamedPose] = {
     "grasp": NamedPose((36, 42, 24), (38, 44, 26), (40, 46, 26), (42, 46, 26), 0.5, (8, 22, 6), (16, 22)),
     "thumb_up": NamedPose(_CURLED, _CURLED, _CURLED, _CURLED, 0.0, (-18, -10, 0), (-4, -6)),
 }
-# The fan: abduction of each knuckle, degrees, positive to the thumb's side.
-SPREAD_DEG = {"index": 9.0, "middle": 2.0, "ring": -5.0, "pinky": -12.0}
-_NOISE_DEG = (4.0, 1.5, 1.0)  # of each angle of a pose: flexion, abduction, twist
-_CURL_BEND = (80.0, 95.0, 0.65)  # a random curl of 1: knuckle, middle joint, and the outer joint as a share of that
-_CURL_NOISE = 0.18  # between neighbouring fingers, which move together
-_THUMB_LOW_DEG, _THUMB_HIGH_DEG = np.array([-12.0, -8.0, -5.0, 0.0, 0.0]), np.array([14.0, 18.0, 8.0, 35.0, 45.0])
-_THUMB_STAYS_OUT = 0.45  # mean curl of index and middle beyond which a random thumb keeps out of their way
-_SAME_POSE_SHARE = 0.45  # of fingers that take their bend from where their neighbour took it
-_TOLERANCE_M = 0.002  # of fingers that press against each other: soft flesh, and limits of the skinning
 
 
 def pose_angles_deg(pose: NamedPose) -> Float[np.ndarray, "15 3"]:
@@ -148,16 +155,6 @@ def hand_pose(model: HandModel, angles_rad: Float[np.ndarray, "*batch 15 3"]) ->
     limits = model.arrays.joint_limits_rad
     angles = np.clip(angles_rad, limits[..., 0], limits[..., 1])
     return np.einsum("...ja,jac->...jc", angles, model.arrays.joint_axes)
-
-
-INTERLEAVE, CLASP = "interleave", "clasp"
-APART_M = 0.27  # between the palms, where poses change: no fingers reach that far
-_LEAN_DEG, _ROOF_DEG, _POKE_YAW_DEG = 25.0, 14.0, 35.0  # away from the person; tips together; an arm from the side
-# Flexion and abduction of the knuckles that interleave: gaps of one width where the fingers cross, short ones inwards.
-_FAN_DEG = {"index": (14.0, 17.0), "middle": (16.0, 6.0), "ring": (20.0, -5.0), "pinky": (30.0, -22.0)}
-_BEND_NOISE_DEG, _TURN_NOISE_DEG = 2.0, 3.0  # from one capture to the next
-
-Angles = Float[np.ndarray, "15 3"]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ _MAX_ITEMS = 64  # of one list or mapping
 _MAX_TEXT = 64  # characters of a name or a choice
 _MAX_NUMBER = 1000.0  # kernels, grids and pixels: beyond, a single image would take minutes
 _MAX_KELVIN = 40_000.0  # the one larger thing: a temperature
+Apply = Callable[[Image, np.random.Generator], np.ndarray]
+_SHAPES = ((40, 56), (128, 96))  # small, so that the dearest parameters allowed end in seconds
+_DRAWS = 8
+_MAX_SHIFT_PX = 0.25  # root mean square; on the larger image all that stay in place read less than 0.15
+_MAX_SECONDS = 2.0  # for one small image; what is in use takes milliseconds
+_MIN_LIKENESS = 0.5  # share of the result's variance explained; below, a shift cannot be told
 
 
 def read_entries(path: Path) -> list[Any]:
@@ -128,15 +134,6 @@ def _plain(value: Any, where: str, key: str) -> Any:
 def _quote(value: float) -> str:
     """A number short enough for a message: an integer may have thousands of digits."""
     return f"a number of {value.bit_length()} bits" if isinstance(value, int) and abs(value) > 10**12 else f"{value:g}"
-
-
-Apply = Callable[[Image, np.random.Generator], np.ndarray]
-
-_SHAPES = ((40, 56), (128, 96))  # small, so that the dearest parameters allowed end in seconds
-_DRAWS = 8
-_MAX_SHIFT_PX = 0.25  # root mean square; on the larger image all that stay in place read less than 0.15
-_MAX_SECONDS = 2.0  # for one small image; what is in use takes milliseconds
-_MIN_LIKENESS = 0.5  # share of the result's variance explained; below, a shift cannot be told
 
 
 def try_out(apply: Apply, where: str) -> None:

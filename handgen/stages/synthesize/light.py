@@ -20,6 +20,13 @@ _GAIN_RANGE = (0.45, 1.6)  # of grey levels; in light, which is grey level to th
 _CONTRAST_RANGE = (0.85, 1.2)
 _LEVELS = np.arange(256)[:, None] / 255.0
 _USUAL_SPREAD = 0.45  # standard deviation over mean of a picture with full contrast
+_REDUCED = 4
+_CONTACT_SHARE = 0.4  # of shadows: the hand touches the surface
+_CONTACT, _DROP = (0.01, 0.06), (0.05, 0.22)  # how far a shadow is shifted, in hand sizes
+_SOFTNESS = (0.3, 0.7)  # of a shadow, in its shift: the larger the lamp, the softer
+_MIN_SIGMA_SHARE = 0.012  # of the hand's size
+_CONTACT_DARKNESS, _DROP_DARKNESS = (0.3, 0.65), (0.12, 0.45)
+_SKYLIGHT = np.array([1.0, 0.97, 0.92])  # a shadow is lit by the rest of the room or by the sky: a little bluer
 
 
 def light_table(
@@ -54,15 +61,6 @@ def _table(gains: Color, contrast: float, pivot: float) -> UInt8[np.ndarray, "1 
     bright = np.maximum(gains, 1.0)
     x = np.minimum(gains, 1.0) * (bright * x / (1 + (bright - 1) * x))
     return (255 * x + 0.5).astype(np.uint8)[None]
-
-
-_REDUCED = 4
-_CONTACT_SHARE = 0.4  # of shadows: the hand touches the surface
-_CONTACT, _DROP = (0.01, 0.06), (0.05, 0.22)  # how far a shadow is shifted, in hand sizes
-_SOFTNESS = (0.3, 0.7)  # of a shadow, in its shift: the larger the lamp, the softer
-_MIN_SIGMA_SHARE = 0.012  # of the hand's size
-_CONTACT_DARKNESS, _DROP_DARKNESS = (0.3, 0.65), (0.12, 0.45)
-_SKYLIGHT = np.array([1.0, 0.97, 0.92])  # a shadow is lit by the rest of the room or by the sky: a little bluer
 
 
 def throw_shadow(background: Image, layers: Sequence[Placed], rng: np.random.Generator) -> None:

@@ -22,6 +22,7 @@ _SEED = 20_250
 _GRAINS = 4
 
 Tile = UInt8[np.ndarray, "tile tile"]
+_SHIFT = 4  # sub-pixel bits of the coordinates that OpenCV draws with
 
 
 @lru_cache(maxsize=1)
@@ -113,9 +114,6 @@ def _noise(rng: np.random.Generator, falloff: float, stretch: float = 1.0) -> Fl
 def _levels(values: np.ndarray) -> np.ndarray:
     values = values - values.mean()
     return np.clip(128 + CONTRAST / values.std() * values, 0, 255).round().astype(np.uint8)
-
-
-_SHIFT = 4  # sub-pixel bits of the coordinates that OpenCV draws with
 
 
 def dull_color(rng: np.random.Generator, mean: float, spread: float, vivid: float = 1.0) -> Float[np.ndarray, " 3"]:

@@ -21,6 +21,8 @@ from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST
 
+MODEL_TOLERANCE_M = 5e-5
+
 
 @dataclass(frozen=True)
 class Source:
@@ -111,9 +113,6 @@ def _opened(annotations: Annotations, name: str, digest: str, want_flips: bool) 
         shapes_vary=len(set(people.values())) < len(people),
     )
     return OpenSource(source, annotations, models)
-
-
-MODEL_TOLERANCE_M = 5e-5
 
 
 @dataclass(frozen=True)
