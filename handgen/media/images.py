@@ -38,6 +38,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 _TIFF_TILE = (322, 323)  # tags: width and height of a tile, which libtiff allocates whatever the image's size
 _UNDER_TRANSPARENCY = 128
 _GREY_16 = 65535.0
+_FAST = {"fastdct": True, "fastupsample": True}
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
@@ -179,15 +180,12 @@ def decode_jpeg(
     the `reduced` x `reduced` pixels that it stands for. Raises DamagedPicture for a file that is no such JPEG.
     """
     check_jpeg_size(data, where, size_px)
-    width, height = size_px
+    width, height = (-(-n // reduced) for n in size_px)
     try:
-        least = (-(-height // reduced), -(-width // reduced))
-        image = simplejpeg.decode_jpeg(
-            data, "RGB", fastdct=True, fastupsample=True, min_height=least[0], min_width=least[1]
-        )
+        image = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, **_FAST)
     except ValueError as error:
         raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
-    assert image.shape[:2] == least
+    assert image.shape[:2] == (height, width)
     return image
 
 
@@ -291,9 +289,7 @@ def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
     shift = max((s for s in (1, 2, 3) if min(size_px) >> s >= enough_px), default=0)
     width, height = (-(-n >> shift) for n in size_px)
-    return simplejpeg.decode_jpeg(
-        data, colorspace="RGB", fastdct=True, fastupsample=True, min_height=height, min_width=width, min_factor=1
-    )
+    return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=1, **_FAST)
 
 
 def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:

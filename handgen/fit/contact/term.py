@@ -46,29 +46,23 @@ class ContactTerm:
     sigma_m: float = SIGMA_M
 
     @classmethod
-    def between(
-        cls, hand: SphereHand, state: HandState, other: Spheres, sigma_m: float = SIGMA_M, pairs: int = NEAR_PAIRS
-    ) -> ContactTerm:
+    def between(cls, hand: SphereHand, state: HandState, other: Spheres, sigma_m: float = SIGMA_M) -> ContactTerm:
         """The term of a hand that is about in this state: the pairs that are nearest in it are the ones that count.
 
         hand: made with the state's betas. other: the other hand's spheres in the same frames.
         """
         own = hand.at(state)
+        reach = own.radii[:, None] + other.radii
+        count = min(NEAR_PAIRS, reach.numel())
         found = [  # some frames at a time: all pairs of all frames would fill the memory
-            _nearest(own.radii, other.radii, mine, theirs, pairs)
+            (reach - torch.cdist(mine, theirs)).flatten(1).topk(count, 1)
             for mine, theirs in zip(own.centers.split(_FRAMES), other.centers.split(_FRAMES), strict=True)
         ]
         depth, flat = (torch.cat(parts) for parts in zip(*found, strict=True))
         mine, theirs = flat // len(other.radii), flat % len(other.radii)
-        return cls(
-            hand,
-            mine,
-            torch.take_along_dim(other.centers, theirs[..., None], 1),
-            own.radii[mine] + other.radii[theirs],
-            depth.clamp(min=0),
-            own.weight * other.weight,
-            sigma_m,
-        )
+        centers = torch.take_along_dim(other.centers, theirs[..., None], 1)
+        weight = own.weight * other.weight
+        return cls(hand, mine, centers, reach[mine, theirs], depth.clamp(min=0), weight, sigma_m)
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
         """Squared residuals in variances, summed per frame."""
@@ -110,18 +104,6 @@ class ContactTerm:
         left = 2 * (self.reach - distance) - self.held_depth
         overlap = (left > 0) & (self.weight > 0)[:, None] & distance.isfinite()
         return torch.where(overlap, left, torch.zeros_like(left)) / (2**0.5 * self.sigma_m)
-
-
-def _nearest(
-    radii: Float[Tensor, " mine"],
-    other_radii: Float[Tensor, " theirs"],
-    centers: Float[Tensor, "n mine 3"],
-    other_centers: Float[Tensor, "n theirs 3"],
-    pairs: int,
-) -> tuple[Float[Tensor, "n pairs"], Int[Tensor, "n pairs"]]:
-    """Depth of the deepest pairs, and which they are: the index of mine times the number of theirs, plus theirs."""
-    depth = radii[:, None] + other_radii - torch.cdist(centers, other_centers)
-    return depth.flatten(1).topk(min(pairs, len(radii) * len(other_radii)), 1)
 
 
 def keep_apart(first: Fit, second: Fit, weight: float = 1.0) -> tuple[Fit, Fit]:

@@ -62,27 +62,20 @@ class SilhouetteTerm:
     """Term of the fit by masks of a batch of one side's hands. `refreshed` must be called before anything else."""
 
     def __init__(
-        self,
-        model: HandModel,
-        views: Sequence[MaskView],
-        frames: int,
-        independent: float = SHAPE_CONTOUR_POINTS,
-        side_px: int = SIDE_PX,
-        points: int = MASK_POINTS,
+        self, model: HandModel, views: Sequence[MaskView], frames: int, independent: float = SHAPE_CONTOUR_POINTS
     ) -> None:
         """Prepare the masks of `frames` poses, seen in `views` in any order, any number of a frame.
 
-        independent: how many points a view's contour counts as. side_px: larger masks are shrunk. points: of a mask's
-        contour.
+        independent: how many points a view's contour counts as.
         """
         for view in views:
             if not 0 <= view.frame < frames:
                 raise ValueError(f"SilhouetteTerm: a mask belongs to frame {view.frame} of {frames}")
-        small = [view.shrunk(side_px) for view in views]
-        self._edges = MaskEdges.of(small, points)
+        small = [view.shrunk(SIDE_PX) for view in views]
+        self._edges = MaskEdges.of(small, MASK_POINTS)
         self._contour = MeshContour(model.faces, model.wrist_border)
         self._surface = SurfaceKinematics(model)
-        self._independent, self._points = independent, points
+        self._independent = independent
         self._frame = np.array([view.frame for view in small], np.int64)
         self._projections = np.array([view.camera.ideal_px_from_world for view in small]).reshape(-1, 3, 4)
         self._slots = _slots(self._frame, frames)
@@ -166,7 +159,7 @@ class SilhouetteTerm:
         homogeneous = points @ projection[..., :3].transpose(-1, -2) + projection[..., None, :, 3]
         depth = homogeneous[..., 2:].clamp(min=MIN_DEPTH_M)
         pixels = homogeneous[..., :2] / depth
-        edges = pixels.shape[2] - self._points
+        edges = pixels.shape[2] - MASK_POINTS
         distance, slope = self._sampled(pixels[:, :, :edges], self._picture[frames])
         normal = matches.normal[frames]
         line = matches.offset[frames] - (normal * pixels[:, :, edges:]).sum(-1)

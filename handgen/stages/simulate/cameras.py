@@ -59,13 +59,9 @@ def make_rig(kind: str, views: int, size_px: tuple[int, int], rng: np.random.Gen
         direction = [np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
         target = rng.uniform(-0.015, 0.015, 3) - [0, 0, 0.01]
         focal_px = width * _FOCAL_SHARE * rng.uniform(0.97, 1.03)
-        intrinsics = np.array(
-            [
-                [focal_px, 0, (width - 1) / 2 + rng.uniform(-4, 4)],
-                [0, focal_px * rng.uniform(0.998, 1.002), (height - 1) / 2 + rng.uniform(-4, 4)],
-                [0, 0, 1],
-            ]
-        )
+        first = [focal_px, 0, (width - 1) / 2 + rng.uniform(-4, 4)]
+        second = [0, focal_px * rng.uniform(0.998, 1.002), (height - 1) / 2 + rng.uniform(-4, 4)]
+        intrinsics = np.array([first, second, [0, 0, 1]])
         distortion = np.array([rng.uniform(-0.09, -0.03), rng.uniform(0, 0.03), *rng.uniform(-5e-4, 5e-4, 2), 0.0])
         pose = look_at(distance_m * np.array(direction), target, rng.normal(0, 0.03))
         cameras.append(Camera(f"cam_{i}", size_px, intrinsics, distortion, "pinhole", pose))

@@ -49,7 +49,7 @@ def record_frame(
         write(i, pixels[-1])
     screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
-        motion = hand.path(np.array([scene.time_s(frame)]))
+        motion = hand.path(np.array([frame / scene.config.fps]))
         posed = hand.pose(motion)
         mesh = PosedMesh(hand.model, posed.vertices[0].numpy(), posed.keypoints[0].numpy())
         views, cutouts = [], []

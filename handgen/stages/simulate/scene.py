@@ -128,10 +128,6 @@ class Scene:
         faces, albedo, gloss, part, owner = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Body(faces, albedo, gloss, part, owner, face_incidence(faces, count))
 
-    def time_s(self, frame: int) -> float:
-        """Return the moment of a frame by the clock that all cameras should have."""
-        return frame / self.config.fps
-
     def moment(self, frame: int, view: int) -> Moment:
         """The lit scene as one camera's frame exposes it; shared by the cameras whose clocks agree."""
         time_s = self.clocks[view].time_s(frame, self.config.fps)

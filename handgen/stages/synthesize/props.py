@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from handgen.media.arrays import Mask
+
 TILE_PX = 256
 CONTRAST = 36.0
 SURFACES = ("cloud", "stains", "plaster", "wood", "planks", "weave", "knit", "carpet", "tiles")
@@ -65,16 +67,14 @@ def grains() -> tuple[UInt8[np.ndarray, "size size 3"], ...]:
     return tuple(made)
 
 
-def flat_part(
-    name: str, size_px: tuple[int, int], repeats: float, rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w"]:
+def flat_part(name: str, size_px: tuple[int, int], repeats: float, rng: np.random.Generator) -> Mask:
     """A surface seen straight on. size_px: width and height. repeats: of the tile along the longer side."""
     return _seen(name, size_px, np.eye(3), repeats / max(size_px), rng)
 
 
 def receding_part(
     name: str, size_px: tuple[int, int], vanishing_px: tuple[float, float], repeats: float, rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w"]:
+) -> Mask:
     """A level surface that recedes towards its vanishing point, which lies above the picture.
 
     repeats: of the tile along the lower border. With y counted from the vanishing line, what is seen at (x, y) lies
@@ -89,16 +89,15 @@ def receding_part(
 
 def _seen(
     name: str, size_px: tuple[int, int], plane_from_px: np.ndarray, tiles_per_unit: float, rng: np.random.Generator
-) -> UInt8[np.ndarray, "h w"]:
+) -> Mask:
     turn = 2 * np.pi * rng.random() if rng.random() < 0.4 else 0.5 * np.pi * int(4 * rng.random())
     scale = tiles_per_unit * TILE_PX
     cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
     shift = TILE_PX * rng.random(2)
     tile_from_plane = np.array([[cosine, -sine, shift[0]], [sine, cosine, shift[1]], [0.0, 0.0, 1.0]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpPerspective(
-        tiles()[name], tile_from_plane @ plane_from_px, size_px, flags=flags, borderMode=cv2.BORDER_WRAP
-    )
+    seen = tile_from_plane @ plane_from_px
+    return cv2.warpPerspective(tiles()[name], seen, size_px, flags=flags, borderMode=cv2.BORDER_WRAP)
 
 
 def _noise(rng: np.random.Generator, falloff: float, stretch: float = 1.0) -> Float[np.ndarray, "tile tile"]:

@@ -75,24 +75,21 @@ def open_sources(roots: Sequence[Location], want_flips: bool) -> list[OpenSource
     Captures of the same name are told apart by a number. Subjects whom a capture does not name are taken for other
     people than those of every other capture. Raises HandgenError when one cannot be used, or is given twice.
     """
-    found = []
-    for root in roots:
-        annotations = Annotations(root)
-        digest = hashlib.sha256(filesystem.read(root / MANIFEST)).hexdigest()
-        found.append((annotations.capture, digest, annotations))
-    found.sort(key=lambda entry: entry[:2])
+    every = [Annotations(root) for root in roots]
+    digests = [hashlib.sha256(filesystem.read(a.root / MANIFEST)).hexdigest() for a in every]
+    found = sorted(zip([a.capture for a in every], digests, every, strict=True), key=lambda entry: entry[:2])
     opened: list[OpenSource] = []
     seen: Counter[str] = Counter()
     taken = {name for name, _, _ in found}
-    for (name, digest, annotations), before in zip(found, [None, *found], strict=False):
+    for (name, digest, mine), before in zip(found, [None, *found], strict=False):
         if before is not None and before[:2] == (name, digest):
-            raise HandgenError(f"{annotations.root}: the same annotations as {before[2].root}; name them once")
+            raise HandgenError(f"{mine.root}: the same annotations as {before[2].root}; name them once")
         seen[name] += 1
         if seen[name] > 1:
             while f"{name}-{seen[name]}" in taken:
                 seen[name] += 1
             name = f"{name}-{seen[name]}"
-        opened.append(_opened(annotations, name, digest, want_flips))
+        opened.append(_opened(mine, name, digest, want_flips))
     return opened
 
 
