@@ -25,7 +25,6 @@ from handgen.arguments import convert
 from handgen.geometry.rigid import Rigid
 
 Lens = Literal["pinhole", "fisheye"]
-PixelsAndValid = tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]
 Maps = tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]
 DISTORTION_LENGTHS: dict[str, tuple[int, ...]] = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
 MIN_DEPTH_M = 1e-3  # nearer points are at or behind the lens
@@ -36,7 +35,10 @@ _MAX_SLOPE = 3.0  # tan of the widest half angle that the distortion is examined
 
 @dataclass(frozen=True)
 class Camera:
-    """One calibrated camera. size_px: width, height. intrinsics: pixels. distortion: OpenCV's, see the module."""
+    """One calibrated camera.
+
+    size_px: width, height. intrinsics: (3, 3), pixels. distortion: OpenCV's coefficients, see the module.
+    """
 
     name: str
     size_px: tuple[int, int]
@@ -83,11 +85,15 @@ class Camera:
         transform = self.cam_from_world
         return self.intrinsics @ np.concatenate([transform.rotation, transform.translation[:, None]], 1)
 
-    def project(self, points_world: Float[np.ndarray, "*batch 3"]) -> PixelsAndValid:
+    def project(
+        self, points_world: Float[np.ndarray, "*batch 3"]
+    ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
         """Pixels, and which of them are in front of the camera and inside the image."""
         return self.project_cam(self.cam_from_world.apply(points_world))
 
-    def project_cam(self, points_cam: Float[np.ndarray, "*batch 3"]) -> PixelsAndValid:
+    def project_cam(
+        self, points_cam: Float[np.ndarray, "*batch 3"]
+    ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
         """Project points in camera coordinates (metres)."""
         depth = points_cam[..., 2]
         in_front = depth > MIN_DEPTH_M
@@ -100,7 +106,9 @@ class Camera:
         """A mask of the pixels that lie inside the image."""
         return inside_image(pixels, self.size_px)
 
-    def undistort(self, pixels: Float[np.ndarray, "*batch 2"]) -> PixelsAndValid:
+    def undistort(
+        self, pixels: Float[np.ndarray, "*batch 2"]
+    ) -> tuple[Float[np.ndarray, "*batch 2"], Bool[np.ndarray, "*batch"]]:
         """Ideal pixels of distorted ones, and for which of them the lens model could be inverted."""
         if self.is_ideal:
             return pixels.astype(float), np.isfinite(pixels).all(-1)

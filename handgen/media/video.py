@@ -62,9 +62,8 @@ class VideoFile:
                     while position < index:
                         position += 1
                         if not reader.grab() or self._is_other_frame(reader, position):
-                            raise HandgenError(
-                                f"{self.path}: decoding stopped at frame {position} of {self.frame_count}; {_DAMAGED}"
-                            )
+                            where = f"frame {position} of {self.frame_count}"
+                            raise HandgenError(f"{self.path}: decoding stopped at {where}; {_DAMAGED}")
                     image = self._retrieve(reader, position)
                 assert image is not None
                 yield image

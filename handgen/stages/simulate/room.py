@@ -153,7 +153,6 @@ def studio_green(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
 
 
 def _join_meshes(parts: list[_Part], rng: np.random.Generator) -> Room:
-    """One mesh of all parts."""
     meshes, *looks = zip(*parts, strict=True)
     ends = np.cumsum([len(mesh.vertices) for mesh in meshes])
     faces = [mesh.faces + end - len(mesh.vertices) for mesh, end in zip(meshes, ends, strict=True)]

@@ -136,9 +136,8 @@ class FolderBackgrounds:
                 return Background(_vary(self._levels(name, size), size, rng), name, tuple(problems))
             except DamagedPicture as error:
                 problems.append((name, _reason(error, self.root / name)))
-        raise HandgenError(
-            f"{self.root}: none of its {count} pictures can be read any more; the first: {': '.join(problems[0])}"
-        )
+        first = ": ".join(problems[0])
+        raise HandgenError(f"{self.root}: none of its {count} pictures can be read any more; the first: {first}")
 
     @cached_property
     def _circle(self) -> Int[np.ndarray, " n"]:
@@ -270,9 +269,8 @@ def scan_folder(
         if len(usable) >= wanted:
             break
     if not usable:
-        raise HandgenError(
-            f"{root}: none of {len(found)} pictures can be used; the first: {skipped[0][0]}: {skipped[0][1]}"
-        )
+        first = ": ".join(skipped[0])
+        raise HandgenError(f"{root}: none of {len(found)} pictures can be used; the first: {first}")
     usable.sort()
     digest = hashlib.sha256()
     for name in usable:

@@ -82,11 +82,6 @@ class Plan:
         return self.job.config
 
     @property
-    def samples(self) -> int:
-        """The number of samples asked for, in all splits."""
-        return sum(split.samples for split in self.splits)
-
-    @property
     def shard_sizes(self) -> list[int]:
         """The number of samples of each shard of the run."""
         return [split.shard_samples(index) for split in self.splits for index in range(split.shards)]

@@ -70,7 +70,7 @@ def preview(
     plan = plan_run(_several(annotations), Path(), backgrounds, config, progress)
     maker, show = SampleMaker(plan.job), progress or (lambda *_: None)
     found: list[shards.Sample] = []
-    count = min(count, plan.samples)
+    count = min(count, sum(plan.shard_sizes))
     with limit_threads():
         for unit in map(plan.unit, range(len(plan.shard_sizes))):
             maker.begin(unit)
