@@ -8,7 +8,7 @@ run loses the units that it was at, and the bytes do not depend on how many proc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -106,6 +106,35 @@ class Writer(Protocol):
     def notes(self) -> list[str]:
         """Remarks for somebody who loads the export."""
         ...
+
+
+def write_pictures(
+    job: ExportJob,
+    folder: str,
+    unit: int,
+    first: int,
+    pictures: Iterable[LabelledImage],
+    describe: Callable[[int, str, LabelledImage], None],
+) -> Written:
+    """Write a unit's pictures as FOLDER/000017/00000042.jpg: the unit, then the picture's number in the whole export.
+
+    describe: takes each picture with its number and its name below `folder`, before it is written.
+    """
+    written, below = Written(), f"{folder}/{unit:06d}"
+    written.pictures[below] = 0
+
+    def files() -> Iterator[tuple[Location, bytes]]:
+        for number, picture in enumerate(pictures, first):
+            name = f"{number:08d}.{picture.suffix}"
+            describe(number, f"{unit:06d}/{name}", picture)
+            written.hands += len(picture.hands)
+            written.pictures[below] += 1
+            assert picture.image is not None
+            yield job.out / below / name, picture.image
+
+    filesystem.make_folder(job.out / below)
+    filesystem.put_many(files())
+    return written
 
 
 def part_name(unit: int, kind: str) -> str:

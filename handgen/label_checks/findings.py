@@ -32,10 +32,11 @@ class Finding:
 
 @dataclass
 class Findings:
-    """The first findings of each kind, and how many there are."""
+    """The first findings of each kind, how many there are, and how many things each check looked at."""
 
     kept: list[Finding] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    looked_at: Counter[str] = field(default_factory=Counter)
 
     def add(self, kind: str, where: str, what: str, fix: str) -> None:
         """Note a finding."""
@@ -58,16 +59,16 @@ class Findings:
             if sum(kept.kind == finding.kind for kept in self.kept) < _KEPT:
                 self.kept.append(finding)
         self.counts.update(other.counts)
+        self.looked_at.update(other.looked_at)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The result of checking one kind of thing. looked_at: how many things, by check."""
+    """The result of checking one kind of thing."""
 
     findings: Findings
     facts: dict[str, Any]
-    notes: list[str]
-    looked_at: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_files(findings: Findings, root: Location, found: dict[str, int], expected: dict[str, int | None]) -> None:

@@ -141,8 +141,7 @@ def _order(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     for i, at_home, choice, there in zip(numbers, own, best, distances.min(1), strict=True):
         if there * nearer < at_home:
             outcome.wrong[int(i)] = Fault(
-                f"the bone lengths are no hand's in this order; it looks like {names[choice]}",
-                REORDER,
+                f"the bone lengths are no hand's in this order; it looks like {names[choice]}", REORDER
             )
         elif at_home > _NO_HAND:
             outcome.wrong[int(i)] = Fault(

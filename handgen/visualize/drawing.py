@@ -124,11 +124,7 @@ def draw_skeleton(
     return canvas
 
 
-def draw_mask_outline(
-    image: Image,
-    mask: Mask,
-    color: Color = OUTLINE_COLOR,
-) -> Image:
+def draw_mask_outline(image: Image, mask: Mask, color: Color = OUTLINE_COLOR) -> Image:
     """A copy of `image` with the borders of `mask`, holes too. Raises ValueError when the sizes differ."""
     if mask.shape != image.shape[:2]:
         raise ValueError(f"draw_mask_outline: the image is {image.shape[:2]}, the mask {mask.shape}")

@@ -24,12 +24,11 @@ from handgen.datasets.writer import (
     union_of,
     write_file,
     write_part,
+    write_pictures,
 )
 from handgen.hand.skeleton import KEYPOINT_NAMES, KEYPOINT_PARENTS, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage, in_picture
-from handgen.storage import filesystem
-from handgen.storage.filesystem import Location
 
 _SUBPIXELS = 4  # per pixel and axis, for the outline: it then lies within an eighth of a pixel
 _STRAIGHT_PX = 0.15  # how far an outline may leave the pixels' edges, to have fewer corners
@@ -44,41 +43,25 @@ class CocoWriter(Writer):
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
         """Write the pictures of a unit, and its pieces of the JSON file."""
-        written = Written()
         entries, annotations = list[bytes](), list[bytes]()
-        filesystem.make_folder(self._job.out / IMAGES / f"{unit:06d}")
-        filesystem.put_many(self._pictures(unit, first, pictures, written, entries, annotations))
-        write_part(self._job, unit, "images", entries, written)
-        write_part(self._job, unit, "annotations", annotations, written)
-        return written
 
-    def _pictures(
-        self,
-        unit: int,
-        first: int,
-        pictures: Iterable[LabelledImage],
-        written: Written,
-        entries: list[bytes],
-        annotations: list[bytes],
-    ) -> Iterator[tuple[Location, bytes]]:
-        for number, picture in enumerate(pictures, first):
-            assert picture.image is not None
+        def describe(number: int, name: str, picture: LabelledImage) -> None:
             width, height = picture.size_px
-            name = f"{unit:06d}/{number:08d}.{picture.suffix}"
             entries.append(encode_entry({"id": number + 1, "file_name": name, "width": width, "height": height}))
             mask = _decode_mask(picture)
             if self._options.wholebody:
                 annotations.append(encode_entry(self._person(number, picture, mask)))
-            else:
-                # Two ids per picture, so that they do not depend on the others; from 1: pycocotools' evaluation takes
-                # an annotation 0 for none.
-                annotations += [
-                    encode_entry(self._hand(2 * number + i + 1, number + 1, picture, hand, mask if i == 0 else None))
-                    for i, hand in enumerate(picture.hands)
-                ]
-            written.hands += len(picture.hands)
-            yield self._job.out / IMAGES / name, picture.image
-        written.pictures[f"{IMAGES}/{unit:06d}"] = len(entries)
+                return
+            # Two ids per picture, so that they do not depend on the others; from 1: pycocotools' evaluation takes
+            # an annotation 0 for none.
+            for i, hand in enumerate(picture.hands):
+                made = self._hand(2 * number + i + 1, number + 1, picture, hand, mask if i == 0 else None)
+                annotations.append(encode_entry(made))
+
+        written = write_pictures(self._job, IMAGES, unit, first, pictures, describe)
+        write_part(self._job, unit, "images", entries, written)
+        write_part(self._job, unit, "annotations", annotations, written)
+        return written
 
     def _hand(
         self,

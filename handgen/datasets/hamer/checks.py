@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,7 +37,6 @@ class TarCheck:
     """The contents of one tar. paddings: sides of the boxes by the keypoints' extents."""
 
     findings: Findings = field(default_factory=Findings)
-    looked_at: Counter[str] = field(default_factory=Counter)
     parts: list[Part] = field(default_factory=list)
     paddings: list[float] = field(default_factory=list)
     pictures: int = 0
@@ -78,8 +76,7 @@ def _enough(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     if sure >= MIN_KEYPOINTS:
         return None
     return Fault(
-        f"{sure} keypoints have a confidence of {SURE} and more",
-        f"leave the hand out: {MIN_KEYPOINTS} are asked for",
+        f"{sure} keypoints have a confidence of {SURE} and more", f"leave the hand out: {MIN_KEYPOINTS} are asked for"
     )
 
 
@@ -163,20 +160,21 @@ ABOUT = {name: about for name, (about, _) in ENTRY_CHECKS.items()}
 def check(root: Path, context: CheckContext) -> Checked:
     """Check all tars of a data set."""
     tars, manifest = tars_in(root), context.manifest
-    findings, looked_at = Findings(), Counter[str]()
-    parts, paddings, pictures, hands = list[Part](), list[float](), 0, 0
+    whole = TarCheck()
     context.show("reading tars", 0, len(tars))
     check_one = partial(check_tar, known=manifest.known, model=manifest.model, tolerances=context.tolerances())
     for done, found in enumerate(context.engine.map_units(check_one, tars, len(tars)), 1):
-        findings.extend(found.findings)
-        looked_at.update(found.looked_at)
-        parts += found.parts
-        paddings += found.paddings
-        pictures, hands = pictures + found.pictures, hands + found.hands
+        whole.findings.extend(found.findings)
+        whole.parts += found.parts
+        whole.paddings += found.paddings
+        whole.pictures += found.pictures
+        whole.hands += found.hands
         context.show("reading tars", done, len(tars))
-    looked_at[PADDING] = len(paddings)
-    findings.add_fault(PADDING, f"{root}, all hands", padding_fault(paddings))
-    return conclude_parts(root, findings, +looked_at, parts, {"pictures": pictures, "hands": hands, "tars": len(tars)})
+    if whole.paddings:
+        whole.findings.looked_at[PADDING] = len(whole.paddings)
+        whole.findings.add_fault(PADDING, f"{root}, all hands", padding_fault(whole.paddings))
+    facts = {"pictures": whole.pictures, "hands": whole.hands, "tars": len(tars)}
+    return conclude_parts(root, whole.findings, whole.parts, facts)
 
 
 def check_tar(path: Path, known: dict[str, str], model: str | None, tolerances: Tolerances) -> TarCheck:
@@ -199,7 +197,7 @@ def _check_group(
     found: TarCheck, where: str, key: str, members: dict[str, bytes], model: str | None
 ) -> LabelledImage | None:
     """Check one picture; return it where its labels can be looked at."""
-    found.looked_at[LIST] += 1
+    found.findings.looked_at[LIST] += 1
     try:
         entries = read_labels(members[LABELS], f"{where}.{LABELS}")
     except HandgenError as error:
@@ -213,7 +211,7 @@ def _check_group(
     has_masks = True
     for entry in entries:
         for name, (_, check) in ENTRY_CHECKS.items():
-            found.looked_at[name] += 1
+            found.findings.looked_at[name] += 1
             fault = check(entry, members)
             if fault is not None:
                 found.findings.add(name, where, fault.what, fault.fix)
@@ -231,8 +229,8 @@ def _check_group(
 
 
 def padding_fault(paddings: list[float]) -> Fault | None:
-    """Find whether boxes are padded less, over all hands, than the loader takes them to be."""
-    if not paddings or np.median(paddings) >= _PADDED:
+    """Find whether boxes are padded less, over all hands (one at least), than the loader takes them to be."""
+    if np.median(paddings) >= _PADDED:
         return None
     what = f"boxes are {np.median(paddings):.2f} times the keypoints' extent (median)"
     return Fault(

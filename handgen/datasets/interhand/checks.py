@@ -70,7 +70,7 @@ class AnnotatedPictures(SplitCheck):
                 yield number, entry.first, entry.length
 
     def _check_whole(self) -> None:
-        self.looked_at[ANNOTATIONS] += len(self._places)
+        self.findings.looked_at[ANNOTATIONS] += len(self._places)
         if not len(self._places):
             what = "annotations is empty: the loader finds no pictures"
             self.findings.add(ANNOTATIONS, str(self._data), what, "write an annotation for every picture")
@@ -97,7 +97,7 @@ class AnnotatedPictures(SplitCheck):
             return image
         known, told_type = self._frames.get((image.capture.removeprefix("capture"), str(image.frame)), (None, None))
         document = read_value(file, int(place[1]), int(place[2]), where)
-        self.looked_at.update((JOINTS, HAND_TYPE))
+        self.findings.looked_at.update((JOINTS, HAND_TYPE))
         self.findings.add_fault(JOINTS, where, _joints_fault(document, known))
         self.findings.add_fault(HAND_TYPE, where, _type_fault(document, told_type))
         try:

@@ -40,9 +40,7 @@ class Similarity:
 
 
 def similarity_between(
-    source: Float[np.ndarray, "*batch points 3"],
-    target: Float[np.ndarray, "*batch points 3"],
-    with_scale: bool = True,
+    source: Float[np.ndarray, "*batch points 3"], target: Float[np.ndarray, "*batch points 3"], with_scale: bool = True
 ) -> Similarity:
     """`target_from_source` of least squares (Kabsch 1976, Umeyama 1991), no mirror image.
 

@@ -87,10 +87,7 @@ def check_conventions(
 
 
 def _check_size(
-    annotated: Annotations,
-    truth: Annotations,
-    mine: dict[int, list[HandRecord]],
-    true: dict[int, list[HandRecord]],
+    annotated: Annotations, truth: Annotations, mine: dict[int, list[HandRecord]], true: dict[int, list[HandRecord]]
 ) -> list[str]:
     """Compare the hands' sizes, in whatever order their keypoints are."""
     if not any(mine.values()) or not any(true.values()):

@@ -202,11 +202,7 @@ def _person(setting: Setting, view: int, blocks: Sequence[range]) -> tuple[HandS
 
 
 def _compared(
-    setting: Setting,
-    view: int,
-    fitter: HandFitter,
-    frames: range,
-    detections: Sequence[FrameDetections],
+    setting: Setting, view: int, fitter: HandFitter, frames: range, detections: Sequence[FrameDetections]
 ) -> Iterator[tuple[Float[np.ndarray, " 21"], Float[np.ndarray, " 21"]]]:
     """Distances in px and mm of every hand that the left-out view saw as well."""
 

@@ -28,11 +28,7 @@ OWNED = (store.CHUNKS, IMPORTED)  # what a run writes besides run.json and manif
 
 
 def run(
-    root: Path,
-    out: Location,
-    config: ImportConfig,
-    progress: Progress | None = None,
-    overwrite: bool = False,
+    root: Path, out: Location, config: ImportConfig, progress: Progress | None = None, overwrite: bool = False
 ) -> ImportReport:
     """Make annotations of the data set in folder `root`.
 

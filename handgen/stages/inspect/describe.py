@@ -48,10 +48,7 @@ class Description:
 
 
 def describe(
-    path: Location,
-    *,
-    calibration: Location | None = None,
-    metres_per_unit: float | Literal["auto"] | None = None,
+    path: Location, *, calibration: Location | None = None, metres_per_unit: float | Literal["auto"] | None = None
 ) -> Description:
     """Describe the directory `path` by its manifest, or as a capture if it has none.
 

@@ -49,7 +49,6 @@ class ChunkCheck:
     findings: Findings = field(default_factory=Findings)
     records: int = 0
     views: int = 0
-    looked_at: Counter[str] = field(default_factory=Counter)
     parts: list[Part] = field(default_factory=list)
     seen: set[frozenset[str]] = field(default_factory=set)
 
@@ -58,7 +57,7 @@ def check(
     root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress
 ) -> Checked:
     """Check a finished annotations directory."""
-    findings, looked_at = Findings(), Counter[str]()
+    findings = Findings()
     chunks = manifest["chunks"]
     expected: dict[str, int | None] = {
         store.chunk_path(root, entry["index"], suffix).name: entry["files"][name]["bytes"] if "files" in entry else None
@@ -91,7 +90,6 @@ def check(
     parts, seen = list[Part](), set[frozenset[str]]()
     for done, found in enumerate(engine.map_units(check_one, present, len(present)), 1):
         findings.extend(found.findings)
-        looked_at.update(found.looked_at)
         parts += found.parts
         seen |= found.seen
         records, views = records + found.records, views + found.views
@@ -100,27 +98,24 @@ def check(
     notes = [] if digests else ["digests were not recomputed; --digests does"]
     if digests and any("files" not in entry for entry in chunks):
         notes.append("the manifest holds no digests: the annotations were made by an earlier version")
-    _check_cameras(findings, looked_at, root, manifest, seen)
-    of_labels, counted, label_notes = conclude(parts, f"{root}, ")
+    _check_cameras(findings, root, manifest, seen)
+    of_labels, label_notes = conclude(parts, f"{root}, ")
     findings.extend(of_labels)
-    looked_at.update(counted)
     notes.append("rejected records and views were not looked at for what they mean")
     if not pixels:
         notes.append(
             f"pixels of {tolerances.pixels_per_part} of every {_BATCH} cutouts were looked at; --pixels: of all"
         )
-    return Checked(findings, facts, notes + label_notes, looked_at)
+    return Checked(findings, facts, notes + label_notes)
 
 
-def _check_cameras(
-    findings: Findings, looked_at: Counter[str], root: Location, manifest: dict[str, Any], seen: set[frozenset[str]]
-) -> None:
+def _check_cameras(findings: Findings, root: Location, manifest: dict[str, Any], seen: set[frozenset[str]]) -> None:
     """Check cameras one by one, and together those that saw the same hands. seen: their names, of every hand.
 
     Imported data sets may have a camera for every picture, or several rigs.
     """
     where = f"{root}/manifest.json"
-    looked_at["rotation"] += len(manifest["cameras"])
+    findings.looked_at["rotation"] += len(manifest["cameras"])
     for entry in manifest["cameras"]:
         fault = transform_fault(np.array(entry["cam_from_world"], float))
         findings.add_fault("rotation", f"{where}, camera {entry['name']}", fault)
@@ -131,10 +126,10 @@ def _check_cameras(
     except HandgenError as error:
         findings.add("manifest", where, str(error), _AGAIN)
         return
-    looked_at.update(check_cameras(findings, where, list(cameras.values())))
+    check_cameras(findings, where, list(cameras.values()))
     for names in _rigs(seen):
         rig = [cameras[name] for name in sorted(names) if name in cameras]
-        looked_at.update(check_rig(findings, where, rig, in_metres=True))
+        check_rig(findings, where, rig, in_metres=True)
 
 
 def _rigs(seen: set[frozenset[str]]) -> Iterable[set[str]]:
@@ -219,7 +214,7 @@ def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], s
             if view.accepted and view.detected_px is not None and is_a_hands_size(record):
                 checks["detections"] = detection_fault(setting.cameras, record, view)
             for name, fault in checks.items():
-                found.looked_at[name] += 1
+                found.findings.looked_at[name] += 1
                 found.findings.add_fault(name, where, fault)
 
 

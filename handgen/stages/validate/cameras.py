@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -37,34 +36,30 @@ ABOUT = {
 }
 
 
-def check_cameras(findings: Findings, where: str, cameras: Sequence[Camera], sized: bool = True) -> Counter[str]:
-    """Check cameras one by one; returns how many each check looked at. sized: whether pictures' sizes are known."""
+def check_cameras(findings: Findings, where: str, cameras: Sequence[Camera], sized: bool = True) -> None:
+    """Check cameras one by one. sized: whether pictures' sizes are known."""
     for camera in cameras:
         findings.add_fault("intrinsics", f"{where}, camera {camera.name}", _intrinsics(camera, sized))
         findings.add_fault("distortion", f"{where}, camera {camera.name}", _distortion(camera, sized))
-    return Counter({"intrinsics": len(cameras), "distortion": len(cameras)})
+    findings.looked_at.update({"intrinsics": len(cameras), "distortion": len(cameras)})
 
 
-def check_rig(findings: Findings, where: str, cameras: Sequence[Camera], in_metres: bool) -> Counter[str]:
-    """Check cameras that saw the same hands. Returns how many things each check looked at.
-
-    in_metres: whether their translations are known to be metres.
-    """
+def check_rig(findings: Findings, where: str, cameras: Sequence[Camera], in_metres: bool) -> None:
+    """Check cameras that saw the same hands. in_metres: whether their translations are known to be metres."""
     count = len(cameras)
     if count < 2:
-        return Counter()
-    looked_at = Counter({"common view": count, "camera twice": count, "cameras apart": count})
+        return
+    findings.looked_at.update({"common view": count, "camera twice": count, "cameras apart": count})
     view = _common_view(cameras)
     if view is None and in_metres and median_baseline(cameras) > _HEADSET_M and (said := doubt(cameras)) is not None:
         view = Fault(said, "write cam_from_world: it takes points of the world to the camera")
     if view is not None:
         findings.add_fault("common view", where, view)
-        return looked_at
+        return
     if in_metres:
-        looked_at["baseline"] = count
+        findings.looked_at["baseline"] += count
         findings.add_fault("baseline", where, _baseline(cameras))
     _check_apart(findings, where, cameras)
-    return looked_at
 
 
 def _intrinsics(camera: Camera, sized: bool) -> Fault | None:

@@ -42,7 +42,6 @@ def check(path: Location, format: str, digests: bool, pixels: bool, engine: Engi
     listed = check_listed(path, digests, engine)
     checked = get_format(format).check(path, context)
     checked.findings.extend(listed.findings)
-    checked.looked_at.update({name: count for name, count in listed.looked_at.items() if count})
     checked.notes.extend(listed.notes)
     if not pixels:
         checked.notes.append(PIXELS_NOTE)
@@ -61,8 +60,8 @@ def check_listed(root: Path, digests: bool, engine: Engine) -> Checked:
     tars = list(root.glob("*.tar")) if entries else []  # others would be read as well
     found = there | {path.name: path.stat().st_size for path in tars if path.is_file()}
     check_files(findings, root, found, {name: entry["bytes"] for name, entry in entries.items()})
-    checked = Checked(findings, {}, notes)
-    checked.looked_at["file"] = len(entries)
+    if entries:
+        findings.looked_at["file"] = len(entries)
     if digests and not entries:
         notes.append("there is no manifest that lists files, so no digests to compare")
     elif not digests and entries:
@@ -73,7 +72,7 @@ def check_listed(root: Path, digests: bool, engine: Engine) -> Checked:
                 findings.add("digest", f"{root / name}", "cannot be read", _AGAIN)
             else:
                 check_digest(findings, root / name, sha256, entries[name]["sha256"], _AGAIN)
-    return checked
+    return Checked(findings, {}, notes)
 
 
 def _listed(root: Path, findings: Findings) -> dict[str, dict[str, Any]]:

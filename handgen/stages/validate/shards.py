@@ -94,7 +94,7 @@ def check(
         for split in manifest["splits"]:
             _check_uses(findings, root, split, uses[split["name"]], manifest["left_out"]["samples"])
     _check_splits(findings, root, manifest)
-    of_labels, looked_at, label_notes = conclude((part for found in checks for part in found.parts), f"{root}, ")
+    of_labels, label_notes = conclude((part for found in checks for part in found.parts), f"{root}, ")
     findings.extend(of_labels)
     facts = {
         "samples": sum(found.samples for found in checks),
@@ -110,8 +110,9 @@ def check(
         notes.append(
             f"pixels of {tolerances.pixels_per_part} pictures of every {BATCH} were looked at; --pixels: of all"
         )
-    looked_at.update({"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])})
-    return Checked(findings, facts, notes + label_notes, looked_at)
+    counts = {"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])}
+    findings.looked_at.update(counts)
+    return Checked(findings, facts, notes + label_notes)
 
 
 def _models(manifest: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from handgen.datasets.registry import FORMATS
 from handgen.errors import HandgenError
@@ -72,15 +71,8 @@ def run(
         checked = _report_unfinished(path, "handgen export")
     else:
         checked = exports.check(path, kind, digests, pixels, engine, show)
-    return ValidateReport(
-        path,
-        kind,
-        checked.findings,
-        checked.facts,
-        tuple(checked.notes),
-        time.perf_counter() - began,
-        dict(checked.looked_at),
-    )
+    findings, seconds = checked.findings, time.perf_counter() - began
+    return ValidateReport(path, kind, findings, checked.facts, tuple(checked.notes), seconds, dict(findings.looked_at))
 
 
 def _recognise_kind(path: Location) -> str:
@@ -140,4 +132,4 @@ def _report_unfinished(path: Location, command: str) -> Checked:
 def _report_one(kind: str, where: str, what: str, fix: str) -> Checked:
     findings = Findings()
     findings.add(kind, where, what, fix)
-    return Checked(findings, dict[str, Any](), [])
+    return Checked(findings, {})
