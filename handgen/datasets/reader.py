@@ -14,12 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
 from handgen.geometry.rigid import Rigid, nearest_rotation
 from handgen.hand.conversions import moved_hand, rest_wrist
+from handgen.hand.model import HandPose
 from handgen.hand.model_files import HandArrays
 from handgen.media.images import MAX_FILE_BYTES
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
@@ -28,6 +30,7 @@ from handgen.storage.output import MANIFEST
 
 Models = Mapping[str, HandArrays]  # by side; none: the data set's hand parameters are left out
 _FINGERPRINT_BYTES = 2**20  # of either end of a file
+_STACKED = ("pose", "translation_m", "betas")
 _LARGEST = 1e9  # of any number, in metres, millimetres, pixels or radians; squares of far larger ones overflow
 
 
@@ -179,12 +182,18 @@ def in_front(hand: LabelledHand) -> Bool[np.ndarray, " 21"]:
     return hand.labelled & (hand.keypoints_cam_m[:, 2] > MIN_DEPTH_M)
 
 
-def move_into_camera(parameters: HandParameters, cam_from_world: Rigid, models: Models, side: str) -> HandParameters:
-    """Move parameters from the world into a camera's frame."""
+def move_parameters(parameters: HandParameters, b_from_a: Rigid, arrays: HandArrays) -> HandParameters:
+    """Move parameters of a hand model, with a translation, into another frame."""
     assert parameters.translation_m is not None
-    wrist = rest_wrist(parameters.betas, models[side])
-    pose, translation = moved_hand(parameters.pose, parameters.translation_m, wrist, cam_from_world)
+    wrist = rest_wrist(parameters.betas, arrays)
+    pose, translation = moved_hand(parameters.pose, parameters.translation_m, wrist, b_from_a)
     return replace(parameters, pose=pose, translation_m=translation)
+
+
+def stack_parameters(hands: Sequence[HandParameters]) -> HandPose:
+    """Put parameters of several hands, with translations, into one pose."""
+    poses, translations, betas = (np.stack([getattr(hand, name) for hand in hands]) for name in _STACKED)
+    return HandPose(torch.tensor(poses).reshape(-1, 16, 3), torch.tensor(translations), torch.tensor(betas))
 
 
 def choose_split(root: Path, split: str | None, there: Sequence[str], known: Sequence[str], looked_for: str) -> str:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handgen.datasets.coco.options import CocoOptions
-from handgen.datasets.freihand.options import FreihandOptions
+from handgen.datasets.options import CocoOptions, FreihandOptions
 from handgen.label_checks.findings import Checked, Findings
 from handgen.plugins import NoOptions, Registry
 
@@ -84,57 +83,21 @@ def register_format(entry: DataSetFormat) -> None:
     FORMATS.register(entry.name, entry, entry.options)
 
 
-for _entry in (
-    DataSetFormat(
-        name="hamer",
-        title="HaMeR",
-        recognises="handgen.datasets.hamer.layout:is_hamer",
-        checks="handgen.datasets.hamer.checks:check",
-        writer="handgen.datasets.hamer.writer:HamerWriter",
-        owned="handgen.datasets.hamer.layout:OWNED",
-    ),
-    DataSetFormat(
-        name="freihand",
-        title="FreiHAND",
-        recognises="handgen.datasets.freihand.layout:is_freihand",
-        checks="handgen.datasets.freihand.checks:check",
-        reader="handgen.datasets.freihand.reader:FreihandReader",
-        writer="handgen.datasets.freihand.writer:FreihandWriter",
-        licence="research only, no commercial use, its paper to be cited",
-        sides=("right",),
-        options=FreihandOptions,
-        owned="handgen.datasets.freihand.layout:OWNED",
-    ),
-    DataSetFormat(
-        name="hanco",
-        title="HanCo",
-        recognises="handgen.datasets.hanco.layout:is_hanco",
-        checks="handgen.datasets.hanco.checks:check",
-        reader="handgen.datasets.hanco.reader:HancoReader",
-        licence="research only, no commercial use, its paper to be cited",
-        sides=("right",),
-    ),
-    DataSetFormat(
-        name="coco",
-        title="COCO",
-        recognises="handgen.datasets.coco.layout:is_coco",
-        checks="handgen.datasets.coco.checks:check",
-        writer="handgen.datasets.coco.writer:CocoWriter",
-        options=CocoOptions,
-        owned="handgen.datasets.coco.layout:OWNED",
-    ),
-    DataSetFormat(
-        name="interhand",
-        title="InterHand2.6M",
-        recognises="handgen.datasets.interhand.layout:is_interhand",
-        checks="handgen.datasets.interhand.checks:check",
-        reader="handgen.datasets.interhand.reader:InterhandReader",
-        writer="handgen.datasets.interhand.writer:InterhandWriter",
-        licence="CC BY-NC 4.0",
-        owned="handgen.datasets.interhand.layout:OWNED",
-    ),
-):
-    register_format(_entry)
+def _register_own(name: str, title: str, parts: Sequence[str], **more: Any) -> None:
+    """Register a format of this package: its parts have the same names in each format's folder."""
+    layout, reader, writer = (f"handgen.datasets.{name}.{part}" for part in ("layout", "reader", "writer"))
+    places = {"reader": f"{reader}:{name.title()}Reader", "writer": f"{writer}:{name.title()}Writer"}
+    more |= {part: places[part] for part in parts} | ({"owned": f"{layout}:OWNED"} if "writer" in parts else {})
+    checks = f"handgen.datasets.{name}.checks:check"
+    register_format(DataSetFormat(name, title, f"{layout}:is_{name}", checks, **more))
+
+
+_FREIBURG = {"licence": "research only, no commercial use, its paper to be cited", "sides": ("right",)}
+_register_own("hamer", "HaMeR", ["writer"])
+_register_own("freihand", "FreiHAND", ["reader", "writer"], options=FreihandOptions, **_FREIBURG)
+_register_own("hanco", "HanCo", ["reader"], **_FREIBURG)
+_register_own("coco", "COCO", ["writer"], options=CocoOptions)
+_register_own("interhand", "InterHand2.6M", ["reader", "writer"], licence="CC BY-NC 4.0")
 
 
 def get_format(name: str) -> DataSetFormat:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from handgen.label_checks import geometry, handedness, order, parameters, sets, unknown_camera, world
+from handgen.label_checks import geometry, handedness, order, parameters, reprojection, sets, world
 from handgen.label_checks.evidence import Check, Evidence, HandModels, SetCheck, Tolerances
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.hands import Hands
@@ -19,7 +19,7 @@ CHECKS: dict[str, Check] = {
     **geometry.CHECKS,
     **order.CHECKS,
     **geometry.AFTER_ORDER,
-    **unknown_camera.CHECKS,
+    **reprojection.CHECKS,
     **parameters.CHECKS,
     **handedness.CHECKS,
 }

@@ -1,4 +1,7 @@
-"""Explanations of 2D keypoints off the projected 3D ones: mixed-up conventions of pixels, cameras and axes."""
+"""Explanations of 2D keypoints off the projected 3D ones: mixed-up conventions of pixels, cameras and axes.
+
+Where the camera is not told, some pinhole camera must take one to the other.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,20 @@ from dataclasses import dataclass
 from itertools import permutations, product
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from handgen.geometry.rigid import Rigid
-from handgen.hand.skeleton import KEYPOINT_NAMES
-from handgen.label_checks.evidence import Fault
-from handgen.label_checks.order import REORDER, named_order, permutation
+from handgen.hand.skeleton import KEYPOINT_NAMES, WRIST
+from handgen.label_checks.evidence import Check, Evidence, Fault, Outcome
+from handgen.label_checks.hands import HUGE
+from handgen.label_checks.order import REORDER, named_order, orders, permutation
 
 _AXES = "xyz"
 _FOCAL_OFF = 0.002  # of the focal length: less is no mistake of convention
+_FEWEST = 8  # keypoints seen
+_OFF = 0.1  # of the hand's extent, root mean square: 3D and 2D keypoints may have been labelled apart, and lenses bend
+_OFF_ROOTED = 0.15  # where the 3D keypoints are relative to the wrist, so that perspective is unknown
+_OFF_PX = 1.0
 
 
 @dataclass(frozen=True)
@@ -130,3 +138,51 @@ def _frames(seen: PointsInCamera) -> Iterator[tuple[str, Float[np.ndarray, "21 3
             }
             name = f"the 3D keypoints have other axes: {known.get(axes, 'they fit')}"
             yield name, points[:, order] * signs, f"write ({axes}) of what is there: x right, y down, z forward"
+
+
+def _fits(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
+    hands = evidence.hands
+    seen = hands.visible & (np.abs(hands.px) < HUGE).all(2)
+    look = look & hands.has_points & ~hands.has_camera & (seen.sum(1) >= _FEWEST)
+    outcome = Outcome(int(look.sum()))
+    for i in np.flatnonzero(look).tolist():
+        points, pixels = hands.cam_m[i], hands.px[i, seen[i]]
+        rooted = bool(np.linalg.norm(points[WRIST]) < 1e-6)
+        limit = max(_OFF_PX, (_OFF_ROOTED if rooted else _OFF) * float(np.ptp(pixels, axis=0).max()))
+        off = off_px(points[seen[i]], pixels, rooted)
+        if off <= limit:
+            continue
+        near = f"nearer to the 2D ones than {off:.1f} px" if np.isfinite(off) else "to the 2D ones"
+        what, fix = f"no camera takes the 3D keypoints {near}", REORDER
+        others = (np.array(order) for order in orders().values())
+        if off_px(points[seen[i]] * (-1, 1, 1), pixels, rooted) < limit:
+            what, fix = f"{what}; mirrored in x they fit", "mirror both or none: a left hand is stored as it is seen"
+        elif fitting := [order for order in others if off_px(points[order][seen[i]], pixels, rooted) < limit]:
+            what += f"; they are in another order ({named_order(fitting[0])})"
+        else:
+            fix = "check that they are of one hand, one order and one picture, metres in the camera's frame"
+        outcome.wrong[i] = Fault(what, fix)
+    return outcome
+
+
+def off_px(points: Float[np.ndarray, "n 3"], pixels: Float[np.ndarray, "n 2"], rooted: bool) -> float:
+    """Measure how far the best camera (one focal length > 0, a principal point) leaves the points, root mean square."""
+    if rooted:
+        slopes = points[:, :2]
+    elif (points[:, 2] <= 0).any():
+        return float("inf")
+    else:
+        slopes = points[:, :2] / points[:, 2:]
+    centred, target = slopes - slopes.mean(0), pixels - pixels.mean(0)
+    focal = float((centred * target).sum() / max(float((centred**2).sum()), 1e-12))
+    return float(np.sqrt(((focal * centred - target) ** 2).sum(1).mean())) if focal > 0 else float("inf")
+
+
+CHECKS = {
+    "projection": Check(
+        f"where the camera is not told, some pinhole camera takes the 3D keypoints to the 2D ones, within {_OFF:.0%} "
+        "of the hand's extent",
+        _fits,
+        ("not finite", "depth", "joint order", "metres"),
+    )
+}

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt64
 from handgen.io.annotations import UNNAMED_SUBJECT
 from handgen.label_checks import set_votes
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck
-from handgen.label_checks.hashes import hash_bytes
+from handgen.label_checks.findings import hash_bytes
 from handgen.label_checks.set_votes import Verdict, decode_pictures
 
 _BETA_TOLERANCE = 1e-3

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt64
 
 from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST, other_side
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck
-from handgen.label_checks.hashes import hash_values
+from handgen.label_checks.findings import hash_values
 
 _POINTS = [WRIST, FINGER_KEYPOINTS["middle"][-1], FINGER_KEYPOINTS["pinky"][0]]
 # What cam_from_world may hold instead, as world = f(rotation, translation, camera's point). The first is right.

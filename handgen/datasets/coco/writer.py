@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from handgen.datasets.coco import layout
 from handgen.datasets.coco.layout import ANNOTATIONS, BODY_NAMES, IMAGES, NUMBERS
-from handgen.datasets.coco.options import CocoOptions
+from handgen.datasets.options import CocoOptions
 from handgen.datasets.writer import (
     NO_BOX,
     ExportJob,
@@ -124,7 +124,9 @@ class CocoWriter(Writer):
 
     def _document(self, units: Sequence[Written]) -> Iterator[bytes]:
         yield b'{"info":' + encode_entry({"description": "hands, made by handgen"}) + b',"licenses":[],"categories":['
-        yield encode_entry(_person_category() if self._options.wholebody else _hand_category())
+        bones = [[parent + 1, child + 1] for child, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0]
+        hand, person = _category("hand", KEYPOINT_NAMES, bones), _category("person", BODY_NAMES, [])
+        yield encode_entry(person if self._options.wholebody else hand)
         yield b'],\n"images":['
         yield from join_parts(self._job, "images", units)
         yield b'],\n"annotations":['
@@ -138,13 +140,8 @@ class CocoWriter(Writer):
         return ["in mmpose take OneHand10KDataset: its FreiHandDataset has every box at [0, 0, 224, 224]"]
 
 
-def _hand_category() -> dict[str, Any]:
-    bones = [[parent + 1, child + 1] for child, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0]
-    return {"id": 1, "name": "hand", "supercategory": "hand", "keypoints": list(KEYPOINT_NAMES), "skeleton": bones}
-
-
-def _person_category() -> dict[str, Any]:
-    return {"id": 1, "name": "person", "supercategory": "person", "keypoints": list(BODY_NAMES), "skeleton": []}
+def _category(name: str, keypoints: Sequence[str], bones: list[list[int]]) -> dict[str, Any]:
+    return {"id": 1, "name": name, "supercategory": name, "keypoints": list(keypoints), "skeleton": bones}
 
 
 def _decode_mask(picture: LabelledImage) -> Bool[np.ndarray, "height width"] | None:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from handgen.datasets.freihand import layout
 from handgen.datasets.freihand.layout import ROOT, SHAPES, SIZE_PX
-from handgen.datasets.freihand.options import FreihandOptions
 from handgen.datasets.freihand.square_crops import crop_square
+from handgen.datasets.options import FreihandOptions
+from handgen.datasets.reader import stack_parameters
 from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, join_parts, write_file, write_part
 from handgen.errors import HandgenError
 from handgen.hand.conversions import relative_from_full, sides_mirror, with_fingertips
-from handgen.hand.model import HandModel, HandPose
+from handgen.hand.model import HandModel
 from handgen.hand.model_files import HandArrays
 from handgen.hand.skeleton import SIDES
 from handgen.media import images
@@ -113,10 +114,8 @@ class FreihandWriter(Writer):
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the JSON files."""
-        return [
-            write_file(self._job, layout.labels_file(_SPLIT, name), _list_of(join_parts(self._job, name, units)))
-            for name in SHAPES
-        ]
+        blocks = {name: chain([b"["], join_parts(self._job, name, units), [b"]\n"]) for name in SHAPES}
+        return [write_file(self._job, layout.labels_file(_SPLIT, name), blocks[name]) for name in SHAPES]
 
     def notes(self) -> list[str]:
         """Remarks on another hand model than MANO."""
@@ -128,28 +127,11 @@ class FreihandWriter(Writer):
         ]
 
 
-def _list_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    yield b"["
-    yield from blocks
-    yield b"]\n"
-
-
 def _vertices(arrays: HandArrays, parameters: Sequence[HandParameters]) -> Iterator[Float[np.ndarray, "778 3"]]:
     """Compute meshes, `_BATCH` at a time, so that memory does not depend on how many there are."""
     model = HandModel(arrays)
     for first in range(0, len(parameters), _BATCH):
-        some = parameters[first : first + _BATCH]
-        pose = HandPose(
-            torch.tensor(np.stack([p.pose for p in some])).reshape(-1, 16, 3),
-            torch.tensor(np.stack([_translation_m(p) for p in some])),
-            torch.tensor(np.stack([p.betas for p in some])),
-        )
-        yield from model(pose).vertices.numpy()
-
-
-def _translation_m(parameters: HandParameters) -> Float[np.ndarray, " 3"]:
-    assert parameters.translation_m is not None  # handgen's own have one
-    return parameters.translation_m
+        yield from model(stack_parameters(parameters[first : first + _BATCH])).vertices.numpy()
 
 
 def _labels(

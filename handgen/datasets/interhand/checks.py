@@ -22,8 +22,7 @@ from handgen.datasets.interhand.layout import HAND_TYPES
 from handgen.datasets.interhand.reader import InterhandReader, valid_joints
 from handgen.errors import HandgenError
 from handgen.label_checks.evidence import Fault
-from handgen.label_checks.findings import Checked
-from handgen.label_checks.hashes import hash_bytes
+from handgen.label_checks.findings import Checked, hash_bytes
 from handgen.records.labelled_image import LabelledImage
 from handgen.storage.json_stream import list_entries, nested_entries, read_value
 

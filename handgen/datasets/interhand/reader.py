@@ -48,7 +48,7 @@ class InterhandReader(Reader):
         looked_for = f"{layout.labels_folder(first)}/{layout.labels_file(first, layout.DATA)} (or {', '.join(others)})"
         self.split = base.choose_split(root, split, list(folders), (*SPLITS, *folders), looked_for)
         self._folder = folders[self.split]
-        self._cameras = self._document(layout.CAMERA)
+        self._cameras = read_json(self._path(layout.CAMERA))
         self._joints = {entry.keys: (entry.first, entry.length) for entry in nested_entries(self._path(layout.JOINTS))}
         paths = map(self._path, (layout.PARAMETERS, layout.OLD_PARAMETERS))
         self._mano_path = next((path for path in paths if path.is_file()), None)
@@ -129,7 +129,7 @@ class InterhandReader(Reader):
                 continue
             there = parameters.get(side)
             if there is not None:
-                there = base.move_into_camera(there, camera.cam_from_world, self.models, side)
+                there = base.move_parameters(there, camera.cam_from_world, self.models[side])
             ours = reordered_keypoints(points[mine], "interhand", "handgen")
             known = reordered_keypoints(valid[mine, None].astype(float), "interhand", "handgen")[:, 0] > 0
             hands.append(base.seen_hand(side, ours, camera, known, there))
@@ -172,15 +172,9 @@ class InterhandReader(Reader):
             entry = known.get(side) if isinstance(known, dict) else None
             if entry is None or side not in self.models:
                 continue
-            arrays, what = self.models[side], f"{where}, {side}"
-            pose = _member(entry, "pose", what, (48,))
-            found[side] = HandParameters(
-                full_from_relative(pose, arrays),
-                _member(entry, "shape", what, (10,)),
-                _member(entry, "trans", what, (3,)),
-                arrays.name,
-                arrays.sha256,
-            )
+            arrays, shapes = self.models[side], {"pose": (48,), "shape": (10,), "trans": (3,)}
+            pose, *rest = (_member(entry, key, f"{where}, {side}", shape) for key, shape in shapes.items())
+            found[side] = HandParameters(full_from_relative(pose, arrays), *rest, arrays.name, arrays.sha256)
         return found
 
     def _index(self) -> np.ndarray:
@@ -206,9 +200,6 @@ class InterhandReader(Reader):
         if not len(found):
             raise HandgenError(f"{where}: names no pictures")
         return found
-
-    def _document(self, name: str) -> Any:
-        return read_json(self._path(name))
 
     def _path(self, name: str) -> Path:
         return self._folder / layout.labels_file(self.split, name)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, HAND_TYPES, MM_PER_M, SIDE_ORDER
+from handgen.datasets.reader import move_parameters
 from handgen.datasets.writer import (
     ExportJob,
     File,
@@ -32,7 +33,7 @@ from handgen.datasets.writer import (
 )
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
-from handgen.hand.conversions import moved_hand, relative_from_full, reordered_keypoints, rest_wrist
+from handgen.hand.conversions import relative_from_full, reordered_keypoints
 from handgen.hand.skeleton import FINGERS, KEYPOINT_COUNT
 from handgen.io import shards
 from handgen.records.labelled_image import LabelledHand, LabelledImage
@@ -96,13 +97,9 @@ class InterhandWriter(Writer):
         if given is None or given.translation_m is None or given.model_sha256 is None:
             raise HandgenError(f"{self._job.source.root}: a hand has no parameters; choose the format coco")
         arrays = self._job.source.arrays(given.model_sha256, hand.side)
-        wrist = rest_wrist(given.betas, arrays)
-        pose, translation = moved_hand(given.pose, given.translation_m, wrist, world_from_cam)
-        return {
-            "pose": np.round(relative_from_full(pose, arrays), 7),
-            "shape": given.betas,
-            "trans": np.round(translation, 7),
-        }
+        moved = move_parameters(given, world_from_cam, arrays)
+        pose, translation = relative_from_full(moved.pose, arrays), np.asarray(moved.translation_m)
+        return {"pose": np.round(pose, 7), "shape": given.betas, "trans": np.round(translation, 7)}
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the JSON files and the skeleton."""

@@ -160,26 +160,25 @@ def match_frame(
     placed = [located.record.keypoints_world_m for located in annotated]
     if truth_from_annotated is not None:
         placed = [truth_from_annotated.apply(points) for points in placed]
-    distance_mm = np.array(
-        [[mean_distance_mm(points, other.record.keypoints_world_m) for other in truth] for points in placed]
-    ).reshape(len(annotated), len(truth))
-    same_side = np.array([[a.record.side == t.record.side for t in truth] for a in annotated], dtype=bool).reshape(
-        distance_mm.shape
-    )
+    true = [located.record for located in truth]
+    shape = (len(annotated), len(truth))
+    distance_mm = np.array([[mean_distance_mm(points, t.keypoints_world_m) for t in true] for points in placed])
+    same_side = np.array([[a.record.side == t.side for t in true] for a in annotated], dtype=bool).reshape(shape)
+    distance_mm = distance_mm.reshape(shape)
     partners = _nearest_first(np.where(same_side, distance_mm, np.inf), match_distance_mm)
     pairs, unjudged, false, wrong_side = [], [], [], []
     for i, located in enumerate(annotated):
-        if i not in partners:
+        other = truth[partners[i]] if i in partners else None
+        if other is None:
             false.append(located.record)
-            if (np.where(same_side[i], np.inf, distance_mm[i]) <= match_distance_mm).any():
+            if (distance_mm[i][~same_side[i]] <= match_distance_mm).any():
                 wrong_side.append(located.record)
-        elif truth[partners[i]].record.accepted:
-            other = truth[partners[i]]
+        elif other.record.accepted:
             pairs.append(Pair(located.record, other.record, located.chunk, other.chunk, placed[i]))
         else:
             unjudged.append(located.record)
     found = set(partners.values())
-    missed = [t.record for k, t in enumerate(truth) if k not in found and t.record.accepted]
+    missed = [record for k, record in enumerate(true) if k not in found and record.accepted]
     return FrameMatch(tuple(pairs), tuple(missed), tuple(unjudged), tuple(false), tuple(wrong_side))
 
 

@@ -65,10 +65,8 @@ class SpanResult:
 def measure_span(job: SpanJob, span: Span) -> SpanResult:
     """Match and measure the hands of one span."""
     annotated, truth = Annotations(job.annotated), Annotations(job.truth)
-    config = job.config
-    found = list(
-        matches(annotated, truth, span, config.match_distance_mm, config.include_rejected, job.truth_from_annotated)
-    )
+    limits = (job.config.match_distance_mm, job.config.include_rejected)
+    found = list(matches(annotated, truth, span, *limits, job.truth_from_annotated))
     pairs = [pair for match in found for pair in match.pairs]
     surfaces, regeneration_mm = _surfaces(annotated, truth, pairs, job)
     return SpanResult(
@@ -79,15 +77,11 @@ def measure_span(job: SpanJob, span: Span) -> SpanResult:
         views=_views(annotated, truth, pairs, job),
         surfaces=surfaces,
         regeneration_mm=regeneration_mm,
-        missed=tuple(_which(record) for match in found for record in match.missed),
-        false=tuple(_which(record) for match in found for record in match.false),
+        missed=tuple(MissingHand(record.frame, record.side) for match in found for record in match.missed),
+        false=tuple(MissingHand(record.frame, record.side) for match in found for record in match.false),
         unjudged=sum(len(match.unjudged) for match in found),
         wrong_side=sum(len(match.wrong_side) for match in found),
     )
-
-
-def _which(record: HandRecord) -> MissingHand:
-    return MissingHand(record.frame, record.side)
 
 
 def _hands(pairs: Sequence[Pair]) -> Hands:

@@ -18,8 +18,7 @@ from handgen.io import shards
 from handgen.io.labelled import label_sample
 from handgen.label_checks.checks import BATCH, BatchExaminer, Part, conclude
 from handgen.label_checks.evidence import Fault, HandModels, Tolerances, model_beside
-from handgen.label_checks.findings import Checked, Findings, check_digest, check_files, name_first
-from handgen.label_checks.hashes import hash_values
+from handgen.label_checks.findings import Checked, Findings, check_digest, check_files, hash_values, name_first
 from handgen.label_checks.rotations import transform_fault
 from handgen.media import images
 from handgen.progress import Progress
