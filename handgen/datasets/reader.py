@@ -111,10 +111,7 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def inside(folder: Path, name: Any, where: str) -> Path:
-    """Find the file that a document calls `name`, below `folder`.
-
-    Raises HandgenError for a name that leads out of the folder, or is no name at all. (Links are the user's own.)
-    """
+    """Find the file that a document calls `name`, below `folder`. HandgenError for a name that leads out, or none."""
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
         raise HandgenError(f"{where}: {str(name)[:80]!r} is no path inside {folder}")
@@ -141,12 +138,8 @@ def make_camera(
     translation_m: Float[np.ndarray, " 3"],
     where: str,
 ) -> Camera:
-    """Make a camera without distortion. rotation, translation_m: of `cam_from_world`.
-
-    Files print rotations with few digits; the nearest rotation is taken, so that there and back is the same place.
-    Raises HandgenError naming `where` if the numbers are no camera's.
-    """
-    try:
+    """Make a camera without distortion. rotation, translation_m: of `cam_from_world`. HandgenError where it is none."""
+    try:  # files print rotations with few digits: with the nearest one, there and back is the same place
         given = Rigid(rotation, translation_m)
         return Camera(name, size_px, intrinsics, cam_from_world=replace(given, rotation=nearest_rotation(rotation)))
     except ValueError as error:
@@ -214,10 +207,7 @@ def choose_split(root: Path, split: str | None, there: Sequence[str], known: Seq
 
 
 def declared_models(root: Path) -> dict[str, str]:
-    """Read the names of the hand models of an export of handgen's own, by the SHA-256 of their files.
-
-    Empty for anything else, whose parameters are MANO's.
-    """
+    """The names of the hand models of an export of handgen's own by SHA-256. Empty for all else: these are MANO's."""
     if not (root / MANIFEST).is_file():
         return {}
     document = read_json(root / MANIFEST)

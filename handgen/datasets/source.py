@@ -28,10 +28,7 @@ from handgen.storage.output import MANIFEST, kind_of
 
 
 def open_source(root: Location, split: str | None = None, include_rejected: bool = False) -> Source:
-    """Open the shards (of one split) or annotations in a directory.
-
-    Raises HandgenError where there are none, or several splits and none is named.
-    """
+    """Open shards (of one split) or annotations. HandgenError where there are none, or a split must be named."""
     kind = kind_of(root)
     if kind == shards.KIND:
         if include_rejected:
@@ -76,10 +73,7 @@ def _annotations_of(root: Location, sha256: str) -> Annotations:
 
 @dataclass(frozen=True)
 class ShardSource:
-    """One split of shards.
-
-    sha256: of the manifest. split: the one whose samples are read. Units are shards, numbered from 0.
-    """
+    """One split of shards. sha256: of the manifest. Units are shards, numbered from 0."""
 
     root: Location
     sha256: str

@@ -42,10 +42,7 @@ def examine(
     tolerances: Tolerances,
     left_out: Collection[str] = (),
 ) -> Part:
-    """Check the pictures of one part.
-
-    where: the part, before the pictures' names in messages. left_out: checks that make no sense of this format.
-    """
+    """Check the pictures of one part, which `where` names in messages. left_out: checks that do not suit a format."""
     part = Part()
     evidence = Evidence(Hands.of(images), models, tolerances)
     for name, check in CHECKS.items():

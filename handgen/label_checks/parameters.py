@@ -34,7 +34,6 @@ class ParameterFaults:
 
 
 def _explain_parameters(evidence: Evidence) -> ParameterFaults:
-    """Explain the parameters of all hands that have 3D keypoints."""
     hands = evidence.hands
     result = ParameterFaults(np.zeros(len(hands), bool), {})
     groups: dict[tuple[str | None, str | None, str], list[int]] = {}

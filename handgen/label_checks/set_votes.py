@@ -79,10 +79,7 @@ def _span(part: Ballots[Any]) -> str:
 def _groups(
     parts: Sequence[Ballots[Any]], wrong: Bool[np.ndarray, " n"], few: float
 ) -> list[tuple[str, Bool[np.ndarray, " n"]]]:
-    """Group the wrong pictures that make a fault by place: all, whole parts, or more than `few` of the rest.
-
-    wrong: of all pictures in the parts' order.
-    """
+    """Group the wrong pictures (of all parts) that make a fault: all, whole parts, or more than `few` of the rest."""
     names = _merge_ballots(parts).names
     if len(wrong) < _VOTERS or not wrong.any():
         return []

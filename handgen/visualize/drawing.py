@@ -46,10 +46,7 @@ _LABEL_HEIGHT_PX = 18
 
 @dataclass(frozen=True)
 class ViewLabel:
-    """Text over one view: its camera and, where known, how good the fit is there.
-
-    accepted: the colour of the bar: green, red, or grey for None.
-    """
+    """Text over one view, and how good the fit is where that is known. accepted: green bar, red, or grey for None."""
 
     camera: str
     reprojection_px: float | None = None

@@ -28,10 +28,7 @@ ABOUT = {
 
 
 def check(root: Path, context: CheckContext) -> Checked:
-    """Check all JSON files of a data set.
-
-    Raises HandgenError when a file is too large to be held.
-    """
+    """Check all JSON files of a data set. Raises HandgenError when a file is too large to be held."""
     whole = Checked(Findings(), {"pictures": 0, "hands": 0})
     files = annotation_files(root)
     for file in files:

@@ -93,10 +93,7 @@ class CocoReader:
         )
 
     def path_of(self, name: Any, where: str) -> Path:
-        """The file of a picture.
-
-        Raises HandgenError for a name that leads out of the data set.
-        """
+        """The file of a picture. Raises HandgenError for a name that leads out of the data set."""
         folder = self.root / IMAGES
         return base.inside(folder if folder.is_dir() else self.root, name, f"{where}: file_name")
 
@@ -107,10 +104,7 @@ def is_person(annotation: dict[str, Any]) -> bool:
 
 
 def hands_of(annotation: dict[str, Any], where: str) -> list[LabelledHand]:
-    """The hands of an annotation: one, or of a whole body those that are valid. A side that is not told is "".
-
-    Raises HandgenError when there are not 63 numbers, or the box is none.
-    """
+    """The hands of an annotation: one, or the valid ones of a body; "" for no side. HandgenError for wrong numbers."""
     if is_person(annotation):
         keys = {side: layout.person_keys(side) for side in SIDES}
         return [
@@ -160,10 +154,7 @@ def _overlap(one: Sequence[float], two: Sequence[float] | None) -> float:
 
 
 def mask_of(segmentation: Any, size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"] | None:
-    """The mask (0 and 255) of a segmentation: polygons, or run lengths, compressed or not; None where there is none.
-
-    Raises HandgenError when it is none of these.
-    """
+    """The mask (0, 255) of polygons or run lengths; None where there are none. HandgenError for anything else."""
     width, height = size_px
     if not segmentation:
         return None

@@ -61,11 +61,7 @@ class HamerWriter(Writer):
             yield f"{picture.name}.{MASKS}", _masks(picture, hands)
 
     def _is_trusted(self, hand: LabelledHand) -> bool:
-        """Tell whether the loader may learn from the parameters.
-
-        It turns a left hand into a right one by the signs of its rotations, and takes the betas over, which means the
-        same hand where the left model is the right one's mirror image.
-        """
+        """Tell whether the loader may learn from the parameters: it takes a left hand's for a mirrored right one's."""
         given = hand.parameters
         if given is None or not self._job.is_mano(given.model):
             return False

@@ -131,7 +131,6 @@ class HancoReader(Reader):
         return Moment(place.removesuffix(".json"), tuple(images))
 
     def _parameters(self, place: str) -> HandParameters | None:
-        """Read the hand parameters of a frame, in the world."""
         if "right" not in self.models or not (self.root / PARAMETERS / place).is_file():
             return None
         where = self.root / PARAMETERS / place

@@ -123,7 +123,6 @@ def _joints_fault(document: dict[str, Any], known: Bool[np.ndarray, " 42"] | Non
 
 
 def _type_fault(document: dict[str, Any], told_type: str | None) -> Fault | None:
-    """Compare hand_type with joint_3d's."""
     said = document.get("hand_type")
     sides = HAND_TYPES.get(said) if isinstance(said, str) else None
     if sides is None:
@@ -163,7 +162,6 @@ def _number(entry: Any, key: str) -> int | None:
 
 
 def _sort_rows(rows: Iterator[tuple[int, ...]], width: int) -> Int[np.ndarray, "n width"]:
-    """Sort rows by their first number."""
     table = np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, width)
     return table[np.argsort(table[:, 0], kind="stable")]
 

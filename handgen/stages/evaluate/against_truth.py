@@ -146,7 +146,6 @@ def _summarise(
 
 
 def _matched(annotated: Annotations, truth: Annotations, job: SpanJob, results: Sequence[SpanResult]) -> Matched:
-    """Join what metrics are computed from, of all spans."""
     hands = join_rows([result.hands for result in results])
     surfaces = [result.surfaces for result in results if result.surfaces is not None]
     betas, truth_betas = _shared_betas(annotated, truth)

@@ -100,10 +100,7 @@ def leave_one_out(
     engine: Engine = _IN_THIS_PROCESS,
     progress: Progress | None = None,
 ) -> LeaveOneOut:
-    """Leave every view out once.
-
-    Raises HandgenError for fewer than three views, annotations of another capture, or without their detections.
-    """
+    """Leave every view out once. HandgenError for fewer than three views, or annotations of another capture."""
     setting = open_setting(annotations_path, capture_path, calibration)
     views = len(setting.rig)
     units = Units("leave views out", [1] * views, partial(_without_view, setting))

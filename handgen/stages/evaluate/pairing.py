@@ -76,10 +76,7 @@ def covered_frames(annotations: Annotations) -> list[range]:
 
 
 def common_spans(annotated: Annotations, truth: Annotations) -> list[Span]:
-    """The frames that both cover, chunk by chunk of the annotations.
-
-    Raises HandgenError when there are none.
-    """
+    """The frames that both cover, chunk by chunk of the annotations. Raises HandgenError when there are none."""
     covered, truly = covered_frames(annotated), covered_frames(truth)
     order = sorted((i for i, frames in enumerate(truly) if len(frames)), key=lambda i: truly[i].start)
     stops = [truly[i].stop for i in order]
@@ -112,10 +109,7 @@ def _extent(covered: Sequence[range]) -> str:
 def records_by_frame(
     annotations: Annotations, chunks: Sequence[int], include_rejected: bool
 ) -> dict[int, list[Located]]:
-    """The records of some chunks by frame.
-
-    Raises HandgenError for a record outside the frames that the manifest gives its chunk.
-    """
+    """The records of some chunks by frame. HandgenError for a record outside the frames that its chunk has."""
     found: dict[int, list[Located]] = {}
     for chunk in chunks:
         described = annotations.manifest["chunks"][chunk]

@@ -152,7 +152,6 @@ class EvaluateReport(ReadableReport):
 
 
 def _coverage_rows(found: Coverage) -> list[tuple[str, str]]:
-    """Counts of hands compared, found and invented."""
     share = "-" if found.annotated_share is None else f"{100 * found.annotated_share:.1f} %"
     hidden = f"; {found.unjudged_hands} of hands that no view shows" if found.unjudged_hands else ""
     return [

@@ -24,10 +24,7 @@ from handgen.storage.filesystem import Location
 
 @dataclass(frozen=True)
 class UnitResult:
-    """The result of one unit.
-
-    pictures: taken. sides: of their first hands. betas: largest absolute beta beyond `MOST_BETA` by subject.
-    """
+    """The result of one unit: pictures taken, sides of first hands, largest betas beyond `MOST_BETA` by subject."""
 
     unit: int
     written: Written

@@ -102,10 +102,7 @@ class _Found:
         self._missing: list[str] = []
 
     def cameras_of(self, moment: Moment) -> list[Camera | None]:
-        """The camera of each picture; None of pictures that are not there.
-
-        Raises HandgenError for the first of these unless they may be missing.
-        """
+        """The camera of each picture; None of pictures that are not there. HandgenError unless these may be missing."""
         cameras: list[Camera | None] = []
         for image in moment.images:
             if image.image is None:

@@ -51,10 +51,7 @@ def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
 
 
 def _choose_hand_model(root: Path, config: ImportConfig) -> tuple[str, dict[str, HandArrays], bool]:
-    """The name of the hand model, its arrays by side, and whether it is fitted to keypoints.
-
-    An export of handgen's own says which model its parameters are of; those of others are MANO's.
-    """
+    """Name of the hand model (an export names its own), its arrays by side, and whether it is fitted to keypoints."""
     sides = get_format(config.format).sides
     declared = declared_models(root)
     named = set(declared.values())

@@ -114,6 +114,5 @@ def _world_points(image: LabelledImage, hand: LabelledHand) -> Float[np.ndarray,
 
 
 def _in_world(image: LabelledImage, hand: LabelledHand, model: HandModel) -> HandParameters:
-    """The data set's parameters, in the world."""
     assert image.cam_from_world is not None and hand.parameters is not None
     return move_parameters(hand.parameters, image.cam_from_world.inverse(), model.arrays)

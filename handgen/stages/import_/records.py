@@ -143,7 +143,6 @@ def _view(
 
 
 def _with_mask(found: HandCutOut, mask: Mask) -> Segmented:
-    """Combine the data set's mask and the mesh."""
     guides = found.guides
     cut = found.cutter.cut_mask(mask)
     hand = cv2.bitwise_and(cut, cv2.bitwise_not(guides.unknown))

@@ -53,10 +53,7 @@ class Setting:
 
 
 def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: dict[str, bytes]) -> LabelledImage | None:
-    """Label a view of a record; None where either is rejected, or its camera unknown.
-
-    members: of its cutout, by suffix.
-    """
+    """Label a view of a record; None where either is rejected, or its camera unknown. members: of its cutout."""
     if not record.accepted or not view.accepted or view.camera.name not in setting.cameras:
         return None
     betas, arrays = setting.betas.get(record.subject), setting.arrays.get(record.side)
@@ -102,11 +99,9 @@ def view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
         return Fault(what, "let (0, 0) be the centre of the first pixel; take box_px off the camera's principal point")
     if not _differs(is_.cam_from_world, wanted.cam_from_world):
         return None
-    fact = "is not its camera's"
-    for misreading, changed in _misreadings(wanted.cam_from_world).items():
-        if not _differs(is_.cam_from_world, changed):
-            fact = f"looks like {misreading}"
-            break
+    misread = _misreadings(wanted.cam_from_world).items()
+    like = next((name for name, changed in misread if not _differs(is_.cam_from_world, changed)), None)
+    fact = f"looks like {like}" if like else "is not its camera's"
     return Fault(f"the cutout's cam_from_world {fact}", "write cam_from_world of the manifest")
 
 

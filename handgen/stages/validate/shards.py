@@ -105,10 +105,8 @@ def check(
     notes = [] if digests else ["digests were not recomputed; --digests does"]
     if facts["left_out"]:
         notes.append(f"{facts['left_out']} samples were left out when the shards were made: their cutouts are damaged")
-    if not pixels:
-        notes.append(
-            f"pixels of {tolerances.pixels_per_part} pictures of every {BATCH} were looked at; --pixels: of all"
-        )
+    if (some := tolerances.pixels_per_part) is not None:
+        notes.append(f"pixels of {some} pictures of every {BATCH} were looked at; --pixels: of all")
     counts = {"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])}
     findings.looked_at.update(counts)
     return Checked(findings, facts, notes + label_notes)
@@ -195,10 +193,7 @@ def _label(key: str, document: dict[str, Any], members: dict[str, bytes]) -> tup
 def _picture_is_sound(
     document: dict[str, Any], members: dict[str, bytes], where: str, pixels: bool, wrong: Callable[[str], None]
 ) -> bool:
-    """Tell whether picture and mask can be read, and are of the labels' size; the mask's box is the labels'.
-
-    pixels: decode the picture, too; otherwise its header is read.
-    """
+    """Tell whether picture and mask can be read, of the labels' size and box. pixels: decode the picture, too."""
     size_px = tuple(document["camera"]["size_px"])
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(members[shards.IMAGE])

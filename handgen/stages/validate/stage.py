@@ -76,10 +76,7 @@ def run(
 
 
 def _recognise_kind(path: Location) -> str:
-    """The kind of a place: "shards", "annotations", "capture", "calibration", or the name of an export's format.
-
-    Raises HandgenError when it is none of these.
-    """
+    """The kind of a place, a format's name for exports. Raises HandgenError when it is none that is checked."""
     if isinstance(path, Path) and path.is_file():
         return CALIBRATION
     kind = kind_of(path)
@@ -125,7 +122,6 @@ def _check_output(path: Location, kind: str, digests: bool, pixels: bool, engine
 
 
 def _report_unfinished(path: Location, command: str) -> Checked:
-    """Say that a run of `command` has not come to its end there."""
     return _report_one("unfinished", str(path), f"has no {MANIFEST}", f"run `{command}` again, which finishes it")
 
 
