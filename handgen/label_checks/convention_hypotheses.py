@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -158,9 +159,8 @@ def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
         "write them in MANO's order: wrist, index, middle, pinky, ring, thumb",
     )
     yield hypothesis_at_wrist("pose", found.made(np.radians(pose)), "the pose is in degrees", "write radians")
-    yield hypothesis_at_wrist(
-        "pose", found.made(-pose), "the rotations of the pose are inverted (transposed)", "negate them"
-    )
+    what = "the rotations of the pose are inverted (transposed)"
+    yield hypothesis_at_wrist("pose", found.made(-pose), what, "negate them")
     tips_aside = found.as_is.copy()
     tips_aside[:, _TIPS] = labelled[:, _TIPS]
     yield hypothesis_at_wrist(
@@ -196,9 +196,8 @@ def _shifted(found: Disagreement, k: int, shift: Float[np.ndarray, " 3"]) -> Fau
     far = f"{length * 1000:.0f} mm" if length < 2 else f"{length:.0f} m"
     what = f"the parameters' hand is {far} from the 3D keypoints, and agrees otherwise"
     if np.linalg.norm(found.labelled[k, WRIST]) < 1e-6:
-        return Fault(
-            f"{what}: the 3D keypoints are relative to the wrist", "add the wrist's place in the camera's frame"
-        )
+        fix = "add the wrist's place in the camera's frame"
+        return Fault(f"{what}: the 3D keypoints are relative to the wrist", fix)
     wanted = found.translation_m[k] + shift
     given = float(np.linalg.norm(found.translation_m[k]))
     if 0.9 < given / max(1000 * float(np.linalg.norm(wanted)), 1e-9) < 1.1:
@@ -207,52 +206,42 @@ def _shifted(found: Disagreement, k: int, shift: Float[np.ndarray, " 3"]) -> Fau
         return Fault(f"{what}: translation_m is where the wrist is", "write transl (conversions.transl_from_wrist)")
     rest = found.sides[found.side].model.rest_joints[0].numpy()
     if length < 2.2 * float(np.linalg.norm(rest)) + 0.02:
-        return Fault(
-            f"{what}: translation_m may belong to a hand turned about the origin, not about its wrist",
-            "write smplx's transl (conversions.transl_from_origin_translation)",
-        )
-    return Fault(
-        what, "write smplx's transl in the camera's frame, metres; a translation in the world's must be turned"
-    )
+        what += ": translation_m may belong to a hand turned about the origin, not about its wrist"
+        return Fault(what, "write smplx's transl (conversions.transl_from_origin_translation)")
+    fix = "write smplx's transl in the camera's frame, metres; a translation in the world's must be turned"
+    return Fault(what, fix)
 
 
 def _turned(found: Disagreement, k: int, rotation: Float[np.ndarray, "3 3"]) -> Fault:
     """rotation: turns what the parameters give onto the labelled keypoints."""
-    import cv2
-
     camera = found.cam_from_world[k]
     given = cv2.Rodrigues(found.pose[k, :3])[0]
-    near = 0.05
 
     def is_close(one: np.ndarray, two: np.ndarray) -> bool:
-        return float(np.abs(one - two).max()) < near
+        return float(np.abs(one - two).max()) < 0.05
 
     angle = float(np.degrees(np.linalg.norm(cv2.Rodrigues(rotation)[0])))
     what = f"the parameters' hand is turned by {angle:.0f} degrees against the 3D keypoints, and agrees otherwise"
     if is_close(rotation @ given, given.T):
         return Fault(f"{what}: the orientation is transposed (inverted)", "negate its rotation vector")
     if camera is not None and is_close(rotation, camera.rotation):
-        return Fault(
-            f"{what}: the orientation is the world's", "turn it into the camera's frame (conversions.moved_hand)"
-        )
+        fix = "turn it into the camera's frame (conversions.moved_hand)"
+        return Fault(f"{what}: the orientation is the world's", fix)
     if is_close(rotation, np.diag([1.0, -1.0, -1.0])):
-        return Fault(
-            f"{what}: the orientation is of a camera with y up, z backwards", "write OpenCV's: y down, z forward"
-        )
+        what += ": the orientation is of a camera with y up, z backwards"
+        return Fault(what, "write OpenCV's: y down, z forward")
     return Fault(what, "write the orientation in the frame of the picture's camera")
 
 
 def describe_disagreement(found: Disagreement, k: int) -> Fault:
     """Describe how a hand differs that no hypothesis fits."""
     off = found.distance(found.as_is)[k]
-    bones = [
-        np.linalg.norm(np.diff(p[[0, 9, 10, 11]], axis=0), axis=1).sum() for p in (found.labelled[k], found.as_is[k])
-    ]
-    ratio = float(bones[0] / bones[1])
+    chains = np.stack([found.labelled[k], found.as_is[k]])[:, [0, 9, 10, 11]]
+    labelled, made = np.linalg.norm(np.diff(chains, axis=1), axis=-1).sum(1)
+    ratio = float(labelled / made)
     mean, most = off.mean() * 1000, off.max() * 1000
     what = f"the parameters give keypoints {mean:.1f} mm (at most {most:.1f}) from the labelled ones"
     if abs(ratio - 1) > 0.02:
-        return Fault(
-            f"{what}; the labelled hand is {ratio:.3g} times as large", "check betas and the scale of the keypoints"
-        )
+        what += f"; the labelled hand is {ratio:.3g} times as large"
+        return Fault(what, "check betas and the scale of the keypoints")
     return Fault(what, "check pose, betas and which model they belong to")

@@ -74,10 +74,8 @@ def _majority(parts: list[tuple[list[float], list[float]]]) -> tuple[int, list[t
         count += len(excess)
         if len(excess) >= _VOTERS and np.median(excess) > _BEYOND_OF_SET_RAD:
             what = f"the fingers of most hands that are labelled {side} would bend backwards"
-            fault = Fault(
-                what, f"label them {other_side(side)}; where pictures were mirrored, mirror the 3D keypoints too"
-            )
-            faults.append((f"all {side} hands", fault))
+            fix = f"label them {other_side(side)}; where pictures were mirrored, mirror the 3D keypoints too"
+            faults.append((f"all {side} hands", Fault(what, fix)))
     return count, faults
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from handgen.errors import HandgenError
 from handgen.geometry.raster import mesh_mask
@@ -17,6 +17,7 @@ from handgen.hand.skeleton import JOINT_COUNT
 from handgen.label_checks.evidence import Evidence, Fault
 from handgen.label_checks.hands import HUGE
 from handgen.media import images
+from handgen.media.arrays import Image, Mask
 from handgen.records.labelled_image import LabelledHand, LabelledImage
 
 _ENOUGH = 5  # visible keypoints
@@ -159,9 +160,7 @@ def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | No
     if len(points):
         held = share_inside(inside, points, reach), share_inside(inside[:, ::-1], points, reach)
     core = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    if not core.any():
-        core = inside
-    red, _, blue = pixels[core].astype(np.float32).mean(0)
+    red, _, blue = pixels[core if core.any() else inside].astype(np.float32).mean(0)
     return PictureEvidence(image.name, {}, float(red - blue), edges_along(pixels, inside), held, covered)
 
 
@@ -172,11 +171,7 @@ def _seen_points(hand: LabelledHand) -> Float[np.ndarray, "n 2"]:
 
 
 def _mask_fault(
-    inside: Bool[np.ndarray, "height width"],
-    mask: UInt8[np.ndarray, "height width"],
-    points: Float[np.ndarray, "n 2"],
-    reach: int,
-    in_mask: float,
+    inside: Bool[np.ndarray, "height width"], mask: Mask, points: Float[np.ndarray, "n 2"], reach: int, in_mask: float
 ) -> Fault | None:
     share = float(inside.mean())
     if share < _LITTLE:
@@ -201,15 +196,17 @@ def _mask_fault(
 
 def share_inside(inside: Bool[np.ndarray, "height width"], points: Float[np.ndarray, "n 2"], reach: int) -> float:
     """The share of points that have a pixel of the mask within `reach`."""
-    wide = inside
-    if reach:
-        wide = (
-            cv2.dilate(inside.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)) > 0
-        )
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    wide = cv2.dilate(inside.astype(np.uint8), disc) > 0
     height, width = inside.shape
     columns = np.clip(np.round(points[:, 0]).astype(int), 0, width - 1)
     rows = np.clip(np.round(points[:, 1]).astype(int), 0, height - 1)
     return float(wide[rows, columns].mean())
+
+
+def _turned(picture: np.ndarray, measure: Callable[[np.ndarray], float]) -> Float[np.ndarray, " turns"]:
+    others = [turn(picture) for turn in TURNS.values()]
+    return np.array([measure(other) if other.shape == picture.shape else np.nan for other in others], float)
 
 
 def overlap_of(mesh: ProjectedMesh, inside: Bool[np.ndarray, "height width"]) -> MaskOverlap | None:
@@ -218,15 +215,12 @@ def overlap_of(mesh: ProjectedMesh, inside: Bool[np.ndarray, "height width"]) ->
     if not drawn.any():
         return None
     smaller = min(int(drawn.sum()), int(inside.sum()))
-    turned = np.full(len(TURNS), np.nan)
-    for number, turn in enumerate(TURNS.values()):
-        if (other := turn(inside)).shape == drawn.shape:
-            turned[number] = (other & drawn).sum() / smaller
+    turned = _turned(inside, lambda other: (other & drawn).sum() / smaller)
     middles = [np.argwhere(area)[:, ::-1].mean(0) for area in (inside, drawn)]
     return MaskOverlap(turned, middles[0] - middles[1])
 
 
-def edges_along(pixels: UInt8[np.ndarray, "height width 3"], inside: Bool[np.ndarray, "height width"]) -> Edges | None:
+def edges_along(pixels: Image, inside: Bool[np.ndarray, "height width"]) -> Edges | None:
     """Measure how much colours change along the mask's edge; None where there is hardly an edge to look at."""
     smooth = cv2.blur(pixels, (3, 3)).astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
@@ -236,10 +230,7 @@ def edges_along(pixels: UInt8[np.ndarray, "height width 3"], inside: Bool[np.nda
     if edge.sum() < 20:
         return None
     strength = (np.abs(cv2.Sobel(smooth, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(smooth, cv2.CV_32F, 0, 1))).sum(-1)
-    turned = np.full(len(TURNS), np.nan)
-    for number, turn in enumerate(TURNS.values()):
-        if (other := turn(strength)).shape == edge.shape:
-            turned[number] = other[edge].mean()
+    turned = _turned(strength, lambda other: other[edge].mean())
     rows, columns = np.nonzero(edge)
     every = max(1, len(rows) // _EDGE_POINTS)
     padded = np.pad(strength, SHIFT_PX, constant_values=float(strength.mean()))
