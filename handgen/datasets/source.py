@@ -57,20 +57,6 @@ def _open_shards(root: Location, split: str | None) -> ShardSource:
     return ShardSource(root, _digest(root), split or splits[0])
 
 
-# Read once per process; not by the sources themselves, which are sent to others.
-
-
-@lru_cache(maxsize=2)
-def _manifest_and_shards(root: Location, sha256: str, split: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    manifest = shards.read_manifest(root)
-    return manifest, [entry for entry in manifest["shards"] if entry["name"].rpartition("-")[0] == split]
-
-
-@lru_cache(maxsize=2)
-def _annotations_of(root: Location, sha256: str) -> Annotations:
-    return Annotations(root)
-
-
 @dataclass(frozen=True)
 class ShardSource:
     """One split of shards. sha256: of the manifest. Units are shards, numbered from 0."""
@@ -81,12 +67,14 @@ class ShardSource:
     kind = shards.KIND
 
     @property
+    @lru_cache(maxsize=2)  # noqa: B019 - read once per process, and not kept by the source, which is sent to others
     def _manifest(self) -> dict[str, Any]:
-        return _manifest_and_shards(self.root, self.sha256, self.split)[0]
+        return shards.read_manifest(self.root)
 
     @property
+    @lru_cache(maxsize=2)  # noqa: B019
     def _shards(self) -> list[dict[str, Any]]:
-        return _manifest_and_shards(self.root, self.sha256, self.split)[1]
+        return [entry for entry in self._manifest["shards"] if entry["name"].rpartition("-")[0] == self.split]
 
     @property
     def units(self) -> int:
@@ -166,8 +154,9 @@ class AnnotationSource:
     kind = store.KIND
 
     @property
+    @lru_cache(maxsize=2)  # noqa: B019 - read once per process, and not kept by the source, which is sent to others
     def _annotations(self) -> Annotations:
-        return _annotations_of(self.root, self.sha256)
+        return Annotations(self.root)
 
     @property
     def units(self) -> int:
@@ -194,18 +183,14 @@ class AnnotationSource:
         for _, group in groupby(records, lambda record: record.frame):
             present = list(group)
             for record, view in self._views(present):
-                hands = [self._hand(record, view)]
-                hands += [
-                    self._hand(other, view)
-                    for other in present
-                    if other.side != record.side and (other.accepted or self.include_rejected)
-                ]
+                others = [one for one in present if one.side != record.side and (one.accepted or self.include_rejected)]
+                first, *more = (self._hand(one, view) for one in (record, *others))
                 image, mask = self._annotations.read_encoded_cutout(unit, view)
                 left, top, width, height = cv2.boundingRect(mask)
                 yield LabelledImage(
                     name=view.cutout,
                     size_px=view.camera.size_px,
-                    hands=(replace(hands[0], box_px=(left, top, width, height) if width else None), *hands[1:]),
+                    hands=(replace(first, box_px=(left, top, width, height) if width else None), *more),
                     image=image,
                     mask=images.encode_mask_png(mask),
                     intrinsics=view.camera.intrinsics,

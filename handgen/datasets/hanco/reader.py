@@ -141,7 +141,8 @@ class HancoReader(Reader):
             while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
                 value = value[0]  # numbers may lie in lists of one
             found.append(base.numbers(value, (count,), f"{where}: {key}"))
-        return HandParameters(full_from_relative(found[0], arrays), *found[1:], arrays.name, arrays.sha256)
+        pose, betas, translation = found
+        return HandParameters(full_from_relative(pose, arrays), betas, translation, arrays.name, arrays.sha256)
 
     def _document(self, kind: str, place: str, *keys: str) -> Any:
         document = read_json(self.root / kind / place)

@@ -173,8 +173,9 @@ class InterhandReader(Reader):
             if entry is None or side not in self.models:
                 continue
             arrays, shapes = self.models[side], {"pose": (48,), "shape": (10,), "trans": (3,)}
-            pose, *rest = (_member(entry, key, f"{where}, {side}", shape) for key, shape in shapes.items())
-            found[side] = HandParameters(full_from_relative(pose, arrays), *rest, arrays.name, arrays.sha256)
+            pose, betas, translation = (_member(entry, key, f"{where}, {side}", shape) for key, shape in shapes.items())
+            pose = full_from_relative(pose, arrays)
+            found[side] = HandParameters(pose, betas, translation, arrays.name, arrays.sha256)
         return found
 
     def _index(self) -> np.ndarray:

@@ -63,7 +63,7 @@ class EvaluateReport(ReadableReport):
         found = asdict(replace(self, series=None))
         for name in ("config", "series", "metrics"):
             del found[name]
-        others = {}
+        others: dict[str, Any] = {}
         for name, metric in all_metrics():
             value = metric.empty if self.metrics.get(name) is None else self.metrics[name]
             if metric.has_own_key or value is not None:

@@ -158,9 +158,9 @@ def check_chunk(
     if setting is not None:
         _check_views(found, path, records, setting)
     if digests and "files" in entry:
-        for name, said in store.describe_chunk(root, index).items():
+        for name, there in store.describe_chunk(root, index).items():
             file = store.chunk_path(root, index, store.FILES[name])
-            check_digest(found.findings, file, said["sha256"], entry["files"][name]["sha256"], _AGAIN)
+            check_digest(found.findings, file, there["sha256"], entry["files"][name]["sha256"], _AGAIN)
     return found
 
 

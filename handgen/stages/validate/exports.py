@@ -73,8 +73,8 @@ def _listed(root: Path, findings: Findings) -> dict[str, dict[str, Any]]:
         return {}
     manifest, found = read_json(root / MANIFEST), dict[str, dict[str, Any]]()
     is_ours = isinstance(manifest, dict) and manifest.get("kind") == KIND
-    entries = manifest.get("files", []) if is_ours else []
-    for entry in entries if isinstance(entries, list) else [None]:
+    entries: Any = manifest.get("files", []) if is_ours else []
+    for entry in entries if isinstance(entries, list) else [{}]:
         try:
             name, size, sha256 = entry["name"], entry["bytes"], entry["sha256"]
             inside(root, name, "files")
