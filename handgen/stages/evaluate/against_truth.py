@@ -139,8 +139,8 @@ def _summarise(
         coverage=_coverage(annotated, truth, results, hands, views),
         metrics=metrics,
         worst=_worst(hands, errors, views, chunks, job.config.worst),
-        missed=tuple(hand for result in results for hand in result.missed)[:_LISTED_HANDS],
-        false=tuple(hand for result in results for hand in result.false)[:_LISTED_HANDS],
+        missed=tuple(hand for result in results for hand in result.matches.missed)[:_LISTED_HANDS],
+        false=tuple(hand for result in results for hand in result.matches.false)[:_LISTED_HANDS],
         series=Series(hands.frame, hands.side, errors["absolute"].mean(1), views.iou[np.isfinite(views.iou)]),
     )
 
@@ -164,7 +164,7 @@ def _matched(annotated: Annotations, truth: Annotations, job: SpanJob, results: 
 def _coverage(
     annotated: Annotations, truth: Annotations, results: Sequence[SpanResult], hands: Hands, views: ViewErrors
 ) -> Coverage:
-    missed = [hand for result in results for hand in result.missed]
+    missed = [hand for result in results for hand in result.matches.missed]
     frames = sum(result.frames for result in results)
     covered = [sum(len(part) for part in covered_frames(source)) for source in (annotated, truth)]
     per_side = {}
@@ -177,14 +177,14 @@ def _coverage(
         frames=frames,
         annotated_frames_outside=covered[0] - frames,
         truth_frames_outside=covered[1] - frames,
-        frames_with_truth=sum(result.frames_with_truth for result in results),
+        frames_with_truth=sum(result.matches.frames_with_truth for result in results),
         truth_hands=true_hands,
         annotated_hands=len(hands),
         annotated_share=len(hands) / true_hands if true_hands else None,
         annotated_share_per_side=per_side,
-        false_hands=sum(len(result.false) for result in results),
-        wrong_side_hands=sum(result.wrong_side for result in results),
-        unjudged_hands=sum(result.unjudged for result in results),
+        false_hands=sum(len(result.matches.false) for result in results),
+        wrong_side_hands=sum(result.matches.wrong_side for result in results),
+        unjudged_hands=sum(result.matches.unjudged for result in results),
         views=len(views.hand),
         annotated_views=int(np.isfinite(views.iou).sum()),
     )
