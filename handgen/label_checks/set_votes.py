@@ -9,16 +9,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float
 
+from handgen.label_checks import pixels
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck, Tolerances
-from handgen.label_checks.pixels import (
-    SHIFT_PX,
-    TURNS,
-    MaskOverlap,
-    PictureEvidence,
-    choose_pictures,
-    look_at,
-    meshes_in,
-)
+from handgen.label_checks.pixels import TURNS, MaskOverlap, PictureEvidence
 
 Verdict = tuple[int, list[tuple[str, Fault]]]
 _ALL = "all pictures"
@@ -54,10 +47,10 @@ B = TypeVar("B", bound=Ballots[Any])
 
 def decode_pictures(evidence: Evidence) -> list[PictureEvidence]:
     """Decode the chosen pictures of this part; call it through `Evidence.share`."""
-    numbers = choose_pictures(evidence)
-    meshes = meshes_in(evidence, numbers)
+    numbers = pixels.choose_pictures(evidence)
+    meshes = pixels.meshes_in(evidence, numbers)
     images, in_mask = evidence.hands.images, evidence.tolerances.in_mask
-    return [look_at(images[number], in_mask, meshes.get(number)) for number in numbers]
+    return [pixels.look_at(images[number], in_mask, meshes.get(number)) for number in numbers]
 
 
 def _ballots(value_of: Callable[[PictureEvidence], T | None]) -> Callable[[Evidence], Ballots[T]]:
@@ -178,9 +171,9 @@ def _turned_fault(turn: int) -> Fault:
 
 
 def _moved_or_unrelated(logs: Float[np.ndarray, "n turns"], moved: Float[np.ndarray, "dy dx"]) -> Fault | None:
-    dy, dx = (int(step) - SHIFT_PX for step in np.unravel_index(int(moved.argmax()), moved.shape))
-    near = slice(SHIFT_PX - _NEAR_PX, SHIFT_PX + _NEAR_PX + 1)
-    inner = max(abs(dx), abs(dy)) < SHIFT_PX
+    dy, dx = (int(step) - pixels.SHIFT_PX for step in np.unravel_index(int(moved.argmax()), moved.shape))
+    near = slice(pixels.SHIFT_PX - _NEAR_PX, pixels.SHIFT_PX + _NEAR_PX + 1)
+    inner = max(abs(dx), abs(dy)) < pixels.SHIFT_PX
     if inner and moved.max() > _STRONGER * max(float(moved[near, near].max()), 1.0):
         what = f"the pictures are shifted by ({dx}, {dy}) px against masks and labels: labels of another crop?"
         return Fault(what, "cut picture, mask and labels alike")

@@ -9,23 +9,11 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from handgen.datasets import writer as base
 from handgen.datasets.coco import layout
 from handgen.datasets.coco.layout import ANNOTATIONS, BODY_NAMES, IMAGES, NUMBERS
 from handgen.datasets.options import CocoOptions
-from handgen.datasets.writer import (
-    NO_BOX,
-    ExportJob,
-    File,
-    Writer,
-    Written,
-    encode_entry,
-    hand_box,
-    join_parts,
-    union_of,
-    write_file,
-    write_part,
-    write_pictures,
-)
+from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, hand_box, join_parts
 from handgen.hand.skeleton import KEYPOINT_NAMES, KEYPOINT_PARENTS, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage, in_picture
@@ -58,9 +46,9 @@ class CocoWriter(Writer):
                 made = self._hand(2 * number + i + 1, number + 1, picture, hand, mask if i == 0 else None)
                 annotations.append(encode_entry(made))
 
-        written = write_pictures(self._job, IMAGES, unit, first, pictures, describe)
-        write_part(self._job, unit, "images", entries, written)
-        write_part(self._job, unit, "annotations", annotations, written)
+        written = base.write_pictures(self._job, IMAGES, unit, first, pictures, describe)
+        base.write_part(self._job, unit, "images", entries, written)
+        base.write_part(self._job, unit, "annotations", annotations, written)
         return written
 
     def _hand(
@@ -72,7 +60,7 @@ class CocoWriter(Writer):
         mask: Bool[np.ndarray, "height width"] | None,
     ) -> dict[str, Any]:
         keypoints = _triplets(hand, picture)
-        box = hand_box(hand, picture) or NO_BOX
+        box = hand_box(hand, picture) or base.NO_BOX
         return {
             "id": number,
             "image_id": image_id,
@@ -109,9 +97,9 @@ class CocoWriter(Writer):
             box = hand_box(hand, picture) if hand else None
             keypoints = _triplets(hand, picture).ravel().tolist() if hand else [0] * NUMBERS
             keypoints_key, box_key, valid_key = layout.person_keys(side)
-            document |= {box_key: list(box or NO_BOX), valid_key: hand is not None, keypoints_key: keypoints}
+            document |= {box_key: list(box or base.NO_BOX), valid_key: hand is not None, keypoints_key: keypoints}
             boxes.append(box)
-        document["bbox"] = list(union_of(boxes))
+        document["bbox"] = list(base.union_of(boxes))
         document["area"] = document["bbox"][2] * document["bbox"][3] if mask is None else int(mask.sum())
         return document
 
@@ -120,7 +108,7 @@ class CocoWriter(Writer):
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the JSON file."""
-        return [write_file(self._job, f"{ANNOTATIONS}/{self._job.source.split}.json", self._document(units))]
+        return [base.write_file(self._job, f"{ANNOTATIONS}/{self._job.source.split}.json", self._document(units))]
 
     def _document(self, units: Sequence[Written]) -> Iterator[bytes]:
         yield b'{"info":' + encode_entry({"description": "hands, made by handgen"}) + b',"licenses":[],"categories":['

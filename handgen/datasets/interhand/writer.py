@@ -15,22 +15,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from handgen.datasets import writer as base
 from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, HAND_TYPES, MM_PER_M, SIDE_ORDER
 from handgen.datasets.reader import move_parameters
-from handgen.datasets.writer import (
-    ExportJob,
-    File,
-    Writer,
-    Written,
-    encode_entry,
-    hand_box,
-    join_parts,
-    union_of,
-    write_file,
-    write_part,
-    write_pictures,
-)
+from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, hand_box, join_parts
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
 from handgen.hand.conversions import relative_from_full, reordered_keypoints
@@ -69,11 +58,11 @@ class InterhandWriter(Writer):
                 frames.setdefault(frame, {}).setdefault(hand.side, (hand, world.inverse()))
 
         folder = layout.picture_folder(self._job.source.split)
-        written = write_pictures(self._job, folder, unit, first, pictures, describe)
+        written = base.write_pictures(self._job, folder, unit, first, pictures, describe)
         entries["joints"] = [_member(number, _joints(hands)) for number, hands in sorted(frames.items())]
         entries["mano"] = [_member(number, self._mano(hands)) for number, hands in sorted(frames.items())]
         for kind, lines in entries.items():
-            write_part(self._job, unit, kind, lines, written)
+            base.write_part(self._job, unit, kind, lines, written)
         return written
 
     def _image(self, number: int, frame: int, name: str, picture: LabelledImage) -> dict[str, Any]:
@@ -114,8 +103,8 @@ class InterhandWriter(Writer):
             layout.PARAMETERS: _of_capture(mano),
         }
         names = {part: f"{layout.labels_folder(split)}/{layout.labels_file(split, part)}" for part in parts}
-        files = [write_file(job, names[part], blocks) for part, blocks in parts.items()]
-        return [*files, write_file(job, layout.SKELETON, [skeleton().encode()])]
+        files = [base.write_file(job, names[part], blocks) for part, blocks in parts.items()]
+        return [*files, base.write_file(job, layout.SKELETON, [skeleton().encode()])]
 
     def _cameras(self, units: Sequence[Written]) -> Iterator[bytes]:
         for i, name in enumerate(CAMERA_SHAPES):
@@ -152,7 +141,7 @@ def _annotation(number: int, picture: LabelledImage) -> dict[str, Any]:
     return {
         "id": number,
         "image_id": number,
-        "bbox": list(union_of(hand_box(hand, picture) for hand in picture.hands)),
+        "bbox": list(base.union_of(hand_box(hand, picture) for hand in picture.hands)),
         "joint_valid": _valid(by_side),
         "hand_type": _hand_type(by_side),
         "hand_type_valid": 1,
@@ -202,11 +191,11 @@ def _camera(picture: LabelledImage, cam_from_world: Rigid) -> dict[str, Any]:
 def skeleton() -> str:
     """The text of `skeleton.txt`: name, number and parent of each joint."""
     lines = ["# joint_name joint_id joint_parent_id"]
-    for base, letter in ((0, "r"), (KEYPOINT_COUNT, "l")):
-        wrist = base + KEYPOINT_COUNT - 1
+    for start, letter in ((0, "r"), (KEYPOINT_COUNT, "l")):
+        wrist = start + KEYPOINT_COUNT - 1
         for i, finger in enumerate(FINGERS):
             for k in range(4):
-                number = base + 4 * i + k
+                number = start + 4 * i + k
                 lines.append(f"{letter}_{finger}{4 - k} {number} {number + 1 if k < 3 else wrist}")
         lines.append(f"{letter}_wrist {wrist} -1")
     return "\n".join(lines) + "\n"

@@ -108,9 +108,14 @@ def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], jo
                 tolerance_px = boundary_tolerance_px(true_view.camera.size_px)
                 scores = iou(moved, true_mask), boundary_f(moved, true_mask, tolerance_px)
             rows.append((hand, job.cameras.index(name), error, *scores))
-    kinds = (int, int, np.float32, float, float)
-    hand, camera_row, error_px, *scored = (np.array([row[i] for row in rows], kind) for i, kind in enumerate(kinds))
-    return ViewErrors(hand, camera_row, error_px.reshape(-1, 21), *scored)
+    hands, names, errors, ious, boundaries = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    return ViewErrors(
+        hand=np.array(hands, dtype=int),
+        camera=np.array(names, dtype=int),
+        error_px=np.array(errors, dtype=np.float32).reshape(-1, 21),
+        iou=np.array(ious, dtype=float),
+        boundary_f=np.array(boundaries, dtype=float),
+    )
 
 
 def _error_px(pair: Pair, camera: Camera, true_camera: Camera) -> Float[np.ndarray, " 21"]:

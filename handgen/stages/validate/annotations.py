@@ -25,15 +25,7 @@ from handgen.progress import Progress
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.runtime.engine import Engine
 from handgen.stages.validate.cameras import check_cameras, check_rig
-from handgen.stages.validate.records import (
-    LEFT_OUT,
-    Setting,
-    detection_fault,
-    image_of,
-    is_a_hands_size,
-    rotation_faults,
-    view_fault,
-)
+from handgen.stages.validate.records import LEFT_OUT, Setting, image_of, rotation_faults, view_faults
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -156,7 +148,11 @@ def check_chunk(
     setting = _open_setting(root, run)
     _check_cutouts(found, path, chunk_tar, records, setting, tolerances)
     if setting is not None:
-        _check_views(found, path, records, setting)
+        for record, view in [(one, view) for one in records if one.accepted for view in one.views]:
+            where = f"{path}, frame {record.frame}, {record.side} hand of {record.subject}, {view.camera.name}"
+            for name, wrong in view_faults(setting.cameras, record, view).items():
+                found.findings.looked_at[name] += 1
+                found.findings.add_fault(name, where, wrong)
     if digests and "files" in entry:
         for name, there in store.describe_chunk(root, index).items():
             file = store.chunk_path(root, index, store.FILES[name])
@@ -188,18 +184,6 @@ def _open_setting(root: Location, run: str) -> Setting | None:
         return Setting(rig, opened.betas, load_sides(opened.hand_model), models)
     except HandgenError:
         return None
-
-
-def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], setting: Setting) -> None:
-    for record in records:
-        for view in record.views if record.accepted else ():
-            where = f"{path}, frame {record.frame}, {record.side} hand of {record.subject}, {view.camera.name}"
-            checks = {"view camera": view_fault(setting.cameras, view)}
-            if view.accepted and view.detected_px is not None and is_a_hands_size(record):
-                checks["detections"] = detection_fault(setting.cameras, record, view)
-            for name, fault in checks.items():
-                found.findings.looked_at[name] += 1
-                found.findings.add_fault(name, where, fault)
 
 
 def _check_cutouts(

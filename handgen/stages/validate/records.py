@@ -78,7 +78,16 @@ def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: di
     )
 
 
-def view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
+def view_faults(cameras: Mapping[str, Camera], record: HandRecord, view: ViewRecord) -> dict[str, Fault | None]:
+    """Find, by check, what is wrong with the camera of a view and with where the hand is in it."""
+    faults = {"view camera": _view_fault(cameras, view)}
+    low, high = HAND_LENGTH_M  # only what can be metres is compared: else cameras are not to blame
+    if view.accepted and view.detected_px is not None and low <= hand_length_m(record.keypoints_world_m) <= high:
+        faults["detections"] = _detection_fault(cameras, record, view)
+    return faults
+
+
+def _view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
     """Find how the camera of a cutout differs from the capture's, cropped to its box."""
     name = view.camera.name
     if name not in cameras:
@@ -118,7 +127,7 @@ def _misreadings(transform: Rigid) -> dict[str, Rigid]:
     }
 
 
-def detection_fault(cameras: Mapping[str, Camera], record: HandRecord, view: ViewRecord) -> Fault | None:
+def _detection_fault(cameras: Mapping[str, Camera], record: HandRecord, view: ViewRecord) -> Fault | None:
     """Find why a hand is not where the detector saw it, through the manifest's camera."""
     if view.detected_px is None or view.camera.name not in cameras:
         return None
@@ -146,11 +155,6 @@ def _distance_px(camera: Camera, points_world: np.ndarray, detected: np.ndarray,
         return float("inf")
     pixels, _ = camera.project_cam(points)
     return float(np.median(np.linalg.norm(pixels - detected[:, :2], axis=1)[sure]))
-
-
-def is_a_hands_size(record: HandRecord) -> bool:
-    """Tell whether the keypoints can be metres; else cameras are not to blame."""
-    return HAND_LENGTH_M[0] <= float(hand_length_m(record.keypoints_world_m)) <= HAND_LENGTH_M[1]
 
 
 def rotation_faults(root: Location, index: int) -> list[tuple[str, Fault]]:
