@@ -132,9 +132,8 @@ def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | No
     try:
         pixels = images.decode_rgb(image.image, where)
     except HandgenError as error:
-        return PictureEvidence(
-            image.name, {"picture": Fault(str(error).removeprefix(f"{where}: "), "write the picture again")}
-        )
+        fault = Fault(str(error).removeprefix(f"{where}: "), "write the picture again")
+        return PictureEvidence(image.name, {"picture": fault})
     height, width = pixels.shape[:2]
     if (width, height) != image.size_px:
         what = f"the picture is {width}x{height}, its labels say {image.size_px[0]}x{image.size_px[1]}"
@@ -151,11 +150,11 @@ def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | No
     inside = mask > 127
     points = _seen_points(image.hands[0])
     reach = max(1, round(_REACH * float(np.ptp(points, axis=0).max()))) if len(points) else 1
-    fault = _mask_fault(inside, mask, points, reach, in_mask)
+    mask_fault = _mask_fault(inside, mask, points, reach, in_mask)
     is_plain = _LITTLE < inside.mean() < 0.5  # neither empty nor inverted, which is another fault
-    covered = overlap_of(mesh, inside) if mesh is not None and (fault is None or is_plain) else None
-    if fault is not None:
-        return PictureEvidence(image.name, {"mask": fault}, covered=covered)
+    covered = overlap_of(mesh, inside) if mesh is not None and (mask_fault is None or is_plain) else None
+    if mask_fault is not None:
+        return PictureEvidence(image.name, {"mask": mask_fault}, covered=covered)
     held = None
     if len(points):
         held = share_inside(inside, points, reach), share_inside(inside[:, ::-1], points, reach)

@@ -19,6 +19,7 @@ from handgen.label_checks.hands import HUGE
 from handgen.label_checks.order import REORDER, named_order, orders, permutation
 
 _AXES = "xyz"
+_KNOWN_AXES = {"x, -y, -z": "y is up and z backwards (OpenGL)", "x, -y, z": "y is up", "x, z, y": "y and z are swapped"}
 _FOCAL_OFF = 0.002  # of the focal length: less is no mistake of convention
 _FEWEST = 8  # keypoints seen
 _OFF = 0.1  # of the hand's extent, root mean square: 3D and 2D keypoints may have been labelled apart, and lenses bend
@@ -48,24 +49,18 @@ def explain_reprojection(
     worst = int(np.argmax(np.linalg.norm(miss, axis=1)))
     off = f"its 3D keypoints project {np.abs(miss).max():.2f} px from its 2D keypoints"
     if np.abs(miss - offset).max() < near_px:
-        if np.abs(np.abs(offset) - 0.5).max() < near_px:
-            return Fault(
-                f"half a pixel: {off}, all by ({offset[0]:.2f}, {offset[1]:.2f})",
-                "let (0, 0) be the first pixel's centre in both: move the 2D keypoints or the principal point by that",
-            )
-        return Fault(
-            f"{off}, all by ({offset[0]:.2f}, {offset[1]:.2f})",
-            "the picture was cropped or padded: move the 2D keypoints or the principal point by that",
-        )
+        is_half = np.abs(np.abs(offset) - 0.5).max() < near_px
+        why = "let (0, 0) be the first pixel's centre in both" if is_half else "the picture was cropped or padded"
+        what = f"{'half a pixel: ' if is_half else ''}{off}, all by ({offset[0]:.2f}, {offset[1]:.2f})"
+        return Fault(what, f"{why}: move the 2D keypoints or the principal point by that")
     if (order := permutation(px, projected, near_px)) is not None:
         return Fault(f"{off}: they are in another order ({named_order(order)})", REORDER)
     if np.abs(px[:, ::-1] - projected).max() < near_px:
         return Fault(f"{off}: x and y of the 2D keypoints are swapped", "write x, then y")
     for start in (1.0, 0.0):
         if np.abs(size[0] - start - px[:, 0] - projected[:, 0]).max() < max(near_px, 1.01 * (1 - start)):
-            return Fault(
-                f"{off}: they are mirrored in x", "mirror picture, 2D and 3D keypoints, pose and side together"
-            )
+            fix = "mirror picture, 2D and 3D keypoints, pose and side together"
+            return Fault(f"{off}: they are mirrored in x", fix)
     fault = _normalised(px, projected, size, near_px)
     if fault is None and seen is not None:
         fault = _focal(px, projected, seen, near_px) or other_frame(px, seen, near_px)
@@ -76,10 +71,9 @@ def explain_reprojection(
     shift = np.round(px.mean(0) - scale * projected.mean(0), 1) + 0.0  # no -0.0
     fitted = scale * spread + px.mean(0)
     if np.abs(px - fitted).max() < max(near_px, near_px * scale) and scale > 1e-6:
-        return Fault(
-            f"{off}: they are scaled by {scale:.4g} and moved by ({shift[0]:.1f}, {shift[1]:.1f})",
-            "the picture was resized: scale the intrinsics (c becomes (c + 0.5) s - 0.5) and the keypoints together",
-        )
+        what = f"{off}: they are scaled by {scale:.4g} and moved by ({shift[0]:.1f}, {shift[1]:.1f})"
+        fix = "scale the intrinsics (c becomes (c + 0.5) s - 0.5) and the keypoints together"
+        return Fault(what, f"the picture was resized: {fix}")
     few = np.flatnonzero(np.linalg.norm(miss, axis=1) > near_px)
     names = ", ".join(KEYPOINT_NAMES[k] for k in few[:4])
     where = f"at {names}" if len(few) <= 4 else f"at {len(few)} keypoints, most at {KEYPOINT_NAMES[worst]}"
@@ -131,12 +125,7 @@ def _frames(seen: PointsInCamera) -> Iterator[tuple[str, Float[np.ndarray, "21 3
             if (order, signs) == ((0, 1, 2), (1, 1, 1)):
                 continue
             axes = ", ".join(("-" if sign < 0 else "") + _AXES[axis] for axis, sign in zip(order, signs, strict=True))
-            known = {
-                "x, -y, -z": "y is up and z backwards (OpenGL)",
-                "x, -y, z": "y is up",
-                "x, z, y": "y and z are swapped",
-            }
-            name = f"the 3D keypoints have other axes: {known.get(axes, 'they fit')}"
+            name = f"the 3D keypoints have other axes: {_KNOWN_AXES.get(axes, 'they fit')}"
             yield name, points[:, order] * signs, f"write ({axes}) of what is there: x right, y down, z forward"
 
 

@@ -156,9 +156,8 @@ def _edge_vote(parts: list[EdgeBallots]) -> Verdict:
 
 def _faults_of_parts(parts: Sequence[B], fault_of: Callable[[B], Fault | None]) -> list[tuple[str, Fault]]:
     """Collect the faults of parts in which enough pictures vote."""
-    return [
-        (_span(part), fault) for part in parts if len(part.values) >= _VOTERS and (fault := fault_of(part)) is not None
-    ]
+    voting = [part for part in parts if len(part.values) >= _VOTERS]
+    return [(_span(part), fault) for part in voting if (fault := fault_of(part)) is not None]
 
 
 def _turned_fault(turn: int) -> Fault:

@@ -73,11 +73,8 @@ def _numbers(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 def _enough(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     sure = int((entry["keypoints_2d"][:, 2] >= SURE).sum())
-    if sure >= MIN_KEYPOINTS:
-        return None
-    return Fault(
-        f"{sure} keypoints have a confidence of {SURE} and more", f"leave the hand out: {MIN_KEYPOINTS} are asked for"
-    )
+    what = f"{sure} keypoints have a confidence of {SURE} and more"
+    return None if sure >= MIN_KEYPOINTS else Fault(what, f"leave the hand out: {MIN_KEYPOINTS} are asked for")
 
 
 def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
@@ -87,15 +84,11 @@ def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     off = np.abs(entry["center"] - low - extent / 2) / extent.max()
     share = BOX_UNIT_PX * float(entry["scale"].max()) / float(extent.max())
     if _SIDE[0] <= share / BOX_UNIT_PX <= _SIDE[1]:
-        return Fault(
-            f"scale is {share / BOX_UNIT_PX:.3g} times the keypoints' extent: it looks like pixels",
-            f"divide it by {BOX_UNIT_PX}",
-        )
+        what = f"scale is {share / BOX_UNIT_PX:.3g} times the keypoints' extent: it looks like pixels"
+        return Fault(what, f"divide it by {BOX_UNIT_PX}")
     if not _SIDE[0] <= share <= _SIDE[1]:
-        return Fault(
-            f"the box is {share:.3g} times as large as the keypoints' extent",
-            f"write the padded box's side / {BOX_UNIT_PX}",
-        )
+        what = f"the box is {share:.3g} times as large as the keypoints' extent"
+        return Fault(what, f"write the padded box's side / {BOX_UNIT_PX}")
     if off.max() > _CENTRE:
         return Fault("center is not in the middle of the keypoints", "write the box's centre, pixels")
     return None
@@ -233,8 +226,5 @@ def padding_fault(paddings: list[float]) -> Fault | None:
     if np.median(paddings) >= _PADDED:
         return None
     what = f"boxes are {np.median(paddings):.2f} times the keypoints' extent (median)"
-    return Fault(
-        what,
-        f"pad them before dividing by {BOX_UNIT_PX}: HaMeR's own are padded by {USUAL_PADDING:g}, and its loader of "
-        "tars pads no more",
-    )
+    usual = f"HaMeR's own are padded by {USUAL_PADDING:g}, and its loader of tars pads no more"
+    return Fault(what, f"pad them before dividing by {BOX_UNIT_PX}: {usual}")

@@ -88,9 +88,8 @@ class HamerWriter(Writer):
         """Write the entry of HaMeR's configuration, which names the tars by their place."""
         out = self._job.out.absolute()
         name = re.sub(r"[^A-Z0-9_-]+", "-", f"HANDGEN-{out.name}-{manifest['split']}".upper())
-        urls = [
-            f"{out}/{pattern}.tar" for pattern in brace_patterns([_number(file["name"]) for file in manifest["files"]])
-        ]
+        tars = [_number(file["name"]) for file in manifest["files"]]
+        urls = [f"{out}/{pattern}.tar" for pattern in brace_patterns(tars)]
         entry = {"TYPE": "ImageDataset", "URLS": urls[0] if len(urls) == 1 else urls, "epoch_size": manifest["hands"]}
         text = _HEAD + yaml.safe_dump({name: entry}, sort_keys=False, width=10_000)
         filesystem.put(self._job.out / CONFIGURATION, text.encode())

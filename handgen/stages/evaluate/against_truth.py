@@ -53,22 +53,18 @@ def measure_against_truth(
 def _frame_notes(annotated: Annotations, truth: Annotations, spans: list[Span]) -> list[str]:
     """Notes on the frames that the two directories do not have in common."""
     notes = []
-    captures = [source.manifest["capture"]["path"] for source in (annotated, truth)]
-    if captures[0] != captures[1]:
-        notes.append(
-            f"the annotations are of the capture {captures[0]!r}, the truth of {captures[1]!r}: are they the same?"
-        )
+    ours, theirs = (source.manifest["capture"]["path"] for source in (annotated, truth))
+    if ours != theirs:
+        notes.append(f"the annotations are of the capture {ours!r}, the truth of {theirs!r}: are they the same?")
     common = sum(len(span.frames) for span in spans)
     mine, true = (sum(map(len, covered_frames(source))) - common for source in (annotated, truth))
     if mine or true:
-        notes.append(
-            f"compared on the {common} frames that both cover; {mine} only in the annotations, {true} only in the truth"
-        )
-    fps = [source.manifest["capture"]["fps"] for source in (annotated, truth)]
-    if None not in fps and abs(fps[0] - fps[1]) > 1e-3 * fps[1]:
-        notes.append(
-            f"the annotations are of {fps[0]:g} frames/s, the truth of {fps[1]:g}: are they frames of the same moments?"
-        )
+        alone = f"{mine} only in the annotations, {true} only in the truth"
+        notes.append(f"compared on the {common} frames that both cover; {alone}")
+    fps, true_fps = (source.manifest["capture"]["fps"] for source in (annotated, truth))
+    if None not in (fps, true_fps) and abs(fps - true_fps) > 1e-3 * true_fps:
+        rates = f"the annotations are of {fps:g} frames/s, the truth of {true_fps:g}"
+        notes.append(f"{rates}: are they frames of the same moments?")
     return notes
 
 
@@ -198,8 +194,7 @@ def _shared_betas(
     try:
         for side in sides:
             mine, true = (load_hand(source.hand_model, side) for source in (annotated, truth))
-            same = np.array_equal(mine.shapedirs, true.shapedirs) and np.array_equal(mine.template, true.template)
-            if not same:
+            if not (np.array_equal(mine.shapedirs, true.shapedirs) and np.array_equal(mine.template, true.template)):
                 return None, None
     except HandgenError:  # the notes say so already
         return None, None

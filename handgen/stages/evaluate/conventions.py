@@ -100,19 +100,15 @@ def _check_size(
     told = f"{annotated.root}: its hands are {ratio:.3g} times as large as those of {truth.root}"
     for name, times in ((annotated.root, ratio), (truth.root, 1 / max(ratio, 1e-12))):
         if _THOUSANDFOLD[0] < times < _THOUSANDFOLD[1]:
-            raise HandgenError(
-                f"{told}; the numbers of {name} look like millimetres, they must be metres: divide by 1000"
-            )
+            look = f"the numbers of {name} look like millimetres, they must be metres"
+            raise HandgenError(f"{told}; {look}: divide by 1000")
     if not _SIZE_RATIO_LIMITS[0] <= ratio <= _SIZE_RATIO_LIMITS[1]:
-        raise HandgenError(
-            f"{told}; they must be in metres: check the calibration's unit (--metres-per-unit of `handgen annotate`)"
-        )
+        unit = "check the calibration's unit (--metres-per-unit of `handgen annotate`)"
+        raise HandgenError(f"{told}; they must be in metres: {unit}")
     if abs(ratio - 1) <= _SCALE_NOTE:
         return []
-    scale = annotated.manifest["capture"]["scale"]
-    return [
-        f"the annotated hands are {100 * (ratio - 1):+.1f} % larger than the true ones (scale of the capture: {scale})"
-    ]
+    larger = f"{100 * (ratio - 1):+.1f} % larger than the true ones"
+    return [f"the annotated hands are {larger} (scale of the capture: {annotated.manifest['capture']['scale']})"]
 
 
 def _size_m(points: Float[np.ndarray, "21 3"]) -> float:
@@ -162,9 +158,8 @@ def _check_order(annotated: Annotations, sample: _Sample) -> None:
     best = min(readings, key=lambda name: _shape_error_mm(readings[name], sample.truth_m))
     best_mm = _shape_error_mm(readings[best], sample.truth_m)
     if best_mm < _MUCH_BETTER * given_mm:
-        raise HandgenError(
-            f"{annotated.root}: {best} (shapes differ by {given_mm:.1f} mm as given, {best_mm:.1f} mm read so)"
-        )
+        differ = f"shapes differ by {given_mm:.1f} mm as given, {best_mm:.1f} mm read so"
+        raise HandgenError(f"{annotated.root}: {best} ({differ})")
 
 
 def _shape_error_mm(points: np.ndarray, truth: np.ndarray) -> float:

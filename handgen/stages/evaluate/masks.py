@@ -90,9 +90,7 @@ def boundary_f(mask: Mask, truth: Mask, tolerance_px: float) -> float:
     outlines = _outline(mask), _outline(truth)
     if not outlines[0].any() or not outlines[1].any():
         return float(outlines[0].any() == outlines[1].any())
-    away = [
-        cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for outline in outlines
-    ]
+    away = [cv2.distanceTransform((~one).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for one in outlines]
     precision = float((away[1][outlines[0]] <= tolerance_px).mean())
     recall = float((away[0][outlines[1]] <= tolerance_px).mean())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

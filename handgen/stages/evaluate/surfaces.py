@@ -65,9 +65,7 @@ def surface_errors(mesh: HandMesh, truth: HandMesh) -> SurfaceErrors:
         return [np.concatenate(both) * 1e3 for both in ways]
 
     as_is, fitted = errors(mesh.vertices), errors(aligned)
-    scores = [
-        [f_scores(ours[i], theirs) for ours in (mesh.vertices, aligned)] for i, theirs in enumerate(truth.vertices)
-    ]
+    scores = [[f_scores(ours[i], true) for ours in (mesh.vertices, aligned)] for i, true in enumerate(truth.vertices)]
     return SurfaceErrors(
         kind="corresponding" if corresponding else "surface",
         error_mm=np.array([error.mean() for error in as_is]),

@@ -64,18 +64,16 @@ def describe(
         return _describe_shards(path, shards.read_manifest(path))
     if kind != CAPTURE_KIND and filesystem.size_of(path / MANIFEST) is not None:
         read_json(path / MANIFEST)  # which says so if it is no JSON at all
-        raise HandgenError(
-            f"{path / MANIFEST}: its kind is {kind!r}, not {store.KIND!r} or {shards.KIND!r}; was it made by handgen?"
-        )
+        ours = f"{store.KIND!r} or {shards.KIND!r}"
+        raise HandgenError(f"{path / MANIFEST}: its kind is {kind!r}, not {ours}; was it made by handgen?")
     is_bare = isinstance(path, Path) and not (path / "capture.json").exists() and not list_sources(path)
     if calibration is None and is_bare:
         raise HandgenError(
             f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
             "sub-folders of images); give one of these directories"
         )
-    return _describe_capture(
-        load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
-    )
+    capture = load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
+    return _describe_capture(capture)
 
 
 def _describe_capture(capture: Capture) -> Description:

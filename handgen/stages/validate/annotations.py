@@ -50,8 +50,12 @@ def check(
 ) -> Checked:
     """Check a finished annotations directory."""
     findings, where, chunks = Findings(), f"{root}/manifest.json", manifest["chunks"]
+
+    def name_of(entry: dict[str, Any], suffix: str) -> str:
+        return store.chunk_path(root, entry["index"], suffix).name
+
     expected: dict[str, int | None] = {
-        store.chunk_path(root, entry["index"], suffix).name: entry["files"][name]["bytes"] if "files" in entry else None
+        name_of(entry, suffix): entry["files"][name]["bytes"] if "files" in entry else None
         for entry in chunks
         for name, suffix in store.FILES.items()
     }
@@ -66,10 +70,7 @@ def check(
     if frames != manifest["capture"]["frame_count"]:
         what = f"chunks have {frames} frames, the capture {manifest['capture']['frame_count']}"
         findings.add("frames", where, what, "run `handgen annotate` again")
-    suffixes = store.FILES.values()
-    present = [
-        entry for entry in chunks if {store.chunk_path(root, entry["index"], s).name for s in suffixes} <= there.keys()
-    ]
+    present = [entry for entry in chunks if all(name_of(entry, suffix) in there for suffix in store.FILES.values())]
     show("reading chunks", 0, len(present))
     tolerances = Tolerances(pixels_per_part=None if pixels else Tolerances.pixels_per_part, in_mask=_IN_MASK)
     check_one = partial(check_chunk, root, uuid4().hex, frozenset(manifest["subjects"]), digests, tolerances)

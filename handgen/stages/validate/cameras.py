@@ -67,9 +67,8 @@ def _intrinsics(camera: Camera, sized: bool) -> Fault | None:
     fault = intrinsics_fault(k, np.array(camera.size_px, float), _OFF_MIDDLE if sized else 20.0)
     ratio = k[0, 0] / k[1, 1]
     if fault is None and not 1 / _ASPECT < ratio < _ASPECT:
-        fault = Fault(
-            f"focal lengths in x and y are {k[0, 0]:g} and {k[1, 1]:g} px", "calibrate at the video's own size"
-        )
+        what = f"focal lengths in x and y are {k[0, 0]:g} and {k[1, 1]:g} px"
+        fault = Fault(what, "calibrate at the video's own size")
     return fault
 
 
@@ -83,22 +82,19 @@ def _distortion(camera: Camera, sized: bool) -> Fault | None:
         return None
     coefficients = camera.distortion.round(4).tolist()
     what = f"the distortion {coefficients} cannot be inverted over {1 - valid.mean():.0%} of the picture"
-    return Fault(
-        what, "check the order of the coefficients (k1 k2 p1 p2 k3) and the lens model, or calibrate with fewer"
-    )
+    fix = "check the order of the coefficients (k1 k2 p1 p2 k3) and the lens model, or calibrate with fewer"
+    return Fault(what, fix)
 
 
 def _check_apart(findings: Findings, where: str, cameras: Sequence[Camera]) -> None:
     apart, median = CameraSet(tuple(cameras)).baselines(), median_baseline(cameras)
-    for i, one in enumerate(cameras):
-        for j in range(i):
-            if apart[i, j] > _AT_ONE_PLACE * max(median, 1e-12) and apart[i, j] > 0:
-                continue
-            same = np.abs(one.cam_from_world.rotation - cameras[j].cam_from_world.rotation).max() < 1e-3
-            what = f"is at the place of camera {cameras[j].name}"
-            kind = "camera twice" if same else "cameras apart"
-            fix = "leave one of them out" if same else "check the translations: these cameras see no depth together"
-            findings.add(kind, f"{where}, camera {one.name}", what, fix)
+    is_apart = (apart > _AT_ONE_PLACE * max(median, 1e-12)) & (apart > 0)
+    for i, j in np.argwhere(np.tril(~is_apart, -1)).tolist():
+        one, other = cameras[i], cameras[j]
+        same = np.abs(one.cam_from_world.rotation - other.cam_from_world.rotation).max() < 1e-3
+        kind = "camera twice" if same else "cameras apart"
+        fix = "leave one of them out" if same else "check the translations: these cameras see no depth together"
+        findings.add(kind, f"{where}, camera {one.name}", f"is at the place of camera {other.name}", fix)
 
 
 def _baseline(cameras: Sequence[Camera]) -> Fault | None:

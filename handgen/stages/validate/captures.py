@@ -113,15 +113,9 @@ def _check_clocks(findings: Findings, capture: Capture) -> None:
     absent = (capture.source_frames < 0).mean(0) if len(capture.source_frames) else np.zeros(len(counts))
     has_offsets = len({int(frames[0]) for frames in capture.source_frames[:1].T}) > 1
     if max(counts) - min(counts) > max(2, _FRAMES_APART * max(counts)) and not has_offsets and not absent.any():
-        what = "the cameras have " + ", ".join(
-            f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True)
-        )
-        findings.add(
-            "frame counts",
-            str(capture.path),
-            f"{what} frames",
-            "say in capture.json how they belong together: frame_offset, or timestamps",
-        )
+        told = ", ".join(f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True))
+        fix = "say in capture.json how they belong together: frame_offset, or timestamps"
+        findings.add("frame counts", str(capture.path), f"the cameras have {told} frames", fix)
     if rates and max(rates) > (1 + _RATES_APART) * min(rates):
         what = f"the videos' frame rates differ: {min(rates):.4g} to {max(rates):.4g} frames/s"
         findings.add("frame rates", str(capture.path), what, "give timestamps in capture.json")
