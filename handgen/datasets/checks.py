@@ -27,10 +27,7 @@ _PROJECTED = ("reprojection", "visible", "world", "translation")
 
 @dataclass(frozen=True)
 class ManifestInfo:
-    """The hand model of the parameters, by the manifest of an export of handgen's.
-
-    model: its name; None where no manifest says it. known: its file by its name, where it lies beside the source.
-    """
+    """The hand model of parameters. model: its name, if a manifest says it. known: its file by name, if it is here."""
 
     model: str | None = None
     known: dict[str, str] = field(default_factory=dict)
@@ -85,10 +82,7 @@ def check_splits(
     more_checks: Callable[[Path, str], SplitCheck] = lambda root, split: SplitCheck(),
     notes: Sequence[str] = (),
 ) -> Checked:
-    """Read splits (none: the format's first) and check their labels.
-
-    more_checks: the format's own of one split. notes: the format's own remarks.
-    """
+    """Read splits (none: the format's first) and check their labels. more_checks, notes: the format's own."""
     findings, parts = Findings(), list[Part]()
     known, model = context.manifest.known, context.manifest.model or MANO  # that parameters are of
     arrays, models = load_sides(known.get(model, model)), HandModels(known)

@@ -1,7 +1,6 @@
-"""The foreign formats by name: an entry says what a format is and where its parts are.
+"""The foreign formats by name: an entry says what a format is and where its parts are, which are imported when needed.
 
-Nothing of a part is imported before it is needed. A new format is a folder with the parts that it has, and an entry
-here; a plug-in calls `register_format`.
+A new format is a folder with the parts that it has, and an entry here; a plug-in calls `register_format`.
 """
 
 from __future__ import annotations
@@ -116,8 +115,5 @@ def import_formats() -> Sequence[str]:
 
 
 def find_format(folder: Path) -> str | None:
-    """The format of a data set by its files; None where it is none.
-
-    The last entries are tried first: their files say more than any tars (hamer), or JSON beside pictures (coco).
-    """
+    """The format of a data set by its files, or None. The last are tried first: tars or JSON alone say less."""
     return next((name for name in reversed(FORMATS.names()) if get_format(name).is_in(folder)), None)

@@ -111,10 +111,7 @@ class ShardSource:
         return {sha256: entry["name"] for entry in entries for sha256 in entry["sha256"].values()}
 
     def arrays(self, sha256: str, side: str) -> HandArrays:
-        """Load one side of the hand model that a file of this digest, of either side, belongs to.
-
-        Raises HandgenError where it cannot be had, or is not the same any more.
-        """
+        """Load one side of the model that a file of this digest is of. HandgenError where it is gone or another."""
         for entry in self._manifest["annotations"]:
             said = entry["hand_model"]["sha256"]
             if sha256 in said.values():

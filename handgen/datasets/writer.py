@@ -118,7 +118,7 @@ def write_pictures(
 ) -> Written:
     """Write a unit's pictures as FOLDER/000017/00000042.jpg: the unit, then the picture's number in the whole export.
 
-    describe: takes each picture with its number and its name below `folder`, before it is written.
+    describe: takes the number, the name below `folder` and the picture, before that is written.
     """
     written, below = Written(), f"{folder}/{unit:06d}"
     written.pictures[below] = 0

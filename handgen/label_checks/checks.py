@@ -61,10 +61,7 @@ def examine(
 
 
 class BatchExaminer:
-    """Examines pictures as they come; `batch` of them are in memory at a time, and become one of `parts`.
-
-    The other parameters are those of `examine`.
-    """
+    """Examines pictures (as `examine` does) as they come, `batch` of them at a time, which become one of `parts`."""
 
     def __init__(
         self, where: str, models: HandModels, tolerances: Tolerances, left_out: Collection[str] = (), batch: int = BATCH

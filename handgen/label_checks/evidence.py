@@ -110,9 +110,8 @@ def model_beside(folder: str, name: str) -> str | None:
 
 
 class HandModels:
-    """The hand models that labels name, read once.
+    """The hand models that labels name, read once. known: others, by name, as `load_hand` takes them.
 
-    known: others, by name, as `handgen.hand.model_files.load_hand` takes it.
     missing: why a model that was asked for cannot be used.
     """
 

@@ -1,8 +1,7 @@
 """The side of keypoints, by how the fingers bend: those of the other hand would have to bend backwards.
 
-A closed-form fit (`handgen.fit.initialization`) of both sides' model takes the palm and turns each bone to where it
-is; what the joints of the true side do lies within their limits, what those of the other would have to do does not,
-save for a hand held quite flat.
+A closed-form fit of both sides' model says what the joints do: those of the true side stay within their limits, those
+of the other do not, save for a hand held quite flat.
 """
 
 from __future__ import annotations

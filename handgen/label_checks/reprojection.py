@@ -1,7 +1,4 @@
-"""Explanations of 2D keypoints off the projected 3D ones: mixed-up conventions of pixels, cameras and axes.
-
-Where the camera is not told, some pinhole camera must take one to the other.
-"""
+"""Explanations of 2D keypoints off the projected 3D ones: mixed-up conventions of pixels, cameras and axes."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ def _collect(evidence: Evidence) -> WorldHands | None:
         world.append([misread(transform.rotation, transform.translation, points) for misread in _MISREADINGS.values()])
     if not keys:
         return None
-    hashes = (np.array(some, np.uint64) for some in (keys, cameras))
-    return WorldHands(*hashes, names, np.array(world, np.float32), evidence.tolerances.world_mm / 1000)
+    of_hands, of_cameras = np.array(keys, np.uint64), np.array(cameras, np.uint64)
+    return WorldHands(of_hands, of_cameras, names, np.array(world, np.float32), evidence.tolerances.world_mm / 1000)
 
 
 def _conclude(parts: list[WorldHands]) -> tuple[int, list[tuple[str, Fault]]]:

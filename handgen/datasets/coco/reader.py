@@ -1,7 +1,4 @@
-"""Read COCO keypoints of hands (`handgen.datasets.coco.layout`).
-
-A JSON file is held as a whole, and so bounded (`handgen.storage.documents.MAX_JSON_BYTES`).
-"""
+"""Read COCO keypoints of hands (`handgen.datasets.coco.layout`), a JSON file as a whole: `MAX_JSON_BYTES` bounds it."""
 
 from __future__ import annotations
 
@@ -31,10 +28,7 @@ _OVERLAP, _CLEARLY = 0.4, 0.1
 
 
 class CocoReader:
-    """The pictures of one JSON file, or of the only one of a folder, that have annotations of hands.
-
-    Raises HandgenError when there is no such file, and for labels that are not what they must be.
-    """
+    """The pictures of a JSON file, or of the only one of a folder. HandgenError for none, and for wrong labels."""
 
     def __init__(self, root: Path, file: Path | None = None) -> None:
         self.root = root

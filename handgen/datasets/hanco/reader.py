@@ -25,7 +25,7 @@ _MAX_CAMERAS = 64
 class HancoReader(Reader):
     """Reads HanCo. `meta.json` is held, a few numbers per frame; all else is read when asked for.
 
-    Only frames whose fit was checked (`is_valid`) are moments, of sequences whose pictures are there.
+    Moments are the frames whose fit was checked (`is_valid`), of sequences whose pictures are there.
     """
 
     format = "hanco"

@@ -1,7 +1,6 @@
 """Checks of InterHand2.6M: its labels, and `annotations` of data.json, by which its loader takes pictures.
 
-The loader (github.com/facebookresearch/InterHand2.6M, `data/InterHand2.6M/dataset.py`) goes through `annotations`, and
-takes bbox, joint_valid and hand_type from there; joint_3d.json gives the coordinates alone.
+The loader (`data/InterHand2.6M/dataset.py`) takes bbox, joint_valid and hand_type there, from joint_3d coordinates.
 """
 
 from __future__ import annotations
@@ -42,11 +41,9 @@ def check(root: Path, context: CheckContext) -> Checked:
 
 
 class AnnotatedPictures(SplitCheck):
-    """Compares the annotations of one split with joint_3d.
+    """Compares the annotations of one split with joint_3d. HandgenError when a file is missing or damaged.
 
     Held are 40 bytes of each picture, and a few numbers of each frame.
-
-    Raises HandgenError when a file is missing or damaged.
     """
 
     def __init__(self, root: Path, split: str) -> None:

@@ -1,7 +1,6 @@
 """Check that annotations and truth mean the same by their numbers: unit, order of keypoints, world.
 
-Looked at on hands spread over the frames that both have, before anything is measured: numbers that mean something else
-are refused, never compared.
+Hands spread over the frames that both have are looked at; what means something else is refused, never compared.
 """
 
 from __future__ import annotations
@@ -57,10 +56,7 @@ def check_conventions(
     include_rejected: bool,
     align_world: bool,
 ) -> Conventions:
-    """Look at some hands of both; HandgenError naming what does not fit.
-
-    align_world: find the rigid motion between the two worlds instead of refusing it.
-    """
+    """Look at some hands of both; HandgenError naming what does not fit. align_world: find the motion of the world."""
     chosen = np.unique(np.linspace(0, len(spans) - 1, min(len(spans), _LOOKED_AT_SPANS)).round().astype(int))
     mine: dict[int, list[HandRecord]] = {}
     true: dict[int, list[HandRecord]] = {}

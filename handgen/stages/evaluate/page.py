@@ -1,7 +1,4 @@
-"""The report to look at: one page that needs nothing else, and its pictures as files.
-
-Pictures of single hands show the annotated and the true skeleton and both masks, on the annotation's own cutouts.
-"""
+"""The report to look at: one page that needs nothing else, and its plots and pictures of hands as files."""
 
 from __future__ import annotations
 
@@ -43,10 +40,7 @@ _PLOT_TITLES = {
 
 @dataclass(frozen=True)
 class WorstHand:
-    """One entry of the page's gallery.
-
-    image: a data URI, or None where the annotations have no cutout. views: camera and 2D error, px, left to right.
-    """
+    """One entry of the gallery. image: a data URI, None without cutout. views: camera and 2D error, px, from the left."""
 
     hand: Hand
     image: str | None
@@ -103,10 +97,9 @@ def _data_uri(data: bytes, kind: str) -> str:
 def _draw_hand(
     hand: Hand, annotated: Annotations, truth: Annotations
 ) -> tuple[Image, tuple[tuple[str, float], ...]] | None:
-    """The views where the annotation is farthest off, at most two; None where there is no cutout.
+    """The views where the annotation is farthest off, at most two, with cameras and 2D errors, px; None without cutout.
 
-    With the picture come the views' cameras and 2D errors, px, from left to right. The true skeleton is drawn where the
-    truth's camera has it in the full picture, so that both are compared on pixels.
+    Both skeletons and masks are drawn, the true ones where the truth's camera has them in the full picture.
     """
     record = _records(annotated, hand.chunks[0], hand)[0]
     middle = record.keypoints_world_m.mean(0)

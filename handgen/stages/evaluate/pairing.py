@@ -145,10 +145,7 @@ def match_span(
 def _match_frame(
     found: Matches, annotated: list[Located], truth: list[Located], limit_mm: float, truth_from_annotated: Rigid | None
 ) -> None:
-    """Match the hands of one frame by side, the nearest first, none farther than `limit_mm`.
-
-    The distance of two hands is the mean distance of their keypoints.
-    """
+    """Match hands of one side, those with the least mean distance of keypoints first, none farther than `limit_mm`."""
     placed = [located.record.keypoints_world_m for located in annotated]
     if truth_from_annotated is not None:
         placed = [truth_from_annotated.apply(points) for points in placed]

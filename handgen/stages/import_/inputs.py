@@ -21,10 +21,7 @@ _PACKAGES = ("numpy", "torch", "opencv", "simplejpeg")  # that make the bytes
 
 
 def open_job(root: Path, out: Location, config: ImportConfig, show: Progress) -> ImportJob:
-    """Read the data set's index, and choose the hand model.
-
-    Raises HandgenError where the folder is not of the format, or its parameters are of another hand model.
-    """
+    """Read the index and choose the hand model. HandgenError for another format, or parameters of another model."""
     show("read the index", 0, 1)
     hand_model, models, fitted = _choose_hand_model(root, config)
     reader = get_format(config.format).open(root, config.split, {} if fitted else models)

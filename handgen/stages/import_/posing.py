@@ -49,10 +49,7 @@ def model_of(name: str, side: str) -> HandModel:
 def posed_hands(
     moments: Sequence[Moment], hand_model: str, fitted: bool, sides: Sequence[str], left_out: Counter[str]
 ) -> list[list[PosedHand]]:
-    """The hands of each moment, in the order of `sides`.
-
-    fitted: to the keypoints, instead of taking the data set's parameters over. left_out: counts reasons of the others.
-    """
+    """The hands of each moment by side. fitted: to keypoints, not the data set's parameters. left_out: by reason."""
     found: list[list[PosedHand]] = [[] for _ in moments]
     for side in sides:
         seen = [(i, best) for i, moment in enumerate(moments) if (best := _best(moment, side)) is not None]

@@ -72,10 +72,7 @@ def records_of_moment(
     limits: QualityLimits,
     root: str,
 ) -> Iterator[tuple[HandRecord, list[tuple[str, Cutout]]]]:
-    """The records of one moment, each with its cutouts by key.
-
-    cameras: of the pictures; None where there is no picture. fitted: whether the hands were fitted to keypoints.
-    """
+    """The records of one moment, each with its cutouts by key. cameras: None where there is no picture."""
     pictures = [
         None if camera is None else decoded(image, camera, root)
         for image, camera in zip(moment.images, cameras, strict=True)

@@ -33,10 +33,7 @@ def recognise_format(path: Location) -> str | None:
 
 
 def check(path: Location, format: str, digests: bool, pixels: bool, engine: Engine, show: Progress) -> Checked:
-    """Check a data set in one of `FORMATS`. digests, pixels: as for `handgen.stages.validate.stage.run`.
-
-    Raises HandgenError for a COCO file that is too large to check.
-    """
+    """Check a data set in one of `FORMATS`. HandgenError for a COCO file that is too large to check."""
     assert isinstance(path, Path)
     checked = get_format(format).check(path, CheckContext(read_manifest_info(path), pixels, engine, show))
     _check_listed(checked, path, digests, engine)

@@ -41,9 +41,9 @@ _SURE = 0.3  # confidence of a keypoint that counts
 
 @dataclass(frozen=True)
 class Setting:
-    """The capture that records are compared with, and their hand model.
+    """The capture that records are compared with. cameras, betas: by name. arrays: of the hand model, by side, if here.
 
-    cameras, betas: by name. arrays: the model by side, if here. models: as `load_hand` takes it, by its name.
+    models: its file as `load_hand` takes it, by its name.
     """
 
     cameras: dict[str, Camera]

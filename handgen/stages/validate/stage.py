@@ -1,10 +1,4 @@
-"""The validate stage: a place in, findings out.
-
-    1. recognise   what lies there, by its files
-    2. check       what that kind of thing can get wrong
-
-Nothing is written.
-"""
+"""The validate stage: a place in, findings out; nothing is written. What lies there is told by its files."""
 
 from __future__ import annotations
 

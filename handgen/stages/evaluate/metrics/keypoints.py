@@ -1,7 +1,4 @@
-"""Distances of keypoints from the truth's, and whether annotations know them.
-
-All by alignment, the fingertips on chosen frames, wrist from wrist, and covariances against them.
-"""
+"""Distances of keypoints from the truth's: by alignment, of fingertips, wrist from wrist, and against covariances."""
 
 from __future__ import annotations
 
@@ -85,8 +82,7 @@ class Fingertips:
 def fingertips(frame: Int[np.ndarray, " n"], absolute_mm: Float[np.ndarray, "n 21"], frames: int) -> Fingertips | None:
     """The five tips on at most `frames` evenly chosen ones of the matched frames.
 
-    After HO-3D's check of its own annotations (HOnnotate, CVPR 2020): there the tips were marked by hand on chosen
-    frames; here the truth is known, and the frames are spread evenly.
+    After HO-3D's check of its own annotations (HOnnotate, CVPR 2020), where the tips were marked by hand.
     """
     present = np.unique(frame)
     if not len(present):
