@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
+from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
 from handgen.io import shards
 from handgen.media import images
 from handgen.media.arrays import Image, Mask
@@ -34,10 +34,8 @@ REJECTED_COLOR: Color = (235, 70, 60)
 NEUTRAL_COLOR: Color = (150, 150, 150)
 OUTLINE_COLOR: Color = (0, 255, 220)
 
-_KEYPOINT_COLORS: list[Color] = [WRIST_COLOR] * KEYPOINT_COUNT
-for _finger in FINGERS:
-    for _keypoint in FINGER_KEYPOINTS[_finger]:
-        _KEYPOINT_COLORS[_keypoint] = FINGER_COLORS[_finger]
+_FINGER_OF = {keypoint: finger for finger, keypoints in FINGER_KEYPOINTS.items() for keypoint in keypoints}
+_KEYPOINT_COLORS = [FINGER_COLORS.get(_FINGER_OF.get(k, ""), WRIST_COLOR) for k in range(KEYPOINT_COUNT)]
 
 _SHIFT = 4  # sub-pixel bits of the coordinates OpenCV draws with
 _HIDDEN_SHADE = 0.45  # keypoints and bones that are not visible are drawn darker
@@ -55,19 +53,13 @@ class ViewLabel:
 
     def text(self) -> str:
         """`cam_0  2.1 px  IoU 0.93`."""
-        parts = [self.camera]
-        if self.reprojection_px is not None:
-            parts.append(f"{self.reprojection_px:.1f} px")
-        if self.mask_iou is not None:
-            parts.append(f"IoU {self.mask_iou:.2f}")
-        return "  ".join(parts)
+        error = "" if self.reprojection_px is None else f"  {self.reprojection_px:.1f} px"
+        return self.camera + error + ("" if self.mask_iou is None else f"  IoU {self.mask_iou:.2f}")
 
     @property
     def color(self) -> Color:
         """Colour of the label's bar."""
-        if self.accepted is None:
-            return NEUTRAL_COLOR
-        return ACCEPTED_COLOR if self.accepted else REJECTED_COLOR
+        return {None: NEUTRAL_COLOR, True: ACCEPTED_COLOR, False: REJECTED_COLOR}[self.accepted]
 
 
 @dataclass(frozen=True)
@@ -230,8 +222,5 @@ def _grid(cells: list[np.ndarray], columns: int) -> np.ndarray:
     if not cells:
         return np.zeros((_LABEL_HEIGHT_PX, 64, 3), np.uint8)
     blank = np.zeros_like(cells[0])
-    rows = []
-    for start in range(0, len(cells), columns):
-        row = cells[start : start + columns]
-        rows.append(np.concatenate(row + [blank] * (columns - len(row)), 1))
-    return np.concatenate(rows, 0)
+    cells = cells + [blank] * (-len(cells) % columns)
+    return np.concatenate([np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)], 0)

@@ -34,6 +34,9 @@ _PICTURE = np.dtype(
 _KEYS = ("capture", "subject", "width", "height", "frame_idx", "id")  # whole numbers of a picture's entry
 
 
+_Labels = tuple[np.ndarray, np.ndarray, dict[str, HandParameters]]  # joints in the world, valid ones, parameters
+
+
 class InterhandReader(Reader):
     """Reads InterHand2.6M. A moment is a frame of a capture, seen by its cameras."""
 
@@ -94,8 +97,8 @@ class InterhandReader(Reader):
                 known = read_value(joints, *self._joints[keys], where)
                 world = _member(known, "world_coord", where, (JOINT_COUNT, 3)) * M_PER_MM
                 valid = valid_joints(known, f"{where}: joint_valid")
-                parameters = self._parameters(keys)
-                images = tuple(self._image(row, data, keys, world, valid, parameters, pictures) for row in rows)
+                labels = (world, valid, self._parameters(keys))
+                images = tuple(self._image(row, data, labels, pictures) for row in rows)
                 yield Moment(f"capture {keys[0]}, frame {keys[1]}", images)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -103,16 +106,8 @@ class InterhandReader(Reader):
         paths = [self._path(layout.DATA), self._path(layout.CAMERA), self._path(layout.JOINTS), self._mano_path]
         return {path.name: base.file_fingerprint(path) for path in paths if path is not None}
 
-    def _image(
-        self,
-        row: np.void,
-        data: Any,
-        keys: tuple[str, str],
-        world: np.ndarray,
-        valid: np.ndarray,
-        parameters: dict[str, HandParameters],
-        pictures: bool,
-    ) -> LabelledImage:
+    def _image(self, row: np.void, data: Any, labels: _Labels, pictures: bool) -> LabelledImage:
+        world, valid, parameters = labels
         where = f"{self._path(layout.DATA)}: picture {row['id']}"
         entry = read_value(data, int(row["first"]), int(row["length"]), where)
         path = base.inside(self.root / layout.picture_folder(self.split), entry.get("file_name"), where)
@@ -120,7 +115,7 @@ class InterhandReader(Reader):
         image = base.read_bytes(path) if pictures else None
         if image is not None and (size := picture_size(path)) != size_px:
             raise HandgenError(f"{path}: is {size[0]}x{size[1]} px, but {where} says {size_px[0]}x{size_px[1]}")
-        camera = self._camera(keys[0], self._camera_names[row["camera"]], size_px)
+        camera = self._camera(str(row["capture"]), self._camera_names[row["camera"]], size_px)
         points = camera.cam_from_world.apply(world)
         hands: list[LabelledHand] = []
         for place, side in enumerate(SIDE_ORDER):
@@ -141,7 +136,7 @@ class InterhandReader(Reader):
             suffix=path.suffix.removeprefix(".").lower() or "jpg",
             intrinsics=camera.intrinsics,
             cam_from_world=camera.cam_from_world,
-            capture=f"capture{keys[0]}",
+            capture=f"capture{row['capture']}",
             subject=f"interhand-{row['subject']}",
             camera=camera.name,
             frame=int(row["frame"]),

@@ -60,11 +60,6 @@ def similarity_between(
     return Similarity(rotation, scale, target_center[..., 0, :] - moved)
 
 
-def absolute(points: Keypoints, truth: Keypoints) -> Keypoints:
-    """The points as they are."""
-    return points
-
-
 def root_relative(points: Keypoints, truth: Keypoints) -> Keypoints:
     """The points with the wrist on the truth's."""
     return points - points[..., WRIST : WRIST + 1, :] + truth[..., WRIST : WRIST + 1, :]
@@ -79,16 +74,11 @@ def scale_aligned(points: Keypoints, truth: Keypoints) -> Keypoints:
     return (points - wrist) * scale[..., None, None] + true_wrist
 
 
-def procrustes(points: Keypoints, truth: Keypoints) -> Keypoints:
-    """The points turned, moved and scaled onto the truth."""
-    return similarity_between(points, truth).apply(points)
-
-
 ALIGNMENTS: dict[str, Callable[[Keypoints, Keypoints], Keypoints]] = {
-    "absolute": absolute,
+    "absolute": lambda points, truth: points,
     "root_relative": root_relative,
     "scale_aligned": scale_aligned,
-    "procrustes": procrustes,
+    "procrustes": lambda points, truth: similarity_between(points, truth).apply(points),
 }
 
 

@@ -40,7 +40,7 @@ _PLOT_TITLES = {
 
 @dataclass(frozen=True)
 class WorstHand:
-    """One entry of the gallery. image: a data URI, None without cutout. views: camera and 2D error, px, from the left."""
+    """One entry of the gallery. image: a data URI, None without cutout. views: camera and 2D error, px, in order."""
 
     hand: Hand
     image: str | None

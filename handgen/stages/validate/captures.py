@@ -36,13 +36,11 @@ def check_calibration(path: Location) -> Checked:
         _name_failure(findings, here, error)
         return Checked(findings, {"cameras": 0})
     checked = Checked(findings, {"cameras": len(calibration.cameras)})
-    factor = calibration.metres_per_unit
-    if factor is None:
-        _check_together(checked, calibration, calibration.cameras, False, sized=not calibration.unsized)
-    else:
+    factor, cameras = calibration.metres_per_unit, tuple(calibration.cameras)
+    if factor is not None:
         checked.notes.append(f"unit: {calibration.unit_note}")
-        cameras = UnscaledRig(tuple(calibration.cameras)).in_metres(factor)
-        _check_together(checked, calibration, tuple(cameras), True, sized=not calibration.unsized)
+        cameras = tuple(UnscaledRig(cameras).in_metres(factor))
+    _check_together(checked, calibration, cameras, factor is not None, sized=not calibration.unsized)
     return checked
 
 

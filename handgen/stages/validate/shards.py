@@ -217,16 +217,17 @@ def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], c
     numbers: Counter[int] = Counter()
     for split in manifest["splits"]:
         last, before = -1, ""
-        for entry in manifest["shards"]:
+        of_split = [entry for entry in manifest["shards"] if entry["name"].rpartition("-")[0] == split["name"]]
+        for entry in of_split:
             found = by_name.get(entry["name"])
-            if found is None or found.split != split["name"] or found.span is None:
+            if found is None or found.span is None:
                 continue
             if found.span[0] <= last:
                 what = f"its samples begin with number {found.span[0]}, but {before} ends with {last}"
                 findings.add("sample twice", f"{root / found.name}", what, _AGAIN)
             last, before = found.span[1], found.name
             numbers.update(found.numbers)
-        counted = sum(entry["samples"] for entry in manifest["shards"] if _split_of(entry) == split["name"])
+        counted = sum(entry["samples"] for entry in of_split)
         if counted != split["samples"]:
             what = f"says {split['samples']} samples of split {split['name']}, its shards have {counted}"
             findings.add("count", f"{root}/manifest.json", what, "run `handgen synthesize` again")
@@ -236,10 +237,6 @@ def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], c
     if sum(split["samples"] for split in manifest["splits"]) != manifest["samples"]:
         what = f"says {manifest['samples']} samples, which is not the sum of its splits"
         findings.add("count", f"{root}/manifest.json", what, "run `handgen synthesize` again")
-
-
-def _split_of(entry: dict[str, Any]) -> str:
-    return entry["name"].rpartition("-")[0]
 
 
 def _check_uses(findings: Findings, root: Location, split: dict[str, Any], uses: Counter[int], left_out: int) -> None:

@@ -33,7 +33,7 @@ class HandShape:
     bone_spread_mm: float
     bone_error_mm: float
     bone_bias_mm: float
-    betas_difference: tuple[float, ...] | None = None
+    betas_difference: tuple[float, ...] | None
 
 
 def bone_lengths_mm(keypoints_m: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 15"]:
@@ -42,10 +42,9 @@ def bone_lengths_mm(keypoints_m: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarra
     return np.linalg.norm(keypoints_m[:, list(first)] - keypoints_m[:, list(second)], axis=2) * 1e3
 
 
-def hand_shapes(
-    hands: Hands, betas: dict[str, np.ndarray] | None = None, truth_betas: dict[str, np.ndarray] | None = None
-) -> tuple[HandShape, ...]:
-    """Per annotated person and side. betas: per subject, of both if they mean the same shapes, else None."""
+def hand_shapes(matched: Matched) -> tuple[HandShape, ...]:
+    """Per annotated person and side."""
+    hands, betas, truth_betas = matched.hands, matched.betas, matched.truth_betas
     found = []
     for subject in np.unique(hands.subject).tolist():
         for side in np.unique(hands.side).tolist():
@@ -58,18 +57,9 @@ def hand_shapes(
             difference = None
             if betas is not None and truth_betas is not None and len(true_subjects) == 1:
                 difference = tuple((betas[subject] - truth_betas[true_subjects[0]]).tolist())
-            found.append(
-                HandShape(
-                    subject=subject,
-                    side=side,
-                    truth_subjects=true_subjects,
-                    hands=int(mine.sum()),
-                    bone_spread_mm=float(np.ptp(lengths, axis=0).max()),
-                    bone_error_mm=float(np.abs(bias).mean()),
-                    bone_bias_mm=float(bias.mean()),
-                    betas_difference=difference,
-                )
-            )
+            spread_mm, error_mm = float(np.ptp(lengths, axis=0).max()), float(np.abs(bias).mean())
+            sizes = (int(mine.sum()), spread_mm, error_mm, float(bias.mean()))
+            found.append(HandShape(subject, side, true_subjects, *sizes, difference))
     return tuple(found)
 
 
@@ -90,12 +80,7 @@ def _bone_facts(found: tuple[HandShape, ...]) -> Facts:
     return [("bone lengths", f"{error_mm:.2f} mm off, {spread_mm:.2f} mm spread over frames")]
 
 
-SHAPES = Metric(
-    lambda matched: hand_shapes(matched.hands, matched.betas, matched.truth_betas),
-    _bone_facts,
-    has_own_key=True,
-    empty=(),
-)
+SHAPES = Metric(hand_shapes, _bone_facts, has_own_key=True, empty=())
 
 
 @dataclass(frozen=True)
