@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from handgen.fit.kinematics import KeypointKinematics
+from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.geometry.rigid import Rigid
-from handgen.geometry.rotations import procrustes_rotation
+from handgen.geometry.rotations import procrustes_rotation, rotation_from_axis_angle
 from handgen.hand.conversions import (
     full_from_relative,
     mirrored_points,
@@ -21,8 +21,8 @@ from handgen.hand.conversions import (
     pose_from_pca,
     relative_from_full,
 )
-from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, WRIST, other_side
-from handgen.label_checks.evidence import Fault, keypoints_of
+from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, JOINT_COUNT, WRIST, other_side
+from handgen.label_checks.evidence import Fault
 from handgen.label_checks.hands import Hands
 from handgen.label_checks.order import REORDER, named_order, permutation
 
@@ -70,7 +70,9 @@ class Disagreement:
 
     def made(self, pose: Float[np.ndarray, "n 48"], side: str | None = None) -> Float[np.ndarray, "n 21 3"]:
         """Compute the model's keypoints with another pose, or of another side."""
-        points = keypoints_of(self.sides[side or self.side], pose, self.betas, self.translation_m)
+        rotations = rotation_from_axis_angle(torch.tensor(pose).reshape(-1, JOINT_COUNT, 3))
+        state = HandState(rotations, torch.tensor(self.translation_m), torch.tensor(self.betas))
+        points = self.sides[side or self.side].keypoints(state).numpy()
         return np.where(self.placed[:, None, None], points, self.at_wrist(points))
 
     def at_wrist(self, points: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21 3"]:

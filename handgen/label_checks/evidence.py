@@ -10,15 +10,13 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from handgen.errors import HandgenError
-from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.geometry.rotations import rotation_from_axis_angle
+from handgen.fit.kinematics import KeypointKinematics
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import MANO, NAMED_MODELS, OPEN_HAND, HandArrays, load_hand
-from handgen.hand.skeleton import JOINT_COUNT, SIDES
+from handgen.hand.skeleton import SIDES
 from handgen.label_checks.hands import Hands
 
 T = TypeVar("T")
@@ -145,17 +143,6 @@ class HandModels:
                 if name != MANO or name in self._known:
                     self.missing.add(str(error))
         return self._read[name, side]
-
-
-def keypoints_of(
-    model: KeypointKinematics,
-    pose: Float[np.ndarray, "n 48"],
-    betas: Float[np.ndarray, "n 10"],
-    translation_m: Float[np.ndarray, "n 3"],
-) -> Float[np.ndarray, "n 21 3"]:
-    """Compute the model's keypoints, metres."""
-    rotations = rotation_from_axis_angle(torch.tensor(pose).reshape(-1, JOINT_COUNT, 3))
-    return model.keypoints(HandState(rotations, torch.tensor(translation_m), torch.tensor(betas))).numpy()
 
 
 @dataclass(frozen=True)

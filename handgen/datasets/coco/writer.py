@@ -18,6 +18,7 @@ from handgen.hand.skeleton import KEYPOINT_NAMES, KEYPOINT_PARENTS, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage, in_picture
 
+_Mask = Bool[np.ndarray, "height width"]
 _SUBPIXELS = 4  # per pixel and axis, for the outline: it then lies within an eighth of a pixel
 _STRAIGHT_PX = 0.15  # how far an outline may leave the pixels' edges, to have fewer corners
 
@@ -42,28 +43,21 @@ class CocoWriter(Writer):
                 return
             # Two ids per picture, so that they do not depend on the others; from 1: pycocotools' evaluation takes
             # an annotation 0 for none.
-            for i, hand in enumerate(picture.hands):
-                made = self._hand(2 * number + i + 1, number + 1, picture, hand, mask if i == 0 else None)
-                annotations.append(encode_entry(made))
+            for i in range(len(picture.hands)):
+                annotations.append(encode_entry(self._hand(number, i, picture, mask if i == 0 else None)))
 
         written = base.write_pictures(self._job, IMAGES, unit, first, pictures, describe)
         base.write_part(self._job, unit, "images", entries, written)
         base.write_part(self._job, unit, "annotations", annotations, written)
         return written
 
-    def _hand(
-        self,
-        number: int,
-        image_id: int,
-        picture: LabelledImage,
-        hand: LabelledHand,
-        mask: Bool[np.ndarray, "height width"] | None,
-    ) -> dict[str, Any]:
+    def _hand(self, number: int, i: int, picture: LabelledImage, mask: _Mask | None) -> dict[str, Any]:
+        hand = picture.hands[i]
         keypoints = _triplets(hand, picture)
         box = hand_box(hand, picture) or base.NO_BOX
         return {
-            "id": number,
-            "image_id": image_id,
+            "id": 2 * number + i + 1,
+            "image_id": number + 1,
             "category_id": 1,
             "bbox": list(box),
             "area": box[2] * box[3] if mask is None else int(mask.sum()),
@@ -74,9 +68,7 @@ class CocoWriter(Writer):
             "hand_type": hand.side,
         }
 
-    def _person(
-        self, number: int, picture: LabelledImage, mask: Bool[np.ndarray, "height width"] | None
-    ) -> dict[str, Any]:
+    def _person(self, number: int, picture: LabelledImage, mask: _Mask | None) -> dict[str, Any]:
         """One annotation for both hands; the person's other parts are not labelled."""
         document: dict[str, Any] = {
             "id": number + 1,
@@ -103,7 +95,7 @@ class CocoWriter(Writer):
         document["area"] = document["bbox"][2] * document["bbox"][3] if mask is None else int(mask.sum())
         return document
 
-    def _segmentation(self, mask: Bool[np.ndarray, "height width"]) -> Any:
+    def _segmentation(self, mask: _Mask) -> Any:
         return run_lengths(mask) if self._options.segmentation == "rle" else outlines(mask)
 
     def finish(self, units: Sequence[Written]) -> list[File]:
@@ -132,7 +124,7 @@ def _category(name: str, keypoints: Sequence[str], bones: list[list[int]]) -> di
     return {"id": 1, "name": name, "supercategory": name, "keypoints": list(keypoints), "skeleton": bones}
 
 
-def _decode_mask(picture: LabelledImage) -> Bool[np.ndarray, "height width"] | None:
+def _decode_mask(picture: LabelledImage) -> _Mask | None:
     if picture.mask is None:
         return None
     return images.decode_mask(picture.mask, f"{picture.name}, mask", picture.size_px) > 127
@@ -151,7 +143,7 @@ def _unknown_mask(picture: LabelledImage) -> dict[str, Any]:
     return {"size": [height, width], "counts": [height * width]}
 
 
-def run_lengths(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
+def run_lengths(mask: _Mask) -> dict[str, Any]:
     """Encode a mask as COCO's RLE, not compressed: runs down the columns, of 0 and 1 in turn, beginning with 0."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -160,7 +152,7 @@ def run_lengths(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 
-def outlines(mask: Bool[np.ndarray, "height width"]) -> list[list[float]]:
+def outlines(mask: _Mask) -> list[list[float]]:
     """Encode a mask as COCO's polygons along the pixels' edges: x and y in turn, the first pixel from 0 to 1."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     inner = mask[top : top + height, left : left + width].astype(np.uint8)

@@ -97,8 +97,7 @@ class FreihandWriter(Writer):
                 points = hands[i].keypoints
                 if self._job.is_mano(arrays.name):
                     points = with_fingertips(points, mesh, "freihand")
-                fields = _labels(hands[i].intrinsics, points, mesh, hands[i].parameters, arrays)
-                for name, value in fields.items():
+                for name, value in _labels(hands[i], points, mesh, arrays).items():
                     columns[name][i] = value
         return columns
 
@@ -135,17 +134,13 @@ def _vertices(arrays: HandArrays, parameters: Sequence[HandParameters]) -> Itera
 
 
 def _labels(
-    intrinsics: Float[np.ndarray, "3 3"],
-    points: Float[np.ndarray, "21 3"],
-    mesh: Float[np.ndarray, "778 3"],
-    parameters: HandParameters,
-    arrays: HandArrays,
+    hand: _Hand, points: Float[np.ndarray, "21 3"], mesh: Float[np.ndarray, "778 3"], arrays: HandArrays
 ) -> dict[str, np.ndarray]:
-    root = points[ROOT]
-    uv_root, scale = layout.orthographic_from_root(intrinsics, root)
-    theta = np.concatenate([relative_from_full(parameters.pose, arrays), parameters.betas, uv_root, [scale]])
+    root, given = points[ROOT], hand.parameters
+    uv_root, scale = layout.orthographic_from_root(hand.intrinsics, root)
+    theta = np.concatenate([relative_from_full(given.pose, arrays), given.betas, uv_root, [scale]])
     return {
-        "K": np.round(intrinsics, 6),
+        "K": np.round(hand.intrinsics, 6),
         "xyz": np.round(points, 7),
         "mano": np.round(theta, 7)[None],
         "verts": np.round(mesh, 6),

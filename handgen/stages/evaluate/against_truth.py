@@ -34,8 +34,7 @@ def measure_against_truth(
 ) -> EvaluateReport:
     """Everything that the truth tells; HandgenError where the two do not mean the same by their numbers."""
     spans = common_spans(annotated, truth)
-    options = (config.match_distance_mm, config.include_rejected, config.align_world)
-    conventions = check_conventions(annotated, truth, spans, *options)
+    conventions = check_conventions(annotated, truth, spans, config)
     cameras, camera_notes = _common_cameras(annotated, truth)
     model_notes = _model_notes(annotated, truth)
     job = SpanJob(annotated.root, truth.root, config, cameras, not model_notes, conventions.truth_from_annotated)

@@ -18,6 +18,7 @@ from handgen.hand.skeleton import KEYPOINT_ORDERS
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
 from handgen.stages.evaluate.alignment import errors_mm, similarity_between
+from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.pairing import Span, mean_distance_mm, records_by_frame
 
 _LOOKED_AT_SPANS = 8
@@ -49,20 +50,15 @@ class _Sample:
 
 
 def check_conventions(
-    annotated: Annotations,
-    truth: Annotations,
-    spans: Sequence[Span],
-    match_distance_mm: float,
-    include_rejected: bool,
-    align_world: bool,
+    annotated: Annotations, truth: Annotations, spans: Sequence[Span], config: EvaluateConfig
 ) -> Conventions:
-    """Look at some hands of both; HandgenError naming what does not fit. align_world: find the motion of the world."""
+    """Look at some hands of both; HandgenError naming what does not fit."""
     chosen = np.unique(np.linspace(0, len(spans) - 1, min(len(spans), _LOOKED_AT_SPANS)).round().astype(int))
     mine: dict[int, list[HandRecord]] = {}
     true: dict[int, list[HandRecord]] = {}
     for span in (spans[i] for i in chosen.tolist()):
         for where, (source, chunks, all_of_them) in (
-            (mine, (annotated, (span.annotated_chunk,), include_rejected)),
+            (mine, (annotated, (span.annotated_chunk,), config.include_rejected)),
             (true, (truth, span.truth_chunks, True)),
         ):
             found = records_by_frame(source, chunks, all_of_them)
@@ -72,7 +68,7 @@ def check_conventions(
     if sample is None:
         return Conventions(None, tuple(notes))
     _check_order(annotated, sample)
-    motion = _world(annotated, truth, sample, match_distance_mm, align_world)
+    motion = _world(annotated, truth, sample, config)
     if motion is not None:
         moved_mm = float(np.linalg.norm(motion.translation) * 1e3)
         notes.append(
@@ -162,20 +158,19 @@ def _shape_error_mm(points: np.ndarray, truth: np.ndarray) -> float:
     return float(np.median(errors_mm("procrustes", points, truth).mean(1)))
 
 
-def _world(
-    annotated: Annotations, truth: Annotations, sample: _Sample, match_distance_mm: float, align_world: bool
-) -> Rigid | None:
+def _world(annotated: Annotations, truth: Annotations, sample: _Sample, config: EvaluateConfig) -> Rigid | None:
     """The motion between the worlds if they differ, or if it is asked for."""
     flat = sample.annotated_m.reshape(1, -1, 3), sample.truth_m.reshape(1, -1, 3)
     found = similarity_between(*flat, with_scale=False)
     motion = Rigid(found.rotation[0], found.translation[0])
-    if align_world:
+    if config.align_world:
         return motion
     apart_mm = float(np.median(sample.nearest_mm))
     left = np.linalg.norm(motion.apply(sample.annotated_m) - sample.truth_m, axis=-1).mean(1) * 1e3
     left_mm = float(np.median(left))
     few = len(set(sample.frames)) < _FRAMES_OF_A_WORLD
-    if apart_mm <= match_distance_mm or left_mm > _OF_ONE_MOTION * match_distance_mm or few:
+    limit_mm = config.match_distance_mm
+    if apart_mm <= limit_mm or left_mm > _OF_ONE_MOTION * limit_mm or few:
         return None
     raise HandgenError(
         f"{annotated.root}: its hands are {apart_mm:.0f} mm from the true ones, but {left_mm:.0f} mm after one motion "

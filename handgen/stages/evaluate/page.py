@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from handgen.io.annotations import Annotations
 from handgen.media.arrays import Image
 from handgen.media.images import encode_jpeg, write_png
+from handgen.progress import Progress
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.stages.evaluate.masks import resample_mask, resample_points
 from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
@@ -48,23 +48,18 @@ class WorstHand:
 
 
 def write_page(
-    report: EvaluateReport,
-    annotated: Annotations,
-    truth: Annotations | None,
-    folder: Location,
-    progress: Callable[[int, int], None] | None = None,
+    report: EvaluateReport, annotated: Annotations, truth: Annotations | None, folder: Location, show: Progress
 ) -> None:
     """Write `report.html`, `plots/NAME.png` and `worst/NN_FRAME_SIDE.png` into `folder`."""
-    show = progress or (lambda *_: None)
     plots = plots_of(report)
     filesystem.make_folder(folder / PLOTS)
     for name, data in plots.items():
         filesystem.put(folder / PLOTS / f"{name}.png", data)
     worst = []
-    show(0, len(report.worst))
+    show("report", 0, len(report.worst))
     for rank, hand in enumerate(report.worst, 1):
         worst.append(_draw_worst(rank, hand, annotated, truth, folder))
-        show(rank, len(report.worst))
+        show("report", rank, len(report.worst))
     loader = PackageLoader("handgen.stages.evaluate", ".")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     text = environment.get_template("report.html.j2").render(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from handgen.errors import HandgenError
@@ -72,7 +71,7 @@ def run(
         from handgen.stages.evaluate.page import write_page
 
         with writing(report_dir):
-            write_page(report, annotated, true, report_dir, partial(progress, "report") if progress else None)
+            write_page(report, annotated, true, report_dir, progress or (lambda *_: None))
             write_json(report_dir / DOCUMENT, report.to_json(), SCHEMA)
     return report
 
