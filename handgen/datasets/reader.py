@@ -56,7 +56,6 @@ class Reader(Protocol):
     @property
     def count(self) -> int:
         """The number of pictures."""
-        ...
 
     @property
     def moment_count(self) -> int:
@@ -66,14 +65,12 @@ class Reader(Protocol):
     @property
     def notes(self) -> list[str]:
         """Remarks for the user on what is read and what is not."""
-        ...
 
     def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
         """Read moments `first` to `last` - 1. pictures: whether the bytes of pictures and masks are read, too.
 
         A picture that is not there is None. Raises HandgenError where a file is damaged, or not what it should be.
         """
-        ...
 
     def __iter__(self) -> Iterator[LabelledImage]:
         """Iterate over all pictures, one moment in memory at a time."""
@@ -83,7 +80,6 @@ class Reader(Protocol):
 
     def fingerprint(self) -> dict[str, Any]:
         """Values that tell this data set from another."""
-        ...
 
 
 def numbers(value: Any, shape: tuple[int, ...], where: str) -> Float[np.ndarray, "..."]:

@@ -94,18 +94,15 @@ class Writer(Protocol):
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
         """Write a unit. first: number of its first picture in the whole export."""
-        ...
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the files that need all units, in their order; return all files of the export but pictures."""
-        ...
 
     def place(self, manifest: dict[str, Any]) -> None:
         """Write the files that depend on where the export lies, if any; called in every run: it may have been moved."""
 
     def notes(self) -> list[str]:
         """Remarks for somebody who loads the export."""
-        ...
 
 
 def write_pictures(

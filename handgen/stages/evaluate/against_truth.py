@@ -25,6 +25,7 @@ from handgen.stages.evaluate.results import Coverage, Hand, Series, source_of
 from handgen.stages.evaluate.spans import SpanJob, SpanResult, measure_span
 from handgen.stages.evaluate.surfaces import join_surfaces
 
+Betas = dict[str, np.ndarray]  # by subject
 _LISTED_HANDS = 200  # of those missed and those false
 _REGENERATION_MM = 1.0
 
@@ -185,9 +186,7 @@ def _coverage(
     )
 
 
-def _shared_betas(
-    annotated: Annotations, truth: Annotations
-) -> tuple[dict[str, np.ndarray] | None, dict[str, np.ndarray] | None]:
+def _shared_betas(annotated: Annotations, truth: Annotations) -> tuple[Betas | None, Betas | None]:
     """The betas of both, if one number means the same shape in both models."""
     sides = [side for side in SIDES if all(side in a.manifest["hand_model"]["sha256"] for a in (annotated, truth))]
     try:

@@ -30,11 +30,6 @@ def open_job(root: Path, out: Location, config: ImportConfig, show: Progress) ->
     return ImportJob(reader, out, config, hand_model, fitted, count)
 
 
-def hand_model_digests(job: ImportJob) -> dict[str, str]:
-    """SHA-256 of the hand model, by the sides that the format has."""
-    return {side: load_hand(job.hand_model, side).sha256 for side in get_format(job.config.format).sides}
-
-
 def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
     """Everything that the content of the chunks depends on, as `run.json` keeps it."""
     configuration = deciding_options(job.config) | {"split": job.reader.split, "hand_model": job.hand_model}
