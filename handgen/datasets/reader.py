@@ -93,12 +93,12 @@ def numbers(value: Any, shape: tuple[int, ...], where: str) -> Float[np.ndarray,
         raise HandgenError(f"{where}: must be numbers of shape {_text(shape)}") from None
     if array.ndim != len(shape) or any(m >= 0 and n != m for n, m in zip(array.shape, shape, strict=True)):
         raise HandgenError(f"{where}: must have shape {_text(shape)}, got {_text(array.shape)}")
-    if not np.isfinite(array).all():
-        place = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
-        raise HandgenError(f"{where}: entry {place} is not a finite number")
-    if (np.abs(array) > _LARGEST).any():
-        place = [int(i) for i in np.argwhere(np.abs(array) > _LARGEST)[0]]
-        raise HandgenError(f"{where}: entry {place} is {array[tuple(place)]:g}, which nothing here can be")
+    for wrong in (~np.isfinite(array), np.abs(array) > _LARGEST):
+        if wrong.any():
+            place = np.argwhere(wrong)[0].tolist()
+            value = array[tuple(place)]
+            fact = f"{value:g}, which nothing here can be" if np.isfinite(value) else "not a finite number"
+            raise HandgenError(f"{where}: entry {place} is {fact}")
     return array
 
 

@@ -51,18 +51,15 @@ class DataSetFormat:
         """Check a data set of this format; of a format without checks, nothing."""
         if not self.checks:
             return Checked(Findings(), {}, ["labels were not checked: this format has no checks"])
-        found: Checked = self.load(self.checks)(folder, context)
-        return found
+        return self.load(self.checks)(folder, context)
 
     def open(self, folder: Path, split: str | None, models: Models) -> Reader:
         """Open a data set of this format; split None: the first that is there."""
-        reader: Reader = self.load(self.reader)(folder, split, models)
-        return reader
+        return self.load(self.reader)(folder, split, models)
 
     def create_writer(self, job: ExportJob) -> Writer:
         """Make what writes an export of this format."""
-        writer: Writer = self.load(self.writer)(job)
-        return writer
+        return self.load(self.writer)(job)
 
     def owned_files(self) -> tuple[str, ...]:
         """Patterns of the files and folders that an export writes, for `fnmatch`."""

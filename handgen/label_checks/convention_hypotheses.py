@@ -14,13 +14,7 @@ from jaxtyping import Bool, Float
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.geometry.rigid import Rigid
 from handgen.geometry.rotations import procrustes_rotation, rotation_from_axis_angle
-from handgen.hand.conversions import (
-    full_from_relative,
-    mirrored_points,
-    mirrored_pose,
-    pose_from_pca,
-    relative_from_full,
-)
+from handgen.hand import conversions
 from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, JOINT_COUNT, WRIST, other_side
 from handgen.label_checks.evidence import Fault
 from handgen.label_checks.hands import Hands
@@ -122,30 +116,30 @@ def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
         yield hypothesis_at_wrist("side", found.made(pose, other), what, f"label it {other}")
     yield hypothesis_at_wrist(
         "side",
-        mirrored_points(found.as_is),
+        conversions.mirrored_points(found.as_is),
         "the 3D keypoints are mirrored in x, the parameters are not",
         "mirror picture, keypoints, pose, camera and side together or not at all",
     )
     yield hypothesis_at_wrist(
         "side",
-        found.made(mirrored_pose(pose)),
+        found.made(conversions.mirrored_pose(pose)),
         f"the pose is that of a {other} hand, not mirrored",
         "negate y and z of every rotation vector of a mirrored hand",
     )
     yield hypothesis_at_wrist(
         "mean pose",
-        found.made(full_from_relative(pose, arrays)),
+        found.made(conversions.full_from_relative(pose, arrays)),
         "the mean pose is missing: the pose agrees once the model's mean pose is added",
         "add it (handgen.hand.conversions.full_from_relative; smplx: flat_hand_mean=False means relative poses)",
     )
     yield hypothesis_at_wrist(
         "mean pose",
-        found.made(relative_from_full(pose, arrays)),
+        found.made(conversions.relative_from_full(pose, arrays)),
         "the mean pose was added twice",
         "take it away once (handgen.hand.conversions.relative_from_full)",
     )
     for flat in (True, False):
-        fingers = pose_from_pca(pose[:, 3:], arrays, flat_hand_mean=flat)
+        fingers = conversions.pose_from_pca(pose[:, 3:], arrays, flat_hand_mean=flat)
         yield hypothesis_at_wrist(
             "pose",
             found.made(np.concatenate([pose[:, :3], fingers], 1)),

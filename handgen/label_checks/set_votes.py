@@ -100,7 +100,7 @@ def _held(evidence: Evidence) -> tuple[float, list[tuple[float, float]]]:
 
 def _mask_vote(parts: list[tuple[float, list[tuple[float, float]]]]) -> Verdict:
     shares = np.array([pair for _, pairs in parts for pair in pairs]).reshape(-1, 2)
-    asked = min((share for share, _ in parts), default=_HELD)
+    asked = min(share for share, _ in parts)
     if len(shares) < _VOTERS or (median := float(np.median(shares[:, 0]))) >= asked:
         return len(shares), []
     what = f"in the median the masks hold {median:.0%} of the visible keypoints"

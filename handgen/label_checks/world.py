@@ -57,8 +57,6 @@ def _collect(evidence: Evidence) -> WorldHands | None:
 
 
 def _conclude(parts: list[WorldHands]) -> tuple[int, list[tuple[str, Fault]]]:
-    if not parts:
-        return 0, []
     keys, cameras = (np.concatenate([getattr(part, name) for part in parts]) for name in ("keys", "camera"))
     world = np.concatenate([part.world_m for part in parts])
     names = [name for part in parts for name in part.names]

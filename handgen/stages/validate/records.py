@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import orjson
@@ -162,9 +161,7 @@ def rotation_faults(root: Location, index: int) -> list[tuple[str, Fault]]:
     path = store.chunk_path(root, index, ".jsonl")
     found = []
     try:
-        lines = filesystem.read(path).splitlines() if not isinstance(path, Path) or path.is_file() else []
-        for line in lines:
-            record = orjson.loads(line)
+        for record in map(orjson.loads, filesystem.read(path).splitlines()):
             for view in record["views"]:
                 fault = transform_fault(np.array(view["cam_from_world"], float))
                 if fault is not None:

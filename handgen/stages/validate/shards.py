@@ -182,8 +182,7 @@ def _check_sample(
 
 def _label(key: str, document: dict[str, Any], members: dict[str, bytes]) -> tuple[LabelledImage, Fault | None]:
     """Label a sample, without its transform where that is none, and find what is wrong with that."""
-    matrix = np.array(document["camera"]["cam_from_world"], float)
-    fault = transform_fault(matrix)
+    fault = transform_fault(np.array(document["camera"]["cam_from_world"], float))
     if fault is None:
         return label_sample(key, document, members), None
     unplaced = {**document, "camera": {**document["camera"], "cam_from_world": np.eye(4).tolist()}}
