@@ -148,14 +148,11 @@ def write_part(job: ExportJob, unit: int, kind: str, entries: Iterable[bytes], w
 
 def join_parts(job: ExportJob, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
     """Read the pieces of one kind in the order of the units, with commas between."""
-    begun = False
-    for number, written in enumerate(units):
-        name = part_name(number, kind)
-        if not written.parts.get(name):
-            continue
-        if begun:
+    names = [part_name(number, kind) for number in range(len(units))]
+    filled = [name for name, written in zip(names, units, strict=True) if written.parts.get(name)]
+    for i, name in enumerate(filled):
+        if i:
             yield _BETWEEN
-        begun = True
         with filesystem.open_read(job.out / PARTS / name) as file:
             while block := file.read(_BLOCK_BYTES):
                 yield block

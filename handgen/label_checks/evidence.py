@@ -73,12 +73,11 @@ class SetCheck:
 class Tolerances:
     """The exactness with which labels agree, which depends on how many digits their format keeps.
 
-    reprojection_px: of 3D on 2D keypoints. parameters_mm: of the model's keypoints from the labelled ones; None: the
-    3D keypoints are not the model's own, and only what another convention explains much better is wrong. world_mm:
-    of one hand in several pictures. pixels_per_part: of how many pictures of a part the pixels are looked at. share: of
-    the hands that are compared over the whole set. shapes_vary: captures in which one person may have several shapes.
-    in_mask: share of a hand's visible keypoints that its mask holds; little where a format does not say which are
-    hidden by something else.
+    reprojection_px: of 3D on 2D keypoints. parameters_mm: of the model's keypoints from the labelled ones; None: these
+    are not the model's own, and only what another convention explains much better is wrong. world_mm: of one hand in
+    several pictures. pixels_per_part: of how many pictures of a part the pixels are looked at. share: of the hands that
+    are compared over the set. shapes_vary: captures in which one person may have several shapes. in_mask: share of a
+    hand's visible keypoints that its mask holds; little where a format does not say which are hidden.
     """
 
     reprojection_px: float = 0.01

@@ -72,8 +72,7 @@ def _swapped(pairs: dict[int, int]) -> tuple[int, ...]:
 
 def named_order(order: np.ndarray) -> str:
     """Name an order in words."""
-    name = next((name for name, known in orders().items() if known == tuple(order.tolist())), None)
-    if name:
+    if name := next((name for name, known in orders().items() if known == tuple(order.tolist())), None):
         return name
     moved = [k for k in range(KEYPOINT_COUNT) if order[k] != k]
     shown = ", ".join(f"{KEYPOINT_NAMES[order[k]]} stands at {KEYPOINT_NAMES[k]}'s place" for k in moved[:3])

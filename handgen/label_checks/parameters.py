@@ -60,8 +60,7 @@ def _explain_parameters(evidence: Evidence) -> ParameterFaults:
 
 def _likeliest_model(evidence: Evidence, numbers: np.ndarray) -> str | None:
     """Find the model here whose bones of the middle finger and below it have the labelled lengths."""
-    hands = evidence.hands
-    numbers = numbers[:_PROBED]
+    hands, numbers = evidence.hands, numbers[:_PROBED]
     chain = [WRIST, *FINGER_KEYPOINTS["middle"]][:4]
     labelled = np.linalg.norm(np.diff(hands.cam_m[numbers][:, chain], axis=1), axis=-1)
 
@@ -73,9 +72,9 @@ def _likeliest_model(evidence: Evidence, numbers: np.ndarray) -> str | None:
         rest = np.einsum("jv,nvc->njc", arrays.joint_regressor[[0, *FINGER_JOINTS["middle"]]], shaped)
         return float(np.median(np.abs(np.linalg.norm(np.diff(rest, axis=1), axis=-1) - labelled)))
 
-    nearest = min(((distance(name), name) for name in evidence.models.candidates()), default=(np.inf, ""))
-    if nearest[0] <= _SAME_MODEL_M:
-        return nearest[1]
+    off, nearest = min(((distance(name), name) for name in evidence.models.candidates()), default=(np.inf, ""))
+    if off <= _SAME_MODEL_M:
+        return nearest
     evidence.models.missing.add("labels do not name their hand model, and none that is here has such bones")
     return None
 

@@ -146,8 +146,7 @@ def contact_sheet(samples: Sequence[SheetSample], columns: int = 8, cell_px: int
     cells = []
     for sample in samples:
         height, width = sample.image.shape[:2]
-        plain = _fit_into(sample.image, (cell_px, cell_px))
-        drawn = plain
+        plain = drawn = _fit_into(sample.image, (cell_px, cell_px))
         scale = min(cell_px / width, cell_px / height)
         margin_px = (np.array([cell_px, cell_px]) - np.round(np.array([width, height]) * scale)) // 2
         if sample.mask is not None:
@@ -202,12 +201,10 @@ def _fit_into(image: np.ndarray, cell_px: tuple[int, int]) -> np.ndarray:
     height, width = image.shape[:2]
     scale = min(cell_px[0] / width, cell_px[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    if image.ndim == 2:
-        interpolation = cv2.INTER_NEAREST
+    way = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     cell = np.zeros((cell_px[1], cell_px[0], *image.shape[2:]), np.uint8)
     left, top = (cell_px[0] - size[0]) // 2, (cell_px[1] - size[1]) // 2
-    cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=interpolation)
+    cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=way)
     return cell
 
 

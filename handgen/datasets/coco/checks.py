@@ -29,8 +29,7 @@ ABOUT = {
 
 def check(root: Path, context: CheckContext) -> Checked:
     """Check all JSON files of a data set. Raises HandgenError when a file is too large to be held."""
-    whole = Checked(Findings(), {"pictures": 0, "hands": 0})
-    files = annotation_files(root)
+    whole, files = Checked(Findings(), {"pictures": 0, "hands": 0}), annotation_files(root)
     for file in files:
         if (size := file.stat().st_size) > documents.MAX_JSON_BYTES:
             raise HandgenError(

@@ -130,9 +130,7 @@ def _loss(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 def _extent(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
     sure = entry["keypoints_2d"][entry["keypoints_2d"][:, 2] >= SURE, :2]
-    if len(sure) < 2:
-        return np.zeros(2), np.zeros(2)
-    return sure.min(0), np.ptp(sure, axis=0)
+    return (sure.min(0), np.ptp(sure, axis=0)) if len(sure) > 1 else (np.zeros(2), np.zeros(2))
 
 
 ENTRY_CHECKS: dict[str, tuple[str, Callable[[Entry, dict[str, bytes]], Fault | None]]] = {

@@ -68,15 +68,13 @@ class HamerWriter(Writer):
         return hand.side == "right" or self._mirrors(given.model_sha256)
 
     def _mirrors(self, sha256: str | None) -> bool:
-        if sha256 is None:
-            return False
-        if sha256 not in self._mirrored:
+        if sha256 is not None and sha256 not in self._mirrored:
             try:
                 right, left = (self._job.source.arrays(sha256, side) for side in ("right", "left"))
                 self._mirrored[sha256] = sides_mirror(right, left)
             except HandgenError:  # one side is not here
                 self._mirrored[sha256] = False
-        return self._mirrored[sha256]
+        return sha256 is not None and self._mirrored[sha256]
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write nothing more; return the tars."""
@@ -122,10 +120,8 @@ def _number(tar: str) -> int:
 
 
 def _entry(hand: LabelledHand, picture: LabelledImage, index: int, trusted: bool) -> dict[str, Any]:
-    inside = in_picture(hand, picture)
-    box = hand.keypoints_px[inside]
-    low, high = box.min(0), box.max(0)
-    parameters = hand.parameters
+    inside, parameters = in_picture(hand, picture), hand.parameters
+    low, high = hand.keypoints_px[inside].min(0), hand.keypoints_px[inside].max(0)
     if hand.keypoints_cam_m is None or parameters is None:
         raise HandgenError(f"{picture.name}: has no 3D keypoints or no parameters; choose the format coco")
     return {

@@ -53,7 +53,14 @@ class AnnotatedPictures(SplitCheck):
         self._id_of = _sort_rows(_names(self._data, split), 2)
         self._places = _sort_rows(self._annotations(), 3)
         self._frames = dict(_frames(self._joints))
-        self._check_whole()
+        self.findings.looked_at[ANNOTATIONS] += len(self._places)
+        strays = np.setdiff1d(self._places[:, 0], self._id_of[:, 1])
+        if not len(self._places):
+            what = "annotations is empty: the loader finds no pictures"
+            self.findings.add(ANNOTATIONS, str(self._data), what, "write an annotation for every picture")
+        elif len(strays):
+            what = f"{len(strays)} annotations are of no picture (image_id {strays[0]} the first)"
+            self.findings.add(ANNOTATIONS, str(self._data), what, _AGAIN)
 
     def _annotations(self) -> Iterator[tuple[int, int, int]]:
         """Read the picture, first byte and number of bytes of each annotation."""
@@ -64,17 +71,6 @@ class AnnotatedPictures(SplitCheck):
                 self.findings.add(ANNOTATIONS, str(self._data), what, _AGAIN)
             else:
                 yield number, entry.first, entry.length
-
-    def _check_whole(self) -> None:
-        self.findings.looked_at[ANNOTATIONS] += len(self._places)
-        if not len(self._places):
-            what = "annotations is empty: the loader finds no pictures"
-            self.findings.add(ANNOTATIONS, str(self._data), what, "write an annotation for every picture")
-            return
-        strays = np.setdiff1d(self._places[:, 0], self._id_of[:, 1])
-        if len(strays):
-            what = f"{len(strays)} annotations are of no picture (image_id {strays[0]} the first)"
-            self.findings.add(ANNOTATIONS, str(self._data), what, _AGAIN)
 
     def look(self, images: list[LabelledImage]) -> list[LabelledImage]:
         """Compare the annotations of some pictures with joint_3d; returns the pictures with the annotations' boxes."""

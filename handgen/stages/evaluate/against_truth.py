@@ -35,17 +35,17 @@ def measure_against_truth(
 ) -> EvaluateReport:
     """Everything that the truth tells; HandgenError where the two do not mean the same by their numbers."""
     spans = common_spans(annotated, truth)
-    conventions = check_conventions(annotated, truth, spans, config)
+    motion, world_notes = check_conventions(annotated, truth, spans, config)
     cameras, camera_notes = _common_cameras(annotated, truth)
     model_notes = _model_notes(annotated, truth)
-    job = SpanJob(annotated.root, truth.root, config, cameras, not model_notes, conventions.truth_from_annotated)
+    job = SpanJob(annotated.root, truth.root, config, cameras, not model_notes, motion)
     units = Units("measure", [len(span.frames) for span in spans], partial(measure_span, job), spans.__getitem__)
     results = dict(map_missing(units, (), engine, progress))
     report = EvaluateReport(
         annotations=source_of(annotated),
         truth=source_of(truth),
         config=config,
-        notes=(*_frame_notes(annotated, truth, spans), *conventions.notes, *camera_notes, *model_notes),
+        notes=(*_frame_notes(annotated, truth, spans), *world_notes, *camera_notes, *model_notes),
     )
     return _summarise(report, annotated, truth, job, [results[index] for index in range(len(spans))])
 

@@ -32,14 +32,6 @@ _FRAMES_OF_A_WORLD = 3  # one frame's hand can be anywhere; the same shift in th
 
 
 @dataclass(frozen=True)
-class Conventions:
-    """Conventions that were found. truth_from_annotated: None where the worlds are the same."""
-
-    truth_from_annotated: Rigid | None
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class _Sample:
     """Keypoints of `n` annotated hands and the true hand of the same frame and side, metres."""
 
@@ -51,8 +43,8 @@ class _Sample:
 
 def check_conventions(
     annotated: Annotations, truth: Annotations, spans: Sequence[Span], config: EvaluateConfig
-) -> Conventions:
-    """Look at some hands of both; HandgenError naming what does not fit."""
+) -> tuple[Rigid | None, list[str]]:
+    """Find `truth_from_annotated` (None: one world) and notes by some hands; HandgenError naming what does not fit."""
     chosen = np.unique(np.linspace(0, len(spans) - 1, min(len(spans), _LOOKED_AT_SPANS)).round().astype(int))
     mine: dict[int, list[HandRecord]] = {}
     true: dict[int, list[HandRecord]] = {}
@@ -66,7 +58,7 @@ def check_conventions(
     notes = _check_size(annotated, truth, mine, true)
     sample = _sample(mine, true)
     if sample is None:
-        return Conventions(None, tuple(notes))
+        return None, notes
     _check_order(annotated, sample)
     motion = _world(annotated, truth, sample, config)
     if motion is not None:
@@ -75,7 +67,7 @@ def check_conventions(
             f"the annotations were moved into the truth's world ({moved_mm:.0f} mm and a rotation, from "
             f"{len(sample.frames)} hands); absolute errors are what is left after that"
         )
-    return Conventions(motion, tuple(notes))
+    return motion, notes
 
 
 def _check_size(

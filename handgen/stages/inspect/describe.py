@@ -153,8 +153,7 @@ def _baseline_table(names: Sequence[str], baselines: np.ndarray, unit: str) -> T
 def _describe_annotations(annotations: store.Annotations) -> Description:
     path, manifest = annotations.root, annotations.manifest
     capture, model, chunks = manifest["capture"], manifest["hand_model"], manifest["chunks"]
-    records = sum(chunk["records"] for chunk in chunks)
-    accepted = sum(chunk["accepted"] for chunk in chunks)
+    records, accepted = (sum(chunk[key] for chunk in chunks) for key in ("records", "accepted"))
     facts = [
         ("capture", f"{capture['path']}, {capture['frame_count']} frames"),
         ("scale", f"{capture['scale']}, {_text(capture['metres_per_unit'])} m per unit"),

@@ -164,14 +164,12 @@ def _seen_together(cameras: Sequence[Camera]) -> float:
     """The largest share of the cameras that see one point: of those on the axes, on their mean, and nearest to all."""
     centers = np.stack([camera.center_world for camera in cameras])
     axes = np.stack([camera.cam_from_world.rotation[2] for camera in cameras])
-    distance = median_baseline(cameras)
-    points = [_nearest_point(centers, axes)[None]]
+    distance = max(median_baseline(cameras), 1e-9)
     ahead = axes.mean(0) / max(float(np.linalg.norm(axes.mean(0))), 1e-9)
     ways, starts = np.concatenate([axes, ahead[None]]), np.concatenate([centers, centers.mean(0)[None]])
-    points += [starts + depth * max(distance, 1e-9) * ways for depth in _DEPTHS]
-    tried = np.concatenate(points)
-    seen = np.mean([_is_seen(camera, tried) for camera in cameras], axis=0)
-    return float(seen.max())
+    along = [starts + depth * distance * ways for depth in _DEPTHS]
+    tried = np.concatenate([_nearest_point(centers, axes)[None], *along])
+    return float(np.mean([_is_seen(camera, tried) for camera in cameras], axis=0).max())
 
 
 def _is_seen(camera: Camera, points: Float[np.ndarray, "n 3"]) -> np.ndarray:
