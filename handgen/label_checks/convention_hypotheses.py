@@ -165,9 +165,9 @@ def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
         "joints agree, but the fingertips are other points than the model's tip vertices",
         "take smplx's vertices (handgen.hand.conversions.with_fingertips)",
     )
-    rotation = _turn(found.as_is, labelled)
-    centre = found.as_is.mean(1, keepdims=True)
-    turned = (found.as_is - centre) @ np.swapaxes(rotation, 1, 2) + labelled.mean(1, keepdims=True)
+    centred, wanted = (points - points.mean(1, keepdims=True) for points in (found.as_is, labelled))
+    rotation = procrustes_rotation(torch.from_numpy(centred), torch.from_numpy(wanted)).numpy()
+    turned = centred @ np.swapaxes(rotation, 1, 2) + labelled.mean(1, keepdims=True)
     yield Hypothesis("orientation", turned, labelled, lambda k: _turned(found, k, rotation[k]))
 
 
@@ -180,11 +180,6 @@ def _restore_order(found: Disagreement) -> tuple[np.ndarray, list[str]]:
         if order is not None:
             put_back[k][order] = found.labelled[k]
     return put_back, names
-
-
-def _turn(points: Float[np.ndarray, "n 21 3"], onto: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 3 3"]:
-    parts = [torch.from_numpy(p - p.mean(1, keepdims=True)) for p in (points, onto)]
-    return procrustes_rotation(*parts).numpy()
 
 
 def _shifted(found: Disagreement, k: int, shift: Float[np.ndarray, " 3"]) -> Fault:

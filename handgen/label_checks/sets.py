@@ -47,11 +47,10 @@ def _shapes(evidence: Evidence) -> Shapes | None:
     hands = evidence.hands
     found = Shapes({}, [], 0)
     for i in np.flatnonzero(np.isfinite(hands.betas).all(1)).tolist():
-        person = hands.image(i).subject.rpartition("/")[2]
-        if hands.image(i).capture in evidence.tolerances.shapes_vary:
-            continue
-        if person not in ("", UNNAMED_SUBJECT):  # nobody knows who that is
-            _compare(found, (hands.image(i).subject, hands.labels(i).side), hands.name(i), hands.betas[i])
+        image = hands.image(i)
+        is_known = image.subject.rpartition("/")[2] not in ("", UNNAMED_SUBJECT)
+        if is_known and image.capture not in evidence.tolerances.shapes_vary:
+            _compare(found, (image.subject, hands.labels(i).side), hands.name(i), hands.betas[i])
             found.count += 1
     return found if found.count else None
 
