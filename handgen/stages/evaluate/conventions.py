@@ -21,6 +21,7 @@ from handgen.stages.evaluate.alignment import errors_mm, similarity_between
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.pairing import Span, mean_distance_mm, records_by_frame
 
+_Records = dict[int, list[HandRecord]]  # by frame
 _LOOKED_AT_SPANS = 8
 _LOOKED_AT_PAIRS = 64
 _SIZE_RATIO_LIMITS = (0.5, 2.0)  # no two hands differ by more
@@ -46,15 +47,12 @@ def check_conventions(
 ) -> tuple[Rigid | None, list[str]]:
     """Find `truth_from_annotated` (None: one world) and notes by some hands; HandgenError naming what does not fit."""
     chosen = np.unique(np.linspace(0, len(spans) - 1, min(len(spans), _LOOKED_AT_SPANS)).round().astype(int))
-    mine: dict[int, list[HandRecord]] = {}
-    true: dict[int, list[HandRecord]] = {}
+    mine, true = _Records(), _Records()
     for span in (spans[i] for i in chosen.tolist()):
-        for where, (source, chunks, all_of_them) in (
-            (mine, (annotated, (span.annotated_chunk,), config.include_rejected)),
-            (true, (truth, span.truth_chunks, True)),
-        ):
-            found = records_by_frame(source, chunks, all_of_them)
-            where |= {frame: [x.record for x in found[frame]] for frame in span.frames if frame in found}
+        of_mine = records_by_frame(annotated, (span.annotated_chunk,), config.include_rejected)
+        of_truth = records_by_frame(truth, span.truth_chunks, include_rejected=True)
+        for records, found in ((mine, of_mine), (true, of_truth)):
+            records |= {frame: [x.record for x in found[frame]] for frame in span.frames if frame in found}
     notes = _check_size(annotated, truth, mine, true)
     sample = _sample(mine, true)
     if sample is None:
@@ -70,9 +68,7 @@ def check_conventions(
     return motion, notes
 
 
-def _check_size(
-    annotated: Annotations, truth: Annotations, mine: dict[int, list[HandRecord]], true: dict[int, list[HandRecord]]
-) -> list[str]:
+def _check_size(annotated: Annotations, truth: Annotations, mine: _Records, true: _Records) -> list[str]:
     """Compare the hands' sizes, in whatever order their keypoints are."""
     if not any(mine.values()) or not any(true.values()):
         return []
@@ -100,7 +96,7 @@ def _size_m(points: Float[np.ndarray, "21 3"]) -> float:
     return float(np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()))
 
 
-def _sample(mine: dict[int, list[HandRecord]], true: dict[int, list[HandRecord]]) -> _Sample | None:
+def _sample(mine: _Records, true: _Records) -> _Sample | None:
     """At most so many pairs of the same frame and side, spread over the frames."""
     pairs = []
     for frame in sorted(mine.keys() & true.keys()):

@@ -68,8 +68,7 @@ def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
     found = 0
     for file in [path] if path.is_file() else sorted(path.glob("*.json")):
         try:
-            document = parse_json(file, read_text(file))
-            entries = document["cameras"]
+            entries = parse_json(file, read_text(file))["cameras"]
             matrices = [(entry["name"], np.array(entry["cam_from_world"], float)) for entry in entries]
         except (HandgenError, KeyError, TypeError, ValueError):
             continue
