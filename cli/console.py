@@ -5,23 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
 if TYPE_CHECKING:
     from handgen.runtime.report import ReadableReport
+    from handgen.stages.inspect.describe import Description
     from handgen.storage.filesystem import Location
 
 
-def print_report(report: ReadableReport, as_json: bool, next_steps: Iterable[str], more: Any = ()) -> None:
-    """Print a report on standard output: as JSON, or as a table of its rows and `more`, notes and what to run next."""
+def print_report(
+    report: ReadableReport,
+    as_json: bool,
+    next_steps: Sequence[str],
+    more: Sequence[tuple[str, str]] = (),
+    notes: Iterable[str] | None = None,
+) -> None:
+    """Print a report as JSON, or as a table of its rows and `more`, notes (None: all remarks) and what to run next."""
     if as_json:
         print_json(report.to_json())
-    else:
-        print_summary(report.title, [*report.rows(), *more], report.remarks(), next_steps)
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(title=report.title, title_justify="left", show_header=False, box=box.SIMPLE)
+    for name, value in [*report.rows(), *more]:
+        table.add_row(Text(name), Text(value))
+    console.print(table)
+    for note in report.remarks() if notes is None else notes:
+        console.print(Text(f"note: {note}"))
+    for step in ["Next:", *(f"  {step}" for step in next_steps)] if next_steps else ():
+        console.print(Text(step))
 
 
 def print_json(document: Any) -> None:
     """Print a document on standard output, for programs."""
-    import click
-
     from handgen.storage.documents import dumps
 
     click.echo(dumps(document, indent=True), nl=False)
@@ -33,44 +52,31 @@ def steps_after_annotations(out: Location, views: int) -> list[str]:
     return [*shards, f"handgen validate {out} --digests"]
 
 
-def print_summary(
-    title: str, facts: Iterable[tuple[str, str]], notes: Iterable[str], next_steps: Iterable[str]
-) -> None:
-    """A table of facts, then notes, then what to run next."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(title=title, title_justify="left", show_header=False, box=box.SIMPLE)
-    for name, value in facts:
-        table.add_row(Text(name), Text(value))
-    console.print(table)
-    for note in notes:
-        console.print(Text(f"note: {note}"))
-    steps = list(next_steps)
-    if steps:
-        console.print(Text("Next:"))
-        for step in steps:
-            console.print(Text(f"  {step}"))
-
-
 def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[[str], str]) -> None:
-    """A table of checks: name, how many things were looked at (None: not counted), how many are wrong, the first one.
-
-    first: where that is, by the check's name.
-    """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE)
-    for name, justify in (("check", "left"), ("looked at", "right"), ("wrong", "right"), ("first", "left")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    """A table of checks: name, how many were looked at (None: not counted), how many are wrong, where the first is."""
+    numbers = (Column(name, justify="right") for name in ("looked at", "wrong"))
+    table = Table("check", *numbers, "first", box=box.SIMPLE)
     for name, looked_at, wrong in checks:
         style = "bold red" if wrong else ""
         cells = (name, "" if looked_at is None else str(looked_at), str(wrong), first(name))
         table.add_row(*(Text(cell, style=style) for cell in cells))
     Console(highlight=False, soft_wrap=True).print(table)
+
+
+def print_description(description: Description) -> None:
+    """Print what a directory holds: facts, tables and notes."""
+    console = Console(highlight=False, soft_wrap=False)
+    console.print(Text(f"{description.path}: {description.kind}", style="bold"))
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in description.facts:
+        facts.add_row(Text(name, style="dim"), Text(value))
+    console.print(facts)
+    for table in description.tables:
+        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
+        for i, column in enumerate(table.columns):
+            shown.add_column(Text(column), justify="right" if i else "left")
+        for row in table.rows:
+            shown.add_row(*map(Text, row))
+        console.print(shown)
+    for note in description.notes:
+        console.print(Text(f"note: {note}"))

@@ -10,7 +10,6 @@ from handgen.cli.options import LocationType, config_options, json_option
 from handgen.stages.inspect.config import InspectConfig
 
 if TYPE_CHECKING:
-    from handgen.stages.inspect.describe import Description
     from handgen.storage.filesystem import Location
 
 
@@ -30,7 +29,7 @@ def inspect(directory: Location, config: InspectConfig, as_json: bool) -> None:
     For a capture check that the baselines are what a tape measure gives: a wrong unit shows there first.
     Every video is decoded once to count its frames.
     """
-    from handgen.cli.console import print_json
+    from handgen.cli.console import print_description, print_json
     from handgen.stages.inspect import describe as stage
     from handgen.storage import filesystem
 
@@ -39,27 +38,4 @@ def inspect(directory: Location, config: InspectConfig, as_json: bool) -> None:
     if as_json:
         print_json(stage.as_document(description))
     else:
-        _print(description)
-
-
-def _print(description: Description) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, soft_wrap=False)
-    console.print(Text(f"{description.path}: {description.kind}", style="bold"))
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in description.facts:
-        facts.add_row(Text(name, style="dim"), Text(value))
-    console.print(facts)
-    for table in description.tables:
-        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
-        for i, column in enumerate(table.columns):
-            shown.add_column(Text(column), justify="right" if i else "left")
-        for row in table.rows:
-            shown.add_row(*map(Text, row))
-        console.print(shown)
-    for note in description.notes:
-        console.print(Text(f"note: {note}"))
+        print_description(description)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Column, Table
 
 from handgen.cli.console import print_json
 from handgen.cli.options import json_option
@@ -77,7 +79,7 @@ def list_models(as_json: bool) -> None:
     from handgen.hand import mano
     from handgen.hand.model_files import mano_path
     from handgen.hand.skeleton import SIDES
-    from handgen.storage.cache import cache_folder
+    from handgen.storage.local_copies import cache_folder
 
     installed: list[Any] = [*networks.installed(), *mano.installed()]
     found = {each.path: each for each in installed}
@@ -86,9 +88,6 @@ def list_models(as_json: bool) -> None:
     if as_json:
         print_json([_row(path, found.get(path)) for path in paths])
         return
-    from rich.console import Console
-    from rich.table import Column, Table
-
     table = Table("model", "size", "checked", Column("path", overflow="fold"))
     for path in paths:
         there, checked = found.get(path), "-"

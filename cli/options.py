@@ -192,10 +192,7 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 
 
 class LocationType(click.ParamType):  # type: ignore[type-arg]
-    """A path, or the URL of a file or folder in a store (`s3://`, `gs://`, ...); `file://` becomes a path.
-
-    exists: whether it must be there. file: whether it may be a file, too.
-    """
+    """A path, or the URL of a file or folder in a store. exists: it must be there. file: it may be a file, too."""
 
     name = "path|url"
 

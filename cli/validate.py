@@ -31,7 +31,7 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     All labels are looked at (reprojection, metres, side, joint order, mean pose, rotations, betas), and some pictures.
     Changes nothing: it says what to change. Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
-    from handgen.cli.console import print_checks, print_json, print_summary
+    from handgen.cli.console import print_checks, print_json, print_report
     from handgen.progress import progress_bars
     from handgen.stages.validate.stage import run
 
@@ -41,7 +41,7 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
         print_json(report.to_json())
     else:
         print_checks(report.checks, lambda name: report.findings.first_of(name).rpartition("/")[2])
-        print_summary(report.title, report.rows(), report.notes, ())
+        print_report(report, False, (), notes=report.notes)
         for finding in report.findings.kept:
             click.echo(str(finding))
     if not report.valid:

@@ -49,24 +49,18 @@ __all__ = [
 ]
 
 # Where each public name is defined; `pin_numerics` has another name there.
-_MODULES = {
+_STAGES = ("annotate", "evaluate", "export", "import_dataset", "simulate", "synthesize", "validate")
+_MODULES = dict.fromkeys(_STAGES, "handgen._api.stages") | {
     "Camera": "handgen.geometry.camera",
     "HandModel": "handgen.hand.model",
     "HandgenError": "handgen.errors",
     "Rig": "handgen.geometry.camera",
     "Tracker": "handgen.fit.tracker",
     "__version__": "handgen.version",
-    "annotate": "handgen._api.stages",
-    "evaluate": "handgen._api.stages",
-    "export": "handgen._api.stages",
-    "import_dataset": "handgen._api.stages",
     "load_capture": "handgen.io.capture.capture",
     "load_shards": "handgen.data.dataset",
     "open_annotations": "handgen._api.annotations",
     "pin_numerics": "handgen.runtime.reproducibility",
-    "simulate": "handgen._api.stages",
-    "synthesize": "handgen._api.stages",
-    "validate": "handgen._api.stages",
 }
 
 

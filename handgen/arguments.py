@@ -54,10 +54,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def convert(name: str, value: Any, hint: Any) -> Any:
-    """`value` as the annotation `hint` has it.
-
-    Raises TypeError naming the argument, what it takes and what it got.
-    """
+    """`value` as the annotation `hint` has it; TypeError naming the argument, what it takes and what it got."""
     try:
         return _converted(value, hint)
     except _Mismatch:

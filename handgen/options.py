@@ -8,10 +8,9 @@
         def __post_init__(self) -> None:
             check_options(self)
 
-The command line is made from the fields (`handgen.cli.options`), values are checked by `check_options`, and
-`deciding_options` is what `run.json` keeps of them. A field made by `chosen_options` holds the options of the part that
-another field names (`detector`), and `make_config` finds out which option belongs where. Imports nothing heavy, so that
-`--help` stays quick.
+The command line is made from the fields (`handgen.cli.options`), `check_options` checks values, and `deciding_options`
+is what `run.json` keeps of them. A field made by `chosen_options` holds the options of the part that another field
+names (`detector`). Imports nothing heavy, so that `--help` stays quick.
 """
 
 from __future__ import annotations
@@ -73,10 +72,7 @@ class Option:
         return self.flag or "--" + name.replace("_", "-")
 
     def check(self, name: str, value: Any, type_: Any = Any) -> None:
-        """Raise a ValueError naming the field, what is allowed and the value, unless `value` is; None always is.
-
-        type_: of the field, without None.
-        """
+        """Raise a ValueError naming field, rule and value unless `value` is allowed, or None. type_: without None."""
         if value is None:
             return
         allowed = self.allowed()
@@ -84,19 +80,12 @@ class Option:
             raise ValueError(f"{name} must be {_alternatives(allowed)}, got {value!r}")
         if self.kind == "value" and type_ in _TYPES and not _is_of(value, type_):
             raise ValueError(f"{name} must be {_TYPES[type_]}, got {value!r}")
+        bounds = ((self.low, -math.inf), (self.high, math.inf), (self.above, -math.inf))
+        low, high, above = (none if bound is None else bound for bound, none in bounds)
         for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, numbers.Real) and not isinstance(number, bool):
-                self._check_number(name, float(number), value)
-
-    def _check_number(self, name: str, number: float, value: Any) -> None:
-        low, high, above = self.low, self.high, self.above
-        if (
-            not math.isfinite(number)
-            or (low is not None and number < low)
-            or (high is not None and number > high)
-            or (above is not None and number <= above)
-        ):
-            raise ValueError(f"{name} must be {self.bounds() or 'finite'}, got {_text(value)}")
+            is_number = isinstance(number, numbers.Real) and not isinstance(number, bool)
+            if is_number and not (math.isfinite(number) and low <= number <= high and number > above):
+                raise ValueError(f"{name} must be {self.bounds() or 'finite'}, got {_text(value)}")
 
     def bounds(self) -> str:
         """The bounds in words, such as "0 to 1" or "above 0 and at most 1"; empty without any."""
@@ -158,10 +147,7 @@ def check_options(config: Any) -> None:
 
 
 def deciding_options(config: Any) -> dict[str, Any]:
-    """Names and values of the options that decide what a run writes, as JSON has them.
-
-    Options of a chosen part are a mapping under their field's name, left out where none of them decides anything.
-    """
+    """The options that decide what a run writes, as JSON has them; those of a chosen part under their field's name."""
     found: dict[str, Any] = {}
     for each, described in options_of(config):
         value = getattr(config, each.name)

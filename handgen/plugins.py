@@ -7,8 +7,7 @@ that registers parts when it is imported:
     handgen --plugin my_detector annotate CAPTURE --detector mine --threshold 0.4
 
 Modules are named by `--plugin` and by the variable HANDGEN_PLUGINS (`one,two`); worker processes and nodes of a Ray
-cluster load the same ones. Installed packages are not searched for plug-ins: that would take a tenth of a second of
-every command. Imports nothing heavy.
+cluster load the same ones. Installed packages are not searched: that would take a tenth of a second of every command.
 """
 
 from __future__ import annotations
@@ -34,11 +33,7 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Entry(Generic[Made]):
-    """One part.
-
-    source: what makes or is the part, or where it is found when it is needed, as "module:name". options: a frozen
-    dataclass of `handgen.options.option` fields.
-    """
+    """One part. source: what makes or is it, or "module:name" of that. options: a frozen dataclass of option fields."""
 
     source: Made | str
     options: type = NoOptions
@@ -48,8 +43,7 @@ class Entry(Generic[Made]):
         if not isinstance(self.source, str):
             return self.source
         module, _, name = self.source.partition(":")
-        found: Made = getattr(importlib.import_module(module), name)
-        return found
+        return getattr(importlib.import_module(module), name)
 
 
 class Registry(Generic[Made]):

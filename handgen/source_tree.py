@@ -1,7 +1,6 @@
 """Two checkouts must not mix: `handgen.cli` and `handgen.schemas` lie beside `handgen` in the repository, not in it.
 
-With one checkout installed as editable and another first on the path, Python takes `handgen` from the second and the
-other two from the first, and nothing looks wrong until bytes differ.
+With one checkout installed as editable and another first on the path, nothing looks wrong until bytes differ.
 """
 
 from __future__ import annotations
@@ -12,10 +11,7 @@ _HERE = os.path.dirname(os.path.realpath(__file__))
 
 
 def check_source_tree(package: str, file: str) -> None:
-    """Raise an ImportError that names both trees unless `package`, whose `__init__.py` is `file`, belongs to `handgen`.
-
-    It does where it lies in `handgen` (installed) or beside it (in a checkout).
-    """
+    """Raise an ImportError unless `package`, of this `__init__.py`, lies in `handgen`, or beside it in a checkout."""
     folder = os.path.dirname(os.path.realpath(file))
     if os.path.dirname(folder) not in (_HERE, os.path.dirname(_HERE)):
         raise ImportError(

@@ -1,4 +1,4 @@
-"""Writes what is public as a page and as types: docs/api.md and handgen/_api/options.py.
+"""Writes what is public as a page and as types: docs/api.md and handgen/_api/options.pyi.
 
     python scripts/render_api.py            write what has changed
     python scripts/render_api.py --check    write nothing; exit status 1 if something has
@@ -91,7 +91,7 @@ Numbered examples, from a capture to a trained network, are in [scripts/examples
 
 def render_files() -> dict[Path, str]:
     """The files that this script makes, and what must be in them."""
-    return {ROOT / "docs" / "api.md": page(), ROOT / "handgen" / "_api" / "options.py": option_types()}
+    return {ROOT / "docs" / "api.md": page(), ROOT / "handgen" / "_api" / "options.pyi": option_types()}
 
 
 def page() -> str:
@@ -184,11 +184,12 @@ def describe_class(name: str, kind: type) -> str:
         lines += [f"```python\n{signature(name, kind.__init__).replace(' -> None', '')}\n```\n"]
     for member, value in vars(kind).items():
         target = getattr(value, "__func__", getattr(value, "fget", getattr(value, "func", value)))
-        if member.startswith("_") and member not in ("__call__",) or not inspect.isfunction(target):
+        if member.startswith("_") and member != "__call__" or not (isinstance(value, property) or callable(target)):
             continue
         is_property = not inspect.isfunction(value) and not isinstance(value, classmethod | staticmethod)
         shown = member if is_property else signature(member.replace("__call__", name), target)
-        lines.append(f"- `{' '.join(shown.split())}`: {' '.join(docstring(target).split())}")
+        text = docstring(value if isinstance(value, property) else target)
+        lines.append(f"- `{' '.join(shown.split())}`: {' '.join(text.split())}")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -206,7 +207,7 @@ def describe_part(module: str, name: str) -> str:
 
 
 def option_types() -> str:
-    """The module of typed options, for type checkers."""
+    """The stub of typed options, for type checkers."""
     parts = [
         '"""Types of the public functions\' keyword options, for type checkers.\n\n'
         'Made from the configurations of the stages by `python scripts/render_api.py`; do not edit.\n"""\n',
@@ -217,7 +218,7 @@ def option_types() -> str:
         keywords = keywords_of(config, getattr(stages, name))
         imports |= {word for each in keywords for word in ("Literal", "Place") if word in each.annotation}
         kind = f"{config.__name__.removesuffix('Config')}Options"
-        parts.append(f'\nclass {kind}(TypedDict, total=False):\n    """Keyword options of `handgen.{name}`."""\n')
+        parts.append(f'class {kind}(TypedDict, total=False):\n    """Keyword options of `handgen.{name}`."""\n')
         parts.append("".join(f"    {k.name}: {k.annotation}\n".replace("'", '"') for k in keywords))
     parts[1] = f"from typing import {', '.join(sorted({'TypedDict', *imports} - {'Place'}))}\n"
     if "Place" in imports:

@@ -38,10 +38,7 @@ class Keyword:
 
 
 def keywords_of(config: type[Any], function: Callable[..., Any]) -> list[Keyword]:
-    """The options that `function` takes for a configuration, and for the parts that it chooses.
-
-    Parameters of its own are not among them.
-    """
+    """The options that `function` takes for a configuration and the parts that it chooses, besides its parameters."""
     own = inspect.signature(inspect.unwrap(function)).parameters
     keywords = []
     for field, described in options_of(config):
@@ -92,11 +89,7 @@ def help_of(keyword: Keyword) -> str:
 
 
 def config_of(function: Callable[..., Any], config: type[Config], options: Mapping[str, Any], **given: Any) -> Config:
-    """The configuration of a stage.
-
-    given: fields that the function itself sets. Raises TypeError for an option that does not exist or has the wrong
-    type, and ValueError for a value that is not allowed.
-    """
+    """The configuration of a stage; TypeError or ValueError for what is not allowed. given: fields that are set."""
     load_plugins()  # they may bring options
     keywords = {each.name: each for each in keywords_of(config, function)}
     values = {}

@@ -18,17 +18,10 @@ from handgen.stages.export.config import ExportConfig
 from handgen.stages.import_.config import ImportConfig
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.storage.filesystem import location
+from handgen.storage.filesystem import Location, location
 
 if TYPE_CHECKING:
-    from handgen._api.options import (
-        AnnotateOptions,
-        EvaluateOptions,
-        ExportOptions,
-        ImportOptions,
-        SimulateOptions,
-        SynthesizeOptions,
-    )
+    from handgen._api import options as typed
     from handgen.stages.annotate.report import AnnotateReport
     from handgen.stages.evaluate.report import EvaluateReport
     from handgen.stages.export.report import ExportReport
@@ -38,9 +31,13 @@ if TYPE_CHECKING:
     from handgen.stages.validate.report import ValidateReport
 
 
+def _location(place: Place | None) -> Location | None:
+    return None if place is None else location(place)
+
+
 @takes_options(SimulateConfig)
 def simulate(
-    out: Place, *, overwrite: bool = False, progress: Bars = False, **options: Unpack[SimulateOptions]
+    out: Place, *, overwrite: bool = False, progress: Bars = False, **options: Unpack[typed.SimulateOptions]
 ) -> SimulateReport:
     """Render a capture into folder `out`, with the exact truth about it in `out/truth`.
 
@@ -63,7 +60,7 @@ def annotate(
     *,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[AnnotateOptions],
+    **options: Unpack[typed.AnnotateOptions],
 ) -> AnnotateReport:
     """Find, fit and cut out the hands in the videos of folder `capture`; write annotations into folder `out`.
 
@@ -77,7 +74,7 @@ def annotate(
 
         folder = location(capture)
         config = config_of(annotate, AnnotateConfig, options)
-        return stage.run(folder, folder / "annotations" if out is None else location(out), config, show, overwrite)
+        return stage.run(folder, _location(out) or folder / "annotations", config, show, overwrite)
 
 
 @takes_options(SynthesizeConfig)
@@ -88,7 +85,7 @@ def synthesize(
     backgrounds: Place | None = None,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[SynthesizeOptions],
+    **options: Unpack[typed.SynthesizeOptions],
 ) -> SynthesizeReport:
     """Composite the hands of annotations on backgrounds; write WebDataset shards into folder `out`.
 
@@ -102,14 +99,9 @@ def synthesize(
         from handgen.stages.synthesize import stage
 
         several = [annotations] if isinstance(annotations, Place) else annotations
-        return stage.run(
-            [location(each) for each in several],
-            location(out),
-            None if backgrounds is None else location(backgrounds),
-            config_of(synthesize, SynthesizeConfig, options),
-            show,
-            overwrite,
-        )
+        config = config_of(synthesize, SynthesizeConfig, options)
+        places = [location(each) for each in several]
+        return stage.run(places, location(out), _location(backgrounds), config, show, overwrite)
 
 
 @takes_options(EvaluateConfig)
@@ -122,7 +114,7 @@ def evaluate(
     capture: Place | None = None,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[EvaluateOptions],
+    **options: Unpack[typed.EvaluateOptions],
 ) -> EvaluateReport:
     """Measure annotations in millimetres, pixels and mask overlap.
 
@@ -142,16 +134,9 @@ def evaluate(
         from handgen.stages.evaluate import stage
 
         place = location(annotations)
-        folder = location(capture) if capture is not None else place.resolve().parent
+        folder = _location(capture) or place.resolve().parent
         config = config_of(evaluate, EvaluateConfig, options, capture=str(folder) if leave_one_view_out else None)
-        return stage.run(
-            place,
-            None if truth is None else location(truth),
-            config,
-            show,
-            None if report is None else location(report),
-            overwrite,
-        )
+        return stage.run(place, _location(truth), config, show, _location(report), overwrite)
 
 
 @check_arguments
@@ -181,7 +166,7 @@ def export(
     format: str,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[ExportOptions],
+    **options: Unpack[typed.ExportOptions],
 ) -> ExportReport:
     """Write shards or annotations as the files that another project's training code reads.
 
@@ -205,7 +190,7 @@ def import_dataset(
     format: str,
     overwrite: bool = False,
     progress: Bars = False,
-    **options: Unpack[ImportOptions],
+    **options: Unpack[typed.ImportOptions],
 ) -> ImportReport:
     """Turn another project's data set in folder `directory` into annotations in folder `out`.
 

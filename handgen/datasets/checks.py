@@ -15,7 +15,7 @@ from handgen.label_checks.evidence import HandModels, Tolerances, load_sides, mo
 from handgen.label_checks.findings import MISSING, PUT_IT_THERE, Checked, Findings
 from handgen.progress import Progress
 from handgen.records.labelled_image import LabelledImage
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.storage.documents import read_json
 from handgen.storage.output import MANIFEST
 

@@ -35,10 +35,7 @@ class ViewDetector(Protocol):
         ...
 
     def detect_near(self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float) -> Detection | None:
-        """The hand that is about where `keypoints_px` are, if there is one; what was tracked is not touched.
-
-        right: the probability that the hand looked for is a right one.
-        """
+        """The hand about where `keypoints_px` are; tracking is not touched. right: the probability of a right one."""
         ...
 
 

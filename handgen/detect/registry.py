@@ -1,12 +1,12 @@
-"""Detectors by name. Each is imported only when asked for."""
+"""Detectors by name, and the options that they bring. Each is imported only when asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from handgen.detect.cpm.options import CpmOptions
-from handgen.detect.keypoint_files.options import KeypointFilesOptions
+from handgen.options import REQUIRED, option
 from handgen.plugins import NoOptions, Registry
 
 if TYPE_CHECKING:
@@ -15,14 +15,40 @@ if TYPE_CHECKING:
 DETECTORS: Registry[Callable[[DetectionTask, Any], Detector]] = Registry("detector")
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeypointFilesOptions:
+    """The place of the keypoints. These decide the output, and the detector's fingerprint says that."""
+
+    keypoints: str = option(
+        REQUIRED,
+        "files of handgen, OpenPose, MMPose or DeepLabCut, one file or folder per camera; see docs/keypoints.md.",
+        kind="location",
+        metavar="PATH",
+        decides_output=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CpmOptions:
+    """The place of the network. Its weights decide the output, and the detector's fingerprint says that."""
+
+    weights: str = option(
+        REQUIRED,
+        "hand3d's network, posenet3d-rhd-stb-slr-finetuned.pickle.",
+        kind="file",
+        metavar="FILE",
+        decides_output=False,
+    )
+
+
 def register_detector(
     name: str, create: Callable[[DetectionTask, Any], Detector] | str, options: type = NoOptions
 ) -> None:
     """Add a detector, which `annotate --detector NAME` then uses.
 
-    create: makes it of a task and an instance of `options`; or where that function is, as "module:name", so that
-    nothing heavy is imported before it is needed. options: a frozen dataclass of `handgen.options.option` fields, which
-    the command line shows. Paths of kind "location" are fetched where they lie in a store.
+    create: makes it of a task and an instance of `options`; or where that function is, as "module:name": nothing heavy
+    is imported before it is needed. options: a frozen dataclass of `handgen.options.option` fields, shown by the
+    command line; paths of kind "location" are fetched where they lie in a store.
     """
     DETECTORS.register(name, create, options)
 

@@ -24,11 +24,7 @@ for _finger, _keypoints in FINGER_KEYPOINTS.items():
 def features_of(
     towards_camera: Float[np.ndarray, "*batch 21 3"], flexion_rad: Float[np.ndarray, "*batch 15"]
 ) -> Float[np.ndarray, "*batch 21 features"]:
-    """Features that the bias is linear in.
-
-    towards_camera: unit vectors from the keypoints, in the axes of the joint that carries each, of a right hand.
-    flexion_rad: of joints 1 to 15.
-    """
+    """Features that the bias is linear in. towards_camera: unit vectors, in axes of a right hand's carrier joints."""
     x, y, z = np.moveaxis(towards_camera, -1, 0)
     bend = flexion_rad[..., _JOINTS_OF]
     bend = np.concatenate([np.zeros_like(bend[..., :1, :]), bend[..., 1:, :]], -2)  # the wrist has no finger
@@ -87,11 +83,7 @@ class ViewBias:
 
 @dataclass(frozen=True)
 class DetectorCalibration:
-    """Calibration of a detector: the places where it puts keypoints on one person, or on anybody.
-
-    offsets_m: (21, 3), as `handgen.detect.base.Detector.offsets_m`. view_bias: what the side that a keypoint is seen
-    from adds, the same for everybody; None where that is not known.
-    """
+    """A detector's `offsets_m` and `view_bias` (`handgen.detect.base.Detector`), on one person or on anybody."""
 
     offsets_m: Float[np.ndarray, "21 3"]
     view_bias: ViewBias | None = None

@@ -34,8 +34,8 @@ from handgen.hand.model_files import (
 )
 from handgen.hand.skeleton import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
 from handgen.hand.smplx_check import MAX_DIFFERENCE_MM, largest_difference_mm
-from handgen.storage.array_pickle import read_pickle
-from handgen.storage.cache import write_cached
+from handgen.storage.local_copies import write_cached
+from handgen.storage.pickles import read_pickle
 
 WHERE_TO_GET = "get MANO_RIGHT.pkl and MANO_LEFT.pkl from mano.is.tue.mpg.de (registration; non-commercial licence)"
 SAVED_KEYS = (

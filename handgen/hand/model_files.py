@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
-from handgen.storage.cache import cache_folder
+from handgen.storage.local_copies import cache_folder
 
 OPEN_HAND, MANO = "open", "mano"  # names of models
 _BUNDLED = Path(__file__).parent / "data"

@@ -25,7 +25,7 @@ import numpy as np
 import orjson
 from jaxtyping import Float, UInt8
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import Rig
 from handgen.hand.skeleton import SIDES
 from handgen.io.camera_json import camera_from_document
@@ -57,10 +57,7 @@ def chunk_path(root: Location, index: int, suffix: str) -> Location:
 def write_chunk(
     root: Location, index: int, records: Iterable[HandRecord], cutouts: Iterable[tuple[str, Cutout]]
 ) -> dict[str, dict[str, Any]]:
-    """Write one chunk; `chunks/INDEX.jsonl` appears only when the chunk is whole.
-
-    Returns `bytes` and `sha256` of its `records` and its `cutouts`, as in the manifest.
-    """
+    """Write one chunk, the .jsonl last; returns bytes and SHA-256 of records and cutouts, as the manifest has them."""
     filesystem.make_folder(root / CHUNKS)
     members = (member for key, cutout in cutouts for member in encode_cutout(key, cutout))
     tar = write_tar(chunk_path(root, index, ".tar"), members)
@@ -80,10 +77,7 @@ def write_chunk(
 
 
 def describe_chunk(root: Location, index: int) -> dict[str, dict[str, Any]]:
-    """Describe a chunk as `write_chunk` did, by reading its files.
-
-    Raises HandgenError where one cannot be read.
-    """
+    """Describe a chunk as `write_chunk` did, by reading its files; HandgenError where one cannot be read."""
     digests = {name: filesystem.digest(chunk_path(root, index, suffix)) for name, suffix in FILES.items()}
     return {name: {"bytes": size, "sha256": sha256} for name, (size, sha256) in digests.items()}
 
@@ -110,16 +104,12 @@ def find_finished_chunks(root: Location, count: int, noted: Mapping[int, dict[st
 def read_chunk(root: Location, index: int) -> list[HandRecord]:
     """The records of one chunk, validated."""
     path = chunk_path(root, index, ".jsonl")
-    try:
+    with explain_unreadable(path, "run `handgen annotate` again to finish the annotations"):
         if isinstance(path, Path) and path.stat().st_size > _MAX_CHUNK_BYTES:
             raise HandgenError(f"{path}: larger than {_MAX_CHUNK_BYTES >> 20} MiB; is this the right file?")
         with BytesIO(filesystem.read(path)) as file:
             lines = iter(lambda: file.readline(_MAX_LINE_BYTES), b"")  # one that is too long is cut off, and so no JSON
             return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
-    except OSError as error:
-        raise HandgenError(
-            f"{path}: cannot be read ({error.strerror}); run `handgen annotate` again to finish the annotations"
-        ) from None
 
 
 def _read_record(line: bytes, where: str) -> HandRecord:
@@ -132,10 +122,7 @@ def _read_record(line: bytes, where: str) -> HandRecord:
 
 
 class Annotations:
-    """A complete annotations directory, opened for reading.
-
-    Raises HandgenError when it has no manifest, or one that is not of annotations.
-    """
+    """A complete annotations directory, opened for reading; HandgenError when its manifest is missing or another's."""
 
     def __init__(self, root: str | Location) -> None:
         self.root = root = filesystem.location(root)
@@ -156,10 +143,7 @@ class Annotations:
 
     @property
     def hand_model(self) -> str:
-        """The hand model as `handgen.hand.model_files.load_hand` takes it.
-
-        A model that lies in the directory itself (a simulated subject's own hand) is named relative to it.
-        """
+        """The hand model as `model_files.load_hand` takes it; one in the directory itself is named relative to it."""
         name = self.manifest["hand_model"]["name"]
         if not name.endswith(".npz"):
             return name
@@ -217,10 +201,7 @@ class Annotations:
                 yield chunk, record
 
     def cutout(self, chunk: int, view: ViewRecord) -> Cutout:
-        """The pixels of one view.
-
-        Raises HandgenError when a member is missing, unreadable or of another size than the record says.
-        """
+        """The pixels of one view; HandgenError when a member is missing, unreadable or not of the record's size."""
         return self.named_cutout(chunk, view.cutout, view.camera.size_px, view.cutout_span)
 
     def named_cutout(
@@ -232,10 +213,7 @@ class Annotations:
         reduced: int = 1,
         with_arm: bool = True,
     ) -> Cutout:
-        """The pixels of the cutout `name`, at 1 / `reduced` of their size.
-
-        span: where it lies, as its record says. Details: `handgen.io.cutouts.CutoutTar.cutout`.
-        """
+        """The pixels of a cutout, as `handgen.io.cutouts.CutoutTar.cutout` gives them."""
         return self._tar(chunk).cutout(name, size_px, span, reduced, with_arm)
 
     def read_encoded_cutout(self, chunk: int, view: ViewRecord) -> tuple[bytes, UInt8[np.ndarray, "height width"]]:
@@ -243,10 +221,7 @@ class Annotations:
         return self._tar(chunk).read_encoded(view.cutout, view.camera.size_px, view.cutout_span)
 
     def fetch(self, spans: Iterable[tuple[int, Span]]) -> None:
-        """Fetch the cutouts at these places (chunk, span) from a store, all at once, to be read soon.
-
-        Cutouts that were fetched before are forgotten. From a disk nothing is fetched.
-        """
+        """Fetch the cutouts at these places (chunk, span) from a store, all at once; forget those fetched before."""
         if filesystem.is_remote(self.root):
             self._fetched.clear()
             self._fetched |= filesystem.read_ranges([(chunk_path(self.root, c, ".tar"), span) for c, span in spans])

@@ -24,10 +24,7 @@ def camera_document(camera: Camera) -> dict[str, Any]:
 
 
 def camera_from_document(document: dict[str, Any], where: str) -> Camera:
-    """Make a camera from a document that fits the schema.
-
-    Raises HandgenError naming `where` and the camera if its numbers are no camera's.
-    """
+    """Make a camera from a document that fits the schema; HandgenError naming it if its numbers are no camera's."""
     try:
         return Camera(
             name=document["name"],

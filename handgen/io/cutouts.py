@@ -53,9 +53,7 @@ class DamagedCutout(HandgenError):
 
 
 class CutoutTar:
-    """Random access to the cutouts of one chunk.
-
-    fetched: pieces of tars that were read already, by path and span.
+    """Random access to the cutouts of one chunk. fetched: pieces of tars that were read already, by path and span.
 
     Cutouts that cannot be used raise DamagedCutout; failures of the disk or the store raise another HandgenError.
     """
@@ -69,21 +67,16 @@ class CutoutTar:
     ) -> Cutout:
         """The cutout `key`, which must be of `size_px`, at 1 / `reduced` (1, 2, 4 or 8) of its size, rounded up.
 
-        span: where it lies; None: that is looked up. with_arm: False saves decoding the arm. A reduced mask has values
-        between 0 and 255.
-
-        Raises DamagedCutout when a member is missing, unreadable or of another size.
+        span: None: it is looked up. with_arm: False saves decoding the arm. Reduced masks have values between 0 and
+        255.
         """
-        members = self._members(key, span)
+        members, where = self._members(key, span), f"{self.path}: {key}"
         try:
-            where = f"{self.path}: {key}"
             image = images.decode_jpeg(members[_IMAGE], f"{where}.{_IMAGE}", size_px, reduced)
             masks = [
                 images.decode_mask(members[kind], f"{where}.{kind}", size_px)
                 for kind in (_MASK, *((_ARM,) if with_arm and _ARM in members else ()))
             ]
-        except KeyError as error:
-            raise self._missing_member(key, error.args[0]) from None
         except images.DamagedPicture as error:
             raise DamagedCutout(str(error)) from None
         if reduced > 1:
@@ -91,30 +84,20 @@ class CutoutTar:
         return Cutout(image, *masks)
 
     def read_encoded(self, key: str, size_px: tuple[int, int], span: Span | None = None) -> tuple[bytes, Mask]:
-        """Read the JPEG of a cutout without decoding it, and its mask.
-
-        Raises DamagedCutout where one is missing, or not of `size_px` by its header.
-        """
+        """Read a cutout's JPEG, not decoded, and mask; DamagedCutout where one is missing, or not of `size_px`."""
         members, where = self._members(key, span), f"{self.path}: {key}"
-        for kind in (_IMAGE, _MASK):
-            if kind not in members:
-                raise self._missing_member(key, kind)
         try:
             images.check_jpeg_size(members[_IMAGE], f"{where}.{_IMAGE}", size_px)
             return members[_IMAGE], images.decode_mask(members[_MASK], f"{where}.{_MASK}", size_px)
         except images.DamagedPicture as error:
             raise DamagedCutout(str(error)) from None
 
-    def _missing_member(self, key: str, kind: str) -> DamagedCutout:
-        return DamagedCutout(f"{self.path}: has no member {key}.{kind}; delete it and run `handgen annotate` again")
-
     def _members(self, key: str, span: Span | None) -> dict[str, bytes]:
-        """Content of the members of a cutout by the rest of their names."""
+        """Content of the members of a cutout by the rest of their names; DamagedCutout where one is missing."""
         try:
             found = {} if span is None else self._members_at(key, span)
             if not found and key in self._spans:  # the tar was written anew since, or nobody said where it lies
                 found = self._members_at(key, self._spans[key])
-            return found
         except FileNotFoundError:
             raise DamagedCutout(f"{self.path}: is missing; run `handgen annotate` again") from None
         except OSError as error:
@@ -123,19 +106,20 @@ class CutoutTar:
             raise DamagedCutout(
                 f"{self.path}: not a readable tar of cutouts ({error}); delete it and run `handgen annotate` again"
             ) from None
+        if missing := [kind for kind in (_IMAGE, _MASK) if kind not in found]:
+            raise DamagedCutout(
+                f"{self.path}: has no member {key}.{missing[0]}; delete it and run `handgen annotate` again"
+            )
+        return found
 
     def _members_at(self, key: str, span: Span) -> dict[str, bytes]:
         """Members of the cutout that should lie at `span`, by the rest of their names; none where it does not."""
         try:
-            members = members_in(self._read(span)) if span[1] <= _MAX_CUTOUT_BYTES else {}
+            data = b"" if span[1] > _MAX_CUTOUT_BYTES else self._fetched.get((self.path, span))
+            members = members_in(filesystem.read_range(self.path, *span) if data is None else data)
         except ValueError:
             return {}
         return {name.removeprefix(f"{key}."): data for name, data in members.items() if name.startswith(f"{key}.")}
-
-    def _read(self, span: Span) -> bytes:
-        if (self.path, span) in self._fetched:
-            return self._fetched[self.path, span]
-        return filesystem.read_range(self.path, *span)
 
     @cached_property
     def _spans(self) -> dict[str, Span]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.records.detection import DetectionRecord
 from handgen.storage import filesystem
 from handgen.storage.documents import dumps, loads, validate
@@ -28,26 +28,18 @@ def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
 
 
 def read_detections(path: Location, cameras: Collection[str] | None = None) -> Iterator[DetectionRecord]:
-    """The detections of a JSONL file, line by line; HandgenError naming the line that does not fit.
-
-    cameras: the names that may occur; any if None.
-    """
-    try:
-        with filesystem.open_read(path) as stream:
-            number = 0
-            while line := stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                where = f"{path}: line {number}"
-                if len(line) > MAX_LINE_BYTES:
-                    raise HandgenError(f"{where}: longer than {MAX_LINE_BYTES} bytes; is this a file of detections?")
-                if not line.strip():
-                    continue
-                document = loads(line, where)
-                validate(document, SCHEMA, where)
-                if cameras is not None and document["camera"] not in cameras:
-                    raise HandgenError(
-                        f"{where}: no camera is called {document['camera']!r}; expected {', '.join(cameras)}"
-                    )
-                yield from_document(DetectionRecord, document)
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
+    """The detections of a JSONL file; HandgenError for a line that does not fit, or is of none of `cameras`."""
+    with explain_unreadable(path), filesystem.open_read(path) as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), 1):
+            where = f"{path}: line {number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise HandgenError(f"{where}: longer than {MAX_LINE_BYTES} bytes; is this a file of detections?")
+            if not line.strip():
+                continue
+            document = loads(line, where)
+            validate(document, SCHEMA, where)
+            if cameras is not None and document["camera"] not in cameras:
+                raise HandgenError(
+                    f"{where}: no camera is called {document['camera']!r}; expected {', '.join(cameras)}"
+                )
+            yield from_document(DetectionRecord, document)

@@ -18,11 +18,7 @@ from handgen.storage.json_fields import from_document
 
 
 def label_sample(key: str, document: Mapping[str, Any], members: Mapping[str, bytes]) -> LabelledImage:
-    """The picture of a sample of shards.
-
-    document: its labels, validated. members: by suffix, as `handgen.io.shards` has them. Raises ValueError where the
-    camera is none.
-    """
+    """The picture of a sample of shards: its validated labels, and members by suffix. ValueError for a bad camera."""
     labels = from_document(SampleLabels, document)
     camera, source, other = labels.camera, labels.source, labels.other_hand
     own = replace(_labelled(labels.own_hand), box_px=labels.box_px)
@@ -56,11 +52,7 @@ def _labelled(hand: SampleHand) -> LabelledHand:
 def label_hand(
     record: HandRecord, view: ViewRecord, betas: Float[np.ndarray, " 10"], arrays: HandArrays
 ) -> LabelledHand:
-    """A record's hand as the camera of one of its views (or of another record's) has it.
-
-    arrays: of the hand model, of the record's side. What hides a keypoint is not known: those in the picture count as
-    visible.
-    """
+    """A record's hand as a view's camera has it; keypoints in the picture count as visible. arrays: of its side."""
     cam_from_world = view.camera.cam_from_world
     points = cam_from_world.apply(record.keypoints_world_m)
     pixels, visible = view.camera.project_cam(points)

@@ -74,10 +74,7 @@ def describe_empty_shard(path: Location) -> dict[str, Any]:
 
 
 def read_document(path: Location, key: str, group: dict[str, bytes]) -> dict[str, Any]:
-    """The labels of a sample, validated.
-
-    Raises HandgenError when a member is missing or the labels do not fit.
-    """
+    """The labels of a sample, validated; HandgenError when a member is missing or they do not fit."""
     where = f"{path}, sample {key}"
     for suffix in (IMAGE, LABELS, MASK):
         if suffix not in group:
@@ -88,11 +85,7 @@ def read_document(path: Location, key: str, group: dict[str, bytes]) -> dict[str
 
 
 def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Key and members by suffix of every sample of a tar, in order, streamed.
-
-    Raises HandgenError when the tar is damaged, a member is too large or lacks a suffix, or the members of a
-    sample are not adjacent (a key comes back).
-    """
+    """Key and members by suffix of every sample of a tar, in order, streamed; HandgenError for a damaged one."""
     key, group = "", dict[str, bytes]()
     seen: set[str] = set()
     try:
@@ -130,10 +123,7 @@ def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def read_manifest(root: Location) -> dict[str, Any]:
-    """The manifest of a finished shards directory, validated, every shard of it present in its full size.
-
-    Raises HandgenError otherwise.
-    """
+    """The manifest of finished shards, validated; HandgenError unless every shard is there in its full size."""
     if filesystem.size_of(root / MANIFEST) is None:
         unfinished = f"no {MANIFEST}" if filesystem.size_of(root / RUN) is None else "an unfinished run"
         raise HandgenError(

@@ -1,19 +1,18 @@
 """Cameras that were bumped after the calibration: noticed, named, and mended from the hands themselves.
 
-    1. match       detections of a camera that the association left out, because the camera sees them elsewhere, are
-                   given back to the hand of the same moment whose shape they have
-    2. name        the camera that explains most if it, and it alone, is free to move
-    (`handgen.geometry.bundle_adjustment`), all others
-                   being exactly where the calibration has them; then one more, as long as the errors are worth a name
-    3. mend        the named ones are where that puts them
+    1. match  detections that the association left out, because the camera sees them elsewhere, are given back to the
+              hand of the same moment whose shape they have
+    2. name   the camera that explains most if it alone is free to move (`handgen.geometry.bundle_adjustment`); then one
+              more, as long as the errors are worth a name
+    3. mend   the named ones are where that puts them
 
 A detector's errors repeat: seen from one side, a knuckle is always put a few millimetres off. So a camera is named only
-for what such errors cannot fake: an image in which the hands lie several per cent of their size beside the place that
-the other cameras agree on, and no more so once the camera is mended.
+for what such errors cannot fake: hands in its image that lie several per cent of their size beside the place that the
+other cameras agree on, and no more so once the camera is mended.
 
-How many cameras it takes. Two can be found to disagree, but not which of them moved. Of three or more, those that moved
-are named as long as they are a third at most; the others hold the world's place and scale. Where more seem to have
-moved, that is all that is said, and nothing is mended.
+Two cameras can be found to disagree, but not which of them moved. Of three or more, those that moved are named as long
+as they are a third at most; the others hold the world's place and scale. Where more seem to have moved, that is all
+that is said, and nothing is mended.
 """
 
 from __future__ import annotations
@@ -94,34 +93,24 @@ class ExtrinsicsCheck:
 
 
 def check_extrinsics(
-    rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
-    detections: Mapping[int, Sequence[Sequence[Detection]]],
+    rig: Rig, hands: Mapping[str, Sequence[MultiviewHand]], detections: Mapping[int, Sequence[Sequence[Detection]]]
 ) -> ExtrinsicsCheck:
-    """Find the cameras of `rig` that are not where the calibration has them.
-
-    hands: by side, the hands that were associated with `rig`, whatever their error; those with large ones are the
-    interesting ones. detections: by frame of a hand, all that was detected, per camera.
-    """
+    """Find the cameras of `rig` that moved. hands: by side, whatever their error. detections: by frame, per camera."""
     chosen = {side: evenly_spaced(seen_hands, _HANDS_PER_SIDE) for side, seen_hands in hands.items() if seen_hands}
     found = match_left_out(rig, chosen, detections)
     case = _Case(rig, sightings_of(found, len(rig)))
+    most = len(rig) // 3  # to name: of two in five, the wrong two were named in one trial of twelve
     free = [False] * len(rig)
     adjusted = case.adjust(free)
-    while sum(free) <= _most_to_name(len(rig)) and (more := case.next_to_move(free, adjusted)) is not None:
+    while sum(free) <= most and (more := case.next_to_move(free, adjusted)) is not None:
         free, adjusted = more
     left = [v for v in range(len(rig)) if not free[v]]
     disagree: tuple[str, ...] = ()
-    if sum(free) > _most_to_name(len(rig)) or (len(left) == 2 and case.disagree(left)):
+    if sum(free) > most or (len(left) == 2 and case.disagree(left)):
         free, disagree = [False] * len(rig), rig.names
         adjusted = case.adjust(free)
     moves = case.moves(adjusted, free)
     return ExtrinsicsCheck(tuple(moves), adjusted.rig, len({c.frame for c in found}), disagree)
-
-
-def _most_to_name(views: int) -> int:
-    """A third: of two in five, the wrong two were named in one trial of twelve."""
-    return views // 3
 
 
 @dataclass(frozen=True)
@@ -149,9 +138,7 @@ class _Case:
 
     def _judged(self) -> Bool[np.ndarray, " views"]:
         """Cameras that see enough hands together with two others."""
-        there = (self.seen.weight > 0).reshape(
-            len(self.rig), self.seen.weight.shape[1] // KEYPOINT_COUNT, KEYPOINT_COUNT
-        )
+        there = (self.seen.weight > 0).reshape(len(self.rig), -1, KEYPOINT_COUNT)
         return (there & (there.sum(0) >= 3)).any(-1).sum(-1) >= MIN_HANDS
 
     def moves(self, adjusted: Adjusted, free: Sequence[bool]) -> list[CameraMove]:
@@ -185,7 +172,7 @@ class _Case:
         rig = Rig(tuple(self.rig.cameras[v] for v in pair))
         seen = Sightings(self.seen.pixels[list(pair)], self.seen.weight[list(pair)])
         both = (seen.weight > 0).all(0)
-        if both.reshape(both.size // KEYPOINT_COUNT, KEYPOINT_COUNT).any(-1).sum() < MIN_HANDS:
+        if both.reshape(-1, KEYPOINT_COUNT).any(-1).sum() < MIN_HANDS:
             return False
         case = _Case(rig, seen)
         before, after = (case._off_noises(case.adjust([False, free])) for free in (False, True))
@@ -214,16 +201,11 @@ def sightings_of(seen_hands: Sequence[MultiviewHand], views: int) -> Sightings:
                 weight[v, i] = view.confidence / view.noise_px**2
     there = np.isfinite(pixels).all(-1) & np.isfinite(weight) & (weight > 0)
     pixels, weight = np.where(there[..., None], pixels, 0.0), np.where(there, weight, 0.0)
-    return Sightings(
-        pixels.reshape(views, len(seen_hands) * KEYPOINT_COUNT, 2),
-        weight.reshape(views, len(seen_hands) * KEYPOINT_COUNT),
-    )
+    return Sightings(pixels.reshape(views, -1, 2), weight.reshape(views, -1))
 
 
 def match_left_out(
-    rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
-    detections: Mapping[int, Sequence[Sequence[Detection]]],
+    rig: Rig, hands: Mapping[str, Sequence[MultiviewHand]], detections: Mapping[int, Sequence[Sequence[Detection]]]
 ) -> list[MultiviewHand]:
     """Give hands what was detected of them by cameras that the association found too far off.
 
@@ -237,27 +219,21 @@ def match_left_out(
         for side, seen_hand in seen_hands:
             there = seen_hand.views[v]
             spare = detections.get(seen_hand.frame, [()] * len(rig))[v] if there is None else ()
-            free = [
-                d for d in spare if _key(seen_hand, v, d) not in used and support_of_side(d, side) >= MIRRORED_BELOW
-            ]
-            seen = [there, *(make_view(rig, v, d) for d in free)]
+            free = (d for d in spare if _key(seen_hand, v, d) not in used)
+            seen = [there, *(make_view(rig, v, d) for d in free if support_of_side(d, side) >= MIRRORED_BELOW)]
             shifts = [(_shift(camera, seen_hand, view), view) for view in seen if view is not None]
             candidates.append([(shift, view) for shift, view in shifts if shift is not None])
-        nearest = [min((shift for shift, _ in found), key=_length) for found in candidates if found]
+        nearest = [min((shift for shift, _ in found), key=np.linalg.norm) for found in candidates if found]
         usual = np.median(nearest, axis=0) if nearest else np.zeros(2)
         for own, found in zip(views, candidates, strict=True):
             if own[v] is None and found:
-                own[v] = found[int(np.argmin([_length(shift - usual) for shift, _ in found]))][1]
+                own[v] = found[int(np.argmin([np.linalg.norm(shift - usual) for shift, _ in found]))][1]
     return [replace(seen_hand, views=tuple(own)) for (_, seen_hand), own in zip(seen_hands, views, strict=True)]
 
 
 def _key(seen_hand: MultiviewHand, camera: int, detection: Detection) -> tuple[int, int, bytes]:
     """Tells detections of one moment apart, also where they were read from a file twice."""
     return seen_hand.frame, camera, detection.keypoints_px.tobytes()
-
-
-def _length(vector: Float[np.ndarray, " 2"]) -> float:
-    return float(np.linalg.norm(vector))
 
 
 def _shift(camera: Camera, seen_hand: MultiviewHand, view: ViewObservation) -> Float[np.ndarray, " 2"] | None:
@@ -269,7 +245,7 @@ def _shift(camera: Camera, seen_hand: MultiviewHand, view: ViewObservation) -> F
     shift = np.median(off, axis=0)
     reach = np.tan(np.radians(MAX_TURN_DEG)) * camera.intrinsics[0, 0]
     shape = np.median(np.linalg.norm(off - shift, axis=-1))
-    return shift if _length(shift) < reach and shape < _SHAPE_SHARE * view.extent_px else None
+    return shift if np.linalg.norm(shift) < reach and shape < _SHAPE_SHARE * view.extent_px else None
 
 
 def notes(check: ExtrinsicsCheck, mended: bool = False) -> list[str]:

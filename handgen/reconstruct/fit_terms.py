@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from handgen.reconstruct.settings import FitSettings
 
@@ -35,12 +35,8 @@ class FitScene:
     background: str
 
 
-class SolveWithTerm(Protocol):
-    """Solves the hands of one person again with a term."""
-
-    def __call__(self, fits: list[Fit], scene: FitScene, name: str, weight: float) -> list[Fit]:
-        """The hands, whose problems have the term called `name`; weight: what its cost is multiplied by."""
-        ...
+# Solves the hands of one person again with the term of this name, whose cost is multiplied by a weight.
+SolveWithTerm = Callable[["list[Fit]", FitScene, str, float], "list[Fit]"]
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,10 @@ def _contact(fits: list[Fit], scene: FitScene, name: str, weight: float) -> list
 
 
 def _silhouette(fits: list[Fit], scene: FitScene, name: str, weight: float) -> list[Fit]:
-    from handgen.reconstruct.mask_refinement import refine_with_masks
+    from handgen.reconstruct.mask_refinement import masks_of_frames, with_masks
 
-    return refine_with_masks(fits, scene.frames, scene.pictures(scene.frames), scene.rig, scene.background, weight)
+    views = masks_of_frames(fits, scene.frames, scene.pictures(scene.frames), scene.rig, scene.background)
+    return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
 
 
 FIT_TERMS: dict[str, FitTerm] = {

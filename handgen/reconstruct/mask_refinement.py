@@ -38,10 +38,7 @@ def masks_of_frame(
     reach_share: float = REACH_SHARE,
     min_iou: float = _MIN_IOU,
 ) -> list[MaskView]:
-    """The masks of one hand in the pictures of one frame, those that look like it. index: of the frame in a batch.
-
-    reach_share: how far from its mesh the hand may be, in its sizes. min_iou: of mask and mesh.
-    """
+    """The masks of one hand in the pictures of frame `index` of a batch, without those of less IoU with the mesh."""
     views = []
     for camera, image in zip(rig, images, strict=True):
         if image is None:
@@ -56,11 +53,7 @@ def masks_of_frame(
 
 
 def mask_view(index: int, cutout: HandCutOut, mask: Mask) -> MaskView:
-    """Tell where a mask says something, and where nothing.
-
-    That is at the forearm, at the other hand, at the picture's border, and where the mask ends and the picture does
-    not change: a dark hand in the dark is cut off wherever the mesh was.
-    """
+    """Mark where a mask says nothing: at forearm, other hand, border, and edges where the picture does not change."""
     guides = cutout.guides
     continues = cv2.bitwise_and(guides.skin, cv2.bitwise_not(guides.hand))
     silent = cv2.bitwise_or(cv2.bitwise_or(continues, guides.hidden), cv2.bitwise_not(guides.picture))
@@ -70,10 +63,7 @@ def mask_view(index: int, cutout: HandCutOut, mask: Mask) -> MaskView:
 
 
 def without_contrast(image: Image, mask: Mask, extent_px: float) -> Mask:
-    """255 around those parts of a mask's edge on whose two sides the picture looks alike.
-
-    extent_px: the hand's size; colours are averaged over a few hundredths of it.
-    """
+    """255 around those parts of a mask's edge on whose two sides the picture looks alike. extent_px: of the hand."""
     side = 2 * max(1, round(_CONTRAST_WINDOW_SHARE * extent_px)) + 1
     inside = mask.astype(np.float32) / 255
     share = cv2.blur(inside, (side, side))
@@ -93,27 +83,10 @@ def edge_support(view: MaskView) -> float:
     return 1.0 if view.unknown is None else float((view.unknown[edge] == 0).mean())
 
 
-def refine_with_masks(
-    fits: Sequence[Fit],
-    frames: range,
-    pictures: Iterable[Sequence[Image | None]],
-    rig: Rig,
-    background: str,
-    weight: float = 1.0,
-) -> list[Fit]:
-    """Solve hands of the same frames again together with their masks.
-
-    frames: of the pictures, which are read once, one frame at a time. Frames of the fits outside it get no masks.
-    weight: of the masks' term.
-    """
-    views = masks_of_frames(fits, frames, pictures, rig, background)
-    return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
-
-
 def masks_of_frames(
     fits: Sequence[Fit], frames: Iterable[int], pictures: Iterable[Sequence[Image | None]], rig: Rig, background: str
 ) -> list[list[MaskView]]:
-    """The masks of each hand; their frames are indices into its fit."""
+    """The masks of each hand; their frames are indices into its fit. pictures: of `frames`, read one at a time."""
     posed = [fit.hands() for fit in fits]
     place = [{int(frame): i for i, frame in enumerate(fit.frames.tolist())} for fit in fits]
     views: list[list[MaskView]] = [[] for _ in fits]

@@ -8,12 +8,11 @@ covers its masks the detector is asked again in that place; if it does not find 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.kinematics import HandState
@@ -78,8 +77,8 @@ class MaskTrack:
 
     def posed(self, state: HandState) -> PosedMesh:
         """The mesh of a state."""
-        posed = self.fit.problem.kinematics.model(pose_of(state))
         model = self.fit.problem.kinematics.model
+        posed = model(pose_of(state))
         return PosedMesh(model, posed.vertices[0].cpu().numpy(), posed.keypoints[0].cpu().numpy())
 
 
@@ -91,10 +90,7 @@ def track_by_masks(
     background: str,
     redetect: Redetect | None,
 ) -> None:
-    """Carry each hand through the frames in which it is not fitted, as far as it goes; fills in what `hands` found.
-
-    rig: metres. pictures: of `frames`. redetect: the detector, if there is one that looks at pictures.
-    """
+    """Carry each hand through the frames in which it is not fitted, as far as it goes; `hands` get what is found."""
     for frame, images in zip(frames, pictures, strict=True):
         states = [hand.known(frame) for hand in hands]
         silent = [state is None for state in states]
@@ -185,13 +181,5 @@ def merge_frames(hand: MaskTrack) -> tuple[list[int], HandState]:
     frames = [*fitted, *hand.states]
     order = sorted(range(len(frames)), key=frames.__getitem__)
     parts = [hand.fit.solved.state, *hand.states.values()]
-
-    def sorted_(arrays: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(arrays))[order]
-
-    state = HandState(
-        sorted_([part.rotations for part in parts]),
-        sorted_([part.translation for part in parts]),
-        sorted_([part.betas for part in parts]),
-    )
-    return [frames[i] for i in order], state
+    joined = (torch.cat([getattr(part, each.name) for part in parts])[order] for each in fields(HandState))
+    return [frames[i] for i in order], HandState(*joined)

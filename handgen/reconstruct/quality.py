@@ -47,9 +47,7 @@ def view_error(
 
 
 def limit_excess_rad(
-    rotations: Float[np.ndarray, "15 3"],
-    axes: Float[np.ndarray, "15 3 3"],
-    limits: Float[np.ndarray, "15 3 2"],
+    rotations: Float[np.ndarray, "15 3"], axes: Float[np.ndarray, "15 3 3"], limits: Float[np.ndarray, "15 3 2"]
 ) -> float:
     """By how much the worst joint exceeds its range of motion."""
     angles = np.einsum("jka,ja->jk", axes, rotations)
@@ -69,18 +67,14 @@ def record_reasons(
     errors: of the views that the fit used; None of a frame that no view had to see. conflicting_views: views
     that saw the hand elsewhere or otherwise. expected_error_mm: of a keypoint, by the fit's covariance.
     """
-    reasons = []
-    if errors is not None and len(errors) < limits.min_views:
-        reasons.append(TOO_FEW_VIEWS)
-    if errors is not None and len(errors) <= 2 * conflicting_views:
-        reasons.append(VIEWS_DISAGREE)
-    if expected_error_mm > limits.max_uncertainty_mm:
-        reasons.append(UNCERTAIN)
-    if errors and np.median([error.share for error in errors]) > limits.max_error_share:
-        reasons.append(REPROJECTION)
-    if excess_rad > _MAX_LIMIT_EXCESS_RAD:
-        reasons.append(IMPLAUSIBLE)
-    return tuple(reasons)
+    checks = (
+        (TOO_FEW_VIEWS, errors is not None and len(errors) < limits.min_views),
+        (VIEWS_DISAGREE, errors is not None and len(errors) <= 2 * conflicting_views),
+        (UNCERTAIN, expected_error_mm > limits.max_uncertainty_mm),
+        (REPROJECTION, errors and np.median([error.share for error in errors]) > limits.max_error_share),
+        (IMPLAUSIBLE, excess_rad > _MAX_LIMIT_EXCESS_RAD),
+    )
+    return tuple(reason for reason, holds in checks if holds)
 
 
 def weak_reasons(views_detected: int, views_showing: int, mask_iou: float) -> tuple[str, ...]:
@@ -97,13 +91,10 @@ def view_reasons(
     limits: QualityLimits,
 ) -> tuple[str, ...]:
     """Why a view of an otherwise good record is not used."""
-    reasons = []
-    if int(inside.sum()) < _MIN_KEYPOINTS_INSIDE:
-        reasons.append(LEAVES_IMAGE)
-    if visible_share < _MIN_VISIBLE_SHARE:
-        reasons.append(HIDDEN)
-    if error is not None and error.share > limits.max_error_share:
-        reasons.append(VIEW_REPROJECTION)
-    if mask_iou < limits.min_mask_iou:
-        reasons.append(MASK)
-    return tuple(reasons)
+    checks = (
+        (LEAVES_IMAGE, inside.sum() < _MIN_KEYPOINTS_INSIDE),
+        (HIDDEN, visible_share < _MIN_VISIBLE_SHARE),
+        (VIEW_REPROJECTION, error is not None and error.share > limits.max_error_share),
+        (MASK, mask_iou < limits.min_mask_iou),
+    )
+    return tuple(reason for reason, holds in checks if holds)

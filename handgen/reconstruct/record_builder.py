@@ -1,11 +1,11 @@
-"""Build records: the one place where a hand in a view, and a hand in a frame with its views, become records.
+"""Build and count records: the one place where a hand in a view, and one in a frame with its views, become records.
 
-Annotating, importing and simulating each say what they know and why something is rejected; what follows from that for
-the record is the same for all.
+Annotating, importing and simulating each say what they know and why something is rejected; the rest is done here.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from handgen.io.cutouts import Cutout
 from handgen.multiview.association import ViewObservation
 from handgen.reconstruct.hand_view import HandCutOut
 from handgen.reconstruct.quality import NO_GOOD_VIEW, ViewError
-from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.records.annotation import KEYPOINTS, HandRecord, ViewRecord
 from handgen.segmentation.edge_blur import measured_blur_px
 from handgen.segmentation.segment import Segmented
 
@@ -29,11 +29,7 @@ def build_view(
     error: ViewError | None = None,
     observed: ViewObservation | None = None,
 ) -> tuple[ViewRecord, Cutout]:
-    """Build the record and the pixels of one view.
-
-    key: name of the cutout. reasons: why the view is rejected. error: of the fit against the picture's keypoints.
-    observed: what the detector saw there.
-    """
+    """Build record and pixels of one view, rejected for `reasons`. error: of the fit against what was `observed`."""
     record = ViewRecord(
         camera=cutout.camera,
         cutout=key,
@@ -54,10 +50,7 @@ def build_view(
 
 
 def add_views(record: HandRecord, views: Sequence[ViewRecord], no_view: str = NO_GOOD_VIEW) -> HandRecord:
-    """Give a hand its views, and decide whether it is accepted: a good view must show it.
-
-    no_view: the reason where none does.
-    """
+    """Give a hand its views, one of which must be good for it to be accepted. no_view: the reason where none is."""
     iou = median_iou(views)
     reasons = record.reasons or (() if iou is not None else (no_view,))
     return replace(
@@ -78,3 +71,34 @@ def median_iou(views: Sequence[ViewRecord]) -> float | None:
 def rounded(value: float | np.floating) -> float:
     """A pixel or a share as records hold it."""
     return round(float(value), 4)
+
+
+class Counts:
+    """Running counts over records, for what `annotate` and `import` say of their work."""
+
+    def __init__(self) -> None:
+        self.records: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.views_rejected: Counter[str] = Counter()
+        self.views = 0
+        self.views_detected_again = 0
+        self.bridged = 0
+        self.seen_by_one = 0
+        self.errors_px: list[float] = []
+        self.ious: list[float] = []
+
+    def add(self, records: list[HandRecord]) -> None:
+        """Count the records of one chunk."""
+        good = [record for record in records if record.accepted]
+        self.records.update(record.side for record in records)
+        self.accepted.update(record.side for record in good)
+        self.rejected.update(reason for record in records for reason in record.reasons)
+        self.errors_px += [record.reprojection_px for record in good if record.reprojection_px is not None]
+        self.ious += [record.mask_iou for record in good if record.mask_iou is not None]
+        accepted = [view for record in good for view in record.views if view.accepted]
+        self.views += len(accepted)
+        self.views_detected_again += sum(view.detected_again for view in accepted)
+        self.bridged += sum(record.source != KEYPOINTS for record in good)
+        self.seen_by_one += sum(record.views_detected == 1 for record in records)
+        self.views_rejected.update(reason for record in good for view in record.views for reason in view.reasons)

@@ -21,10 +21,7 @@ _MIN_INSIDE = 16  # keypoints of 21 in the image, for a search to be worth it
 
 @dataclass(frozen=True)
 class SearchRegion:
-    """The place where one view should see a hand that it missed.
-
-    camera: its number in the rig. guess_px: in its own (distorted) image. right: 1 of a right hand, 0 of a left one.
-    """
+    """A place in the distorted image of camera number `camera` that should show a hand it missed. right: 1 or 0."""
 
     frame: int
     camera: int
@@ -33,10 +30,7 @@ class SearchRegion:
 
 
 def views_to_search(rig: CameraSet, hands: Sequence[HandObservations], gap_frames: int) -> list[SearchRegion]:
-    """Every view and frame in which a hand should be seen and was not, by frame and camera.
-
-    gap_frames: a hand that no view saw for at most so many frames is taken to have moved evenly.
-    """
+    """Views and frames that should show a hand and did not; unseen for `gap_frames` at most, it moved evenly."""
     regions = []
     for hand in hands:
         for seen_hand, points in _points(hand, gap_frames):

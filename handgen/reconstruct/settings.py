@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from handgen.options import check_options, option
+
 ACCELERATION_MM_S2 = 5_000.0  # of a keypoint, usual (one sigma)
 
 
@@ -27,14 +29,6 @@ class QualityLimits:
     min_mask_iou: float = 0.70
     max_uncertainty_mm: float = 15.0
 
-    def __post_init__(self) -> None:
-        if self.min_views < 1:
-            raise ValueError("min_views must be at least 1")
-        if not self.max_uncertainty_mm > 0:
-            raise ValueError(f"max_uncertainty_mm must be above 0, got {self.max_uncertainty_mm:g}")
-        if not 0 < self.max_error_share <= 1 or not 0 <= self.min_mask_iou <= 1:
-            raise ValueError("max_error_share and min_mask_iou must be shares between 0 and 1")
-
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -49,19 +43,14 @@ class FitSettings:
 
     hand_model: str = "open"
     acceleration_mm_s2: float = ACCELERATION_MM_S2
-    refine: str = "silhouette"
-    track: str = "keypoints"
-    background: str = "auto"
+    refine: str = option("silhouette", choices=("silhouette", "none"))
+    track: str = option("keypoints", choices=("keypoints", "silhouette"))
+    background: str = option("auto", choices=("auto", "green", "blue", "any"))
     device: str = "cpu"
     term_weights: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.background not in ("auto", "green", "blue", "any"):
-            raise ValueError(f"background must be auto, green, blue or any, got {self.background!r}")
-        if self.track not in ("keypoints", "silhouette"):
-            raise ValueError(f"track must be keypoints or silhouette, got {self.track!r}")
-        if self.refine not in ("silhouette", "none"):
-            raise ValueError(f"refine must be silhouette or none, got {self.refine!r}")
+        check_options(self)
         if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", self.device):
             raise ValueError(f"device must be cpu, cuda or cuda:N, got {self.device!r}")
         if not 0 <= self.acceleration_mm_s2 < 1e9:

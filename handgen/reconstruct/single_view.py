@@ -79,10 +79,7 @@ class SingleViewFinder:
 def _unused(
     rig: Rig, seen: Sequence[Sequence[Detection]], seen_hands: Sequence[MultiviewHand], side: str, hands: str
 ) -> list[tuple[int, ViewObservation]]:
-    """The surest detection of that side that is of no hand yet; none if another view has such a one as well.
-
-    Two views that see hands of one side and do not agree would make two hands of them.
-    """
+    """The surest detection of that side that is of no hand yet; none if two views have one, which makes two hands."""
     used = [id(view.detection) for seen_hand in seen_hands for view in seen_hand.views if view is not None]
     found = [
         (camera, view)

@@ -1,8 +1,7 @@
 """Annotation records: one hand in one frame, and in each of its views.
 
-The fields are declared once, for Python and for the file (`handgen.storage.json_fields`): the schema
-`annotation_record.schema.json` and its page in docs/schemas/ are made from them. A new field is `optional` and has a
-default, so that annotations of earlier versions are still read.
+The schema `annotation_record.schema.json` and its page in docs/schemas/ are made from the fields. A new field is
+`optional` and has a default, so that annotations of earlier versions are still read.
 """
 
 from __future__ import annotations
@@ -144,10 +143,7 @@ class HandRecord:
     @property
     def expected_error_mm(
         self,
-    ) -> Annotated[
-        float | None,
-        Json({"minimum": 0}, group="quality", decimals=3, optional=True),
-    ]:
+    ) -> Annotated[float | None, Json({"minimum": 0}, group="quality", decimals=3, optional=True)]:
         """How far a keypoint is off, by the covariance: root of its trace, mean over the keypoints.
 
         null where the covariance is not known.

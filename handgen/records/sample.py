@@ -1,8 +1,7 @@
 """The labels of a training sample: KEY.json in a shard.
 
-The fields are declared once, for Python and for the file (`handgen.storage.json_fields`): `sample.schema.json` and its
-page in docs/schemas/ are made from them. A new field is `optional` and has a default, so that shards of earlier
-versions are still read.
+The schema `sample.schema.json` and its page in docs/schemas/ are made from the fields. A new field is `optional` and
+has a default, so that shards of earlier versions are still read.
 """
 
 from __future__ import annotations
@@ -51,10 +50,9 @@ class SampleHand:
     keypoints_3d: Float[np.ndarray, "21 3"]
     """Metres, in the frame of the sample's camera. Of the fitted model."""
     visible: Bool[np.ndarray, " 21"]
-    """1 where the keypoint projects into the image, where the capture shows its place (its picture and the cutout
-    reach that far), and where nothing laid before the hand (an occluder, the nearer other hand) covers its pixel by
-    half or more. A keypoint hidden by the hand itself, or by another object in the capture, still counts as
-    visible."""
+    """1 where the keypoint projects into the image, where the capture shows its place (its picture and the cutout reach
+    that far), and where nothing laid before the hand (an occluder, the nearer other hand) covers its pixel by half or
+    more. A keypoint hidden by the hand itself, or by another object in the capture, still counts as visible."""
     hand: SampleParameters
 
 
@@ -104,9 +102,8 @@ class SampleLabels:
     box_px: Annotated[tuple[int, int, int, int], Json({"minimum": 0})]
     """Left, top, width, height of the mask."""
     other_hand: Annotated[SampleHand | None, Json(optional=True)] = None
-    """The person's other hand in the same picture, in the same camera frame, as the two truly were, with
-    the fields of the sample's own. Its pixels are not in KEY.mask.png. null or absent where no other hand was laid
-    in."""
+    """The person's other hand in the same picture, in the same camera frame, as the two truly were, with the fields of
+    the sample's own. Its pixels are not in KEY.mask.png. null or absent where no other hand was laid in."""
     camera: SampleCamera
     mirrored: bool
     """Whether pixels, side, pose, keypoints, camera and world were mirrored in x."""

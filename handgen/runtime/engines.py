@@ -1,14 +1,33 @@
-"""Engines by name, and the options that choose one. Each is imported only when asked for."""
+"""The interface of engines, engines by name, and the options that choose one. Each is imported only when asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from handgen.options import chosen_options, option
 from handgen.plugins import NoOptions, Registry
-from handgen.runtime.engine import Engine
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """Does units of work, many at a time.
+
+    What a unit writes depends on its item alone; then neither the engine nor the number of its processes changes
+    anything but the time. A unit whose process or machine dies is done again.
+    """
+
+    def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
+        """`function(item)` of every item, in order of completion; HandgenError when processes die again and again.
+
+        count: how many items there are. `function` and the items must be picklable; `function` is sent once to each
+        process. An exception in a unit propagates from here; units that have not begun are then left out.
+        """
+        ...
+
 
 ENGINES: Registry[Callable[[int | None, Any], Engine]] = Registry("engine")
 
@@ -39,11 +58,7 @@ def _ray(workers: int | None, options: RayOptions) -> Engine:
 
 
 def register_engine(name: str, create: Callable[[int | None, Any], Engine] | str, options: type = NoOptions) -> None:
-    """Add an engine.
-
-    create: makes it of the number of workers (None: as many as there are) and an instance of `options`; or where that
-    function is, as "module:name".
-    """
+    """Add an engine. create: makes it of a number of workers (None: all) and `options`; or its place, "module:name"."""
     ENGINES.register(name, create, options)
 
 

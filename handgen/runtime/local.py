@@ -1,9 +1,4 @@
-"""Units of work in processes of this machine, one per core.
-
-A function and its items are sent to fresh processes (spawn, so that no thread or lock is inherited), each
-with one OpenCV and one torch thread. What a unit writes must depend on its item alone; then the number of
-workers changes nothing but the time.
-"""
+"""Units of work in fresh processes of this machine, one per core, each with one OpenCV and one torch thread."""
 
 from __future__ import annotations
 
@@ -20,10 +15,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any
+from typing import Any, TypeVar
 
 from handgen.errors import HandgenError
-from handgen.runtime.engine import Item, Result
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Environment of processes that work: numerical libraries read it once, when they are loaded.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -41,7 +38,7 @@ class LocalEngine:
     workers: int | None = None
 
     def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-        """Do the items as `handgen.runtime.engine.Engine` says: in no more processes than items, a single one here."""
+        """Do the items as `handgen.runtime.engines.Engine` says: in no more processes than items, a single one here."""
         return map_units(function, items, max(1, min(self.workers or default_workers(), count)))
 
 
@@ -51,14 +48,10 @@ def default_workers() -> int:
 
 
 def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """`function(item)` of every item, in order of completion.
+    """`function(item)` of every item, in order of completion, as of `Engine.map_units`; one worker is this process.
 
-    With one worker everything runs in this process, in order. `function` and the items must be picklable
-    otherwise. An exception in a unit propagates from here; units that have not begun are then cancelled. Ctrl-C
-    ends the processes at once: files that a unit writes must appear by renaming. When a worker dies, what it and the
-    others were doing is done again, by one worker less: it may have been killed for want of memory.
-
-    Raises HandgenError when workers die again and again.
+    Ctrl-C ends the processes at once: files that a unit writes must appear by renaming. When a worker dies, what it and
+    the others were doing is done again, by one worker less: it may have been killed for want of memory.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")

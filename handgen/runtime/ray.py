@@ -1,8 +1,7 @@
 """Units of work as tasks of a Ray cluster: one task per unit, on whatever nodes there are.
 
-Ray decides where a task runs and finds out when a node or a worker process dies; what was lost is given to it again.
-Nodes that join while a run goes on are used, and all of them must have the versions of the machine that started the
-run. What a unit reads and writes must be reachable from all nodes by the same paths or URLs.
+What is lost when a node or a worker process dies is given to Ray again; nodes that join meanwhile are used. All must
+have the versions of the machine that started the run, and reach what a unit reads and writes by the same paths or URLs.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from typing import Any
 from handgen import plugins
 from handgen.errors import HandgenError
 from handgen.runtime import reproducibility
-from handgen.runtime.engine import Item, Result
-from handgen.runtime.local import ONE_THREAD, default_workers
+from handgen.runtime.local import ONE_THREAD, Item, Result, default_workers
 from handgen.runtime.ray_node import Outcome, RemoteTraceback, create_task
 
 _QUEUED_PER_CPU = 2  # tasks in flight, so that no CPU waits for this process
@@ -57,11 +55,7 @@ class RayEngine:
     address: str | None = None
 
     def map_units(self, function: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[Result]:
-        """Do the items as tasks. A unit that is under way when an exception comes is broken off.
-
-        Raises HandgenError when Ray is not installed, the cluster cannot be joined, a node has other versions, or
-        processes die again and again.
-        """
+        """Do the items as tasks, broken off when one raises; HandgenError when Ray, the cluster or its nodes fail."""
         if count:
             with _join_cluster(self.address) as (ray, leaves):
                 yield from _Run(ray, leaves, function, items, self.workers).results()
@@ -206,7 +200,11 @@ class _Run:
                     if outcome is not None:
                         yield outcome.result
         finally:
-            self._leave_nothing_running()
+            # Ray ends the tasks of a process that leaves the cluster; cancelling one that is about to end makes Ray
+            # (2.60) abort this process. Those of a program that stays are waited for.
+            if self._running and not self._leaves:
+                with contextlib.suppress(Exception):  # the cluster itself may be gone
+                    self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_ENDING_S)
 
     def _fill(self) -> bool:
         """Start what there is room for; return whether anything is left to do."""
@@ -270,16 +268,6 @@ class _Run:
         log.warning("a worker or node died, its work is done again: %s", said)
         wait_s = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2 ** (unit.tries - 1))
         heapq.heappush(self._waiting, (time.monotonic() + wait_s, id(unit), unit))
-
-    def _leave_nothing_running(self) -> None:
-        """Leave nothing running.
-
-        The tasks of a process that leaves the cluster are ended by Ray, which is why they are not cancelled: cancelling
-        one that is about to end makes Ray (2.60) abort this process. Those of a program that stays are waited for.
-        """
-        if self._running and not self._leaves:
-            with contextlib.suppress(Exception):  # the cluster itself may be gone
-                self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_ENDING_S)
 
 
 def _version_error(node: str, found: dict[str, str], expected: dict[str, str]) -> HandgenError:

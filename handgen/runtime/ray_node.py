@@ -44,17 +44,19 @@ _functions: dict[str, Callable[[Any], Any]] = {}  # of this worker process: the 
 
 
 def do_unit(name: str, function: Any, folder: str, item: bytes) -> Outcome:
-    """Do one unit in this worker process.
-
-    name, function: of what is done, and Ray's reference to it, which is fetched once. folder: where the run was
-    started, which its relative paths are relative to. item: pickled.
-    """
+    """Do one pickled unit in this process. function: Ray's reference to what is called `name`. folder: the run's."""
     import ray
     from ray import cloudpickle
 
     try:
         if name not in _functions:
-            _begin(folder)
+            reproducibility.check_host()
+            import cv2
+
+            cv2.setNumThreads(1)  # as local workers have; torch has its one from the environment
+            if os.path.isdir(folder):
+                os.chdir(folder)
+            load_plugins()
             _functions.clear()
             _functions[name] = ray.get(function)
         return Outcome(_functions[name](cloudpickle.loads(item)))
@@ -62,17 +64,6 @@ def do_unit(name: str, function: Any, folder: str, item: bytes) -> Outcome:
         where = "".join(traceback.format_exception(error))
         error.__traceback__ = error.__cause__ = error.__context__ = None  # of things that cannot be sent
         return Outcome(error=make_sendable(error), where=where)
-
-
-def _begin(folder: str) -> None:
-    """One OpenCV thread, as local workers have; torch has its one from the environment."""
-    reproducibility.check_host()
-    import cv2
-
-    cv2.setNumThreads(1)
-    if os.path.isdir(folder):
-        os.chdir(folder)
-    load_plugins()
 
 
 def create_task() -> tuple[Callable[..., Any], dict[str, str]]:

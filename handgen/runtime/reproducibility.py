@@ -45,10 +45,7 @@ _MARK = "HANDGEN_NUMERICS"  # set once the variables are, for processes started 
 
 
 def pin() -> bool:
-    """Fix the level for this process and those that it starts; says whether that could be done.
-
-    It cannot where one of the libraries is loaded already, or where the processor is older than the level.
-    """
+    """Fix the level for this process and those that it starts; False where a library is loaded or the host too old."""
     if _MARK in os.environ:
         return True
     level = _level_of_host()
@@ -66,10 +63,7 @@ def environment() -> dict[str, str]:
 
 
 def fingerprint(packages: Sequence[str]) -> dict[str, Any]:
-    """Describe what of this computer decides bytes: the level, and the versions of `packages`, which do the work.
-
-    OpenCV is named `opencv`, whichever of its distributions is installed.
-    """
+    """Describe what of this computer decides bytes: level, and versions of `packages` (opencv: of any distribution)."""
     versions = {name: _version(*(OPENCV if name == "opencv" else (name,))) for name in packages}
     return {"level": level(), "packages": versions | {"zlib": zlib.ZLIB_RUNTIME_VERSION}}
 

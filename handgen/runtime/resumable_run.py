@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from handgen.errors import HandgenError
 from handgen.progress import Progress
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.runtime.local import limit_threads
 from handgen.storage import filesystem
 from handgen.storage.documents import write_json
@@ -30,10 +30,6 @@ from handgen.storage.journal import Journal
 from handgen.storage.output import MANIFEST, claim_output
 
 Result = TypeVar("Result")
-
-
-def _take_as_it_is(result: Any) -> Any:
-    return result
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Units(Generic[Result]):
     sizes: Sequence[int]
     function: Callable[[Any], Result]
     item: Callable[[int], Any] = int
-    note: Callable[[Result], dict[str, Any]] = _take_as_it_is
+    note: Callable[[Result], dict[str, Any]] = cast(Any, lambda result: result)
     files: Callable[[int, Result], Mapping[str, int]] = lambda number, result: {}
 
 
@@ -76,11 +72,7 @@ def _do(function: Callable[[Any], Result], numbered_item: tuple[int, Any]) -> tu
 
 
 class ResumableRun:
-    """A run that holds its output directory.
-
-    noted: the journal's entry of each unit that was finished by this run or an earlier one. written: what `complete`
-    did in this run, counted like the sizes of its units.
-    """
+    """A run that holds its output directory. written: what `complete` did in this run, in the units of its sizes."""
 
     def __init__(
         self, root: Location, journal: Journal, manifests: Sequence[str], engine: Engine, progress: Progress | None
@@ -117,10 +109,7 @@ class ResumableRun:
         return dict(sorted(map_missing(units, finished, self._engine, self._progress), key=itemgetter(0)))
 
     def complete(self, units: Units[Result], finished: Mapping[int, Result]) -> list[Result]:
-        """The results of all units in their order: those of `finished`, and the others, which are done and noted now.
-
-        Raises HandgenError when a unit's files are not where this process looks for them.
-        """
+        """The results of all units in order; missing ones are done and noted. HandgenError when a file is not here."""
         results = dict(finished)
         if len(results) < len(units.sizes):
             self.invalidate()
@@ -163,10 +152,6 @@ def resumable_run(
     progress: Progress | None,
     manifests: Sequence[str] = (MANIFEST,),
 ) -> Iterator[ResumableRun]:
-    """Begin a run in `root`, or go on with it, with nobody else writing there while the block lasts.
-
-    kind, depends_on, owned, overwrite: see `handgen.storage.output.claim_output`, which says what is refused.
-    manifests: names of the documents that are written last.
-    """
+    """Begin or continue a run in `root`, as of `handgen.storage.output.claim_output`. manifests: written last."""
     with claim_output(root, kind, depends_on, owned, overwrite) as journal, limit_threads():
         yield ResumableRun(root, journal, manifests, engine, progress)

@@ -19,16 +19,18 @@ _BOM = b"\xef\xbb\xbf"  # that some editors put before a text
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
 
 
+def _schema(name: str) -> dict[str, Any]:
+    return orjson.loads(resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_bytes())
+
+
 @cache
 def _validator(name: str) -> Any:
-    text = resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_text("utf-8")
-    return jsonschema_rs.validator_for(orjson.loads(text))
+    return jsonschema_rs.validator_for(_schema(name))
 
 
 def schema_version(name: str) -> int:
     """Return the `format_version` that the named schema asks for."""
-    text = resources.files("handgen.schemas").joinpath(f"{name}.schema.json").read_text("utf-8")
-    return orjson.loads(text)["properties"]["format_version"]["const"]
+    return _schema(name)["properties"]["format_version"]["const"]
 
 
 def validate(document: Any, name: str, where: str) -> None:
@@ -43,10 +45,7 @@ def validate(document: Any, name: str, where: str) -> None:
 
 
 def dumps(document: Any, indent: bool = False) -> bytes:
-    """Return JSON bytes: sorted keys, numpy arrays as lists. A NaN becomes null, which the schemas refuse.
-
-    Bytes of a file name that are not UTF-8 become U+FFFD.
-    """
+    """Return JSON bytes: keys sorted, arrays as lists, NaN as null (schemas refuse it), bytes not UTF-8 as U+FFFD."""
     option = _OPTIONS | (orjson.OPT_INDENT_2 if indent else 0)
     try:
         text = orjson.dumps(document, option=option)
@@ -77,10 +76,7 @@ def loads(text: bytes, where: str) -> Any:
 
 
 def read_json(path: Location, schema: str | None = None) -> Any:
-    """Read a JSON file and validate it by the named schema.
-
-    Raises HandgenError when it is missing, too large, not JSON or does not fit.
-    """
+    """Read a JSON file; HandgenError when it is missing, too large, not JSON or does not fit the named schema."""
     with explain_unreadable(path):
         size = path.stat().st_size if isinstance(path, Path) else 0  # a store's are read as they are
         if size > MAX_JSON_BYTES:

@@ -1,8 +1,7 @@
 """Read and write files of this machine, or of a store that fsspec knows (`s3://`, `gs://`, `memory://`, `file://`).
 
-A location is a `pathlib.Path`, or a `UPath` with the same methods. What is written here appears under its name when it
-is whole or not at all: on a disk it is written beside, synced and renamed; to a store it is sent by one put (or one
-multipart upload, which is one put to its readers).
+A location is a `pathlib.Path`, or a `UPath` with the same methods. What is written here appears under its name whole or
+not at all: on a disk it is written beside, synced and renamed; to a store it is sent by one put or multipart upload.
 
 Calls of a store are retried when the network fails (`handgen.storage.retry`). Its errors are `OSError`s that name the
 URL; a driver that is not installed is a `HandgenError`.
@@ -42,10 +41,7 @@ _NONE_THERE = (FileNotFoundError, NotADirectoryError)
 
 
 def location(text: str | Location) -> Location:
-    """Return the location that a user named.
-
-    Raises HandgenError for a scheme that is not known, or whose driver is not installed.
-    """
+    """Return the location that a user named; HandgenError for a scheme that is unknown, or without its driver."""
     if not isinstance(text, str):
         return text
     if "://" not in text:
@@ -87,10 +83,7 @@ def put(place: Location, data: bytes) -> None:
 
 
 def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
-    """Write many small files of one folder, each whole or not at all; all are on the disk when it returns.
-
-    They are synced together at the end, which takes a fraction of the time of `put`. Returns how many there were.
-    """
+    """Write many small files of one folder, each whole or not at all, synced together at the end; returns how many."""
     written: list[Path] = []
     count = 0
     for place, data in files:
@@ -107,22 +100,15 @@ def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
             error.filename = str(place)
             raise
         written.append(place)
-    for path in written:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    for folder in {path.parent for path in written}:
-        _sync_folder(folder)
+    for path in [*written, *{path.parent for path in written}]:
+        _sync(path)
     return count
 
 
 def put_new(place: Location, data: bytes) -> bool:
     """Write a small file unless there is one of its name, which is left alone; says whether it was written.
 
-    In a store that knows no such put, two writers at the same moment may both be told so. When an answer is lost, the
-    writer may be told of its own file that it was there.
+    In a store two writers at the same moment may both be told so; and one whose answer was lost, the opposite.
     """
     try:
         if isinstance(place, Path):
@@ -171,7 +157,7 @@ def whole_file(place: Location) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             if not _is_same(beside, place):
                 beside.replace(place)
-                _sync_folder(place.parent)
+                _sync(place.parent)
         except OSError as error:
             if error.filename in (None, str(beside)):  # a full disk does not say which file it has no room for
                 error.filename = str(place)
@@ -214,27 +200,20 @@ def read_range(place: Location, start: int, length: int) -> bytes:
 
 
 def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tuple[Location, tuple[int, int]], bytes]:
-    """Read pieces (start, length) of files of one store at the same time.
-
-    A piece that cannot be had is left out: whoever reads it then is told why.
-    """
+    """Read pieces (start, length) of files of one store at the same time, without those that cannot be had."""
     if not wanted:
         return {}
     places, spans = zip(*wanted, strict=True)
     starts, ends = [start for start, _ in spans], [start + length for start, length in spans]
     found = _retry(
-        places[0],
-        lambda: places[0].fs.cat_ranges([place.path for place in places], starts, ends, on_error="return"),
+        places[0], lambda: places[0].fs.cat_ranges([place.path for place in places], starts, ends, on_error="return")
     )
     pieces = zip(wanted, found, strict=True)
     return {key: data for key, data in pieces if isinstance(data, bytes) and len(data) == key[1][1]}
 
 
 def open_read(place: Location, block: int = READ_BYTES, size: int | None = None) -> BinaryIO:
-    """Open a file to read from; one in a store is fetched `block` bytes at a time, wherever it is sought to.
-
-    size: of it, if that is known.
-    """
+    """Open a file to read from; one in a store, of `size` if that is known, is fetched `block` bytes at a time."""
     if isinstance(place, Path):
         return place.open("rb")
     if size is None:
@@ -301,10 +280,7 @@ def sizes(folder: Location) -> dict[str, int]:
 
 
 def entries(folder: UPath) -> dict[str, dict[str, Any]]:
-    """Return a store's facts of the files and folders directly in a folder, by name, in one listing.
-
-    Raises FileNotFoundError where there is no such folder.
-    """
+    """Return a store's facts of what is directly in a folder, by name; FileNotFoundError where there is none."""
     found = _retry(folder, lambda: folder.fs.ls(folder.path, detail=True))
     # Some programs leave an object of the folder's own name, which marks it where it is empty.
     own = folder.path.strip("/")
@@ -385,9 +361,9 @@ def _is_same(new: Path, there: Path) -> bool:
         return False
 
 
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a rename in it survives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Sync a file, or a folder, so that a rename in it survives a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -1,13 +1,10 @@
 """Run the opcodes of a pickle of arrays without importing or calling anything that it names.
 
 The standard library parses the opcodes. A name in a file chooses an inert entry of `_NAMES` or is refused, and every
-opcode that would make, call or change an object is answered here, by our own checked code. `pickle._Unpickler`, which
-joblib subclasses too, is the Python twin of `pickle.Unpickler`: the latter, in C, hashes whatever a file uses as a key,
-sets attributes of what `find_class` returned and allocates what a file claims before any code of ours is asked.
-`pickletools.genops` cannot scan a file beforehand: it fails on Python 2's strings of protocol 0.
-
-Strings of Python 2 are read as latin-1, which keeps the bytes of its arrays. Time and memory are bounded by limits on
-the bytes, the opcodes and the array bytes.
+opcode that would make, call or change an object is answered here. `pickle._Unpickler`, which joblib subclasses too, is
+the Python twin of `pickle.Unpickler`: the latter, in C, hashes whatever a file uses as a key, sets attributes of what
+`find_class` returned and allocates what a file claims before any code of ours is asked. `pickletools.genops` cannot
+scan a file beforehand: it fails on Python 2's strings of protocol 0, which are read as latin-1 here.
 """
 
 from __future__ import annotations
@@ -36,11 +33,7 @@ _BYTE_ORDERS = ("<", ">", "|", "=")
 
 @dataclass(frozen=True)
 class Contents:
-    """The bounds of one kind of pickle, and the words for it in messages.
-
-    what: in a word or two. max_bytes: of the file. max_array_bytes: of all its arrays together. source: where the
-    real file comes from, one sentence.
-    """
+    """Bounds of one kind of pickle, and its words in messages. source: one sentence on where the real file is."""
 
     what: str
     max_bytes: int
@@ -100,10 +93,6 @@ class Dtype:
 
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "="
-
-    def numpy(self) -> np.dtype:
-        """Return numpy's own."""
-        return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
 
 
 class StatefulObject:
@@ -220,7 +209,8 @@ class InertUnpickler(pickle._Unpickler):
             content = content.encode("latin-1")
         if not isinstance(dtype, Dtype) or not isinstance(content, bytes):
             raise UnpicklingError("an array has no dtype of numbers, or no content")
-        shape, kind = self.shape(shape), dtype.numpy()
+        shape = self.shape(shape)
+        kind = np.dtype(dtype.code).newbyteorder(dtype.order)  # type: ignore[arg-type]
         claimed = math.prod(shape) * kind.itemsize
         if claimed != len(content):
             raise HandgenError(

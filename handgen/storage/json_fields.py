@@ -12,15 +12,12 @@
         '''Whether the picture is sharp.'''
 
 From such a class come the document that is written (`to_document`), the record that is read (`from_document`) and the
-JSON Schema, in which the docstrings are the descriptions: `scripts/render_schemas.py` writes it to `schemas/`, and a
-test fails when it is stale. Files are checked by that schema (`handgen.storage.documents.validate`), then read.
+JSON Schema, in which the docstrings are the descriptions (`scripts/render_schemas.py`). Files are checked by it first.
 
 Types: bool, int, float, str, numpy arrays of a fixed jaxtyping shape, tuples, dict[str, X], declared classes, and
 X | None. `Stored` gives any other type a form in the file.
 
-msgspec would do this for plain values, but it knows neither numpy arrays nor their shapes: every array would be spelled
-as nested tuples with lengths and be converted a second time, and its messages would be unlike those for the manifests,
-which are plain documents with a hand-written schema and no Python type.
+msgspec knows neither numpy arrays nor their shapes: each would be spelled as nested tuples and converted a second time.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, partial
 from types import NoneType
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -106,8 +103,7 @@ def split_hint(hint: Any, json: Json | None = None) -> tuple[Any, Json]:
     return hint.__origin__, next((extra for extra in hint.__metadata__ if isinstance(extra, Json)), json or Json())
 
 
-@dataclass(frozen=True)
-class _Codec:
+class _Codec(NamedTuple):
     """The way of one type to JSON and back."""
 
     encode: Convert
@@ -116,14 +112,12 @@ class _Codec:
 
 def to_document(record: Any) -> dict[str, Any]:
     """The JSON document of a record of a declared class."""
-    document: dict[str, Any] = _codec_of_class(type(record)).encode(record)  # type: ignore[arg-type]
-    return document
+    return _codec_of_class(type(record)).encode(record)  # type: ignore[arg-type]
 
 
 def from_document(cls: type[T], document: Mapping[str, Any]) -> T:
     """The record in a document that fits the schema of the class. Raises ValueError as its types do when made."""
-    record: T = _codec_of_class(cls).decode(document)  # type: ignore[arg-type]
-    return record
+    return _codec_of_class(cls).decode(document)  # type: ignore[arg-type]
 
 
 @cache

@@ -1,11 +1,11 @@
 """Read JSON files of gigabytes value by value, holding a window of the file and one value in memory.
 
-The standard library's decoder, which is written in C, finds where a value ends; a value that the window cuts off is
-decoded again when more of the file is there. Text is taken byte by byte (Latin-1), so that a place in the text is a
-place in the file, and a value can be read again alone (`read_value`), as what it is: UTF-8.
+The standard library's decoder finds where a value ends; one that the window cuts off is decoded again when more of the
+file is there. Text is taken byte by byte (Latin-1), so that a place in the text is a place in the file, and a value can
+be read again alone (`read_value`), as what it is: UTF-8.
 
-ijson would read such files in two thirds of the time. But it does not say where in the file a value lies, which the
-readers of data sets keep instead of the value; it holds a value of any size; and it names no byte of a damaged file.
+ijson takes two thirds of the time, but does not say where in the file a value lies, which the readers of data sets keep
+instead of the value; it holds a value of any size; and it names no byte of a damaged file.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -29,10 +30,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True)
 class Entry:
-    """A value in a file. keys: the keys that lead to it. first, length: its bytes.
-
-    value: its numbers and ASCII text are right; other text must be read again.
-    """
+    """A value in a file, by keys, first byte and length; text in it that is not ASCII must be read again."""
 
     keys: tuple[str, ...]
     first: int
@@ -41,10 +39,7 @@ class Entry:
 
 
 def list_entries(path: Path, key: str | None = None) -> Iterator[Entry]:
-    """Yield the entries of the list that an object has under `key`, or of a list itself, in order.
-
-    Raises HandgenError when the file is missing, not JSON, or has no such list.
-    """
+    """Yield the entries of the list under `key`, or of a list itself; HandgenError for a file that has none."""
     with _open_stream(path) as stream:
         if key is None:
             yield from (Entry((), *found) for found in stream.elements())
@@ -60,8 +55,7 @@ def list_entries(path: Path, key: str | None = None) -> Iterator[Entry]:
 def list_items(path: Path, key: str) -> Iterator[tuple[str, Any]]:
     """Yield a file in parts: an item at a time of the list that an object has under `key`, or of a list itself.
 
-    Items have the name ""; the object's other members come whole, under their names, in the file's order. Raises
-    HandgenError when the file is missing, not JSON, or has no such list.
+    Items have the name "", the object's other members their own, in the file's order. Errors as of `list_entries`.
     """
     with _open_stream(path) as stream:
         has_list = stream.peek() == "["
@@ -76,16 +70,14 @@ def list_items(path: Path, key: str) -> Iterator[tuple[str, Any]]:
                     value = stream.text_value()
                     if name != key:
                         yield name, value
-        stream.end()
+        if stream.peek():
+            stream.fail()
     if not has_list:
         raise HandgenError(f"{path}: has no list {key!r}; is this the right file?")
 
 
 def nested_entries(path: Path) -> Iterator[Entry]:
-    """Yield the values of an object of objects, each with its two keys, in order.
-
-    Raises HandgenError when the file is missing, not JSON, or something else.
-    """
+    """Yield the values of an object of objects, with both keys; HandgenError for a file that is something else."""
     with _open_stream(path) as stream:
         for outer in stream.members():
             for inner in stream.members():
@@ -98,10 +90,12 @@ def read_value(file: BinaryIO, first: int, length: int, where: str) -> Any:
     return loads(file.read(length), where)
 
 
-def _open_stream(path: Path) -> _Stream:
+@contextmanager
+def _open_stream(path: Path) -> Iterator[_Stream]:
     with explain_unreadable(path):
         file = path.open("rb")
-    return _Stream(file, str(path))
+    with file:
+        yield _Stream(file, str(path))
 
 
 class _Stream:
@@ -111,18 +105,12 @@ class _Stream:
         self._file, self._where = file, where
         self._text, self._base, self._pos, self._at_end = "", 0, 0, False
 
-    def __enter__(self) -> _Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
     def members(self) -> Iterator[str]:
         """Yield the keys of an object; the caller takes each key's value before the next."""
         for _ in self._items("{", "}"):
             key = self.text_value()
             if not isinstance(key, str):
-                self._fail()
+                self.fail()
             self._expect(":")
             yield key
 
@@ -146,11 +134,11 @@ class _Stream:
                     break
             except json.JSONDecodeError:
                 if self._at_end:
-                    self._fail()
+                    self.fail()
             except (RecursionError, ValueError):
-                self._fail()
+                self.fail()
             if len(self._text) - self._pos > MAX_VALUE_BYTES:
-                self._fail()
+                self.fail()
             self._read_more()
         first, length = self._base + self._pos, end - self._pos
         self._pos = end
@@ -165,12 +153,7 @@ class _Stream:
         try:
             return json.loads(text.encode("latin-1").decode("utf-8"))
         except ValueError:
-            self._fail()
-
-    def end(self) -> None:
-        """Check that nothing but white space comes."""
-        if self.peek():
-            self._fail()
+            self.fail()
 
     def skip(self) -> None:
         """Pass over the value that comes next, however large."""
@@ -210,7 +193,7 @@ class _Stream:
 
     def _expect(self, character: str) -> None:
         if self.peek() != character:
-            self._fail()
+            self.fail()
         self._pos += 1
 
     def _read_more(self) -> None:
@@ -219,7 +202,8 @@ class _Stream:
         self._text = self._text[self._pos :] + block.decode("latin-1")
         self._base, self._pos = self._base + self._pos, 0
 
-    def _fail(self) -> NoReturn:
+    def fail(self) -> NoReturn:
+        """Raise a HandgenError that names the place."""
         raise HandgenError(
             f"{self._where}: not the JSON that it should be, at byte {self._base + self._pos}; is the file truncated?"
         )

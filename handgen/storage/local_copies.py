@@ -1,8 +1,8 @@
-"""Copy a store's files to this machine, for readers that want files of a disk: of videos, models, arrays.
+"""handgen's folder in the user's cache, and copies there of a store's files, for readers that want files of a disk.
 
-Copies lie in handgen's cache (`HANDGEN_CACHE`): `files/` holds each file once, by its URL, size and version (the
-store's entity tag or time of change), `folders/` links to them under their own names. Any number of processes may
-fetch the same files; each appears when it is whole. Nothing is ever removed there but by the user.
+Of the copies, `files/` holds each file once, by its URL, size and version (the store's entity tag or time of change),
+`folders/` links to them under their own names. Any number of processes may fetch the same files; each appears when it
+is whole. Nothing is ever removed there but by the user.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from typing import Any
 
 from upath import UPath
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage import filesystem
-from handgen.storage.cache import cache_folder
 from handgen.storage.filesystem import Location
 from handgen.storage.retry import retry
 
@@ -33,6 +32,22 @@ _THREADS = 8
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation", "LastModified", "mtime", "updated", "created")  # as drivers say
 _known: dict[tuple[LocalCopy, Path], Path] = {}  # copies that this process has seen, by the cache that they lie in
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def cache_folder() -> Path:
+    """Return `HANDGEN_CACHE`, or handgen's folder in the user's cache."""
+    import platformdirs
+
+    return Path(os.environ.get("HANDGEN_CACHE") or platformdirs.user_cache_dir("handgen"))
+
+
+def write_cached(path: Path, data: bytes) -> None:
+    """Write a file of the cache; it appears under its name only when complete."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        filesystem.put(path, data)
+    except OSError as error:
+        raise HandgenError(f"{path}: cannot be written ({error.strerror}); set HANDGEN_CACHE") from None
 
 
 @dataclass(frozen=True)
@@ -46,9 +61,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class LocalCopy:
-    """A file or folder of a store, as it was when it was listed, and its copy on this machine.
-
-    It can be pickled: another machine makes a copy of its own.
+    """A file or folder of a store, as it was listed, and its copy on this machine; another makes a copy of its own.
 
     origin: the folder's URL. name: of the one file that is meant, or empty for the folder.
     """
@@ -58,11 +71,7 @@ class LocalCopy:
     name: str = ""
 
     def path(self, progress: Callable[[int, int], None] | None = None) -> Path:
-        """Return the copy's path; the copy is made unless this machine has it.
-
-        progress: called with the MiB fetched and all there are. Raises HandgenError when that cannot be done, or the
-        files have changed since they were listed.
-        """
+        """Return the copy's path, made if need be, or raise a HandgenError. progress: called with MiB done and all."""
         folder = _known.get((self, cache_folder()))
         if folder is None:
             folder = _known[self, cache_folder()] = _folder(self, cache_folder(), progress)
@@ -87,7 +96,7 @@ def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, besid
     Raises HandgenError when there is nothing.
     """
     url = str(place).rstrip("/")
-    try:
+    with explain_unreadable(url, "see docs/storage.md"):
         if filesystem.size_of(place) is not None:
             origin, name = place.parent, place.name
             found = {
@@ -99,8 +108,6 @@ def fetch(place: UPath, wanted: Callable[[Iterable[str]], set[str]] = set, besid
             origin, name = place, ""
             everything = filesystem.files_below(place)
             found = {path: everything[path] for path in wanted(everything)}
-    except OSError as error:
-        raise HandgenError(f"{url}: cannot be read ({error.strerror}); see docs/storage.md") from None
     if not found:
         raise HandgenError(f"{url}: no such file or folder; correct the URL")
     files = tuple(StoredFile(path, info["size"], _version(info)) for path, info in sorted(found.items()))
@@ -130,7 +137,9 @@ def _folder(copy: LocalCopy, cache: Path, progress: Callable[[int, int], None] |
     folder = _folder_path(copy, cache)
     if all((folder / file.name).exists() for file in copy.files):  # links that lead somewhere
         return folder
-    _check_names(copy)
+    for file in copy.files:
+        if any(part in ("", ".", "..") for part in file.name.split("/")) or "\0" in file.name:
+            raise HandgenError(f"{copy.origin}: {file.name!r} cannot be the name of a file; rename it")
     total, done = sum(file.bytes for file in copy.files), 0
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -149,12 +158,6 @@ def _folder(copy: LocalCopy, cache: Path, progress: Callable[[int, int], None] |
             ) from None
         raise HandgenError(f"{error.filename}: cannot be read ({error.strerror}); run again") from None
     return folder
-
-
-def _check_names(copy: LocalCopy) -> None:
-    for file in copy.files:
-        if any(part in ("", ".", "..") for part in file.name.split("/")) or "\0" in file.name:
-            raise HandgenError(f"{copy.origin}: {file.name!r} cannot be the name of a file; rename it")
 
 
 def _copy(origin: UPath, cache: Path, file: StoredFile) -> StoredFile:

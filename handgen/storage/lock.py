@@ -1,15 +1,14 @@
 """Let one process at a time write into a directory.
 
-On a disk the lock is the kernel's (`flock`), which ends with the process, however that ends. In a store, and on a file
-system without such locks, it is a lease: an object made only if there is none, which its holder touches every
-`BEAT_S`. Whoever finds one that was not touched for `STALE_S` by its own word watches it for two beats, since clocks
-differ, and takes it over if nothing stirs; one of a process of this machine that is no more is taken over at once.
-Before each touch the holder looks whether the lease is still its own: who lost it, because it slept too long or because
-the store knows no "only if there is none", is told by `WriteLock.check` and stops. What two wrote in between are the
-same bytes, each file whole.
+On a disk the lock is the kernel's (`flock`), which ends with the process. In a store, and on a file system without such
+locks, it is a lease: an object made only if there is none, which its holder touches every `BEAT_S`. Whoever finds one
+that was not touched for `STALE_S` by its own word watches it for two beats, since clocks differ, and takes it over if
+nothing stirs; one of a process of this machine that is no more is taken over at once. Before each touch the holder
+looks whether the lease is still its own: who lost it, because it slept too long or because the store knows no "only if
+there is none", is told by `WriteLock.check` and stops. What two wrote in between are the same bytes, each file whole.
 
-filelock would replace `_lock_file` alone. It leaves its file in every output, does not say who holds it, and takes
-another kind of lock, without touches, only where the file system says ENOSYS; network file systems say ENOLCK.
+filelock would replace `_lock_file` alone: it leaves its file in every output, does not say who holds it, and falls back
+where the file system says ENOSYS; network file systems say ENOLCK.
 """
 
 from __future__ import annotations
@@ -47,25 +46,17 @@ log = logging.getLogger(__name__)
 class WriteLock:
     """The right to write into a directory, while it lasts."""
 
-    def __init__(self) -> None:
-        self._lost: HandgenError | None = None
+    lost: HandgenError | None = None
 
     def check(self) -> None:
         """Raise a HandgenError naming the holder when another process has taken the directory over."""
-        if self._lost is not None:
-            raise self._lost
-
-    def mark_lost(self, error: HandgenError) -> None:
-        """Mark the lock as lost; later `check()` calls raise."""
-        self._lost = error
+        if self.lost is not None:
+            raise self.lost
 
 
 @contextmanager
 def lock_directory(root: Location) -> Iterator[WriteLock]:
-    """Hold the directory `root`, which exists, as its only writer.
-
-    Raises HandgenError naming the holder when somebody else is.
-    """
+    """Hold the directory `root`, which exists, as its only writer; HandgenError naming the holder if there is one."""
     descriptor = _lock_file(root / LOCK) if isinstance(root, Path) else None
     if descriptor is None or not isinstance(root, Path):
         with _hold_lease(root / LEASE) as hold:
@@ -114,7 +105,7 @@ def _hold_lease(path: Location) -> Iterator[WriteLock]:
             try:
                 found = _read_lease(path)
                 if found is not None and found.get("token") != mine["token"]:
-                    hold.mark_lost(_held_error(path, found))
+                    hold.lost = _held_error(path, found)
                     return
                 filesystem.put(path, _lease(mine))
             except OSError as error:
@@ -182,27 +173,21 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     """Say whether the holder was a process of this machine that has ended."""
     if holder.get("machine") != _machine_id() or not isinstance(holder.get("process"), int):
         return False
-    try:
-        os.kill(holder["process"], 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
+    with suppress(OSError, OverflowError):
+        try:
+            os.kill(holder["process"], 0)
+        except ProcessLookupError:
+            return True
     return False
 
 
 def _machine_id() -> str:
-    """Name the range in which process numbers are unique: this host since it was started, and this container.
-
-    macOS has no `/proc`: the host and its network address stand for it, so that after a restart a dead holder may be
-    taken for alive, until its lease is stale.
-    """
-    parts = [socket.gethostname()]
+    """Name the range in which process numbers are unique: this host since it was started, and this container."""
     try:
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
-    except OSError:
-        parts.append(f"{uuid.getnode():x}")
-    return " ".join(parts)
+        parts = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+    except OSError:  # macOS: after a restart a dead holder may be taken for alive, until its lease is stale
+        parts = [f"{uuid.getnode():x}"]
+    return " ".join([socket.gethostname(), *parts])
 
 
 def _holder() -> dict[str, Any]:

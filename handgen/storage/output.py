@@ -31,10 +31,8 @@ def claim_output(
 ) -> Iterator[Journal]:
     """`root` as the directory of a run, new or continued, with nobody else writing there while the block lasts.
 
-    run, owned, overwrite: as for `prepare_output`. Yields the journal of what is finished.
-
-    Raises HandgenError as `prepare_output` does, when another process holds `root`, and, saying how to go on, for what
-    the disk or the store refuses.
+    Yields the journal of what is finished. Arguments and HandgenErrors as of `prepare_output`; also one when another
+    process holds `root`, and for what the disk or the store refuses.
     """
     with writing(root):
         _check_kind(root, kind)
@@ -116,10 +114,7 @@ def write_error(error: OSError, place: Location) -> HandgenError:
 
 
 def kind_of(root: Location) -> str | None:
-    """Return what a directory was begun or finished as, or None if it is no output of handgen.
-
-    Raises OSError when a store cannot be asked.
-    """
+    """Return what a directory was begun or finished as, or None; OSError when a store cannot be asked."""
     for name in (RUN, MANIFEST):
         try:
             if isinstance(root, Path):
@@ -166,10 +161,7 @@ def _is_unfinished(root: Location, document: dict[str, Any]) -> bool:
 
 
 def _remove(root: Location, owned: Sequence[str]) -> None:
-    """Remove what a run wrote, the manifest first; other files stay.
-
-    So does `run.json`, which is then replaced: at every moment the directory says what it is.
-    """
+    """Remove what a run wrote, the manifest first; `run.json`, which says what the directory is, is replaced then."""
     there = list(filesystem.names(root))
     for pattern in (MANIFEST, JOURNAL, *owned):
         for name in sorted(fnmatch.filter(there, pattern)):

@@ -9,10 +9,7 @@ from typing import Any
 
 
 class RemoteFile(io.RawIOBase):
-    """A file of a known size, to be wrapped in an `io.BufferedReader`.
-
-    read_range: gives (first byte, number of bytes) of it.
-    """
+    """A file of a known size, for an `io.BufferedReader`. read_range: gives (first byte, number of bytes) of it."""
 
     def __init__(self, url: str, size: int, read_range: Callable[[int, int], bytes]) -> None:
         self._url, self._size, self._read_range = url, size, read_range
@@ -29,10 +26,6 @@ class RemoteFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a byte, as `io.IOBase.seek` does."""
         self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
-        return self._at
-
-    def tell(self) -> int:
-        """Return the byte that is read next."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:

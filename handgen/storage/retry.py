@@ -1,12 +1,10 @@
 """Retry object-store calls on transient errors; raise OSError naming the URL.
 
 Drivers raise what their HTTP libraries raise. Here that becomes an `OSError` with `errno`, a sentence and the URL as
-`filename`: FileNotFoundError, PermissionError and FileExistsError as for files. Transient errors are retried, a little
-later each time, for `RETRY_DEADLINE_S`.
+`filename`, of the same classes as for files. Transient errors are retried, a little later each time.
 
-The drivers' own retries do less, as tried with a server that answers 500 or 503 for a while: s3fs gives up after five
-requests (7 to 13 s), and its errors name no URL; drivers of other stores have none. obstore gives up after ten (2 to
-5 s), its errors have no errno, and its `mode="create"` for fsspec overwrites, which leases must not.
+The drivers' own retries do less, as tried with a server that answers 500 or 503 for a while: s3fs gives up after 7 to
+13 s, and its errors name no URL; others have none. obstore gives up after 2 to 5 s, and its `mode="create"` overwrites.
 """
 
 from __future__ import annotations
@@ -47,10 +45,7 @@ log = logging.getLogger(__name__)
 
 
 def retry(url: str, act: Callable[[], Result]) -> Result:
-    """Call `act`, again and again for `RETRY_DEADLINE_S` while its error is transient.
-
-    Raises OSError, which names `url`.
-    """
+    """Call `act`, for `RETRY_DEADLINE_S` while its error is transient; raises an OSError that names `url`."""
     began, attempts = time.monotonic(), 0
     while True:
         attempts += 1

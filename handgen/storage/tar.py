@@ -27,10 +27,7 @@ class WrittenTar:
 
 
 def write_tar(path: Location, members: Iterable[tuple[str, bytes]]) -> WrittenTar:
-    """Write (name, content) members in order; the file appears under its name only when complete.
-
-    Times, owners and modes are fixed, so the same members give the same bytes.
-    """
+    """Write (name, content) members in order, whole or not at all; the same members give the same bytes."""
     digest = hashlib.sha256()
     size = 0
     spans: dict[str, Span] = {}
@@ -51,10 +48,7 @@ def write_tar(path: Location, members: Iterable[tuple[str, bytes]]) -> WrittenTa
 
 
 def members_in(data: bytes) -> dict[str, bytes]:
-    """Return name and content of the members in a piece of a tar that `write_tar` wrote: whole headers and contents.
-
-    Raises ValueError where it is something else.
-    """
+    """Return name and content of the members in a piece of a tar of `write_tar`; ValueError if it is something else."""
     members: dict[str, bytes] = {}
     at = 0
     while at < len(data):

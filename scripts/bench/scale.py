@@ -105,7 +105,7 @@ class OneProcess:
     """The local engine, with a process of its own even for one."""
 
     def map_units(self, function: Callable[[Any], Any], items: Iterable[Any], count: int) -> Iterator[Any]:
-        """As `handgen.runtime.engine.Engine`."""
+        """As `handgen.runtime.engines.Engine`."""
         return local._in_pool(function, local._Work(items), 1)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from table import report
 
-from handgen.detect.keypoint_files.options import KeypointFilesOptions
+from handgen.detect.registry import KeypointFilesOptions
 from handgen.geometry.camera import Rig
 from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations

@@ -10,8 +10,8 @@ import pytest
 from support.annotate import config, errors_mm, rendered, true_keypoints
 from support.cameras import in_units
 
-from handgen.detect.keypoint_files.options import KeypointFilesOptions
 from handgen.detect.mediapipe import networks
+from handgen.detect.registry import KeypointFilesOptions
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
 from handgen.io.calibration_files.handgen_json import save_calibration

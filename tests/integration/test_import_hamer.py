@@ -13,7 +13,7 @@ from handgen.io.shards import read_groups
 from handgen.media import images
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.storage.plain_pickle import read_labels
+from handgen.storage.pickles import read_labels
 from handgen.storage.tar import write_tar
 
 

@@ -14,7 +14,7 @@ from support.make_mano_pickle import Ch, Csc, Python2Pickler, Select, clean_stat
 from support.pickle_attacks import PROTOCOLS, attacks
 
 from handgen.errors import HandgenError
-from handgen.storage.array_pickle import read_pickle
+from handgen.storage.pickles import read_pickle
 
 
 def refused(data, match=None):

@@ -22,8 +22,8 @@ from handgen.detect.cpm import detector as cpm
 from handgen.detect.cpm import network
 from handgen.detect.cpm.detector import CpmView, peaks_of, region_around, region_before_screen
 from handgen.detect.cpm.network import LAYERS, PoseNetwork, load_network
-from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
+from handgen.detect.registry import CpmOptions
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_ORDERS
 from handgen.io.annotations import Annotations

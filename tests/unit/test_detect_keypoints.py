@@ -10,7 +10,7 @@ from handgen.detect import registry
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.keypoint_files import detector as keypoints
 from handgen.detect.keypoint_files.detector import KeypointsDetector
-from handgen.detect.keypoint_files.options import KeypointFilesOptions
+from handgen.detect.registry import KeypointFilesOptions
 from handgen.errors import HandgenError
 from handgen.io.detections import read_detections, write_detections
 from handgen.records.detection import DetectionRecord

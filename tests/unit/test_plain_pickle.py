@@ -8,8 +8,7 @@ import pytest
 from support.pickle_attacks import PROTOCOLS, attacks
 
 from handgen.errors import HandgenError
-from handgen.storage.array_pickle import read_pickle
-from handgen.storage.plain_pickle import MAX_BYTES, read_labels
+from handgen.storage.pickles import MAX_BYTES, read_labels, read_pickle
 
 LABELS = [
     {

@@ -21,7 +21,7 @@ from handgen.label_checks.evidence import Fault, HandModels, Tolerances
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.hands import HUGE
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage
-from handgen.storage.plain_pickle import read_labels
+from handgen.storage.pickles import read_labels
 
 LEFT_OUT = ("intrinsics", "reprojection", "box", "visible", "world", "betas per person", "translation")
 _BATCH = 200

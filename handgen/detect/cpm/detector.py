@@ -1,16 +1,14 @@
 """The original system's detector runs hand3d's PoseNet (`cpm_network`), on crops found by a green or blue screen.
 
-It finds one hand per view and does not tell left from right. Where a hand was in the frame before, the crop is the
-square around its keypoints; else around the largest blob that is no screen, which is the hand if nothing else is in
-front of it. Then it is looked at again around what was found, until the crop fits. A crop's sides are 1.25 times the
-hand's longer one, as in hand3d (`inference` in `nets/ColorHandPose3DNetwork.py`).
+It finds one hand per view and does not tell left from right. The crop is the square around the keypoints of the frame
+before, else around the largest blob that is no screen. Then it is looked at again around what was found, until the crop
+fits. A crop's sides are 1.25 times the hand's longer one, as in hand3d (`nets/ColorHandPose3DNetwork.py`, `inference`).
 
 What hand3d's code says, and its documentation does not:
 
 - A cell of the score map is the pixel 8 times its index: in training the maps are enlarged from 32 to 256 by
   TensorFlow 1's `resize_images`, which puts cell i at pixel 8 i (`training_posenet.py`), and compared with maps around
-  the true pixels. That the cell looks at pixels 8 i to 8 i + 7 does not matter: the convolutions learnt the rest.
-  (Labels were rounded down before, which makes half a pixel of the crop, and is left as it is.)
+  the true pixels. (Labels were rounded down before: half a pixel of the crop, which is left as it is.)
 - The first keypoint is the middle between the wrist and the middle finger's MCP joint, in the image
   (`use_wrist_coord=False` in `training_posenet.py`, `data/BinaryDbReader.py`). The wrist is as far on the other side.
 - No picture is mirrored: RHD shows both hands, but STB, on which the network was trained further, left ones alone. The
@@ -27,8 +25,8 @@ from jaxtyping import Float
 
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.cpm.network import CELL_PX, INPUT_PX, PoseNetwork, load_network
-from handgen.detect.cpm.options import CpmOptions
 from handgen.detect.mediapipe.landmarks import Region
+from handgen.detect.registry import CpmOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
 from handgen.hand.conversions import reordered_keypoints
@@ -70,11 +68,7 @@ class CpmDetector:
     needs_images = True
 
     def __init__(self, weights: Path, side: str, device: str = "cpu") -> None:
-        """Read the weights.
-
-        side: "left" or "right", the one hand in view. device: where the network runs. Raises HandgenError if the file
-        does not fit.
-        """
+        """Read the weights; HandgenError if they do not fit. side: "left" or "right", the one hand in view."""
         if side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
         self.side = side

@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT
-from handgen.storage.array_pickle import read_pickle
 from handgen.storage.inert_unpickler import Contents, check_size
+from handgen.storage.pickles import read_pickle
 
 INPUT_PX = 256
 CELL_PX = 8  # three max-pools of 2
@@ -74,11 +74,7 @@ class PoseNetwork:
 
     @classmethod
     def from_arrays(
-        cls,
-        arrays: Mapping[str, np.ndarray | str],
-        where: str,
-        device: str = "cpu",
-        dtype: torch.dtype = torch.float32,
+        cls, arrays: Mapping[str, np.ndarray | str], where: str, device: str = "cpu", dtype: torch.dtype = torch.float32
     ) -> PoseNetwork:
         """Build the network; HandgenError naming the first array that is missing, of another shape, or not finite."""
         layers = {}
@@ -92,10 +88,7 @@ class PoseNetwork:
         return cls(layers)
 
     def scores(self, crops: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n 21 rows columns"]:
-        """Return score maps of the last stage, in hand3d's order of keypoints, a cell for 8x8 pixels.
-
-        crops: RGB, value / 255 - 0.5; 256x256 in use, any multiple of 8 will do.
-        """
+        """Return the last stage's score maps, hand3d's order, a cell for 8x8 px of RGB crops (value / 255 - 0.5)."""
         values = crops
         for name in LAYERS:
             if name == "conv5_1":
@@ -127,10 +120,7 @@ class PoseNetwork:
 
 
 def load_network(path: Path, device: str = "cpu") -> tuple[PoseNetwork, str]:
-    """Return the network out of a file, and the file's SHA-256; read once per process as long as it does not change.
-
-    Raises HandgenError for a file that holds anything else; nothing of it is run.
-    """
+    """Read the network and its file's SHA-256, once per process while it is unchanged; HandgenError for another."""
     with explain_unreadable(path, WEIGHTS.source):
         status = path.stat()
         if not path.is_file():

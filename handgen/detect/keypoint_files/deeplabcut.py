@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.keypoint_files.frames import MAX_FILE_BYTES, SMALLER, check_file
-from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_frame
+from handgen.detect.keypoint_files.hands import MAX_FILE_BYTES, SMALLER, CameraHands, HandList, check_file, check_frame
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError
 
@@ -27,10 +26,7 @@ _MAX_LINE = 2**20
 
 
 def read(file: Path, side: str | None) -> CameraHands:
-    """The hands of a camera's file.
-
-    side: "left" or "right", if the file does not say it. Raises HandgenError for what does not fit.
-    """
+    """The hands of a camera's file. side: if the file does not say it. Raises HandgenError for what does not fit."""
     found = HandList(str(file))
     rows = _rows(file)
     hands = _columns(rows, side, file)

@@ -1,8 +1,4 @@
-"""Keypoints that others have made: a detector that reads files and looks at no image.
-
-The formats are in `handgen.detect.keypoint_files.formats`. Frames are those of each camera's own video (or images),
-from 0, whatever offsets or timestamps the capture has.
-"""
+"""A detector that reads files of keypoints (`handgen.detect.keypoint_files.formats`) and looks at no image."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from jaxtyping import Float
 from handgen.detect.base import DetectionTask, Detector
 from handgen.detect.keypoint_files import formats as keypoint_files
 from handgen.detect.keypoint_files.formats import CameraHands, Source
-from handgen.detect.keypoint_files.options import KeypointFilesOptions
+from handgen.detect.registry import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
@@ -37,11 +33,7 @@ class KeypointsDetector:
     needs_images = False
 
     def __init__(self, path: Path, cameras: tuple[str, ...], side: str | None = None) -> None:
-        """Read `path`, a file or folder.
-
-        cameras: names, in the rig's order. side: "left" or "right", the hand that files are of which do not say it
-        themselves. Raises HandgenError for what does not fit.
-        """
+        """Read `path`, a file or folder; HandgenError for what does not fit. side: of files that do not say it."""
         if side is not None and side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
         self.view_bias: ViewBias | None = None
@@ -97,8 +89,8 @@ _MAX_KNOWN = 2
 def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: bool = False) -> dict[str, CameraHands]:
     """The hands of all cameras; parsed once per process as long as the files' stamps stay the same.
 
-    look_closely: also at every file in a folder with one per frame. That takes seconds for 100,000 frames, so only
-    `fingerprint` does it, which a run asks for once; a file added or removed is noticed in any case.
+    look_closely: also at every file of a folder, which takes seconds for 100,000: only `fingerprint` does it, once a
+    run.
     """
     try:
         sources = keypoint_files.sources(path, cameras)
@@ -106,7 +98,7 @@ def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: 
         known = _known.get((sources, cameras, side))
         if known is not None and known.stamps == stamps and not look_closely:
             return known.by_camera
-        close_stamps = tuple(_close_stamp(source) for _, source in sources)
+        close_stamps = tuple(_stamp(source, closely=True) for _, source in sources)
         if known is not None and known.stamps == stamps and known.close_stamps == close_stamps:
             return known.by_camera
     except FileNotFoundError:
@@ -120,16 +112,11 @@ def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: 
     return by_camera
 
 
-def _stamp(source: Path) -> tuple[int, ...]:
-    """Size and time of change of a file, or of a folder."""
+def _stamp(source: Path, closely: bool = False) -> tuple[int, ...]:
+    """Size and time of change of a file, or of a folder; closely: of all files in the folder."""
     status = source.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-def _close_stamp(source: Path) -> tuple[int, ...]:
-    """The stamp of a file; for a folder one of all its files."""
-    if not source.is_dir():
-        return _stamp(source)
+    if not (closely and source.is_dir()):
+        return status.st_size, status.st_mtime_ns
     with os.scandir(source) as entries:
         files = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries)
     return len(files), hash(tuple(files))

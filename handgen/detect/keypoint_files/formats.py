@@ -10,7 +10,7 @@ One file for all cameras (`jsonl`, `arrays`), or a folder that holds one file or
 | `mmpose` | `cam0.json` or `results_cam0.json`, or a folder with a file per image |
 | `deeplabcut` | `cam0.csv` or `cam0DLC_....csv` |
 
-Frames are those of each camera's own video (or images), from 0.
+Frames are those of each camera's own video (or images), from 0, whatever offsets or timestamps the capture has.
 """
 
 from __future__ import annotations
@@ -41,10 +41,7 @@ def sources(path: Path, cameras: tuple[str, ...]) -> tuple[Source, ...]:
 
 
 def read(found: tuple[Source, ...], cameras: tuple[str, ...], side: str | None) -> dict[str, CameraHands]:
-    """The hands of every camera.
-
-    side: "left" or "right", of files that do not say it. Raises HandgenError for what does not fit.
-    """
+    """The hands of every camera. side: of files that do not say it. Raises HandgenError for what does not fit."""
     by_camera: dict[str, CameraHands] = {}
     for camera, path in found:
         by_camera |= _read_all(path, cameras, side) if camera is None else {camera: _read_one(path, camera, side)}
@@ -73,8 +70,7 @@ def _read_one(path: Path, camera: str, side: str | None) -> CameraHands:
         return jsonl.read_all(path, (camera,))[camera]
     if kind == "openpose":
         return openpose.read(path)
-    reader = {"arrays": arrays.read, "mmpose": mmpose.read, "deeplabcut": deeplabcut.read}[kind]
-    return reader(path, side)
+    return {"arrays": arrays.read, "mmpose": mmpose.read, "deeplabcut": deeplabcut.read}[kind](path, side)
 
 
 def _kind(path: Path) -> str:

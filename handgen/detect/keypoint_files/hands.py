@@ -1,8 +1,11 @@
-"""The hands of one camera, packed: what every reader of keypoint files makes."""
+"""The hands of one camera, packed: what every reader of keypoint files makes; and the files that it may read."""
 
 from __future__ import annotations
 
+import re
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,6 +14,8 @@ from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.records.detection import Detection
 
+MAX_FILE_BYTES = 2**30  # of one file with all frames of a camera
+SMALLER = "give the keypoints as .npz"
 MAX_FRAME = 10**9
 MAX_PX = 100_000  # from the image's corner; what lies farther out is no pixel
 _MAX_HANDS = 20_000_000  # of a camera: 5 GB; 100,000 frames of two hands are 50 MB
@@ -27,13 +32,6 @@ class CameraHands:
     frames: Int[np.ndarray, " n"]
     values: Float[np.ndarray, "n 21 3"]
     right: Float[np.ndarray, " n"]
-
-    def __post_init__(self) -> None:
-        n = len(self.frames)
-        if self.values.shape != (n, KEYPOINT_COUNT, 3) or self.right.shape != (n,):
-            raise ValueError(
-                f"CameraHands: {n} frames, but values of shape {self.values.shape} and {self.right.shape} sides"
-            )
 
     def at(self, frame: int) -> list[Detection]:
         """The hands of one frame, in the order of the file."""
@@ -113,3 +111,28 @@ def _packed(
 ) -> CameraHands:
     order = np.argsort(frames, kind="stable")
     return CameraHands(frames[order], values[order], right[order])
+
+
+def file_frames(folder: Path, suffix: str) -> list[tuple[int, Path]]:
+    """The number (the last in the name) and path of each frame's file `...NUMBER...SUFFIX`; HandgenError if unclear."""
+    found: dict[int, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if not file.name.endswith(suffix) or file.name.startswith("."):
+            continue
+        numbers = re.findall(r"\d+", file.name.removesuffix(suffix))
+        if not numbers or len(numbers[-1]) > 18:
+            raise HandgenError(f"{file}: no frame number in the name; expected NAME_000000000012{suffix}")
+        frame = check_frame(int(numbers[-1]), str(file))
+        if frame in found:
+            raise HandgenError(f"{folder}: {found[frame].name} and {file.name} are both of frame {frame}; remove one")
+        found[frame] = file
+    return sorted(found.items())
+
+
+def check_file(file: Path, max_bytes: int, otherwise: str) -> None:
+    """Raise a HandgenError unless it is a file (no pipe) of this size at most; OSError if it is not there."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise HandgenError(f"{file}: not a file")
+    if status.st_size > max_bytes:
+        raise HandgenError(f"{file}: larger than {max_bytes >> 20} MiB; {otherwise}")

@@ -5,10 +5,9 @@
 - For an image the inferencer writes the list of its instances, in a file named after it: the last number in the name is
   the frame, from 0.
 
-An instance has `keypoints` (x, y) and `keypoint_scores`: 21 of a hand, or 133 of COCO-WholeBody, where 91 to 111 are
-the left and 112 to 132 the right hand. `frame_id` counts from 1 in the demos (`demo/topdown_demo_with_mmdet.py`) and
-from 0 in the inferencer (`mmpose/apis/inferencers/base_mmpose_inferencer.py`). Both write every frame, with or without
-instances, so the first one tells which it is.
+An instance has `keypoints` (x, y) and `keypoint_scores`: 21 of a hand, or 133 of COCO-WholeBody. `frame_id` counts from
+1 in the demos (`demo/topdown_demo_with_mmdet.py`) and from 0 in the inferencer
+(`mmpose/apis/inferencers/base_mmpose_inferencer.py`). Both write every frame, so the first one tells which it is.
 
 The order of 21 keypoints is that of `meta_info`'s names (without them OneHand10K's, which is ours); RHD's are called
 `thumb1` and so on from the tip, so they are known by the data set's name.
@@ -23,8 +22,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.keypoint_files.frames import MAX_FILE_BYTES, SMALLER, check_file, file_frames
-from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_frame
+from handgen.detect.keypoint_files.hands import (
+    MAX_FILE_BYTES,
+    SMALLER,
+    CameraHands,
+    HandList,
+    check_file,
+    check_frame,
+    file_frames,
+)
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
@@ -40,11 +46,7 @@ _MAX_INSTANCES = 200  # in one image
 
 
 def read(path: Path, side: str | None) -> CameraHands:
-    """The hands of a camera's file or folder.
-
-    side: "left" or "right", of instances of 21 keypoints that do not say it themselves. Raises HandgenError for what
-    does not fit.
-    """
+    """The hands of a camera's file or folder; HandgenError for what does not fit. side: of hands that do not say it."""
     hands = _Hands(str(path), side)
     if path.is_dir():
         for frame, file in file_frames(path, SUFFIX):

@@ -62,10 +62,7 @@ def keypoint_of(text: str) -> tuple[str, str | None] | None:
 
 
 def places_of(names: Sequence[str], where: str) -> dict[str | None, tuple[int, ...]]:
-    """By side (None where names say none) the places of our 21 keypoints, in our order, among others' names.
-
-    Raises HandgenError naming what is unknown, missing or there twice.
-    """
+    """By side (None: unsaid) the places of our 21 keypoints among others' names; HandgenError naming what is wrong."""
     found: dict[str | None, dict[str, int]] = {}
     unknown, twice = [], []
     for place, text in enumerate(names):

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.keypoint_files.frames import check_file, file_frames
-from handgen.detect.keypoint_files.hands import CameraHands, HandList
+from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_file, file_frames
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.storage.documents import loads

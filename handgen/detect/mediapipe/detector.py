@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib import resources
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from handgen.detect.mediapipe.networks import NETWORKS, locate
 from handgen.detect.mediapipe.palm import PalmNetwork, Palms, concatenate, merge
 from handgen.detect.view_bias import ViewBias
 from handgen.geometry.camera import inside_image
-from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.media.arrays import Image
 from handgen.plugins import NoOptions
 from handgen.records.detection import Detection
@@ -111,8 +111,12 @@ class MediaPipeView:
             if everywhere:
                 self._last_search = frame
         self._tracked = hands[: 2 * self._max_hands]
-        size_px = image.shape[1], image.shape[0]
-        return [_detection(self._average_with_mirror_image(image, hand), size_px) for hand in self._tracked]
+        return [self._detection(image, hand) for hand in self._tracked]
+
+    def _detection(self, image: Image, hand: Landmarks) -> Detection:
+        hand = self._average_with_mirror_image(image, hand)
+        inside = inside_image(hand.keypoints_px, (image.shape[1], image.shape[0]))
+        return Detection(hand.keypoints_px, hand.presence * np.where(inside, 1.0, OUTSIDE_CONFIDENCE), hand.right)
 
     def _average_with_mirror_image(self, image: Image, hand: Landmarks) -> Landmarks:
         """Average the network's answers for the hand and for its mirror image, where both agree.
@@ -131,9 +135,8 @@ class MediaPipeView:
     ) -> Detection | None:
         """Return the hand that is about where `keypoints_px` are, or None; tracking is not touched.
 
-        The region is taken again from the keypoints found until they settle. right: the probability that the
-        hand looked for is a right one; with it, a hand of the other side that lies off the guess is not taken
-        for it.
+        The region is taken again from the keypoints found until they settle. right: the probability that the hand
+        looked for is a right one; with it, a hand of the other side that lies off the guess is not taken for it.
         """
         if not np.isfinite(keypoints_px).all():
             return None
@@ -154,14 +157,10 @@ class MediaPipeView:
         other_side = right is not None and abs(found.right - right) > 0.8
         if away > (_FAR_FROM_GUESS / 2 if other_side else _FAR_FROM_GUESS):
             return None
-        return _detection(self._average_with_mirror_image(image, found), (image.shape[1], image.shape[0]))
+        return self._detection(image, found)
 
     def _search(self, image: Image, frame: int, hands: list[Landmarks], everywhere: bool) -> list[Landmarks]:
-        """Return `hands` and those that the palm network finds besides.
-
-        The whole frame first, then tiles until there are enough hands: all of them, or those whose turn it
-        is.
-        """
+        """Return `hands` and those found besides, in the whole frame, then in tiles: all, or those whose turn it is."""
         height, width = image.shape[:2]
         levels = search_levels(width, height)
         if not everywhere:
@@ -197,10 +196,7 @@ class MediaPipeView:
 
 def load_offsets_m() -> Float[np.ndarray, "21 3"]:
     """Return this detector's constant keypoint offsets (see `base.Detector`) as measured."""
-    offsets = np.array(_read_measurements()["offsets_m"], float)
-    if offsets.shape != (KEYPOINT_COUNT, 3) or not np.isfinite(offsets).all():
-        raise ValueError(f"{OFFSETS_FILE}: offsets_m must be (21, 3) finite numbers, got {offsets.shape}")
-    return offsets
+    return np.array(_read_measurements()["offsets_m"], float)
 
 
 def load_view_bias() -> ViewBias | None:
@@ -219,13 +215,8 @@ def search_levels(width: int, height: int) -> list[list[Window]]:
     for part in TILE_SIDES:
         side = max(1, round(part * min(width, height)))
         if side < max(width, height):
-            levels.append(
-                [
-                    (left, top, left + side, top + side)
-                    for top in _tile_starts(height, side)
-                    for left in _tile_starts(width, side)
-                ]
-            )
+            corners = product(_tile_starts(height, side), _tile_starts(width, side))
+            levels.append([(left, top, left + side, top + side) for top, left in corners])
     return levels
 
 
@@ -252,9 +243,3 @@ def _distance(a_px: Float[np.ndarray, "21 2"], b_px: Float[np.ndarray, "21 2"]) 
 
 def _extent(keypoints_px: Float[np.ndarray, "21 2"]) -> float:
     return max(float(np.ptp(keypoints_px, axis=0).max()), 1e-6)
-
-
-def _detection(hand: Landmarks, size_px: tuple[int, int]) -> Detection:
-    inside = inside_image(hand.keypoints_px, size_px)
-    confidence = hand.presence * np.where(inside, 1.0, OUTSIDE_CONFIDENCE)
-    return Detection(hand.keypoints_px, confidence, hand.right)

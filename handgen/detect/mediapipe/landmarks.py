@@ -1,9 +1,8 @@
 """MediaPipe's landmark network gives the 21 keypoints of the hand in a rotated square region of an image.
 
-Regions follow MediaPipe's graphs in `modules/hand_landmark`: `palm_detection_detection_to_roi.pbtxt` for a
-region from a palm, `hand_landmark_landmarks_to_roi.pbtxt` and
-`calculators/hand_landmarks_to_rect_calculator.cc` for one from the landmarks of the frame before. The
-network's keypoints are in handgen's order already.
+Regions follow MediaPipe's graphs in `modules/hand_landmark`: `palm_detection_detection_to_roi.pbtxt` for a region from
+a palm, `hand_landmark_landmarks_to_roi.pbtxt` and `calculators/hand_landmarks_to_rect_calculator.cc` for one from the
+landmarks of the frame before. The network's keypoints are in handgen's order already.
 """
 
 from __future__ import annotations
@@ -68,11 +67,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Landmarks:
-    """The network's answer about one region.
-
-    keypoints_px: (21, 2), pixels of the image. presence: that there is a hand, 0 to 1. right: that it is a
-    right one.
-    """
+    """The network's answer about one region: image pixels; probabilities of a hand, and of a right one."""
 
     keypoints_px: Float[np.ndarray, "21 2"]
     presence: float

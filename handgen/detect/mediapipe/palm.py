@@ -1,9 +1,8 @@
 """MediaPipe's palm network finds palms in an image.
 
-All constants are those of MediaPipe's graph `modules/palm_detection/palm_detection_cpu.pbtxt`
-(SsdAnchorsCalculator, TensorsToDetectionsCalculator, NonMaxSuppressionCalculator) unless said. The network
-sees a square of 192 px and answers in units of that square, (0, 0) its upper left corner and (1, 1) its lower
-right one.
+All constants are those of MediaPipe's graph `modules/palm_detection/palm_detection_cpu.pbtxt` (SsdAnchorsCalculator,
+TensorsToDetectionsCalculator, NonMaxSuppressionCalculator) unless said. The network sees a square of 192 px and answers
+in units of that square, (0, 0) its upper left corner and (1, 1) its lower right one.
 """
 
 from __future__ import annotations
@@ -49,11 +48,7 @@ class Palms:
         return len(self.scores)
 
     def to_image(self, left: float, top: float, side: float) -> Palms:
-        """Convert to pixels of an image that has the network's square, `side` px wide, at corner (left, top).
-
-        Pixel centres are at integers (see `handgen.geometry.camera`), so the corner of the first pixel is (-0.5,
-        -0.5).
-        """
+        """Convert to pixels (centres at integers) of an image with the square, `side` px wide, at (left, top)."""
         offset = np.array([left - 0.5, top - 0.5])
         return Palms(self.boxes * side + np.tile(offset, 2), self.keypoints * side + offset, self.scores)
 

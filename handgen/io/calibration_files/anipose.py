@@ -9,13 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from handgen.io.calibration_files.base import (
-    Calibration,
-    camera_of_table,
-    median_baseline,
-    parse_toml,
-    read_text,
-)
+from handgen.io.calibration_files.base import Calibration, camera_of_table, median_baseline, parse_toml, read_text
 
 NAME = "anipose"
 SUFFIXES = (".toml",)

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import DISTORTION_LENGTHS, Camera, Lens
 from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
 
@@ -53,16 +53,15 @@ class Calibration:
 
 def read_text(path: Path) -> str:
     """The text of a calibration file; HandgenError if it cannot be read, is not text or is far too large."""
-    try:
+    with explain_unreadable(path, "check the path"):
         if path.stat().st_size > MAX_CALIBRATION_BYTES:
             raise HandgenError(
                 f"{path}: over {MAX_CALIBRATION_BYTES >> 20} MiB, so not a calibration; name the right file"
             )
-        return path.read_text("utf-8")
-    except UnicodeDecodeError:
-        raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
-    except OSError as error:
-        raise HandgenError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError:
+            raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
 
 
 def parse_json(path: Path, text: str) -> Any:
@@ -82,10 +81,7 @@ def parse_toml(path: Path, text: str) -> dict[str, Any]:
 
 
 def numbers(value: Any, shape: tuple[int, ...], where: str, what: str) -> np.ndarray:
-    """`value` as finite floats of `shape`, in which one -1 means any length; singleton axes are ignored.
-
-    Raises HandgenError naming `where` (file and camera) and `what`.
-    """
+    """`value` as finite floats of `shape` (-1: any length, made flat); HandgenError naming `where` and `what`."""
     if value is None:
         raise HandgenError(f"{where}: {what} is missing; {_REDO}")
     try:
@@ -138,10 +134,7 @@ def make_camera(
     size_px: tuple[int, int] | None,
     lens: Lens = "pinhole",
 ) -> Camera:
-    """A camera from a file's values (world->camera), every bad one a HandgenError that names file and camera.
-
-    size_px: None if the file does not say; then a guess from the principal point.
-    """
+    """A camera from a file's values, each bad one a HandgenError. size_px: None: guessed from the principal point."""
     where = f"{where}: camera {name}"
     matrix = numbers(intrinsics, (3, 3), where, "the camera matrix")
     if abs(matrix[2, 2]) > 1e-9:

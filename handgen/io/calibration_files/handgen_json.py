@@ -55,10 +55,7 @@ def read(path: Path) -> Calibration:
 
 
 def save_calibration(path: Path, rig: CameraSet, metres_per_unit: float | None = 1.0) -> None:
-    """Write `rig` so that the file appears only when complete.
-
-    metres_per_unit: 1 for a rig in metres, as every rig inside handgen is; None if its unit is unknown.
-    """
+    """Write `rig`, whole or not at all. metres_per_unit: 1 for a rig in metres; None if its unit is unknown."""
     document = {
         "format_version": schema_version(SCHEMA),
         "metres_per_unit": metres_per_unit,

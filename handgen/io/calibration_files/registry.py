@@ -51,9 +51,8 @@ def calibration_suffixes() -> tuple[str, ...]:
 def load_calibration(path: Path) -> Calibration:
     """Read the calibration in `path`: a file, a folder of files, or a capture directory.
 
-    A directory is searched itself, then its `camera_parameters/` and its sub-folders called `calib...`.
-    Raises HandgenError, in one line, if nothing or more than one calibration is recognised there, or for a
-    bad value.
+    A directory is searched itself, then its `camera_parameters/` and its sub-folders called `calib...`. Raises
+    HandgenError, in one line, if nothing or more than one calibration is recognised there, or for a bad value.
     """
     if not path.exists():
         raise HandgenError(f"{path}: no such file or folder; check the path of the calibration")

@@ -1,8 +1,7 @@
 """The folder of the OpenCV stereo tutorial: text files per camera, intrinsics in one and pose in another.
 
-`c0.dat` has `intrinsic:` (3 rows) and `distortion:` (1 row); `rot_trans_c0.dat` has `R:` (3 rows) and `T:` (3
-rows), world->camera, of which the first block counts. The unit is the chessboard square, whose size the files
-do not say.
+`c0.dat` has `intrinsic:` (3 rows) and `distortion:` (1 row); `rot_trans_c0.dat` has `R:` (3 rows) and `T:` (3 rows),
+world->camera, of which the first block counts. The unit is the chessboard square, whose size the files do not say.
 """
 
 from __future__ import annotations
@@ -71,14 +70,13 @@ def read(path: Path) -> Calibration:
             if index not in files[kind]:
                 raise HandgenError(f"{path}: camera {index} has no {what} ({example}); calibrate it or copy the file")
         lens, pose = files["intrinsic"][index], files["pose"][index]
-        translation = blocks[pose].get("T")
         camera = make_camera(
             f"{lens} and {pose.name}",
             f"c{index}",
             intrinsics=_rectangle(lens, blocks[lens].get("intrinsic")),
             distortion=_rectangle(lens, blocks[lens].get("distortion")),
             rotation=_rectangle(pose, blocks[pose].get("R")),
-            translation=_rectangle(pose, translation),
+            translation=_rectangle(pose, blocks[pose].get("T")),
             size_px=None,
         )
         cameras.append(camera)

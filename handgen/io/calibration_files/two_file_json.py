@@ -65,7 +65,7 @@ def read(path: Path) -> Calibration:
         if not (isinstance(entry, list) and len(entry) == 1 and isinstance(entry[0], dict)):
             raise HandgenError(f"{file}: extrinsic{index} must be a list of one {{rvec, tvec}}; calibrate again")
         camera = make_camera(
-            f"{intrinsic_file.parent / intrinsic_file.name} and {file.name}",
+            f"{intrinsic_file} and {file.name}",
             str(index),
             intrinsics=shared["intrinsic"],
             distortion=shared["distortion_coefficients"],

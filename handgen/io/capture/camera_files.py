@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -19,18 +20,10 @@ _NOT_FRAMES = ("camera_parameters", "videos", "images")  # sub-folders that are 
 
 
 def list_sources(capture: Path) -> list[Path]:
-    """The videos in the folder or its `videos/`, else its sub-folders of images (or those of `images/`).
-
-    In natural order; empty if there is none.
-    """
-    for folder in (capture, capture / "videos"):
-        if folder.is_dir():
-            videos = [f for f in folder.iterdir() if f.suffix.lower() in VIDEO_SUFFIXES and f.name[0] != "."]
-            if videos:
-                return sorted(videos, key=lambda file: (natural_key(file.name), file.name))
-    for folder in (capture, capture / "images"):
-        if folder.is_dir():
-            found = [child for child in folder.iterdir() if _is_image_folder(child)]
+    """The videos in the folder or its `videos/`, else its sub-folders of images, or those of `images/`; maybe none."""
+    for below, is_source in (("videos", _is_video), ("images", _is_image_folder)):
+        for folder in (capture, capture / below):
+            found = [child for child in folder.iterdir() if is_source(child)] if folder.is_dir() else []
             if found:
                 return sorted(found, key=lambda child: (natural_key(child.name), child.name))
     return []
@@ -45,6 +38,10 @@ def find_sources(capture: Path) -> list[Path]:
             f"({', '.join(IMAGE_SUFFIXES)}) in it, videos/ or images/; put one per camera there"
         )
     return found
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.name[0] != "."
 
 
 def _is_image_folder(path: Path) -> bool:
@@ -91,10 +88,7 @@ def inside(capture: Path, relative: str, what: str) -> Path:
 def choose_files(
     path: Path, listed: Mapping[str, Any] | None, calibrated: Calibration, notes: list[str]
 ) -> tuple[list[str], list[Path]]:
-    """Names of the cameras to use and the file of each.
-
-    listed: what capture.json says of the cameras, if it does. notes: gets what a user should know.
-    """
+    """Names and files of the cameras to use. listed: capture.json's cameras. notes: gets what a user should know."""
     if listed is None:
         found = find_sources(path)
         files, note = match_cameras(calibrated.names, found, path, calibrated.path)
@@ -121,12 +115,11 @@ def match_cameras(
 ) -> tuple[list[Path], str | None]:
     """The source of each camera, and what to tell the user about how they were matched.
 
-    By the exact name, else by the last, else by the first number in the name, else, if there are as many
-    files as cameras and no other way matches a single one, by order. Raises HandgenError naming what has no
-    partner.
+    By the exact name, else by the last, else by the first number in the name, else, if there are as many files as
+    cameras and no other way matches a single one, by order. Raises HandgenError naming what has no partner.
     """
     best: dict[str, Path] = {}
-    for key in (_stem, _last_number, _first_number):
+    for key in (_stem, _number, partial(_number, place=0)):
         matched = _match_by(key, names, sources)
         if len(matched) == len(names) == len(sources):
             return [matched[name] for name in names], None
@@ -151,14 +144,11 @@ def match_cameras(
 
 def camera_spellings(names: Sequence[str], sources: Sequence[Path]) -> dict[str, str]:
     """Every way in which a file may call a camera -> its name: name, file stem, number if it is unique."""
-    spellings = {}
-    numbers = [_last_number(name) for name in names]
-    for name, number in zip(names, numbers, strict=True):
-        if number and numbers.count(number) == 1:
-            spellings[number] = name
-    spellings.update({_stem(source): name for name, source in zip(names, sources, strict=True)})
-    spellings.update({name: name for name in names})
-    return spellings
+    numbers = [_number(name) for name in names]
+    spellings = {number: name for name, number in zip(names, numbers, strict=True) if number}
+    unique = {number: name for number, name in spellings.items() if numbers.count(number) == 1}
+    stems = {_stem(source): name for name, source in zip(names, sources, strict=True)}
+    return unique | stems | {name: name for name in names}
 
 
 def _match_by(
@@ -179,11 +169,6 @@ def _stem(thing: str | Path) -> str:
     return thing if isinstance(thing, str) else (thing.name if thing.is_dir() else thing.stem)
 
 
-def _last_number(thing: str | Path) -> str | None:
+def _number(thing: str | Path, place: int = -1) -> str | None:
     found = re.findall(r"\d+", _stem(thing))
-    return (found[-1].lstrip("0") or "0") if found else None
-
-
-def _first_number(thing: str | Path) -> str | None:
-    found = re.findall(r"\d+", _stem(thing))
-    return (found[0].lstrip("0") or "0") if found else None
+    return (found[place].lstrip("0") or "0") if found else None

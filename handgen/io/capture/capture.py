@@ -86,10 +86,7 @@ class Capture:
         return len(self.source_frames)
 
     def fingerprint(self) -> str:
-        """A digest of the pictures and of which of them belong together; it does not depend on where they lie.
-
-        A video counts by its size and both ends, a folder by the names and sizes of its files.
-        """
+        """A digest of pictures (videos by size and ends, folders by names and sizes), and of which belong together."""
         digest = hashlib.sha256(np.ascontiguousarray(self.source_frames, dtype="<i8").tobytes())
         for source in self.sources:
             for file in getattr(source, "files", (source.path,)):

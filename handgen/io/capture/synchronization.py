@@ -1,7 +1,6 @@
 """Find the frame of each camera that belongs to a moment: by index, by per-camera offsets, or by timestamps.
 
-A schedule is an integer array (frames, views): the frame number in each camera's own video, -1 where it has
-none.
+A schedule is an integer array (frames, views): the frame number in each camera's own video, -1 where it has none.
 """
 
 from __future__ import annotations
@@ -30,17 +29,9 @@ _COLUMNS = (
 
 
 def schedule_frames(
-    path: Path,
-    settings: dict[str, Any],
-    names: list[str],
-    sources: list[VideoFile | ImageFolder],
-    notes: list[str],
+    path: Path, settings: dict[str, Any], names: list[str], sources: list[VideoFile | ImageFolder], notes: list[str]
 ) -> Int[np.ndarray, "frames views"]:
-    """The schedule that capture.json asks for; by number if it says nothing.
-
-    settings: the content of capture.json. sources: the videos or image folders of the cameras `names`. notes: gets what
-    a user should know. Raises HandgenError where no frame is left, or settings contradict each other.
-    """
+    """The schedule that `settings` (capture.json) ask for; HandgenError where no frame is left, or they contradict."""
     counts = [source.frame_count for source in sources]
     offsets = [settings.get("cameras", {}).get(name, {}).get("frame_offset", 0) for name in names]
     timestamps = settings.get("timestamps")
@@ -62,9 +53,9 @@ def schedule_frames(
             f"{path}: the cameras have no frame in common (frames: {counts}, offsets: {offsets}); "
             "correct frame_offset in capture.json"
         )
-    longest = max(range(len(counts)), key=lambda i: counts[i] - offsets[i])
-    shortest = min(range(len(counts)), key=lambda i: counts[i] - offsets[i])
-    if counts[longest] - offsets[longest] > counts[shortest] - offsets[shortest]:
+    lengths = np.subtract(counts, offsets)
+    longest, shortest = int(lengths.argmax()), int(lengths.argmin())
+    if lengths[longest] > lengths[shortest]:
         notes.append(
             f"camera {names[shortest]} has {counts[shortest]} frames, {names[longest]} {counts[longest]}: "
             f"using {'the first ' if not any(offsets) else ''}{len(frames)}"
@@ -75,10 +66,7 @@ def schedule_frames(
 
 
 def schedule_by_index(frame_counts: Sequence[int], offsets: Sequence[int]) -> Int[np.ndarray, "frames views"]:
-    """Frame `f` is each camera's frame `f + offset`, over the range that all cameras have.
-
-    If an offset is negative (a camera that started late), all are raised alike so that the lowest is 0.
-    """
+    """Frame `f` is each camera's `f + offset`, as far as all have it; negative offsets raise all, so that none is."""
     first = np.asarray(offsets, dtype=np.int64) - min(0, *offsets)
     length = max(0, int((np.asarray(frame_counts) - first).min()))
     return (np.arange(length)[:, None] + first).astype(np.int32)
@@ -111,10 +99,9 @@ def read_timestamps(
 ) -> dict[str, Float[np.ndarray, " frames"]]:
     """Seconds of every frame of each camera, NaN where the file has none.
 
-    The CSV has the columns camera, frame (from 0, in the camera's video) and time_s. caliscope's own (cam_id
-    or port, frame_index, frame_time) is read too: there the numbers count from the start of the camera and
-    not of the video, so its n-th row is the n-th frame if there are as many rows as frames, else the lowest
-    number is the first frame.
+    The CSV has the columns camera, frame (from 0, in the camera's video) and time_s. caliscope's own (cam_id or port,
+    frame_index, frame_time) is read too: there the numbers count from the start of the camera and not of the video, so
+    its n-th row is the n-th frame if there are as many rows as frames, else the lowest number is the first frame.
 
     cameras: every spelling that may stand in the file -> camera name. frame_counts: by camera name.
     """
@@ -126,9 +113,19 @@ def read_timestamps(
             reader = csv.reader(file)
             header = [column.strip() for column in next(reader, [])]
             at = _column_indices(path, header)
-            for row in reader:
-                if row:
-                    _add_row(path, reader.line_num, row, at, cameras, rows)
+            for row in filter(None, reader):
+                where = f"{path}: line {reader.line_num}"
+                try:
+                    camera, frame, time_s = row[at[0]].strip(), int(row[at[1]]), float(row[at[2]])
+                    if not math.isfinite(time_s) or frame < 0:
+                        raise ValueError
+                except (IndexError, ValueError):
+                    raise HandgenError(f"{where}: not a camera, a frame number and a time; correct it") from None
+                if (name := cameras.get(camera)) is None:
+                    continue  # a camera that is not used
+                if frame in rows[name]:
+                    raise HandgenError(f"{where}: camera {camera} has frame {frame} twice; remove one line")
+                rows[name][frame] = time_s
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror}); correct timestamps in capture.json") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -147,28 +144,6 @@ def _column_indices(path: Path, header: Sequence[str]) -> tuple[int, int, int]:
             raise HandgenError(f"{path}: no column {shown!r} in {header}; it must have camera, frame and time_s")
         indices.append(found[0])
     return indices[0], indices[1], indices[2]
-
-
-def _add_row(
-    path: Path,
-    line: int,
-    row: Sequence[str],
-    at: tuple[int, int, int],
-    cameras: Mapping[str, str],
-    rows: dict[str, dict[int, float]],
-) -> None:
-    try:
-        camera, frame, time_s = row[at[0]].strip(), int(row[at[1]]), float(row[at[2]])
-        if not math.isfinite(time_s) or frame < 0:
-            raise ValueError
-    except (IndexError, ValueError):
-        raise HandgenError(f"{path}: line {line}: not a camera, a frame number and a time; correct it") from None
-    name = cameras.get(camera)
-    if name is None:
-        return  # a camera that is not used
-    if frame in rows[name]:
-        raise HandgenError(f"{path}: line {line}: camera {camera} has frame {frame} twice; remove one line")
-    rows[name][frame] = time_s
 
 
 def _frame_times(

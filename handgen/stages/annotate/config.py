@@ -43,9 +43,7 @@ class AnnotateConfig:
         "open", "open, mano (see `models add`), or an .npz in MANO's format with {side} in its path."
     )
     background: str = option(
-        "auto",
-        "What is behind the hands: a screen to key, or anything.",
-        choices=("auto", "green", "blue", "any"),
+        "auto", "What is behind the hands: a screen to key, or anything.", choices=("auto", "green", "blue", "any")
     )
     max_error_share: float = option(
         QualityLimits.max_error_share, "Largest reprojection error, in hand sizes.", above=0, high=1, flag="--max-error"

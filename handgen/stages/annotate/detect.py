@@ -34,11 +34,7 @@ def detected_chunks(job: AnnotateJob) -> set[int]:
 
 
 def detect_chunk(job: AnnotateJob, index: int) -> None:
-    """Write the detections of one chunk.
-
-    Every camera starts without memory, so that chunks do not depend on each other. Frame numbers are those of the
-    camera's own video, as in every file of detections.
-    """
+    """Write the detections of one chunk, each camera without memory of others, by frames of the camera's own video."""
     detector, frames = job.detector(), job.frames(index)
     names = job.capture.cameras.names
     views = [detector.start(name) for name in names]

@@ -1,8 +1,4 @@
-"""Fitting and segmenting the hands of one chunk of frames. Runs in any process, in any order.
-
-It reads the capture and the detections of the chunk and of some frames around it, and writes the chunk's own files;
-nothing else decides their content.
-"""
+"""Fit and segment the hands of one chunk, of the capture and the detections of it and some frames around it alone."""
 
 from __future__ import annotations
 
@@ -14,8 +10,7 @@ from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.subject import HandShape
 from handgen.io import annotations as store
 from handgen.io.cutouts import Cutout
-from handgen.reconstruct.fit_hands import HandFitter
-from handgen.reconstruct.fitted_records import FittedTrack, records_of_frame
+from handgen.reconstruct.fit_hands import FittedTrack, HandFitter, records_of_frame
 from handgen.reconstruct.mask_tracking import Redetect
 from handgen.records.annotation import HandRecord
 from handgen.runtime.resumable_run import Units
@@ -31,10 +26,7 @@ def fit_units(estimated: Estimate) -> Units[dict[str, Any]]:
 
 
 def fit_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int) -> dict[str, Any]:
-    """Write the records and cutouts of one chunk; returns what the manifest says of its files.
-
-    shape, detector: of the person.
-    """
+    """Write one chunk's records and cutouts; returns what the manifest says of its files. shape: of the person."""
     frames = job.frames(index)
     rig = job.capture.rig
     tracks = tracks_of_chunk(job, shape, detector, index)
@@ -59,8 +51,7 @@ def tracks_of_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibr
     for hand in fitter.fit(hands, job.frames(index), job.pictures, _redetect(job)):
         seen_hands, fitted = hand.finite(job.frames(index))
         if seen_hands:
-            frames = tuple(seen_hand.frame for seen_hand in seen_hands)
-            tracks.append(FittedTrack(hand.side, hand.model, frames, seen_hands, fitted))
+            tracks.append(FittedTrack(hand.side, hand.model, seen_hands, fitted))
     return tracks
 
 

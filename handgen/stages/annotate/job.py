@@ -1,28 +1,40 @@
-"""Everything that a process needs to do any chunk of a capture, and what earlier steps left of one."""
+"""The job that a run of `annotate` is: its inputs, checked before anything is written, and what a chunk is made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
 
 from handgen.detect import registry
 from handgen.detect.base import DetectionTask, Detector
+from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
-from handgen.io.capture.capture import Capture
+from handgen.io.capture.capture import Capture, load_capture
 from handgen.io.detections import read_detections
 from handgen.media.arrays import Image
 from handgen.multiview.association import group_by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
+from handgen.options import deciding_options, options_of
+from handgen.progress import Progress
 from handgen.reconstruct.single_view import SingleViewFinder
 from handgen.records.detection import Detection
+from handgen.runtime import reproducibility
 from handgen.stages.annotate.config import AnnotateConfig
+from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
-from handgen.storage.local_copies import LocalCopy
+from handgen.storage.local_copies import LocalCopy, fetch
+from handgen.version import __version__
 
 _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with: more than a gap, so both sides know it
+_PACKAGES = ("numpy", "scipy", "torch", "opencv", "simplejpeg", "ai-edge-litert")  # that make the bytes
 
 
 @dataclass(frozen=True)
@@ -107,3 +119,70 @@ def hands_of_frames(
     if job.config.min_views == 1:
         single_view = SingleViewFinder(job.config.hand_model, job.detector().offsets_m)
     return hands_of_detections(job.capture.rig, frames, found, job.hands, single_view)
+
+
+def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show: Progress) -> AnnotateJob:
+    """Read the capture; HandgenError naming what of the configuration does not suit it."""
+    _check_device(config.device)
+    if "://" in config.hand_model:
+        raise HandgenError(f"{config.hand_model}: a hand model must be a file of this machine; copy it, both sides")
+    capture = load_capture(
+        capture_path,
+        calibration=filesystem.location(config.calibration) if config.calibration else None,
+        metres_per_unit=config.metres_per_unit,
+        progress=partial(show, "fetch, MiB"),
+    )
+    if len(capture.cameras) < config.min_views:
+        raise HandgenError(
+            f"{capture_path}: has {len(capture.cameras)} of the {config.min_views} cameras that must see a hand "
+            f"({', '.join(capture.cameras.names)}); add calibrated cameras, or lower --min-views"
+        )
+    job = AnnotateJob(
+        capture, out, config, config.hands or capture.hands or "both", _fetch_files(config.detector_options)
+    )
+    if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
+        raise HandgenError(
+            f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "
+            "goes in its name, or give --hands left or --hands right"
+        )
+    return job
+
+
+def inputs_of_run(job: AnnotateJob, detector: Detector, models: dict[str, str]) -> dict[str, Any]:
+    """Everything that the content of the chunks depends on, as `run.json` keeps it, wherever the capture lies."""
+    configuration = deciding_options(job.config) | {"hands": job.hands, "subject": job.subject}
+    rig = job.capture.cameras
+    return {
+        "created_by": __version__,
+        "computed": reproducibility.fingerprint(_PACKAGES),
+        "capture": job.capture.fingerprint(),
+        "cameras": {c.name: [*c.size_px, *c.ideal_px_from_world.ravel(), *c.distortion] for c in rig},
+        "configuration": configuration,
+        "detector": {
+            "fingerprint": detector.fingerprint(),
+            "offsets_m": detector.offsets_m,
+            "view_bias": detector.view_bias.to_json() if detector.view_bias else None,
+        },
+        "hand_model": models,
+    }
+
+
+def _check_device(device: str) -> None:
+    """Raise a HandgenError unless tensors can be put on `device`."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise HandgenError(
+            f"--device {device}: cannot be used here ({reason}); use cpu, or cuda where torch has it"
+        ) from None
+
+
+def _fetch_files(options: Any) -> tuple[tuple[str, LocalCopy], ...]:
+    """The files that a detector's options of kind "location" name, where they lie in a store."""
+    places = {
+        each.name: filesystem.location(getattr(options, each.name))
+        for each, described in options_of(options)
+        if described.kind == "location" and getattr(options, each.name)
+    }
+    return tuple((name, fetch(place)) for name, place in places.items() if not isinstance(place, Path))

@@ -17,7 +17,7 @@ from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
 from handgen.io.camera_json import camera_document
 from handgen.reconstruct import camera_check
-from handgen.reconstruct.record_counts import Counts
+from handgen.reconstruct.record_builder import Counts
 from handgen.stages.annotate.job import AnnotateJob
 from handgen.stages.annotate.report import AnnotateReport
 from handgen.stages.annotate.subject import Estimate
@@ -26,10 +26,7 @@ from handgen.stages.annotate.subject import Estimate
 def build_manifest(
     estimated: Estimate, files: Sequence[dict[str, Any]], configuration: dict[str, Any], models: dict[str, str]
 ) -> tuple[dict[str, Any], AnnotateReport]:
-    """The manifest of complete annotations, and the report of what they hold.
-
-    files: of each chunk, as in the manifest. models: SHA-256 of the hand model by side.
-    """
+    """The manifest and report of complete annotations. files: of each chunk. models: the model's SHA-256 by side."""
     job, shape, check = estimated.job, estimated.shape, estimated.check
     counts = Counts()
     chunks = []

@@ -30,10 +30,7 @@ _ZOOM_MARGIN = 0.6  # of the hands' box, kept around them
 def write_previews(
     capture: Capture, folder: Location, count: int, progress: Callable[[int, int], None]
 ) -> list[Location]:
-    """Write `count` pictures FRAME.png into `folder`, of frames spread over the annotated ones.
-
-    folder: inside the annotations, which are complete.
-    """
+    """Write `count` pictures FRAME.png, of frames spread over the complete annotations that `folder` lies in."""
     annotations = Annotations(folder.parent)
     frames = sorted({record.frame for _, record in annotations})
     chosen = [

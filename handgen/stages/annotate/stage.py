@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from handgen.hand.model_files import load_hand
 from handgen.io import annotations as store
 from handgen.progress import Progress
 from handgen.runtime.engines import create_engine
@@ -20,7 +21,7 @@ from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.annotate.detect import detect_units, detected_chunks
 from handgen.stages.annotate.fit import fit_units
-from handgen.stages.annotate.inputs import hand_model_digests, inputs_of_run, open_job
+from handgen.stages.annotate.job import inputs_of_run, open_job
 from handgen.stages.annotate.manifest import build_manifest
 from handgen.stages.annotate.report import AnnotateReport
 from handgen.stages.annotate.subject import estimate
@@ -37,15 +38,12 @@ def run(
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> AnnotateReport:
-    """Annotate the capture in folder `capture_path` into folder `out`.
-
-    A rerun with the same configuration finishes what is missing. Raises HandgenError for what a user can fix.
-    """
+    """Annotate a capture into `out`, finishing what an earlier run left; HandgenError for what a user can fix."""
     began = time.perf_counter()
     show = progress or (lambda *_: None)
     job = open_job(capture_path, out, config, show)
     detector = job.detector()  # a missing network or keypoint file is said before anything is written
-    models = hand_model_digests(job)
+    models = {side: load_hand(config.hand_model, side).sha256 for side in job.sides}
     depends_on = inputs_of_run(job, detector, models)
     engine = create_engine(config.engine, config.workers, config.engine_options)
     with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress) as resumable:

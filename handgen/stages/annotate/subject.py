@@ -64,10 +64,7 @@ class _Evidence:
 
 
 def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
-    """Estimate the unit where it is unknown, the cameras that moved and the person, from some frames of the capture.
-
-    Raises HandgenError where the unit must come from the hand and no hand was seen by two cameras.
-    """
+    """Estimate unit (if unknown), moved cameras and person from some frames; HandgenError if no hand gives the unit."""
     calibration = DetectorCalibration(detector.offsets_m, detector.view_bias)
     if isinstance(job.capture.cameras, UnscaledRig):
         metres_per_unit = _metres_per_unit(job, job.capture.cameras, calibration, show)

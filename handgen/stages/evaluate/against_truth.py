@@ -13,7 +13,7 @@ from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
 from handgen.progress import Progress
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.runtime.resumable_run import Units, map_missing
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.conventions import check_conventions

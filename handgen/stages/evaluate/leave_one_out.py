@@ -30,7 +30,7 @@ from handgen.progress import Progress
 from handgen.reconstruct.fit_hands import HandFitter
 from handgen.reconstruct.settings import FitSettings, parse_term_weight
 from handgen.records.detection import Detection
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.runtime.local import LocalEngine
 from handgen.runtime.resumable_run import Units, map_missing
 from handgen.stages.evaluate.distributions import Distribution, distribution

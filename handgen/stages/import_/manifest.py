@@ -13,7 +13,7 @@ from handgen.datasets.registry import get_format
 from handgen.hand.model_files import MOST_BETA, load_hand
 from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
-from handgen.reconstruct.record_counts import Counts
+from handgen.reconstruct.record_builder import Counts
 from handgen.stages.import_.chunk import ImportJob, read_imported
 from handgen.stages.import_.report import ImportReport
 

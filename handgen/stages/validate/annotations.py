@@ -23,7 +23,7 @@ from handgen.label_checks.findings import Checked, Findings, check_digest, check
 from handgen.label_checks.rotations import transform_fault
 from handgen.progress import Progress
 from handgen.records.annotation import HandRecord, ViewRecord
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.stages.validate.cameras import check_cameras, check_rig
 from handgen.stages.validate.records import LEFT_OUT, Setting, image_of, rotation_faults, view_faults
 from handgen.storage import filesystem

@@ -12,7 +12,7 @@ from handgen.datasets.registry import FORMATS, find_format, get_format
 from handgen.errors import HandgenError
 from handgen.label_checks.findings import Checked, Findings, check_digest, check_files
 from handgen.progress import Progress
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location

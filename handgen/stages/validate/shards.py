@@ -23,7 +23,7 @@ from handgen.label_checks.rotations import transform_fault
 from handgen.media import images
 from handgen.progress import Progress
 from handgen.records.labelled_image import LabelledImage
-from handgen.runtime.engine import Engine
+from handgen.runtime.engines import Engine
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 

@@ -17,8 +17,7 @@ from handgen.io.capture.capture import KIND as CAPTURE
 from handgen.label_checks.findings import Checked, Findings
 from handgen.media.video import VIDEO_SUFFIXES
 from handgen.progress import Progress
-from handgen.runtime.engine import Engine
-from handgen.runtime.engines import create_engine
+from handgen.runtime.engines import Engine, create_engine
 from handgen.stages.validate import annotations as check_annotations
 from handgen.stages.validate import exports
 from handgen.stages.validate import shards as check_shards

@@ -1,13 +1,16 @@
-"""Read pickled dictionaries of arrays: MANO's files, and others of arrays alone.
+"""Read pickled dictionaries of arrays, such as MANO's files, and pickled labels; nothing that a file says is run.
 
 MANO's files are Python 2 pickles of numpy arrays, one scipy sparse matrix and two chumpy objects: `shapedirs` is a
 `chumpy.reordering.Select` of a `chumpy.ch.Ch`. `pickle.load` would import chumpy, which no longer imports
 (github.com/mattloper/chumpy/issues/55), and would call whatever a file names. `handgen.storage.inert_unpickler` does
 neither; what its stand-ins for scipy's and chumpy's objects hold is worked out here.
+
+Labels are lists, dictionaries, numbers, texts and arrays, also arrays of one Python object (`np.array({"loss": 1.0})`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pickle import UnpicklingError
 from typing import Any
 
@@ -26,17 +29,17 @@ from handgen.storage.inert_unpickler import (
     shown,
 )
 
-_MAX_NESTING = 8  # of chumpy expressions
+_MAX_NESTING = 8  # of chumpy expressions, and of labels
 _INDEX_BYTES = 8  # numpy turns every index into one of so many bytes
 HAND_MODEL = Contents("hand model", 64 * 2**20, 64 * 2**20, "Get MANO's files (about 4 MiB) from mano.is.tue.mpg.de")
+MAX_BYTES = 16 * 2**20  # of the labels of one picture
+_LABELS = Contents("list of labels", MAX_BYTES, 4 * MAX_BYTES, "Write lists, dictionaries and numpy arrays")
+_MAX_VALUES = 100_000
+_MAX_INT_BITS = 64
 
 
 def read_pickle(data: bytes, where: str, contents: Contents = HAND_MODEL) -> dict[str, np.ndarray | str]:
-    """Return the arrays and strings of a pickled dictionary; other values are left out.
-
-    where: the file, for messages. Raises HandgenError, in one line, if the pickle names anything but arrays, is
-    damaged, or is too large.
-    """
+    """Return a pickled dictionary's arrays and strings, without the rest; HandgenError naming `where` if it is none."""
     check_size(len(data), where, contents)
     with errors_in_one_line(where):
         reader = _ArrayUnpickler(data, where, contents)
@@ -51,10 +54,7 @@ class _ArrayUnpickler(InertUnpickler):
     """Gives plain arrays."""
 
     def plain(self, value: Any, key: str, nesting: int = 0) -> Shaped[np.ndarray, "..."] | str | None:
-        """Return numpy's array of an array, a sparse matrix or a chumpy object; a string as it is; None for the rest.
-
-        What a file uses many times is worked out, and charged for, once.
-        """
+        """Return the array of a value, worked out and charged for once; a string as it is; None for the rest."""
         if isinstance(value, Array):
             return value.value
         if not isinstance(value, StatefulObject):
@@ -100,3 +100,69 @@ class _ArrayUnpickler(InertUnpickler):
         column_of = np.repeat(np.arange(columns), (starts[1:] - starts[:-1]).astype(np.intp))
         np.add.at(dense, (row_of, column_of), values)
         return dense
+
+
+class _ObjectDtype:
+    """The dtype of Python objects. It is no `Dtype`, so no bytes of a file can become an array of it."""
+
+
+@dataclass(frozen=True)
+class _OneObject:
+    """The item of an array of one Python object, which may be None."""
+
+    item: Any
+
+
+class _LabelUnpickler(InertUnpickler):
+    def __init__(self, data: bytes, where: str) -> None:
+        super().__init__(data, where, _LABELS)
+        self.values = 0
+
+    def dtype(self, code: Any, *rest: Any) -> Any:
+        return _ObjectDtype() if code == "O8" else super().dtype(code, *rest)
+
+    def fill(self, target: Any, state: Any) -> None:
+        """Give what was made its state; an array of Python objects must be a list of one, and of no axes."""
+        if isinstance(target, _ObjectDtype):
+            return
+        if type(state) is tuple and len(state) == 5 and isinstance(state[2], _ObjectDtype):
+            _, shape, _, _, content = state
+            if type(target) is not Array or shape != () or type(content) is not list or len(content) != 1:
+                raise HandgenError(f"{self.where}: holds an array of several Python objects; write a list")
+            target.object = _OneObject(content[0])
+        else:
+            super().fill(target, state)
+
+    def python(self, value: Any, nesting: int = 0) -> Any:
+        """Return the value with numpy's arrays in it."""
+        self.values += 1
+        if self.values > _MAX_VALUES or nesting > _MAX_NESTING:
+            raise HandgenError(f"{self.where}: more than {_MAX_VALUES} values, or nested too deeply; are these labels?")
+        if isinstance(value, Array):
+            if value.object is not None:
+                one = np.empty((), object)
+                one[()] = self.python(value.object.item, nesting + 1)
+                return one
+            if value.value is None:
+                raise UnpicklingError("an array has no content")
+            return value.value if value.value.shape else value.value[()]
+        if type(value) is dict:
+            return {key: self.python(item, nesting + 1) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return [self.python(item, nesting + 1) for item in value]
+        if type(value) is int and value.bit_length() > _MAX_INT_BITS:
+            raise UnpicklingError("a number is too long")
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        raise UnpicklingError(f"it holds a {type(value).__name__.strip('_').lower()}")
+
+
+def read_labels(data: bytes, where: str) -> Any:
+    """Return a pickle's lists, dictionaries, numbers, texts and arrays; HandgenError naming `where` for anything else.
+
+    Tuples become lists, sets None; an array of one Python object is a 0-d array of type object, of these things again.
+    """
+    check_size(len(data), where, _LABELS)
+    with errors_in_one_line(where):
+        reader = _LabelUnpickler(data, where)
+        return reader.python(reader.load())

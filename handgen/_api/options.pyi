@@ -7,7 +7,6 @@ from typing import Literal, TypedDict
 
 from handgen._api.config import Place
 
-
 class SimulateOptions(TypedDict, total=False):
     """Keyword options of `handgen.simulate`."""
 
@@ -29,7 +28,6 @@ class SimulateOptions(TypedDict, total=False):
     workers: int | None
     crf: int
     jpeg_quality: int
-
 
 class AnnotateOptions(TypedDict, total=False):
     """Keyword options of `handgen.annotate`."""
@@ -60,7 +58,6 @@ class AnnotateOptions(TypedDict, total=False):
     address: str | None
     preview: int
 
-
 class SynthesizeOptions(TypedDict, total=False):
     """Keyword options of `handgen.synthesize`."""
 
@@ -88,7 +85,6 @@ class SynthesizeOptions(TypedDict, total=False):
     hand_share: tuple[float, float]
     shift_share: float
 
-
 class EvaluateOptions(TypedDict, total=False):
     """Keyword options of `handgen.evaluate`."""
 
@@ -100,7 +96,6 @@ class EvaluateOptions(TypedDict, total=False):
     fps: float | None
     worst: int
     workers: int | None
-
 
 class ExportOptions(TypedDict, total=False):
     """Keyword options of `handgen.export`."""
@@ -114,7 +109,6 @@ class ExportOptions(TypedDict, total=False):
     workers: int | None
     engine: str
     address: str | None
-
 
 class ImportOptions(TypedDict, total=False):
     """Keyword options of `handgen.import_dataset`."""
