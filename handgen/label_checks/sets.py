@@ -114,9 +114,7 @@ SET_CHECKS: dict[str, SetCheck] = {
     **set_votes.SET_CHECKS,
     "betas per person": SetCheck("the hand of one side of everybody with a name has one shape", _shapes, _one_shape),
     "key twice": SetCheck(
-        "keys are unique over the whole set",
-        lambda evidence: [image.name for image in evidence.hands.images],
-        _unique,
+        "keys are unique over the whole set", lambda evidence: [image.name for image in evidence.hands.images], _unique
     ),
     "picture twice": SetCheck("no picture is there twice, byte for byte", _digests, _twice),
 }

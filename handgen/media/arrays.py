@@ -3,8 +3,6 @@
 A plane has any number at each pixel; light is linear RGB.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from jaxtyping import Float, UInt8
 

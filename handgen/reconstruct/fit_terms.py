@@ -71,10 +71,7 @@ def _silhouette(fits: list[Fit], scene: FitScene, name: str, weight: float) -> l
     return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
 
 
-FIT_TERMS: dict[str, FitTerm] = {
-    "contact": FitTerm(1.0, _contact),
-    "silhouette": FitTerm(1.0, _silhouette),
-}
+FIT_TERMS: dict[str, FitTerm] = {"contact": FitTerm(1.0, _contact), "silhouette": FitTerm(1.0, _silhouette)}
 
 
 def weights_of(settings: FitSettings) -> dict[str, float]:

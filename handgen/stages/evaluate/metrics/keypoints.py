@@ -159,7 +159,5 @@ def _sigma_facts(found: Uncertainty) -> Facts:
 
 # None in a turned world, where the covariances' axes are no longer those of the errors.
 UNCERTAINTY = Metric(
-    lambda matched: None if matched.config.align_world else uncertainty(matched.hands),
-    _sigma_facts,
-    has_own_key=True,
+    lambda matched: None if matched.config.align_world else uncertainty(matched.hands), _sigma_facts, has_own_key=True
 )
