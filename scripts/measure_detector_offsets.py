@@ -22,7 +22,7 @@ import numpy as np
 from handgen.detect import registry
 from handgen.detect.base import DetectionTask
 from handgen.detect.view_bias import FEATURES, ViewBias, features_of
-from handgen.fit.corrections import flesh_before
+from handgen.fit.observations import flesh_before
 from handgen.hand.model import HandModel, single_pose
 from handgen.hand.skeleton import KEYPOINT_CARRIERS, KEYPOINT_COUNT, KEYPOINT_NAMES, MIRROR_X
 from handgen.io.annotations import Annotations

@@ -16,8 +16,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from handgen.arguments import check_arguments
 from handgen.data.decode import HandSample, collate, decode_sample
-from handgen.data.shard_assignment import Shard, ShardSlice, assign_shards, batches_per_worker
-from handgen.data.stream import stream
+from handgen.data.stream import Shard, ShardSlice, assign_shards, batches_per_worker, stream
 from handgen.errors import HandgenError
 from handgen.io import shards
 from handgen.io.shards import read_groups
@@ -104,9 +103,7 @@ class ShardDataset(IterableDataset[Any]):
         self, found: Sequence[Shard], how: _ReadOptions, transform: Callable[[HandSample], Any] | None = None
     ) -> None:
         super().__init__()
-        self.shards = tuple(found)
-        self._how = how
-        self._transform = transform
+        self.shards, self._how, self._transform = tuple(found), how, transform
         # Epoch, and from where it is read on: epoch and batches. Living workers see it change.
         self._place = torch.zeros(3, dtype=torch.int64).share_memory_()
         self._state: dict[str, int] | None = None  # of this reader: where it goes on
@@ -191,11 +188,10 @@ class ShardDataset(IterableDataset[Any]):
 
     def _counted_shards(self) -> Sequence[Shard]:
         """Return the shards with their numbers of samples, which are counted where no manifest says them."""
-        if any(shard.samples is None for shard in self.shards):
-            self.shards = tuple(
-                shard if shard.samples is not None else replace(shard, samples=sum(1 for _ in read_groups(shard.path)))
-                for shard in self.shards
-            )
+        self.shards = tuple(
+            shard if shard.samples is not None else replace(shard, samples=sum(1 for _ in read_groups(shard.path)))
+            for shard in self.shards
+        )
         return self.shards
 
     def _seed(self, epoch: int, worker: int, workers: int) -> str:
@@ -239,9 +235,8 @@ def find_shards(urls: Urls, split: str | None = None) -> list[Shard]:
     for url in several:
         for text in webdataset.shardlists.expand_urls(url) if isinstance(url, str) and "{" in url else [url]:
             place = location(text)
-            found += (
-                [_single_shard(place, noted)] if place.name.endswith(".tar") else _shards_of_directory(place, split)
-            )
+            is_tar = place.name.endswith(".tar")
+            found += [_single_shard(place, noted)] if is_tar else _shards_of_directory(place, split)
     if not found:
         raise HandgenError("no shards were named; give a directory of shards, or tars")
     if split is not None:
@@ -259,19 +254,12 @@ def _shards_of_directory(root: Location, split: str | None) -> list[Shard]:
         raise HandgenError(f"{root}: has the splits {', '.join(names)}; say which: load_shards(..., {names[0]!r})")
     if split is not None and split not in names:
         raise HandgenError(f"{root}: has no split {split!r}; it has {', '.join(names)}")
-    wanted = split or names[0]
-    return [
-        Shard(root / entry["name"], entry["samples"])
-        for entry in manifest["shards"]
-        if entry["name"].rpartition("-")[0] == wanted
-    ]
+    entries = [e for e in manifest["shards"] if e["name"].rpartition("-")[0] == (split or names[0])]
+    return [Shard(root / entry["name"], entry["samples"]) for entry in entries]
 
 
 def _single_shard(path: Location, noted: dict[Location, dict[str, int]]) -> Shard:
-    """Make the entry of one tar, with its number of samples if a manifest beside it says it.
-
-    noted: what was read of manifests, by folder.
-    """
+    """Make a tar's entry, with its number of samples if a manifest beside it says it. noted: manifests, by folder."""
     folder = path.parent
     if folder not in noted:
         manifest = folder / MANIFEST
@@ -283,7 +271,6 @@ def _single_shard(path: Location, noted: dict[Location, dict[str, int]]) -> Shar
 
 
 def _rank_and_world_size() -> tuple[int, int]:
-    """Return the rank of this process and the number of ranks."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     try:

@@ -42,10 +42,7 @@ class HandSample(TypedDict):
 
 
 def decode_sample(group: Group) -> HandSample:
-    """Decode one sample into tensors.
-
-    Raises HandgenError when a member is missing or damaged.
-    """
+    """Decode one sample into tensors. Raises HandgenError when a member is missing or damaged."""
     path, key, members = group
     where = f"{path}, sample {key}"
     document = shards.read_document(path, key, members)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -28,10 +27,7 @@ _PROJECTED = ("reprojection", "visible", "world", "translation")
 
 @dataclass(frozen=True)
 class ManifestInfo:
-    """The hand model of the parameters, by the manifest of an export of handgen's.
-
-    model: its name; None where no manifest says it. known: its file by its name, where it lies beside the source.
-    """
+    """The hand model of parameters. model: its name, if a manifest says it. known: its file by name, if it is here."""
 
     model: str | None = None
     known: dict[str, str] = field(default_factory=dict)
@@ -56,7 +52,7 @@ class SplitCheck:
     """Checks of one split besides those of labelled pictures; this one has none."""
 
     def __init__(self) -> None:
-        self.findings, self.looked_at = Findings(), Counter[str]()
+        self.findings = Findings()
 
     def look(self, images: list[LabelledImage]) -> list[LabelledImage]:
         """Check some pictures; return them as the checks of labels are to see them."""
@@ -86,11 +82,8 @@ def check_splits(
     more_checks: Callable[[Path, str], SplitCheck] = lambda root, split: SplitCheck(),
     notes: Sequence[str] = (),
 ) -> Checked:
-    """Read splits (none: the format's first) and check their labels.
-
-    more_checks: the format's own of one split. notes: the format's own remarks.
-    """
-    findings, looked_at, parts = Findings(), Counter[str](), list[Part]()
+    """Read splits (none: the format's first) and check their labels. more_checks, notes: the format's own."""
+    findings, parts = Findings(), list[Part]()
     known, model = context.manifest.known, context.manifest.model or MANO  # that parameters are of
     arrays, models = load_sides(known.get(model, model)), HandModels(known)
     pictures = hands = 0
@@ -104,7 +97,10 @@ def check_splits(
             images = iter(reader)
             while batch := list(islice(images, BATCH)):
                 pictures, hands = pictures + len(batch), hands + sum(len(image.hands) for image in batch)
-                _check_pictures(findings, looked_at, root, batch)
+                for image in batch:
+                    findings.looked_at[MISSING] += 1
+                    if image.image is None:
+                        findings.add(MISSING, f"{root / image.name}", "the picture is not there", PUT_IT_THERE)
                 parts.append(examine(more.look(batch), f"{root}, ", models, context.tolerances(), _PROJECTED))
                 context.show("reading pictures", pictures, total)
             more.finish()
@@ -112,16 +108,9 @@ def check_splits(
             findings.add(format, str(root), str(error), "correct the file, or get it again")
         if more is not None:
             findings.extend(more.findings)
-            looked_at.update(more.looked_at)
-    checked = conclude_parts(root, findings, +looked_at, parts, {"pictures": pictures, "hands": hands})
+    findings.looked_at = +findings.looked_at
+    checked = conclude_parts(root, findings, parts, {"pictures": pictures, "hands": hands})
     checked.notes.extend(notes)
     if not arrays:
         checked.notes.append("parameters were not compared: MANO is not here (handgen models add)")
     return checked
-
-
-def _check_pictures(findings: Findings, looked_at: Counter[str], root: Path, batch: list[LabelledImage]) -> None:
-    for image in batch:
-        looked_at[MISSING] += 1
-        if image.image is None:
-            findings.add(MISSING, f"{root / image.name}", "the picture is not there", PUT_IT_THERE)

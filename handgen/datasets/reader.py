@@ -14,12 +14,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
 from handgen.geometry.rigid import Rigid, nearest_rotation
 from handgen.hand.conversions import moved_hand, rest_wrist
+from handgen.hand.model import HandPose
 from handgen.hand.model_files import HandArrays
 from handgen.media.images import MAX_FILE_BYTES
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
@@ -28,6 +30,7 @@ from handgen.storage.output import MANIFEST
 
 Models = Mapping[str, HandArrays]  # by side; none: the data set's hand parameters are left out
 _FINGERPRINT_BYTES = 2**20  # of either end of a file
+_STACKED = ("pose", "translation_m", "betas")
 _LARGEST = 1e9  # of any number, in metres, millimetres, pixels or radians; squares of far larger ones overflow
 
 
@@ -53,7 +56,6 @@ class Reader(Protocol):
     @property
     def count(self) -> int:
         """The number of pictures."""
-        ...
 
     @property
     def moment_count(self) -> int:
@@ -63,14 +65,12 @@ class Reader(Protocol):
     @property
     def notes(self) -> list[str]:
         """Remarks for the user on what is read and what is not."""
-        ...
 
     def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
         """Read moments `first` to `last` - 1. pictures: whether the bytes of pictures and masks are read, too.
 
         A picture that is not there is None. Raises HandgenError where a file is damaged, or not what it should be.
         """
-        ...
 
     def __iter__(self) -> Iterator[LabelledImage]:
         """Iterate over all pictures, one moment in memory at a time."""
@@ -80,7 +80,6 @@ class Reader(Protocol):
 
     def fingerprint(self) -> dict[str, Any]:
         """Values that tell this data set from another."""
-        ...
 
 
 def numbers(value: Any, shape: tuple[int, ...], where: str) -> Float[np.ndarray, "..."]:
@@ -94,12 +93,12 @@ def numbers(value: Any, shape: tuple[int, ...], where: str) -> Float[np.ndarray,
         raise HandgenError(f"{where}: must be numbers of shape {_text(shape)}") from None
     if array.ndim != len(shape) or any(m >= 0 and n != m for n, m in zip(array.shape, shape, strict=True)):
         raise HandgenError(f"{where}: must have shape {_text(shape)}, got {_text(array.shape)}")
-    if not np.isfinite(array).all():
-        place = [int(i) for i in np.argwhere(~np.isfinite(array))[0]]
-        raise HandgenError(f"{where}: entry {place} is not a finite number")
-    if (np.abs(array) > _LARGEST).any():
-        place = [int(i) for i in np.argwhere(np.abs(array) > _LARGEST)[0]]
-        raise HandgenError(f"{where}: entry {place} is {array[tuple(place)]:g}, which nothing here can be")
+    for wrong in (~np.isfinite(array), np.abs(array) > _LARGEST):
+        if wrong.any():
+            place = np.argwhere(wrong)[0].tolist()
+            value = array[tuple(place)]
+            fact = f"{value:g}, which nothing here can be" if np.isfinite(value) else "not a finite number"
+            raise HandgenError(f"{where}: entry {place} is {fact}")
     return array
 
 
@@ -108,10 +107,7 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def inside(folder: Path, name: Any, where: str) -> Path:
-    """Find the file that a document calls `name`, below `folder`.
-
-    Raises HandgenError for a name that leads out of the folder, or is no name at all. (Links are the user's own.)
-    """
+    """Find the file that a document calls `name`, below `folder`. HandgenError for a name that leads out, or none."""
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\\" in name or "\0" in name:
         raise HandgenError(f"{where}: {str(name)[:80]!r} is no path inside {folder}")
@@ -138,12 +134,8 @@ def make_camera(
     translation_m: Float[np.ndarray, " 3"],
     where: str,
 ) -> Camera:
-    """Make a camera without distortion. rotation, translation_m: of `cam_from_world`.
-
-    Files print rotations with few digits; the nearest rotation is taken, so that there and back is the same place.
-    Raises HandgenError naming `where` if the numbers are no camera's.
-    """
-    try:
+    """Make a camera without distortion. rotation, translation_m: of `cam_from_world`. HandgenError where it is none."""
+    try:  # files print rotations with few digits: with the nearest one, there and back is the same place
         given = Rigid(rotation, translation_m)
         return Camera(name, size_px, intrinsics, cam_from_world=replace(given, rotation=nearest_rotation(rotation)))
     except ValueError as error:
@@ -179,12 +171,18 @@ def in_front(hand: LabelledHand) -> Bool[np.ndarray, " 21"]:
     return hand.labelled & (hand.keypoints_cam_m[:, 2] > MIN_DEPTH_M)
 
 
-def move_into_camera(parameters: HandParameters, cam_from_world: Rigid, models: Models, side: str) -> HandParameters:
-    """Move parameters from the world into a camera's frame."""
+def move_parameters(parameters: HandParameters, b_from_a: Rigid, arrays: HandArrays) -> HandParameters:
+    """Move parameters of a hand model, with a translation, into another frame."""
     assert parameters.translation_m is not None
-    wrist = rest_wrist(parameters.betas, models[side])
-    pose, translation = moved_hand(parameters.pose, parameters.translation_m, wrist, cam_from_world)
+    wrist = rest_wrist(parameters.betas, arrays)
+    pose, translation = moved_hand(parameters.pose, parameters.translation_m, wrist, b_from_a)
     return replace(parameters, pose=pose, translation_m=translation)
+
+
+def stack_parameters(hands: Sequence[HandParameters]) -> HandPose:
+    """Put parameters of several hands, with translations, into one pose."""
+    poses, translations, betas = (np.stack([getattr(hand, name) for hand in hands]) for name in _STACKED)
+    return HandPose(torch.tensor(poses).reshape(-1, 16, 3), torch.tensor(translations), torch.tensor(betas))
 
 
 def choose_split(root: Path, split: str | None, there: Sequence[str], known: Sequence[str], looked_for: str) -> str:
@@ -205,10 +203,7 @@ def choose_split(root: Path, split: str | None, there: Sequence[str], known: Seq
 
 
 def declared_models(root: Path) -> dict[str, str]:
-    """Read the names of the hand models of an export of handgen's own, by the SHA-256 of their files.
-
-    Empty for anything else, whose parameters are MANO's.
-    """
+    """The names of the hand models of an export of handgen's own by SHA-256. Empty for all else: these are MANO's."""
     if not (root / MANIFEST).is_file():
         return {}
     document = read_json(root / MANIFEST)

@@ -1,7 +1,6 @@
-"""The foreign formats by name: an entry says what a format is and where its parts are.
+"""The foreign formats by name: an entry says what a format is and where its parts are, which are imported when needed.
 
-Nothing of a part is imported before it is needed. A new format is a folder with the parts that it has, and an entry
-here; a plug-in calls `register_format`.
+A new format is a folder with the parts that it has, and an entry here; a plug-in calls `register_format`.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from handgen.datasets.coco.options import CocoOptions
-from handgen.datasets.freihand.options import FreihandOptions
+from handgen.datasets.options import CocoOptions, FreihandOptions
 from handgen.label_checks.findings import Checked, Findings
 from handgen.plugins import NoOptions, Registry
 
@@ -53,18 +51,15 @@ class DataSetFormat:
         """Check a data set of this format; of a format without checks, nothing."""
         if not self.checks:
             return Checked(Findings(), {}, ["labels were not checked: this format has no checks"])
-        found: Checked = self.load(self.checks)(folder, context)
-        return found
+        return self.load(self.checks)(folder, context)
 
     def open(self, folder: Path, split: str | None, models: Models) -> Reader:
         """Open a data set of this format; split None: the first that is there."""
-        reader: Reader = self.load(self.reader)(folder, split, models)
-        return reader
+        return self.load(self.reader)(folder, split, models)
 
     def create_writer(self, job: ExportJob) -> Writer:
         """Make what writes an export of this format."""
-        writer: Writer = self.load(self.writer)(job)
-        return writer
+        return self.load(self.writer)(job)
 
     def owned_files(self) -> tuple[str, ...]:
         """Patterns of the files and folders that an export writes, for `fnmatch`."""
@@ -84,57 +79,21 @@ def register_format(entry: DataSetFormat) -> None:
     FORMATS.register(entry.name, entry, entry.options)
 
 
-for _entry in (
-    DataSetFormat(
-        name="hamer",
-        title="HaMeR",
-        recognises="handgen.datasets.hamer.layout:is_hamer",
-        checks="handgen.datasets.hamer.checks:check",
-        writer="handgen.datasets.hamer.writer:HamerWriter",
-        owned="handgen.datasets.hamer.layout:OWNED",
-    ),
-    DataSetFormat(
-        name="freihand",
-        title="FreiHAND",
-        recognises="handgen.datasets.freihand.layout:is_freihand",
-        checks="handgen.datasets.freihand.checks:check",
-        reader="handgen.datasets.freihand.reader:FreihandReader",
-        writer="handgen.datasets.freihand.writer:FreihandWriter",
-        licence="research only, no commercial use, its paper to be cited",
-        sides=("right",),
-        options=FreihandOptions,
-        owned="handgen.datasets.freihand.layout:OWNED",
-    ),
-    DataSetFormat(
-        name="hanco",
-        title="HanCo",
-        recognises="handgen.datasets.hanco.layout:is_hanco",
-        checks="handgen.datasets.hanco.checks:check",
-        reader="handgen.datasets.hanco.reader:HancoReader",
-        licence="research only, no commercial use, its paper to be cited",
-        sides=("right",),
-    ),
-    DataSetFormat(
-        name="coco",
-        title="COCO",
-        recognises="handgen.datasets.coco.layout:is_coco",
-        checks="handgen.datasets.coco.checks:check",
-        writer="handgen.datasets.coco.writer:CocoWriter",
-        options=CocoOptions,
-        owned="handgen.datasets.coco.layout:OWNED",
-    ),
-    DataSetFormat(
-        name="interhand",
-        title="InterHand2.6M",
-        recognises="handgen.datasets.interhand.layout:is_interhand",
-        checks="handgen.datasets.interhand.checks:check",
-        reader="handgen.datasets.interhand.reader:InterhandReader",
-        writer="handgen.datasets.interhand.writer:InterhandWriter",
-        licence="CC BY-NC 4.0",
-        owned="handgen.datasets.interhand.layout:OWNED",
-    ),
-):
-    register_format(_entry)
+def _register_own(name: str, title: str, parts: Sequence[str], **more: Any) -> None:
+    """Register a format of this package: its parts have the same names in each format's folder."""
+    layout, reader, writer = (f"handgen.datasets.{name}.{part}" for part in ("layout", "reader", "writer"))
+    places = {"reader": f"{reader}:{name.title()}Reader", "writer": f"{writer}:{name.title()}Writer"}
+    more |= {part: places[part] for part in parts} | ({"owned": f"{layout}:OWNED"} if "writer" in parts else {})
+    checks = f"handgen.datasets.{name}.checks:check"
+    register_format(DataSetFormat(name, title, f"{layout}:is_{name}", checks, **more))
+
+
+_FREIBURG = {"licence": "research only, no commercial use, its paper to be cited", "sides": ("right",)}
+_register_own("hamer", "HaMeR", ["writer"])
+_register_own("freihand", "FreiHAND", ["reader", "writer"], options=FreihandOptions, **_FREIBURG)
+_register_own("hanco", "HanCo", ["reader"], **_FREIBURG)
+_register_own("coco", "COCO", ["writer"], options=CocoOptions)
+_register_own("interhand", "InterHand2.6M", ["reader", "writer"], licence="CC BY-NC 4.0")
 
 
 def get_format(name: str) -> DataSetFormat:
@@ -153,8 +112,5 @@ def import_formats() -> Sequence[str]:
 
 
 def find_format(folder: Path) -> str | None:
-    """The format of a data set by its files; None where it is none.
-
-    The last entries are tried first: their files say more than any tars (hamer), or JSON beside pictures (coco).
-    """
+    """The format of a data set by its files, or None. The last are tried first: tars or JSON alone say less."""
     return next((name for name in reversed(FORMATS.names()) if get_format(name).is_in(folder)), None)

@@ -28,10 +28,7 @@ from handgen.storage.output import MANIFEST, kind_of
 
 
 def open_source(root: Location, split: str | None = None, include_rejected: bool = False) -> Source:
-    """Open the shards (of one split) or annotations in a directory.
-
-    Raises HandgenError where there are none, or several splits and none is named.
-    """
+    """Open shards (of one split) or annotations. HandgenError where there are none, or a split must be named."""
     kind = kind_of(root)
     if kind == shards.KIND:
         if include_rejected:
@@ -60,26 +57,9 @@ def _open_shards(root: Location, split: str | None) -> ShardSource:
     return ShardSource(root, _digest(root), split or splits[0])
 
 
-# Read once per process; not by the sources themselves, which are sent to others.
-
-
-@lru_cache(maxsize=2)
-def _manifest_and_shards(root: Location, sha256: str, split: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    manifest = shards.read_manifest(root)
-    return manifest, [entry for entry in manifest["shards"] if entry["name"].rpartition("-")[0] == split]
-
-
-@lru_cache(maxsize=2)
-def _annotations_of(root: Location, sha256: str) -> Annotations:
-    return Annotations(root)
-
-
 @dataclass(frozen=True)
 class ShardSource:
-    """One split of shards.
-
-    sha256: of the manifest. split: the one whose samples are read. Units are shards, numbered from 0.
-    """
+    """One split of shards. sha256: of the manifest. Units are shards, numbered from 0."""
 
     root: Location
     sha256: str
@@ -87,12 +67,14 @@ class ShardSource:
     kind = shards.KIND
 
     @property
+    @lru_cache(maxsize=2)  # noqa: B019 - read once per process, and not kept by the source, which is sent to others
     def _manifest(self) -> dict[str, Any]:
-        return _manifest_and_shards(self.root, self.sha256, self.split)[0]
+        return shards.read_manifest(self.root)
 
     @property
+    @lru_cache(maxsize=2)  # noqa: B019
     def _shards(self) -> list[dict[str, Any]]:
-        return _manifest_and_shards(self.root, self.sha256, self.split)[1]
+        return [entry for entry in self._manifest["shards"] if entry["name"].rpartition("-")[0] == self.split]
 
     @property
     def units(self) -> int:
@@ -129,10 +111,7 @@ class ShardSource:
         return {sha256: entry["name"] for entry in entries for sha256 in entry["sha256"].values()}
 
     def arrays(self, sha256: str, side: str) -> HandArrays:
-        """Load one side of the hand model that a file of this digest, of either side, belongs to.
-
-        Raises HandgenError where it cannot be had, or is not the same any more.
-        """
+        """Load one side of the model that a file of this digest is of. HandgenError where it is gone or another."""
         for entry in self._manifest["annotations"]:
             said = entry["hand_model"]["sha256"]
             if sha256 in said.values():
@@ -172,8 +151,9 @@ class AnnotationSource:
     kind = store.KIND
 
     @property
+    @lru_cache(maxsize=2)  # noqa: B019 - read once per process, and not kept by the source, which is sent to others
     def _annotations(self) -> Annotations:
-        return _annotations_of(self.root, self.sha256)
+        return Annotations(self.root)
 
     @property
     def units(self) -> int:
@@ -200,18 +180,14 @@ class AnnotationSource:
         for _, group in groupby(records, lambda record: record.frame):
             present = list(group)
             for record, view in self._views(present):
-                hands = [self._hand(record, view)]
-                hands += [
-                    self._hand(other, view)
-                    for other in present
-                    if other.side != record.side and (other.accepted or self.include_rejected)
-                ]
+                others = [one for one in present if one.side != record.side and (one.accepted or self.include_rejected)]
+                first, *more = (self._hand(one, view) for one in (record, *others))
                 image, mask = self._annotations.read_encoded_cutout(unit, view)
                 left, top, width, height = cv2.boundingRect(mask)
                 yield LabelledImage(
                     name=view.cutout,
                     size_px=view.camera.size_px,
-                    hands=(replace(hands[0], box_px=(left, top, width, height) if width else None), *hands[1:]),
+                    hands=(replace(first, box_px=(left, top, width, height) if width else None), *more),
                     image=image,
                     mask=images.encode_mask_png(mask),
                     intrinsics=view.camera.intrinsics,

@@ -8,7 +8,7 @@ run loses the units that it was at, and the bytes do not depend on how many proc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -94,18 +94,44 @@ class Writer(Protocol):
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
         """Write a unit. first: number of its first picture in the whole export."""
-        ...
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the files that need all units, in their order; return all files of the export but pictures."""
-        ...
 
     def place(self, manifest: dict[str, Any]) -> None:
         """Write the files that depend on where the export lies, if any; called in every run: it may have been moved."""
 
     def notes(self) -> list[str]:
         """Remarks for somebody who loads the export."""
-        ...
+
+
+def write_pictures(
+    job: ExportJob,
+    folder: str,
+    unit: int,
+    first: int,
+    pictures: Iterable[LabelledImage],
+    describe: Callable[[int, str, LabelledImage], None],
+) -> Written:
+    """Write a unit's pictures as FOLDER/000017/00000042.jpg: the unit, then the picture's number in the whole export.
+
+    describe: takes the number, the name below `folder` and the picture, before that is written.
+    """
+    written, below = Written(), f"{folder}/{unit:06d}"
+    written.pictures[below] = 0
+
+    def files() -> Iterator[tuple[Location, bytes]]:
+        for number, picture in enumerate(pictures, first):
+            name = f"{number:08d}.{picture.suffix}"
+            describe(number, f"{unit:06d}/{name}", picture)
+            written.hands += len(picture.hands)
+            written.pictures[below] += 1
+            assert picture.image is not None
+            yield job.out / below / name, picture.image
+
+    filesystem.make_folder(job.out / below)
+    filesystem.put_many(files())
+    return written
 
 
 def part_name(unit: int, kind: str) -> str:
@@ -122,14 +148,11 @@ def write_part(job: ExportJob, unit: int, kind: str, entries: Iterable[bytes], w
 
 def join_parts(job: ExportJob, kind: str, units: Sequence[Written]) -> Iterator[bytes]:
     """Read the pieces of one kind in the order of the units, with commas between."""
-    begun = False
-    for number, written in enumerate(units):
-        name = part_name(number, kind)
-        if not written.parts.get(name):
-            continue
-        if begun:
+    names = [part_name(number, kind) for number in range(len(units))]
+    filled = [name for name, written in zip(names, units, strict=True) if written.parts.get(name)]
+    for i, name in enumerate(filled):
+        if i:
             yield _BETWEEN
-        begun = True
         with filesystem.open_read(job.out / PARTS / name) as file:
             while block := file.read(_BLOCK_BYTES):
                 yield block

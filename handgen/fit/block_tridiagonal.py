@@ -60,9 +60,8 @@ class Factor:
         towards_right = self.left @ link + self.right @ even[1:]
         diagonal = even.new_empty(2 * odd + 1, b, b)
         diagonal[0::2] = even
-        diagonal[1::2] = (
-            self.inverse + towards_left @ self.left.transpose(1, 2) + towards_right @ self.right.transpose(1, 2)
-        )
+        taken = towards_left @ self.left.transpose(1, 2), towards_right @ self.right.transpose(1, 2)
+        diagonal[1::2] = self.inverse + taken[0] + taken[1]
         upper = even.new_empty(2 * odd, b, b)
         upper[0::2] = -towards_left.transpose(1, 2)
         upper[1::2] = -towards_right

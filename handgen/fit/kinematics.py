@@ -30,6 +30,8 @@ from handgen.hand.skeleton import (
 
 ROTATIONS, TRANSLATION, BETAS = slice(0, 48), slice(48, 51), slice(51, 61)
 POSE_PARAMETERS, PARAMETERS = 51, 61
+# Gauss-Newton matrix, gradient of half the cost, and the cost, per frame; p = 51, or 61 with betas.
+Equations = tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class HandState:
 
     def __len__(self) -> int:
         return len(self.rotations)
+
+    def __getitem__(self, frames: slice | Tensor) -> HandState:
+        return HandState(self.rotations[frames], self.translation[frames], self.betas[frames])
 
     def moved(self, step: Float[Tensor, "n parameters"]) -> HandState:
         """After a step of 51 (pose) or 61 (pose and betas) parameters."""
@@ -62,31 +67,32 @@ class HandState:
         return replace(self, betas=betas.expand(len(self), 10))
 
 
+def joint_moves(like: Tensor) -> Float[Tensor, "16 16"]:
+    """[a, b]: 1 if turning joint a moves joint b's frame."""
+    moves = torch.eye(JOINT_COUNT).to(like)
+    for joint, parent in enumerate(JOINT_PARENTS[1:], 1):  # parents come before their children
+        moves[:, joint] += moves[:, parent]
+    return moves
+
+
 class KeypointKinematics:
     """Keypoints (model joint plus detector offset) of one side of a hand model."""
 
     def __init__(self, model: HandModel, offsets_m: Float[Tensor, "21 3"] | None = None) -> None:
         self.model = model
-        dtype, device = model.dtype, model.template.device
+        device = model.template.device
         tips = torch.tensor([TIP_VERTICES[finger] for finger in FINGERS], device=device)
         self._rest, self._shape = model.rest_joints, model.joint_shapedirs
         self._tip_rest, self._tip_shape = model.template[tips], model.shapedirs[tips]
         self._tip_pose = model.posedirs[tips].reshape(5, 3, JOINT_COUNT - 1, 9)
         self._tip_weights = model.weights[tips]
-        moves = torch.zeros(JOINT_COUNT, JOINT_COUNT, dtype=dtype, device=device)  # [a, b]: turning a moves b's frame
-        for joint in range(JOINT_COUNT):
-            ancestor = joint
-            while ancestor >= 0:
-                moves[ancestor, joint] = 1
-                ancestor = JOINT_PARENTS[ancestor]
-        self._moves = moves
+        self._moves = moves = joint_moves(model.template)
         self._tip_moves = torch.einsum("tb,ab->tab", self._tip_weights, moves)
         self._parents = torch.tensor((0, *JOINT_PARENTS[1:]), device=device)
         self._order = torch.tensor(KEYPOINTS_FROM_JOINTS_AND_TIPS, device=device)
         self._carriers = torch.tensor(KEYPOINT_CARRIERS, device=device)
-        self._identity = torch.eye(3, dtype=dtype, device=device)
-        zeros = torch.zeros(21, 3, dtype=dtype, device=device)
-        self.offsets = zeros if offsets_m is None else offsets_m.to(zeros)
+        self._identity = torch.eye(3).to(model.template)
+        self.offsets = (torch.zeros(21, 3) if offsets_m is None else offsets_m).to(model.template)
         by_point = torch.empty_like(self.offsets)  # in the order joints, tips
         by_point[self._order] = self.offsets
         self._joint_offsets, self._tip_offsets = by_point[:JOINT_COUNT], by_point[JOINT_COUNT:]
@@ -106,7 +112,7 @@ class KeypointKinematics:
 
     def keypoints(self, state: HandState) -> Float[Tensor, "n 21 3"]:
         """Observed keypoints in the world, metres."""
-        rotations, joints, skinned, tips = self._forward(state)
+        rotations, joints, _, tips = self._forward(state)
         return self._ordered(rotations, joints, tips)
 
     def keypoints_and_jacobian(
@@ -128,11 +134,8 @@ class KeypointKinematics:
         rotations, joints = forward_kinematics(state.rotations, rest)
         joints = joints + state.translation[:, None]
         feature = (state.rotations[:, 1:] - self._identity).reshape(len(state), JOINT_COUNT - 1, 9)
-        tip_rest = (
-            self._tip_rest
-            + torch.einsum("tcb,nb->ntc", self._tip_shape, state.betas)
-            + torch.einsum("tcjx,njx->ntc", self._tip_pose, feature)
-        )
+        tip_rest = self._tip_rest + torch.einsum("tcb,nb->ntc", self._tip_shape, state.betas)
+        tip_rest = tip_rest + torch.einsum("tcjx,njx->ntc", self._tip_pose, feature)
         local = tip_rest[:, :, None] - rest[:, None]
         skinned = (rotations[:, None] @ local[..., None])[..., 0] + joints[:, None]
         tips = torch.einsum("tb,ntbc->ntc", self._tip_weights, skinned)

@@ -11,10 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from handgen.detect.view_bias import ViewBias
-from handgen.fit.corrections import Corrections
 from handgen.fit.initialization import start
 from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.fit.observations import apply_view_bias, observations_of, pose_of, triangulated, valid_of
+from handgen.fit.observations import Corrections, apply_view_bias, observations_of, pose_of, triangulated, valid_of
 from handgen.fit.residuals import PosePrior
 from handgen.fit.sequence import Motion, SequenceFit, solve_sequence
 from handgen.fit.solver import Problem, Term, solve_poses
@@ -36,10 +35,6 @@ class MotionPrior:
 
     interval_s: float
     sigma_m_s2: float
-
-    def __post_init__(self) -> None:
-        if not (self.interval_s > 0 and self.sigma_m_s2 > 0):
-            raise ValueError(f"MotionPrior: both must be positive, got {self.interval_s} s, {self.sigma_m_s2} m/s^2")
 
     @classmethod
     def of(cls, fps: float | None, acceleration_mm_s2: float) -> MotionPrior | None:
@@ -81,11 +76,8 @@ class FittedHands:
     @property
     def finite(self) -> Bool[np.ndarray, " n"]:
         """Frames whose fit is made of finite numbers."""
-        return (
-            np.isfinite(self.vertices).all((1, 2))
-            & np.isfinite(self.poses).all(1)
-            & np.isfinite(self.covariance_m2).all((1, 2, 3))
-        )
+        numbers = (self.vertices, self.poses, self.covariance_m2)
+        return np.all([np.isfinite(array).all(tuple(range(1, array.ndim))) for array in numbers], axis=0)
 
 
 @dataclass(frozen=True)
@@ -98,7 +90,6 @@ class Fit:
     problem: Problem
     motion: Motion
     solved: SequenceFit
-    views: int
     corrections: Corrections | None
 
     @property
@@ -117,7 +108,7 @@ class Fit:
         posed = self.problem.kinematics.model(pose)
         points = self.solved.linearised.points
         terms = self.problem.costs(self.solved.state) | {"acceleration": self.motion.cost(points)}
-        shifts = self.corrections.shift_px if self.corrections else np.zeros((len(pose), self.views, 21, 2))
+        shifts = self.corrections.shift_px if self.corrections else np.zeros(self.problem.observations.pixels.shape)
         return FittedHands(
             poses=pose.rotations.reshape(len(pose), 48).cpu().numpy(),
             translations=pose.translation.cpu().numpy(),
@@ -132,17 +123,16 @@ class Fit:
     def _covariance(self, points: Float[Tensor, "n 21 3"]) -> Float[Tensor, "n 21 3 3"]:
         """The covariance, metres squared, with what repeats between views and frames and does not average out put back.
 
-        The normal matrix takes the errors of all detections for independent. And of a hand that one view alone sees,
-        the distance hangs on its size.
+        The normal matrix takes the errors of all detections for independent. And where one view alone sees a hand, its
+        distance hangs on its size.
         """
-        identity = torch.eye(3).to(points)
         repeats, common = (torch.full_like(points[:, 0, 0], each) for each in _WITHOUT_MASKS)
         if masks := self.problem.terms.get("silhouette"):
             masked = masks.cost(self.solved.state) > 0
             repeats = torch.where(masked, _WITH_MASKS[0], repeats)
             common = torch.where(masked, _WITH_MASKS[1], common)
         covariance = (repeats**2)[:, None, None, None] * self.solved.covariance()
-        covariance = covariance + (common**2)[:, None, None, None] * identity
+        covariance = covariance + (common**2)[:, None, None, None] * torch.eye(3).to(points)
         weight = self.problem.observations.weight
         seen = (weight > 0).any(2)
         alone = (seen.sum(1) == 1)[:, None, None, None]
@@ -189,7 +179,9 @@ def fit_from(
     """Fit poses as `fit_poses` does, from a state near them. terms: what they should agree with besides, by name."""
     device = str(kinematics.offsets.device)
     prior = PosePrior.of(kinematics.model)
-    moves = _motion(seen_hands, motion, kinematics.offsets.device)
+    frames = torch.tensor([seen_hand.frame for seen_hand in seen_hands], device=device)
+    # Without a prior no two frames are neighbours.
+    moves = Motion(frames, motion.interval_s, motion.sigma_m_s2) if motion else Motion(frames, 1.0, np.inf)
     problem = Problem(kinematics, observations_of(rig, seen_hands, device), prior, terms or {})
     solved = solve_sequence(problem, state, moves)
     corrections = None
@@ -197,14 +189,7 @@ def fit_from(
         corrections = apply_view_bias(view_bias, rig, kinematics, solved.state)
         problem = replace(problem, observations=observations_of(rig, seen_hands, device, corrections))
         solved = solve_sequence(problem, solved.state, moves)
-    return Fit(problem, moves, solved, len(rig), corrections)
-
-
-def _motion(seen_hands: Sequence[MultiviewHand], motion: MotionPrior | None, device: torch.device) -> Motion:
-    frames = [seen_hand.frame for seen_hand in seen_hands]
-    if motion is None:  # no two frames are neighbours
-        return Motion(torch.tensor(frames, device=device), 1.0, np.inf)
-    return Motion(torch.tensor(frames, device=device), motion.interval_s, motion.sigma_m_s2)
+    return Fit(problem, moves, solved, corrections)
 
 
 def _between(state: HandState, seen: Int[np.ndarray, " seen"], n: int) -> HandState:
@@ -215,8 +200,6 @@ def _between(state: HandState, seen: Int[np.ndarray, " seen"], n: int) -> HandSt
     before = after - 1
     share = torch.as_tensor((np.arange(n) - seen[before]) / (seen[after] - seen[before])).to(state.translation)
     first, second = torch.as_tensor(before), torch.as_tensor(after)
-    return HandState(
-        interpolated_rotation(state.rotations[first], state.rotations[second], share[:, None]),
-        torch.lerp(state.translation[first], state.translation[second], share[:, None]),
-        state.betas[first],
-    )
+    turned = interpolated_rotation(state.rotations[first], state.rotations[second], share[:, None])
+    shifted = torch.lerp(state.translation[first], state.translation[second], share[:, None])
+    return HandState(turned, shifted, state.betas[first])

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handgen.fit.kinematics import HandState, KeypointKinematics
+from handgen.fit.kinematics import Equations, HandState, KeypointKinematics
 from handgen.geometry.camera import Rig
 from handgen.geometry.rotations import axis_angle_from_rotation, skew
 from handgen.hand.model import HandModel
@@ -26,10 +26,7 @@ MIN_PRIOR_SIGMA_RAD = 0.05
 
 @dataclass(frozen=True)
 class Observations:
-    """Keypoints of `n` frames in `views` ideal cameras.
-
-    weight: confidence / (noise px)^2, zero where a keypoint was not observed.
-    """
+    """Keypoints of `n` frames in `views` ideal cameras. weight: confidence / (noise px)^2, zero where not observed."""
 
     ideal_px_from_world: Float[Tensor, "views 3 4"]
     pixels: Float[Tensor, "n views 21 2"]
@@ -133,9 +130,7 @@ class Expected:
         """Squared distances in variances."""
         return ((self.kinematics.keypoints(state) - self.points) / self.sigma_m).square().sum((1, 2))
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
         """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
         points, jacobian = self.kinematics.keypoints_and_jacobian(state, by_betas)
         off = ((points - self.points) / self.sigma_m).flatten(1)
@@ -154,10 +149,8 @@ class PosePrior:
     @classmethod
     def of(cls, model: HandModel) -> PosePrior:
         """The prior of a model's own axes and limits."""
-        return cls(
-            torch.as_tensor(model.arrays.joint_axes).to(model.template),
-            torch.as_tensor(model.arrays.joint_limits_rad).to(model.template),
-        )
+        both = model.arrays.joint_axes, model.arrays.joint_limits_rad
+        return cls(*(torch.as_tensor(array).to(model.template) for array in both))
 
     def _residuals(self, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Axis-angle vectors, residuals (n 15 3 2: prior, limit) and their slopes by the anatomical angles."""
@@ -195,5 +188,4 @@ def _left_jacobian_inverse(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "
     angle = vector.norm(dim=-1)[..., None, None].clamp(min=1e-2, max=torch.pi - 1e-2)
     cross = skew(vector)
     factor = 1 / angle**2 - (1 + torch.cos(angle)) / (2 * angle * torch.sin(angle))
-    identity = torch.eye(3, dtype=vector.dtype, device=vector.device)
-    return identity - cross / 2 + factor * (cross @ cross)
+    return torch.eye(3).to(vector) - cross / 2 + factor * (cross @ cross)

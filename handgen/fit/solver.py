@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from handgen.fit.kinematics import POSE_PARAMETERS, HandState, KeypointKinematics
+from handgen.fit.kinematics import POSE_PARAMETERS, Equations, HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
 
 _FIRST_DAMPING, _MIN_DAMPING, _MAX_DAMPING = 1e-3, 1e-9, 1e6
@@ -28,9 +28,7 @@ class Term(Protocol):
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
         """Squared residuals in variances, summed per frame."""
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
         """Gauss-Newton matrix, gradient of half the cost, and the cost; p = 51, or 61 with betas."""
 
 
@@ -65,12 +63,9 @@ class Problem:
     def costs(self, state: HandState) -> dict[str, Float[Tensor, " n"]]:
         """Cost of each term, by name."""
         pull, limits = self.prior.costs(state.rotations).unbind(-1)
-        named = {
-            "keypoints": self.observations.cost(self.kinematics.keypoints(state)),
-            "pose_prior": pull,
-            "joint_limits": limits,
-        }
-        return named | {name: term.cost(state) for name, term in self.terms.items()}
+        keypoints = self.observations.cost(self.kinematics.keypoints(state))
+        own = {"keypoints": keypoints, "pose_prior": pull, "joint_limits": limits}
+        return own | {name: term.cost(state) for name, term in self.terms.items()}
 
     def linearised(self, state: HandState, by_betas: bool = False) -> Linearised:
         """The Gauss-Newton model of the cost; by pose alone, or by pose and betas."""
@@ -87,14 +82,10 @@ class Problem:
         cost = term.cost + prior_cost
         for extra in self.terms.values():
             extra_matrix, extra_gradient, extra_cost = extra.normal_equations(state, by_betas)
-            matrix += extra_matrix
-            gradient += extra_gradient
-            cost = cost + extra_cost
+            matrix, gradient, cost = matrix + extra_matrix, gradient + extra_gradient, cost + extra_cost
         return Linearised(points, jacobian, matrix, gradient, cost)
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
         """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
         here = self.linearised(state, by_betas)
         return here.matrix, here.gradient, here.cost
@@ -102,44 +93,25 @@ class Problem:
 
 @dataclass(frozen=True)
 class Sum:
-    """Several terms as one."""
+    """Several terms as one, whose cost counts `weight` times."""
 
     terms: tuple[Term, ...]
+    weight: float = 1.0
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
         """Squared residuals in variances, summed per frame."""
-        return torch.stack([term.cost(state) for term in self.terms]).sum(0)
+        return self.weight * torch.stack([term.cost(state) for term in self.terms]).sum(0)
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
         """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
-        matrix, gradient, cost = zip(*(term.normal_equations(state, by_betas) for term in self.terms), strict=True)
-        return torch.stack(matrix).sum(0), torch.stack(gradient).sum(0), torch.stack(cost).sum(0)
-
-
-@dataclass(frozen=True)
-class Weighted:
-    """A term whose cost counts `weight` times."""
-
-    term: Term
-    weight: float
-
-    def cost(self, state: HandState) -> Float[Tensor, " n"]:
-        """Squared residuals in variances, summed per frame."""
-        return self.weight * self.term.cost(state)
-
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix, gradient of half the cost, and the cost, per frame."""
-        matrix, gradient, cost = self.term.normal_equations(state, by_betas)
-        return self.weight * matrix, self.weight * gradient, self.weight * cost
+        parts = zip(*(term.normal_equations(state, by_betas) for term in self.terms), strict=True)
+        matrix, gradient, cost = (self.weight * torch.stack(part).sum(0) for part in parts)
+        return matrix, gradient, cost
 
 
 def weighted(term: Term, weight: float) -> Term:
     """The term itself for a weight of 1."""
-    return term if weight == 1 else Weighted(term, weight)
+    return term if weight == 1 else Sum((term,), weight)
 
 
 def solve_poses(problem: Term, state: HandState, steps: int = 12) -> tuple[HandState, Float[Tensor, " n"]]:
@@ -188,15 +160,11 @@ def _damped_step(matrix: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
 
 
 def solve_shared(
-    problems: Sequence[Problem],
-    states: Sequence[HandState],
-    betas_weight: float,
-    steps: int = 15,
+    problems: Sequence[Problem], states: Sequence[HandState], betas_weight: float, steps: int = 15
 ) -> list[HandState]:
     """Poses of all frames and the betas that they share, over both sides of a subject.
 
-    betas_weight: information of the unit Gaussian prior on the betas; 1 if residuals were independent between frames,
-    n if those of n frames repeat each other.
+    betas_weight: information of the unit Gaussian prior on the betas; n if residuals of n frames repeat each other.
     """
     states = list(states)
     betas = states[0].betas[0]
@@ -205,16 +173,12 @@ def solve_shared(
     systems = [problem.linearised(state, by_betas=True) for problem, state in zip(problems, states, strict=True)]
     cost = _total(systems, betas, betas_weight)
     for taken in range(1, steps + 1):
-        schur = betas_weight * identity
-        right = betas_weight * betas
+        schur, right = betas_weight * identity, betas_weight * betas
         eliminated = []
         for system in systems:
             damped = damp(system.matrix, torch.full_like(system.cost[:, None], damping))
-            pose, cross = (
-                damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS],
-                damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:],
-            )
-            factor, _ = torch.linalg.cholesky_ex(pose)
+            cross = damped[:, :POSE_PARAMETERS, POSE_PARAMETERS:]
+            factor, _ = torch.linalg.cholesky_ex(damped[:, :POSE_PARAMETERS, :POSE_PARAMETERS])
             right_sides = torch.cat([cross, system.gradient[:, :POSE_PARAMETERS, None]], 2)
             solved = torch.nan_to_num(torch.cholesky_solve(right_sides, factor))
             reduced = cross.transpose(1, 2) @ solved
@@ -223,10 +187,8 @@ def solve_shared(
             eliminated.append(solved)
         betas_step = -torch.linalg.solve(schur, right)
         moved = betas + betas_step
-        candidates = []
-        for state, solved in zip(states, eliminated, strict=True):
-            pose_step = -(solved[..., 10] + solved[..., :10] @ betas_step)
-            candidates.append(state.moved(pose_step).with_betas(moved))
+        steps_of_poses = (-(solved[..., 10] + solved[..., :10] @ betas_step) for solved in eliminated)
+        candidates = [s.moved(step).with_betas(moved) for s, step in zip(states, steps_of_poses, strict=True)]
         if taken == steps:
             ends = sum(float(p.cost(s).sum()) for p, s in zip(problems, candidates, strict=True))
             return candidates if ends + betas_weight * float(moved.square().sum()) <= cost else states

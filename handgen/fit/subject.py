@@ -11,10 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handgen.detect.view_bias import DetectorCalibration
-from handgen.fit.corrections import Corrections
 from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.fit.observations import apply_view_bias, kinematics_of, observations_of, triangulated, valid_of
+from handgen.fit.observations import (
+    Corrections,
+    Offsets,
+    apply_view_bias,
+    kinematics_of,
+    observations_of,
+    triangulated,
+    valid_of,
+)
 from handgen.fit.residuals import PosePrior
 from handgen.fit.solver import Problem, solve_poses, solve_shared
 from handgen.geometry.camera import Rig, UnscaledRig
@@ -25,6 +32,7 @@ from handgen.multiview.association import MultiviewHand
 # Detection errors repeat from frame to frame: this many frames count as one against the priors of betas and offsets.
 _FRAMES_PER_INDEPENDENT_ONE = 10
 _OFFSET_ROUNDS = 3
+HandsBySide = Mapping[str, Sequence[MultiviewHand]]
 SURE_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
 _SCALE_ROUNDS = 2  # the second changes the unit by less than a tenth of a per mille
 OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
@@ -42,14 +50,14 @@ def fit_subject(
     hand_model: str,
     detector: DetectorCalibration,
     rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
+    hands: HandsBySide,
     device: str = "cpu",
     offset_sigma_m: float = OFFSET_SIGMA_M,
 ) -> tuple[HandShape, DetectorCalibration]:
     """Fit the betas of one person and the detector's offsets on this person to hands of each side.
 
-    Betas and offsets are the likeliest ones together: unit Gaussian betas, offsets with a deviation of `offset_sigma_m`
-    around those given.
+    They are the likeliest together: unit Gaussian betas, offsets with a deviation of `offset_sigma_m` around those
+    given.
     """
     lengths = _median_lengths([hand for found in hands.values() for hand in found])
     offsets = detector.offsets_m
@@ -65,11 +73,7 @@ def fit_subject(
 
 
 def estimate_metres_per_unit(
-    hand_model: str,
-    detector: DetectorCalibration,
-    rig: UnscaledRig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
-    device: str = "cpu",
+    hand_model: str, detector: DetectorCalibration, rig: UnscaledRig, hands: HandsBySide, device: str = "cpu"
 ) -> float:
     """The unit with which the person's hands have the model's mean size. hands: by side, in the unit of `rig`."""
     side = next(iter(hands))  # sizes are the same on both
@@ -99,7 +103,7 @@ def _size(model: HandModel, betas: Float[Tensor, " 10"]) -> float:
 def _shared_fit(
     kinematics: Mapping[str, KeypointKinematics],
     rig: Rig,
-    hands: Mapping[str, Sequence[MultiviewHand]],
+    hands: HandsBySide,
     corrections: Sequence[Corrections | None],
     lengths: Float[Tensor, " pairs"],
 ) -> tuple[list[Problem], list[HandState]]:
@@ -123,12 +127,8 @@ def frames_per_independent_one(states: Sequence[HandState]) -> float:
 
 
 def likeliest_offsets(
-    problems: Sequence[Problem],
-    states: Sequence[HandState],
-    offsets_m: Float[np.ndarray, "21 3"],
-    expected_m: Float[np.ndarray, "21 3"],
-    sigma_m: float,
-) -> Float[np.ndarray, "21 3"]:
+    problems: Sequence[Problem], states: Sequence[HandState], offsets_m: Offsets, expected_m: Offsets, sigma_m: float
+) -> Offsets:
     """Take one Gauss-Newton step on the offsets with poses and betas held, under their prior around `expected_m`."""
     information = np.tile(np.eye(3), (21, 1, 1)) / sigma_m**2
     gradient = (offsets_m - expected_m) / sigma_m**2
@@ -139,8 +139,7 @@ def likeliest_offsets(
         rotations = forward_kinematics(state.rotations, rest)[0][:, list(KEYPOINT_CARRIERS)]
         local = torch.einsum("nkab,nkac,nkcd->kbd", rotations, term.information, rotations)
         pull = torch.einsum("nkab,nka->kb", rotations, term.gradient)
-        is_right = problem.kinematics.model.side == "right"
-        mirror = torch.ones(3).to(pull) if is_right else torch.tensor(MIRROR_X).to(pull)
+        mirror = pull.new_tensor((1.0, 1.0, 1.0) if problem.kinematics.model.side == "right" else MIRROR_X)
         information += (local * mirror * mirror[:, None]).cpu().numpy() / frames_per_independent_one(states)
         gradient += (pull * mirror).cpu().numpy() / frames_per_independent_one(states)
     return offsets_m - np.linalg.solve(information, gradient[..., None])[..., 0]

@@ -38,7 +38,7 @@ class SurfaceKinematics:
         self._template = model.template.T.reshape(-1)
         self._weights = model.weights
         self._rest, self._shape = model.rest_joints, model.joint_shapedirs
-        self._identity = torch.eye(3, dtype=model.dtype, device=model.template.device)
+        self._identity = torch.eye(3).to(model.template)
         self._finger_weights = model.weights[:, 1:].reshape(-1, 5, 3).transpose(0, 1)[..., None].contiguous()
         self._carried = torch.tril(torch.ones_like(self._identity))  # along a finger: a joint hangs on those before it
 
@@ -54,13 +54,9 @@ class SurfaceKinematics:
         # A joint of a finger carries only what hangs on that finger: weight times (where each joint takes a vertex).
         fingers = (n, 5, 3, 3)
         turned, placed = rotations[:, 1:].reshape(*fingers, 3), offsets[:, 1:].reshape(fingers)
-        arm_from_rest = torch.cat(  # (n, 5, joint, carrying joint, 3 world, 4)
-            [
-                turned[:, :, None].expand(*fingers, 3, 3),
-                (placed[:, :, None] - joints[:, 1:].reshape(fingers)[:, :, :, None])[..., None],
-            ],
-            -1,
-        )
+        away = (placed[:, :, None] - joints[:, 1:].reshape(fingers)[:, :, :, None])[..., None]
+        arm_from_rest = torch.cat([turned[:, :, None].expand(*fingers, 3, 3), away], -1)
+        # (n, 5, joint, carrying joint, 3 world, 4)
         in_parent = parents[:, 1:].reshape(*fingers, 3).transpose(-1, -2)[:, :, :, None] @ arm_from_rest
         in_parent = in_parent * self._carried.T[:, :, None, None]
         flat = torch.cat([corrected, torch.ones_like(corrected[:, :1])], 1).transpose(1, 2)[:, None, :, None]

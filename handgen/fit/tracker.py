@@ -56,8 +56,7 @@ class Tracker:
 
     def __init__(self, kinematics: KeypointKinematics, rig: Rig, betas: Float[np.ndarray, " 10"]) -> None:
         """`rig` is in metres."""
-        self._kinematics = kinematics
-        self._rig = rig
+        self._kinematics, self._rig = kinematics, rig
         self._betas = torch.as_tensor(betas).to(kinematics.offsets)
         self._prior = PosePrior.of(kinematics.model)
         self._projections = np.stack([camera.ideal_px_from_world for camera in rig])

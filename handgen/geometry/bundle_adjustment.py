@@ -33,10 +33,7 @@ _DAMPING = 1e-6  # keeps the 3x3 systems of points that nobody sees solvable
 
 @dataclass(frozen=True)
 class Sightings:
-    """Points seen by the cameras of a rig, in its ideal images.
-
-    weight: confidence / noise^2, 1 / px^2; 0 where there is no sighting.
-    """
+    """Points seen by a rig, in its ideal images. weight: confidence / noise^2, 1 / px^2; 0 without a sighting."""
 
     pixels: Float[np.ndarray, "views points 2"]
     weight: Float[np.ndarray, "views points"]
@@ -84,7 +81,8 @@ def adjust(rig: Rig, seen: Sightings, free: Sequence[bool], prior: CameraPrior) 
     observed = kept > 0
     threshold = _INLIER_NOISES / np.sqrt(np.where(observed, kept, 1.0))
     points = triangulate(projections, seen.pixels, observed.astype(float), threshold).points_world
-    depth = _typical_depth(rig, points, kept)
+    depths = np.stack([camera.cam_from_world.apply(points)[:, 2] for camera in rig])[kept > 0]
+    depth = float(np.median(depths[depths > 0])) if (depths > 0).any() else 1.0  # of the sightings
     unit = np.repeat([prior.turn_rad, _SHIFT_SHARE * prior.turn_rad * depth], 3)  # radians, world units
     given, step_of = rig, np.zeros((len(free_views), 6))
     for width in _WIDTHS:
@@ -111,13 +109,6 @@ def step_between(given: Camera, moved: Camera) -> Float[np.ndarray, " 6"]:
     """The inverse of `stepped`: the step from one to the other."""
     delta = moved.cam_from_world @ given.cam_from_world.inverse()
     return np.append(Rotation.from_matrix(delta.rotation).as_rotvec(), delta.translation)
-
-
-def _typical_depth(rig: Rig, points: np.ndarray, weight: np.ndarray) -> float:
-    """The median distance of the sightings from their cameras, along the optical axis; 1 if there are none."""
-    depths = np.stack([camera.cam_from_world.apply(points)[:, 2] for camera in rig])[weight > 0]
-    depths = depths[depths > 0]
-    return float(np.median(depths)) if len(depths) else 1.0
 
 
 @dataclass(frozen=True)

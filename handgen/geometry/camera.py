@@ -25,9 +25,11 @@ from handgen.arguments import convert
 from handgen.geometry.rigid import Rigid
 
 Lens = Literal["pinhole", "fisheye"]
+Maps = tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]
 DISTORTION_LENGTHS: dict[str, tuple[int, ...]] = {"pinhole": (0, 4, 5, 8, 12, 14), "fisheye": (4,)}
 MIN_DEPTH_M = 1e-3  # nearer points are at or behind the lens
 _NEWTON_STEPS = 20
+_KNOT_SPACING_PX = 4
 _MAX_SLOPE = 3.0  # tan of the widest half angle that the distortion is examined for (72 degrees)
 
 
@@ -259,9 +261,7 @@ def inside_image(pixels: Float[np.ndarray, "*batch 2"], size_px: tuple[int, int]
     return (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
 
 
-def resampling_maps(
-    target: Camera, source: Camera
-) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
+def resampling_maps(target: Camera, source: Camera) -> Maps:
     """Map each pixel of `target` to its place in `source`: float32 maps for `cv2.remap`.
 
     The two cameras must share their optical centre; they may differ in rotation, lens and size. Pixels of `target`
@@ -279,9 +279,6 @@ def resampling_maps(
         map_x, map_y, seen = _seen_by(source, target, np.arange(float(width)), np.arange(float(height)))
         map_x, map_y = (np.where(seen, m, -1e4) for m in (map_x, map_y))
     return map_x.astype(np.float32), map_y.astype(np.float32)
-
-
-_KNOT_SPACING_PX = 4
 
 
 def _knots(length: int) -> Float[np.ndarray, " knots"]:

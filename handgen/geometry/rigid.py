@@ -1,8 +1,7 @@
 """Rotations and rigid transforms in numpy, named `a_from_b`.
 
-A `Rigid` called `cam_from_world` maps world coordinates to camera coordinates; neighbouring words must match
-in a product: `cam_from_hand = cam_from_world @ world_from_hand`. Batched torch rotations are in
-`handgen/geometry/rotations.py`.
+A `Rigid` called `cam_from_world` maps world coordinates to camera coordinates; neighbouring words must match in a
+product: `cam_from_hand = cam_from_world @ world_from_hand`. Those in torch: `rotations.py`.
 """
 
 from __future__ import annotations
@@ -50,10 +49,8 @@ class Rigid:
 
     def __post_init__(self) -> None:
         if self.rotation.shape[-2:] != (3, 3) or self.translation.shape != self.rotation.shape[:-1]:
-            raise ValueError(
-                f"Rigid: expected (*batch, 3, 3) and (*batch, 3), "
-                f"got {self.rotation.shape} and {self.translation.shape}"
-            )
+            got = f"{self.rotation.shape} and {self.translation.shape}"
+            raise ValueError(f"Rigid: expected (*batch, 3, 3) and (*batch, 3), got {got}")
         offset = self.translation
         finite = all(map(math.isfinite, offset.tolist())) if offset.ndim == 1 else np.isfinite(offset).all()
         if not is_rotation(self.rotation) or not finite:

@@ -50,15 +50,9 @@ def axis_angle_from_rotation(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Ten
     wx, wy, wz = r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]
     xy, xz, yz = r[..., 0, 1] + r[..., 1, 0], r[..., 0, 2] + r[..., 2, 0], r[..., 1, 2] + r[..., 2, 1]
     # Row k is 4 q_k times the quaternion (w, x, y, z); the longest row loses no digits.
-    rows = torch.stack(
-        [
-            torch.stack([1 + trace, wx, wy, wz], -1),
-            torch.stack([wx, 1 + 2 * x - trace, xy, xz], -1),
-            torch.stack([wy, xy, 1 + 2 * y - trace, yz], -1),
-            torch.stack([wz, xz, yz, 1 + 2 * z - trace], -1),
-        ],
-        -2,
-    )
+    first, second = (1 + trace, wx, wy, wz), (wx, 1 + 2 * x - trace, xy, xz)
+    third, fourth = (wy, xy, 1 + 2 * y - trace, yz), (wz, xz, yz, 1 + 2 * z - trace)
+    rows = torch.stack([torch.stack(row, -1) for row in (first, second, third, fourth)], -2)
     best = torch.stack([trace, x, y, z], -1).argmax(-1)
     quaternion = torch.take_along_dim(rows, best[..., None, None], -2).squeeze(-2)
     quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
@@ -75,7 +69,7 @@ def rotation_between(
     """The smallest rotation that takes unit vectors `source` to unit vectors `target`."""
     cosine = (source * target).sum(-1)[..., None, None]
     cross = skew(torch.linalg.cross(source, target))
-    identity = torch.eye(3, dtype=source.dtype, device=source.device)
+    identity = _constants(source.dtype, source.device)[1]
     return identity + cross + (cross @ cross) / (1 + cosine).clamp(min=1e-3)
 
 

@@ -2,12 +2,11 @@
 
 Views hold *ideal* pixels (`Camera.undistort`). Method: iteratively reweighted linear triangulation with a redescending
 weight whose scale shrinks; points that end with fewer than two agreeing views are solved again from every pair of
-views, by consensus. The linear system is Hartley and Zisserman's ("Multiple View Geometry", 12.2) in its
-inhomogeneous form.
+views, by consensus. The linear system: Hartley and Zisserman ("Multiple View Geometry", 12.2), inhomogeneous.
 
-An observation (u, v) of a camera with rows a, b, c adds w (a - u c)(a - u c)' + w (b - v c)(b - v c)' to a point's
-4x4 matrix. That is linear in w, w u, w v and w (u^2 + v^2), so the matrices of all points are one product with a
-table of the cameras, and no observation's own matrix is ever made.
+An observation (u, v) of a camera with rows a, b, c adds w (a - u c)(a - u c)' + w (b - v c)(b - v c)' to a point's 4x4
+matrix. That is linear in w, w u, w v and w (u^2 + v^2), so the matrices of all points are one product with a table of
+the cameras, and no observation's own matrix is ever made.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 _SCALE_SCHEDULE = (33.0, 8.0, 3.3, 1.3, 1.0, 1.0)  # times the inlier threshold, from forgiving to strict
+PerView = Float[np.ndarray, "views points"]
 _RIDGE = 1e-9  # keeps the 3x3 systems of points without views solvable
 
 
@@ -32,7 +32,7 @@ class Triangulated:
     """
 
     points_world: Float[np.ndarray, "points 3"]
-    error_px: Float[np.ndarray, "views points"]
+    error_px: PerView
     inliers: Bool[np.ndarray, "views points"]
 
     @property
@@ -44,8 +44,8 @@ class Triangulated:
 def triangulate(
     ideal_px_from_world: Float[np.ndarray, "views 3 4"],
     pixels: Float[np.ndarray, "views points 2"],
-    confidence: Float[np.ndarray, "views points"],
-    threshold_px: float | Float[np.ndarray, "views points"],
+    confidence: PerView,
+    threshold_px: float | PerView,
 ) -> Triangulated:
     """Triangulate `points` seen by any of `views`; an observation with confidence 0 or without a place is none.
 
@@ -92,12 +92,7 @@ class _System:
         def outer(x: np.ndarray, y: np.ndarray) -> np.ndarray:
             return x[:, :, None] * y[:, None, :]
 
-        parts = (
-            outer(a, a) + outer(b, b),
-            -outer(a, c) - outer(c, a),
-            -outer(b, c) - outer(c, b),
-            outer(c, c),
-        )
+        parts = (outer(a, a) + outer(b, b), -outer(a, c) - outer(c, a), -outer(b, c) - outer(c, b), outer(c, c))
         return np.concatenate(parts).reshape(-1, 16).T
 
     @cached_property
@@ -105,14 +100,12 @@ class _System:
         u, v = self.pixels[..., 0], self.pixels[..., 1]
         return np.stack([np.ones_like(u), u, v, u * u + v * v])
 
-    def solve(self, weights: Float[np.ndarray, "views points"]) -> Float[np.ndarray, "points 3"]:
+    def solve(self, weights: PerView) -> Float[np.ndarray, "points 3"]:
         """Weighted least squares."""
         information = self._table @ (self._features * weights).reshape(4 * len(weights), weights.shape[1])
         return _solve_columns(information)
 
-    def squared_error(
-        self, points: Float[np.ndarray, "points 3"]
-    ) -> tuple[Float[np.ndarray, "views points"], Float[np.ndarray, "views points"]]:
+    def squared_error(self, points: Float[np.ndarray, "points 3"]) -> tuple[PerView, PerView]:
         """Squared pixel distances, and depths."""
         homogeneous = self.projections[:, :, :3].reshape(-1, 3) @ points.T + self.projections[:, :, 3].reshape(-1, 1)
         x, y, depth = homogeneous.reshape(len(self.projections), 3, len(points)).transpose(1, 0, 2)
@@ -144,14 +137,9 @@ def _solve_columns(information: Float[np.ndarray, "16 points"]) -> Float[np.ndar
     adj_xx, adj_xy, adj_xz = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
     adj_yy, adj_yz, adj_zz = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
     factor = -1 / (xx * adj_xx + xy * adj_xy + xz * adj_xz)
-    return np.stack(
-        [
-            (adj_xx * xw + adj_xy * yw + adj_xz * zw) * factor,
-            (adj_xy * xw + adj_yy * yw + adj_yz * zw) * factor,
-            (adj_xz * xw + adj_yz * yw + adj_zz * zw) * factor,
-        ],
-        -1,
-    )
+    x, y = adj_xx * xw + adj_xy * yw + adj_xz * zw, adj_xy * xw + adj_yy * yw + adj_yz * zw
+    z = adj_xz * xw + adj_yz * yw + adj_zz * zw
+    return np.stack([x * factor, y * factor, z * factor], -1)
 
 
 def _from_pairs(system: _System, base: np.ndarray, threshold: np.ndarray) -> np.ndarray:

@@ -34,14 +34,14 @@ from handgen.hand.skeleton import (
     TIP_VERTEX_SETS,
 )
 
+Vectors = Float[np.ndarray, "*batch 3"]
+Betas = Float[np.ndarray, "*batch 10"]
 _FINGER_NUMBERS = 3 * (JOINT_COUNT - 1)
 _MIRROR_TOLERANCE = 1e-5  # metres, and as sharp for weights
 _TIP_KEYPOINTS = [FINGER_KEYPOINTS[finger][-1] for finger in FINGERS]
 
 
 # Mean pose
-
-
 def full_from_relative(pose: Float[np.ndarray, "*batch n"], hand: HandArrays) -> Float[np.ndarray, "*batch n"]:
     """Return a full pose from one relative to the model's mean pose (`flat_hand_mean=False`)."""
     return _add_to_fingers(pose, hand.mean_pose)
@@ -61,8 +61,6 @@ def _add_to_fingers(pose: Float[np.ndarray, "*batch n"], by: Float[np.ndarray, "
 
 
 # Principal components
-
-
 def pose_from_pca(
     coefficients: Float[np.ndarray, "*batch n"], hand: HandArrays, *, flat_hand_mean: bool = False
 ) -> Float[np.ndarray, "*batch 45"]:
@@ -86,8 +84,6 @@ def pca_from_pose(
 
 
 # Rotation matrices
-
-
 def rotations_from_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch joints 3 3"]:
     """Return rotation matrices per joint from axis-angle: 16 (48 numbers) or 15 (45)."""
     import torch
@@ -109,8 +105,6 @@ def pose_from_rotations(rotations: Float[np.ndarray, "*batch joints 3 3"]) -> Fl
 
 
 # Keypoints
-
-
 def reordered_keypoints(
     keypoints: Float[np.ndarray, "*batch 21 n"], source: str, target: str
 ) -> Float[np.ndarray, "*batch 21 n"]:
@@ -144,9 +138,7 @@ def with_fingertips(
 
 
 # Left and right: each is the other seen in a mirror that negates x, and each of these is its own inverse
-
-
-def mirrored_points(points: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+def mirrored_points(points: Vectors) -> Vectors:
     """Return points, translations and other vectors of the other hand."""
     return points * np.array(MIRROR_X)
 
@@ -187,53 +179,36 @@ def sides_mirror(right: HandArrays, left: HandArrays) -> bool:
 #   smplx, handgen   R (v - J) + J + transl    turned about the wrist
 #   about the origin R v + translation         what a rigid transform of the whole mesh does
 # so that the wrist comes to be at J + transl.
-
-
-def rest_wrist(betas: Float[np.ndarray, "*batch 10"], hand: HandArrays) -> Float[np.ndarray, "*batch 3"]:
+def rest_wrist(betas: Betas, hand: HandArrays) -> Vectors:
     """Return J, the wrist of a shape at rest, metres."""
     row = hand.joint_regressor[0]
     return row @ hand.template + betas @ np.einsum("v,vcb->bc", row, hand.shapedirs)
 
 
-def wrist_from_transl(
-    transl: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
-) -> Float[np.ndarray, "*batch 3"]:
+def wrist_from_transl(transl: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return the position of the wrist, from smplx's `transl`."""
     return transl + rest_wrist(betas, hand)
 
 
-def transl_from_wrist(
-    wrist: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
-) -> Float[np.ndarray, "*batch 3"]:
+def transl_from_wrist(wrist: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return the `transl` of smplx that brings the wrist to where it is to be."""
     return wrist - rest_wrist(betas, hand)
 
 
-def origin_translation_from_transl(
-    transl: Float[np.ndarray, "*batch 3"],
-    orientation: Float[np.ndarray, "*batch 3"],
-    betas: Float[np.ndarray, "*batch 10"],
-    hand: HandArrays,
-) -> Float[np.ndarray, "*batch 3"]:
+def origin_translation_from_transl(transl: Vectors, orientation: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return the translation for turning the hand about the origin by `orientation`, from smplx's `transl`."""
     return transl + _wrist_shift(orientation, betas, hand)
 
 
 def transl_from_origin_translation(
-    translation: Float[np.ndarray, "*batch 3"],
-    orientation: Float[np.ndarray, "*batch 3"],
-    betas: Float[np.ndarray, "*batch 10"],
-    hand: HandArrays,
-) -> Float[np.ndarray, "*batch 3"]:
+    translation: Vectors, orientation: Vectors, betas: Betas, hand: HandArrays
+) -> Vectors:
     """Return the `transl` of smplx from the translation that goes with turning the hand about the origin."""
     return translation - _wrist_shift(orientation, betas, hand)
 
 
 def moved_hand(
-    pose: Float[np.ndarray, " 48"],
-    transl: Float[np.ndarray, " 3"],
-    wrist: Float[np.ndarray, " 3"],
-    a_from_b: Rigid,
+    pose: Float[np.ndarray, " 48"], transl: Float[np.ndarray, " 3"], wrist: Float[np.ndarray, " 3"], a_from_b: Rigid
 ) -> tuple[Float[np.ndarray, " 48"], Float[np.ndarray, " 3"]]:
     """Pose and smplx's `transl` in frame a, of a hand that is given in frame b.
 
@@ -248,9 +223,7 @@ def moved_hand(
     return moved, rotation @ (wrist + transl) + a_from_b.translation - wrist
 
 
-def _wrist_shift(
-    orientation: Float[np.ndarray, "*batch 3"], betas: Float[np.ndarray, "*batch 10"], hand: HandArrays
-) -> Float[np.ndarray, "*batch 3"]:
+def _wrist_shift(orientation: Vectors, betas: Betas, hand: HandArrays) -> Vectors:
     """Return J - R J."""
     wrist = rest_wrist(betas, hand)
     return wrist - (rotations_from_pose(orientation)[..., 0, :, :] @ wrist[..., None])[..., 0]

@@ -238,7 +238,6 @@ def _has_sign_fault(left: _Hand, right: _Hand | None) -> bool:
 
 def _remarks(hand: _Hand) -> tuple[str, ...]:
     """Say where a file is called after the other side: it is taken for what it holds."""
-    name = Path(hand.source).name.lower()
-    if other_side(hand.side) in name and hand.side not in name:
-        return (f"{hand.source} is called {other_side(hand.side)}, but holds a {hand.side} hand",)
-    return ()
+    name, other = Path(hand.source).name.lower(), other_side(hand.side)
+    misnamed = other in name and hand.side not in name
+    return (f"{hand.source} is called {other}, but holds a {hand.side} hand",) if misnamed else ()

@@ -62,8 +62,7 @@ class HandModel:
         def tensor(array: np.ndarray) -> Tensor:
             return torch.as_tensor(array, dtype=dtype, device=device)
 
-        self.arrays = arrays
-        self.side = arrays.side
+        self.arrays, self.side = arrays, arrays.side
         self.faces: Int[np.ndarray, "faces 3"] = arrays.faces
         self.template = tensor(arrays.template)
         self.shapedirs = tensor(arrays.shapedirs)
@@ -133,8 +132,7 @@ class HandModel:
         blended = bones @ self._weights_by_joint
         turned = (blended[:, :9].reshape(n, 3, 3, -1) * corrected).sum(2)
         vertices = (turned + blended[:, 9:]).transpose(1, 2)
-        translation = pose.translation[:, None]
-        vertices, joints = vertices + translation, joints + translation
+        vertices, joints = vertices + pose.translation[:, None], joints + pose.translation[:, None]
         keypoints = torch.cat([joints, vertices[:, self._tips]], 1)[:, self._keypoint_index]
         return PosedHand(vertices, joints, keypoints, rotations)
 
@@ -169,8 +167,5 @@ def _walk(
 
 def single_pose(pose: np.ndarray, translation: np.ndarray, betas: np.ndarray) -> HandPose:
     """Make one `HandPose` from flat numpy arrays of 48, 3 and 10 numbers (a record's or a sample's)."""
-    return HandPose(
-        torch.as_tensor(np.asarray(pose, dtype=np.float64)).reshape(1, JOINT_COUNT, 3),
-        torch.as_tensor(np.asarray(translation, dtype=np.float64)).reshape(1, 3),
-        torch.as_tensor(np.asarray(betas, dtype=np.float64)).reshape(1, 10),
-    )
+    arrays = ((pose, (1, JOINT_COUNT, 3)), (translation, (1, 3)), (betas, (1, 10)))
+    return HandPose(*(torch.as_tensor(np.asarray(array, np.float64)).reshape(shape) for array, shape in arrays))

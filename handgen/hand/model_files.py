@@ -1,7 +1,4 @@
-"""Read hand models into arrays: those with a name (`NAMED_MODELS`), or an `.npz` in MANO's format.
-
-A named model is one entry of `NAMED_MODELS` and its files.
-"""
+"""Read hand models into arrays: those with a name (`NAMED_MODELS`), or an `.npz` in MANO's format."""
 
 from __future__ import annotations
 
@@ -26,6 +23,11 @@ BETA_COUNT = 10
 MOST_BETA = 3.0  # standard deviations; HaMeR's loader drops the labels of shapes beyond
 MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked; a MANO file has 4 MB, SMPL's body 40 MB
 
+FIELDS = {  # of `HandArrays`, by MANO's names
+    **{"v_template": "template", "shapedirs": "shapedirs", "posedirs": "posedirs", "J_regressor": "joint_regressor"},
+    **{"weights": "weights", "hands_mean": "mean_pose", "hands_components": "pose_components"},
+}
+KINTREE = np.array([JOINT_PARENTS, range(JOINT_COUNT)])
 _SHAPES: dict[str, tuple[int, ...]] = {
     "v_template": (VERTEX_COUNT, 3),
     "shapedirs": (VERTEX_COUNT, 3, BETA_COUNT),
@@ -154,8 +156,7 @@ def mano_path(side: str) -> Path:
 class NamedModel:
     """A hand model that users choose by its name.
 
-    path: where the `.npz` in MANO's format of a side is. how_to_get: what to do if it is not there; `{SIDE}` stands for
-    the side.
+    path: where the `.npz` in MANO's format of a side is. how_to_get: what to do if there is none, for `{SIDE}`.
     """
 
     path: Callable[[str], Path]
@@ -213,14 +214,8 @@ def hand_from_npz(data: bytes, where: str, model: str, side: str) -> HandArrays:
         name=model,
         side=side,
         sha256=hashlib.sha256(data).hexdigest(),
-        template=arrays["v_template"].astype(np.float64),
         faces=arrays["faces"].astype(np.int64),
-        shapedirs=arrays["shapedirs"].astype(np.float64),
-        posedirs=arrays["posedirs"].astype(np.float64),
-        joint_regressor=arrays["J_regressor"].astype(np.float64),
-        weights=arrays["weights"].astype(np.float64),
-        mean_pose=arrays["hands_mean"].astype(np.float64),
-        pose_components=arrays["hands_components"].astype(np.float64),
+        **{field: arrays[key].astype(np.float64) for key, field in FIELDS.items()},
         joint_axes=axes.astype(np.float64),
         joint_limits_rad=limits.astype(np.float64),
         note=str(arrays.get(_NOTE, "")),

@@ -1,7 +1,6 @@
 """Compare handgen's kinematics with smplx's own, on the same hand model.
 
-smplx has a non-commercial licence. It is imported here alone, where a user adds MANO's files, which have such a licence
-too.
+smplx has a non-commercial licence. It is imported here alone, where a user adds MANO's files, which have one too.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from handgen.hand.model_files import HandArrays
-from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
+from handgen.hand.model_files import FIELDS, KINTREE, HandArrays
+from handgen.hand.skeleton import JOINT_COUNT
 
 if TYPE_CHECKING:
     import smplx
@@ -29,17 +28,8 @@ def as_smplx(arrays: HandArrays, **options: Any) -> smplx.MANO:
     import torch
     from smplx.utils import Struct
 
-    data = Struct(
-        v_template=arrays.template,
-        f=arrays.faces.astype(np.uint32),
-        shapedirs=arrays.shapedirs,
-        posedirs=arrays.posedirs,
-        J_regressor=arrays.joint_regressor,
-        weights=arrays.weights,
-        kintree_table=np.array([JOINT_PARENTS, range(JOINT_COUNT)]),
-        hands_components=arrays.pose_components,
-        hands_mean=arrays.mean_pose,
-    )
+    named = {key: getattr(arrays, field) for key, field in FIELDS.items()}
+    data = Struct(**named, f=arrays.faces.astype(np.uint32), kintree_table=KINTREE.copy())
     options = {"use_pca": False, "flat_hand_mean": True, "dtype": torch.float64} | options
     with redirect_stdout(io.StringIO()):  # it prints that ten betas are few
         return smplx.MANO(".", data_struct=data, is_rhand=arrays.side == "right", **options)
@@ -59,11 +49,8 @@ def largest_difference_mm(arrays: HandArrays) -> float:
     )
     with torch.no_grad():
         ours = HandModel(arrays)(pose)
-        theirs = as_smplx(arrays)(
-            betas=pose.betas,
-            global_orient=pose.rotations[:, 0],
-            hand_pose=pose.rotations[:, 1:].reshape(_POSES, -1),
-            transl=pose.translation,
-        )
+        orientation, fingers = pose.rotations[:, 0], pose.rotations[:, 1:].reshape(_POSES, -1)
+        smplx_pose = {"global_orient": orientation, "hand_pose": fingers, "transl": pose.translation}
+        theirs = as_smplx(arrays)(betas=pose.betas, **smplx_pose)
         pairs = ((ours.vertices, theirs.vertices), (ours.joints, theirs.joints[:, :JOINT_COUNT]))
         return 1000 * max(float((a - b).norm(dim=-1).max()) for a, b in pairs)

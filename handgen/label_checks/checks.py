@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from handgen.label_checks import geometry, handedness, order, parameters, sets, unknown_camera, world
+from handgen.label_checks import geometry, handedness, order, parameters, reprojection, sets, world
 from handgen.label_checks.evidence import Check, Evidence, HandModels, SetCheck, Tolerances
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.hands import Hands
@@ -20,7 +19,7 @@ CHECKS: dict[str, Check] = {
     **geometry.CHECKS,
     **order.CHECKS,
     **geometry.AFTER_ORDER,
-    **unknown_camera.CHECKS,
+    **reprojection.CHECKS,
     **parameters.CHECKS,
     **handedness.CHECKS,
 }
@@ -29,10 +28,9 @@ SET_CHECKS: dict[str, SetCheck] = {**order.SET_CHECKS, **handedness.SET_CHECKS, 
 
 @dataclass
 class Part:
-    """The outcome of one part of a set (a shard, a chunk). looked_at, collected: by check."""
+    """The outcome of one part of a set (a shard, a chunk). collected: by check."""
 
     findings: Findings = field(default_factory=Findings)
-    looked_at: Counter[str] = field(default_factory=Counter)
     collected: dict[str, Any] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
 
@@ -44,17 +42,14 @@ def examine(
     tolerances: Tolerances,
     left_out: Collection[str] = (),
 ) -> Part:
-    """Check the pictures of one part.
-
-    where: the part, before the pictures' names in messages. left_out: checks that make no sense of this format.
-    """
+    """Check the pictures of one part, which `where` names in messages. left_out: checks that do not suit a format."""
     part = Part()
     evidence = Evidence(Hands.of(images), models, tolerances)
     for name, check in CHECKS.items():
         if name in left_out or not len(evidence.hands):
             continue
         outcome = check.look(evidence, evidence.applicable(check))
-        part.looked_at[name] += outcome.looked_at
+        part.findings.looked_at[name] += outcome.looked_at
         evidence.mark(name, outcome.wrong)
         for number, fault in sorted(outcome.wrong.items()):
             part.findings.add_fault(name, f"{where}{evidence.hands.name(number)}", fault)
@@ -66,18 +61,10 @@ def examine(
 
 
 class BatchExaminer:
-    """Examines pictures as they come; `batch` of them are in memory at a time, and become one of `parts`.
-
-    The other parameters are those of `examine`.
-    """
+    """Examines pictures (as `examine` does) as they come, `batch` of them at a time, which become one of `parts`."""
 
     def __init__(
-        self,
-        where: str,
-        models: HandModels,
-        tolerances: Tolerances,
-        left_out: Collection[str] = (),
-        batch: int = BATCH,
+        self, where: str, models: HandModels, tolerances: Tolerances, left_out: Collection[str] = (), batch: int = BATCH
     ) -> None:
         self.parts: list[Part] = []
         self._arguments, self._batch = (where, models, tolerances, left_out), batch
@@ -97,30 +84,27 @@ class BatchExaminer:
         return self.parts
 
 
-def conclude(parts: Iterable[Part], where: str) -> tuple[Findings, Counter[str], list[str]]:
-    """Join all parts of a set: findings, how many things each check looked at, and notes."""
-    findings, looked_at, missing = Findings(), Counter[str](), set[str]()
+def conclude(parts: Iterable[Part], where: str) -> tuple[Findings, list[str]]:
+    """Join all parts of a set: findings, and notes."""
+    findings, missing = Findings(), set[str]()
     collected: dict[str, list[Any]] = {}
     for part in parts:
         findings.extend(part.findings)
-        looked_at.update(part.looked_at)
         missing |= part.missing
         for name, value in part.collected.items():
             if value is not None:
                 collected.setdefault(name, []).append(value)
     for name, values in collected.items():
         count, faults = SET_CHECKS[name].conclude(values)
-        looked_at[name] += count
+        findings.looked_at[name] += count
         for place, fault in faults:
             findings.add_fault(name, f"{where}{place}", fault)
-    return findings, looked_at, [f"parameters were not compared: {why}" for why in sorted(missing)]
+    return findings, [f"parameters were not compared: {why}" for why in sorted(missing)]
 
 
-def conclude_parts(
-    root: Location, findings: Findings, looked_at: Counter[str], parts: Iterable[Part], facts: dict[str, Any]
-) -> Checked:
+def conclude_parts(root: Location, findings: Findings, parts: Iterable[Part], facts: dict[str, Any]) -> Checked:
     """Join what the parts of the set in `root` give with what was found and looked at besides."""
-    of_labels, counted, notes = conclude(parts, f"{root}, ")
+    of_labels, notes = conclude(parts, f"{root}, ")
+    of_labels.looked_at = +of_labels.looked_at  # by those that looked at something
     findings.extend(of_labels)
-    looked_at.update(+counted)  # those that looked at something
-    return Checked(findings, facts, notes, looked_at)
+    return Checked(findings, facts, notes)

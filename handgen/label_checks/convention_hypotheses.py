@@ -6,22 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from handgen.fit.kinematics import KeypointKinematics
+from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.geometry.rigid import Rigid
-from handgen.geometry.rotations import procrustes_rotation
-from handgen.hand.conversions import (
-    full_from_relative,
-    mirrored_points,
-    mirrored_pose,
-    pose_from_pca,
-    relative_from_full,
-)
-from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, WRIST, other_side
-from handgen.label_checks.evidence import Fault, keypoints_of
+from handgen.geometry.rotations import procrustes_rotation, rotation_from_axis_angle
+from handgen.hand import conversions
+from handgen.hand.skeleton import FINGER_JOINTS, FINGER_KEYPOINTS, FINGERS, JOINT_COUNT, WRIST, other_side
+from handgen.label_checks.evidence import Fault
 from handgen.label_checks.hands import Hands
 from handgen.label_checks.order import REORDER, named_order, permutation
 
@@ -69,7 +64,9 @@ class Disagreement:
 
     def made(self, pose: Float[np.ndarray, "n 48"], side: str | None = None) -> Float[np.ndarray, "n 21 3"]:
         """Compute the model's keypoints with another pose, or of another side."""
-        points = keypoints_of(self.sides[side or self.side], pose, self.betas, self.translation_m)
+        rotations = rotation_from_axis_angle(torch.tensor(pose).reshape(-1, JOINT_COUNT, 3))
+        state = HandState(rotations, torch.tensor(self.translation_m), torch.tensor(self.betas))
+        points = self.sides[side or self.side].keypoints(state).numpy()
         return np.where(self.placed[:, None, None], points, self.at_wrist(points))
 
     def at_wrist(self, points: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 21 3"]:
@@ -119,30 +116,30 @@ def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
         yield hypothesis_at_wrist("side", found.made(pose, other), what, f"label it {other}")
     yield hypothesis_at_wrist(
         "side",
-        mirrored_points(found.as_is),
+        conversions.mirrored_points(found.as_is),
         "the 3D keypoints are mirrored in x, the parameters are not",
         "mirror picture, keypoints, pose, camera and side together or not at all",
     )
     yield hypothesis_at_wrist(
         "side",
-        found.made(mirrored_pose(pose)),
+        found.made(conversions.mirrored_pose(pose)),
         f"the pose is that of a {other} hand, not mirrored",
         "negate y and z of every rotation vector of a mirrored hand",
     )
     yield hypothesis_at_wrist(
         "mean pose",
-        found.made(full_from_relative(pose, arrays)),
+        found.made(conversions.full_from_relative(pose, arrays)),
         "the mean pose is missing: the pose agrees once the model's mean pose is added",
         "add it (handgen.hand.conversions.full_from_relative; smplx: flat_hand_mean=False means relative poses)",
     )
     yield hypothesis_at_wrist(
         "mean pose",
-        found.made(relative_from_full(pose, arrays)),
+        found.made(conversions.relative_from_full(pose, arrays)),
         "the mean pose was added twice",
         "take it away once (handgen.hand.conversions.relative_from_full)",
     )
     for flat in (True, False):
-        fingers = pose_from_pca(pose[:, 3:], arrays, flat_hand_mean=flat)
+        fingers = conversions.pose_from_pca(pose[:, 3:], arrays, flat_hand_mean=flat)
         yield hypothesis_at_wrist(
             "pose",
             found.made(np.concatenate([pose[:, :3], fingers], 1)),
@@ -158,9 +155,8 @@ def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
         "write them in MANO's order: wrist, index, middle, pinky, ring, thumb",
     )
     yield hypothesis_at_wrist("pose", found.made(np.radians(pose)), "the pose is in degrees", "write radians")
-    yield hypothesis_at_wrist(
-        "pose", found.made(-pose), "the rotations of the pose are inverted (transposed)", "negate them"
-    )
+    what = "the rotations of the pose are inverted (transposed)"
+    yield hypothesis_at_wrist("pose", found.made(-pose), what, "negate them")
     tips_aside = found.as_is.copy()
     tips_aside[:, _TIPS] = labelled[:, _TIPS]
     yield hypothesis_at_wrist(
@@ -169,9 +165,9 @@ def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
         "joints agree, but the fingertips are other points than the model's tip vertices",
         "take smplx's vertices (handgen.hand.conversions.with_fingertips)",
     )
-    rotation = _turn(found.as_is, labelled)
-    centre = found.as_is.mean(1, keepdims=True)
-    turned = (found.as_is - centre) @ np.swapaxes(rotation, 1, 2) + labelled.mean(1, keepdims=True)
+    centred, wanted = (points - points.mean(1, keepdims=True) for points in (found.as_is, labelled))
+    rotation = procrustes_rotation(torch.from_numpy(centred), torch.from_numpy(wanted)).numpy()
+    turned = centred @ np.swapaxes(rotation, 1, 2) + labelled.mean(1, keepdims=True)
     yield Hypothesis("orientation", turned, labelled, lambda k: _turned(found, k, rotation[k]))
 
 
@@ -186,19 +182,13 @@ def _restore_order(found: Disagreement) -> tuple[np.ndarray, list[str]]:
     return put_back, names
 
 
-def _turn(points: Float[np.ndarray, "n 21 3"], onto: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 3 3"]:
-    parts = [torch.from_numpy(p - p.mean(1, keepdims=True)) for p in (points, onto)]
-    return procrustes_rotation(*parts).numpy()
-
-
 def _shifted(found: Disagreement, k: int, shift: Float[np.ndarray, " 3"]) -> Fault:
     length = float(np.linalg.norm(shift))
     far = f"{length * 1000:.0f} mm" if length < 2 else f"{length:.0f} m"
     what = f"the parameters' hand is {far} from the 3D keypoints, and agrees otherwise"
     if np.linalg.norm(found.labelled[k, WRIST]) < 1e-6:
-        return Fault(
-            f"{what}: the 3D keypoints are relative to the wrist", "add the wrist's place in the camera's frame"
-        )
+        fix = "add the wrist's place in the camera's frame"
+        return Fault(f"{what}: the 3D keypoints are relative to the wrist", fix)
     wanted = found.translation_m[k] + shift
     given = float(np.linalg.norm(found.translation_m[k]))
     if 0.9 < given / max(1000 * float(np.linalg.norm(wanted)), 1e-9) < 1.1:
@@ -207,52 +197,42 @@ def _shifted(found: Disagreement, k: int, shift: Float[np.ndarray, " 3"]) -> Fau
         return Fault(f"{what}: translation_m is where the wrist is", "write transl (conversions.transl_from_wrist)")
     rest = found.sides[found.side].model.rest_joints[0].numpy()
     if length < 2.2 * float(np.linalg.norm(rest)) + 0.02:
-        return Fault(
-            f"{what}: translation_m may belong to a hand turned about the origin, not about its wrist",
-            "write smplx's transl (conversions.transl_from_origin_translation)",
-        )
-    return Fault(
-        what, "write smplx's transl in the camera's frame, metres; a translation in the world's must be turned"
-    )
+        what += ": translation_m may belong to a hand turned about the origin, not about its wrist"
+        return Fault(what, "write smplx's transl (conversions.transl_from_origin_translation)")
+    fix = "write smplx's transl in the camera's frame, metres; a translation in the world's must be turned"
+    return Fault(what, fix)
 
 
 def _turned(found: Disagreement, k: int, rotation: Float[np.ndarray, "3 3"]) -> Fault:
     """rotation: turns what the parameters give onto the labelled keypoints."""
-    import cv2
-
     camera = found.cam_from_world[k]
     given = cv2.Rodrigues(found.pose[k, :3])[0]
-    near = 0.05
 
     def is_close(one: np.ndarray, two: np.ndarray) -> bool:
-        return float(np.abs(one - two).max()) < near
+        return float(np.abs(one - two).max()) < 0.05
 
     angle = float(np.degrees(np.linalg.norm(cv2.Rodrigues(rotation)[0])))
     what = f"the parameters' hand is turned by {angle:.0f} degrees against the 3D keypoints, and agrees otherwise"
     if is_close(rotation @ given, given.T):
         return Fault(f"{what}: the orientation is transposed (inverted)", "negate its rotation vector")
     if camera is not None and is_close(rotation, camera.rotation):
-        return Fault(
-            f"{what}: the orientation is the world's", "turn it into the camera's frame (conversions.moved_hand)"
-        )
+        fix = "turn it into the camera's frame (conversions.moved_hand)"
+        return Fault(f"{what}: the orientation is the world's", fix)
     if is_close(rotation, np.diag([1.0, -1.0, -1.0])):
-        return Fault(
-            f"{what}: the orientation is of a camera with y up, z backwards", "write OpenCV's: y down, z forward"
-        )
+        what += ": the orientation is of a camera with y up, z backwards"
+        return Fault(what, "write OpenCV's: y down, z forward")
     return Fault(what, "write the orientation in the frame of the picture's camera")
 
 
 def describe_disagreement(found: Disagreement, k: int) -> Fault:
     """Describe how a hand differs that no hypothesis fits."""
     off = found.distance(found.as_is)[k]
-    bones = [
-        np.linalg.norm(np.diff(p[[0, 9, 10, 11]], axis=0), axis=1).sum() for p in (found.labelled[k], found.as_is[k])
-    ]
-    ratio = float(bones[0] / bones[1])
+    chains = np.stack([found.labelled[k], found.as_is[k]])[:, [0, 9, 10, 11]]
+    labelled, made = np.linalg.norm(np.diff(chains, axis=1), axis=-1).sum(1)
+    ratio = float(labelled / made)
     mean, most = off.mean() * 1000, off.max() * 1000
     what = f"the parameters give keypoints {mean:.1f} mm (at most {most:.1f}) from the labelled ones"
     if abs(ratio - 1) > 0.02:
-        return Fault(
-            f"{what}; the labelled hand is {ratio:.3g} times as large", "check betas and the scale of the keypoints"
-        )
+        what += f"; the labelled hand is {ratio:.3g} times as large"
+        return Fault(what, "check betas and the scale of the keypoints")
     return Fault(what, "check pose, betas and which model they belong to")

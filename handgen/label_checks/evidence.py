@@ -10,15 +10,13 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
 from handgen.errors import HandgenError
-from handgen.fit.kinematics import HandState, KeypointKinematics
-from handgen.geometry.rotations import rotation_from_axis_angle
+from handgen.fit.kinematics import KeypointKinematics
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import MANO, NAMED_MODELS, OPEN_HAND, HandArrays, load_hand
-from handgen.hand.skeleton import JOINT_COUNT, SIDES
+from handgen.hand.skeleton import SIDES
 from handgen.label_checks.hands import Hands
 
 T = TypeVar("T")
@@ -75,12 +73,11 @@ class SetCheck:
 class Tolerances:
     """The exactness with which labels agree, which depends on how many digits their format keeps.
 
-    reprojection_px: of 3D on 2D keypoints. parameters_mm: of the model's keypoints from the labelled ones; None: the
-    3D keypoints are not the model's own, and only what another convention explains much better is wrong. world_mm:
-    of one hand in several pictures. pixels_per_part: of how many pictures of a part the pixels are looked at. share: of
-    the hands that are compared over the whole set. shapes_vary: captures in which one person may have several shapes.
-    in_mask: share of a hand's visible keypoints that its mask holds; little where a format does not say which are
-    hidden by something else.
+    reprojection_px: of 3D on 2D keypoints. parameters_mm: of the model's keypoints from the labelled ones; None: these
+    are not the model's own, and only what another convention explains much better is wrong. world_mm: of one hand in
+    several pictures. pixels_per_part: of how many pictures of a part the pixels are looked at. share: of the hands that
+    are compared over the set. shapes_vary: captures in which one person may have several shapes. in_mask: share of a
+    hand's visible keypoints that its mask holds; little where a format does not say which are hidden.
     """
 
     reprojection_px: float = 0.01
@@ -110,9 +107,8 @@ def model_beside(folder: str, name: str) -> str | None:
 
 
 class HandModels:
-    """The hand models that labels name, read once.
+    """The hand models that labels name, read once. known: others, by name, as `load_hand` takes them.
 
-    known: others, by name, as `handgen.hand.model_files.load_hand` takes it.
     missing: why a model that was asked for cannot be used.
     """
 
@@ -146,17 +142,6 @@ class HandModels:
                 if name != MANO or name in self._known:
                     self.missing.add(str(error))
         return self._read[name, side]
-
-
-def keypoints_of(
-    model: KeypointKinematics,
-    pose: Float[np.ndarray, "n 48"],
-    betas: Float[np.ndarray, "n 10"],
-    translation_m: Float[np.ndarray, "n 3"],
-) -> Float[np.ndarray, "n 21 3"]:
-    """Compute the model's keypoints, metres."""
-    rotations = rotation_from_axis_angle(torch.tensor(pose).reshape(-1, JOINT_COUNT, 3))
-    return model.keypoints(HandState(rotations, torch.tensor(translation_m), torch.tensor(betas))).numpy()
 
 
 @dataclass(frozen=True)

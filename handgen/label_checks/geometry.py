@@ -32,13 +32,12 @@ def _finite(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
                 first = int(np.argmax(bad))
                 fact = "is beyond all bounds" if np.isfinite(points[first]).all() else "is not a finite number"
                 what = f"{KEYPOINT_NAMES[first]} of the {name} {fact}"
-                outcome.wrong[int(i)] = Fault(what, "write the value, or say that the keypoint is not labelled")
+                outcome.wrong[i] = Fault(what, "write the value, or say that the keypoint is not labelled")
         if (parameters := labels.parameters) is not None:
             values = (parameters.pose, parameters.betas, parameters.translation_m)
             if any(value is not None and not (np.abs(value) < HUGE).all() for value in values):
-                outcome.wrong[int(i)] = Fault(
-                    "pose, betas or translation is not finite, or beyond all bounds", "leave its parameters out"
-                )
+                what = "pose, betas or translation is not finite, or beyond all bounds"
+                outcome.wrong[i] = Fault(what, "leave its parameters out")
     return outcome
 
 

@@ -1,8 +1,7 @@
 """The side of keypoints, by how the fingers bend: those of the other hand would have to bend backwards.
 
-A closed-form fit (`handgen.fit.initialization`) of both sides' model takes the palm and turns each bone to where it
-is; what the joints of the true side do lies within their limits, what those of the other would have to do does not,
-save for a hand held quite flat.
+A closed-form fit of both sides' model says what the joints do: those of the true side stay within their limits, those
+of the other do not, save for a hand held quite flat.
 """
 
 from __future__ import annotations
@@ -74,10 +73,8 @@ def _majority(parts: list[tuple[list[float], list[float]]]) -> tuple[int, list[t
         count += len(excess)
         if len(excess) >= _VOTERS and np.median(excess) > _BEYOND_OF_SET_RAD:
             what = f"the fingers of most hands that are labelled {side} would bend backwards"
-            fault = Fault(
-                what, f"label them {other_side(side)}; where pictures were mirrored, mirror the 3D keypoints too"
-            )
-            faults.append((f"all {side} hands", fault))
+            fix = f"label them {other_side(side)}; where pictures were mirrored, mirror the 3D keypoints too"
+            faults.append((f"all {side} hands", Fault(what, fix)))
     return count, faults
 
 

@@ -17,9 +17,8 @@ HUGE = 1e6  # metres, pixels or radians: no label is as large, also in millimetr
 
 @dataclass(frozen=True)
 class Hands:
-    """`n` hands, in the order of the pictures; NaN where something is not known.
+    """`n` hands in the order of the pictures, by the conventions of `labelled_image`; NaN where something is not known.
 
-    Conventions as in `handgen.records.labelled_image`.
     image_of: the picture of each. number: which hand of it, from 0.
     """
 

@@ -52,14 +52,10 @@ REORDER = (
 def orders() -> dict[str, tuple[int, ...]]:
     """The orders that are tried, by what a message says of them."""
     own = tuple(range(KEYPOINT_COUNT))
-    tried = {
-        f"{name}: {_DESCRIBED.get(name, 'its own order')}": order
-        for name, order in KEYPOINT_ORDERS.items()
-        if order != own
-    }
+    others = {name: order for name, order in KEYPOINT_ORDERS.items() if order != own}
+    tried = {f"{name}: {_DESCRIBED.get(name, 'its own order')}": order for name, order in others.items()}
     tried["the wrist last, fingers from palm to tip"] = (*own[1:], WRIST)
-    backwards = (WRIST, *(k for finger in reversed(FINGERS) for k in FINGER_KEYPOINTS[finger]))
-    tried["fingers from pinky to thumb"] = backwards
+    tried["fingers from pinky to thumb"] = (WRIST, *(k for f in reversed(FINGERS) for k in FINGER_KEYPOINTS[f]))
     for a, b in combinations(FINGERS, 2):
         tried[f"{a} and {b} swapped"] = _swapped(dict(zip(FINGER_KEYPOINTS[a], FINGER_KEYPOINTS[b], strict=True)))
     for finger, places in FINGER_KEYPOINTS.items():
@@ -76,8 +72,7 @@ def _swapped(pairs: dict[int, int]) -> tuple[int, ...]:
 
 def named_order(order: np.ndarray) -> str:
     """Name an order in words."""
-    name = next((name for name, known in orders().items() if known == tuple(order.tolist())), None)
-    if name:
+    if name := next((name for name, known in orders().items() if known == tuple(order.tolist())), None):
         return name
     moved = [k for k in range(KEYPOINT_COUNT) if order[k] != k]
     shown = ", ".join(f"{KEYPOINT_NAMES[order[k]]} stands at {KEYPOINT_NAMES[k]}'s place" for k in moved[:3])
@@ -125,29 +120,22 @@ def in_our_order(points: Float[np.ndarray, "n 21 3"], order: tuple[int, ...]) ->
 
 def _order(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
     hands = evidence.hands
-    look = look & hands.has_points
-    outcome = Outcome(int(look.sum()))
-    numbers = np.flatnonzero(look)
+    numbers = np.flatnonzero(look & hands.has_points)
+    outcome = Outcome(len(numbers))
     own = pattern_distance(hands.cam_m[numbers])
     far, nearer = _NOISY if evidence.tolerances.parameters_mm is None else _EXACT
-    doubted = own > far
-    numbers, own = numbers[doubted], own[doubted]
+    numbers, own = numbers[own > far], own[own > far]
     if not len(numbers):
         return outcome
     tried = orders()
     distances = np.stack([pattern_distance(in_our_order(hands.cam_m[numbers], order)) for order in tried.values()], 1)
-    best = distances.argmin(1)
-    names = list(tried)
-    for i, at_home, choice, there in zip(numbers, own, best, distances.min(1), strict=True):
+    for i, at_home, choice, there in zip(numbers, own, distances.argmin(1), distances.min(1), strict=True):
         if there * nearer < at_home:
-            outcome.wrong[int(i)] = Fault(
-                f"the bone lengths are no hand's in this order; it looks like {names[choice]}",
-                REORDER,
-            )
+            what = f"the bone lengths are no hand's in this order; it looks like {list(tried)[choice]}"
+            outcome.wrong[int(i)] = Fault(what, REORDER)
         elif at_home > _NO_HAND:
-            outcome.wrong[int(i)] = Fault(
-                "the bone lengths are no hand's, in no order that is known", "look at this hand's 3D keypoints"
-            )
+            what = "the bone lengths are no hand's, in no order that is known"
+            outcome.wrong[int(i)] = Fault(what, "look at this hand's 3D keypoints")
     return outcome
 
 
@@ -175,21 +163,16 @@ def _flat_lengths(evidence: Evidence) -> tuple[int, list[np.ndarray]] | None:
     """Collect lengths of hands known in the picture alone: their number, and the sums of relative lengths by order."""
     hands = evidence.hands
     flat = hands.labelled.all(1) & (np.abs(hands.px) < HUGE).all((1, 2)) & ~np.isfinite(hands.cam_m).all((1, 2))
-    numbers = np.flatnonzero(flat)
-    if not len(numbers):
-        return None
     sums = []
-    for order in (tuple(range(KEYPOINT_COUNT)), *_whole_orders().values()):
-        lengths = rigid_lengths(torch.from_numpy(in_our_order(hands.px[numbers], order))).numpy()
+    for order in (tuple(range(KEYPOINT_COUNT)), *_whole_orders().values()) if flat.any() else ():
+        lengths = rigid_lengths(torch.from_numpy(in_our_order(hands.px[flat], order))).numpy()
         sums.append((lengths / np.maximum(lengths.sum(1, keepdims=True), 1e-9)).sum(0))
-    return len(numbers), sums
+    return (int(flat.sum()), sums) if sums else None
 
 
 def _whole_orders() -> dict[str, tuple[int, ...]]:
     """The orders that concern more than one finger: swaps within one are hard to tell in a picture."""
-    return {
-        name: order for name, order in orders().items() if "_" not in name and not name.endswith("from tip to palm")
-    }
+    return {name: o for name, o in orders().items() if "_" not in name and not name.endswith("from tip to palm")}
 
 
 def _majority_in_2d(parts: list[tuple[int, list[np.ndarray]]]) -> tuple[int, list[tuple[str, Fault]]]:

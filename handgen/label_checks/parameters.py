@@ -27,23 +27,17 @@ _PROBED = 100  # hands by which the model is chosen where labels do not name it
 
 @dataclass(frozen=True)
 class ParameterFaults:
-    """The faults of hands' parameters.
-
-    known: hands whose model is here. checks: the name of the check that each hand fails; "" where all agrees.
-    """
+    """The faults of hands' parameters. known: hands whose model is here. faults: with the check that the hand fails."""
 
     known: Bool[np.ndarray, " n"]
-    checks: list[str]
-    faults: dict[int, Fault]
+    faults: dict[int, tuple[str, Fault]]
 
 
 def _explain_parameters(evidence: Evidence) -> ParameterFaults:
-    """Explain the parameters of all hands that have 3D keypoints."""
     hands = evidence.hands
-    result = ParameterFaults(np.zeros(len(hands), bool), [""] * len(hands), {})
-    wanted = hands.has_points & hands.has_pose
+    result = ParameterFaults(np.zeros(len(hands), bool), {})
     groups: dict[tuple[str | None, str | None, str], list[int]] = {}
-    for i in np.flatnonzero(wanted).tolist():
+    for i in np.flatnonzero(hands.has_points & hands.has_pose).tolist():
         labels = hands.labels(i)
         assert labels.parameters is not None
         groups.setdefault((labels.parameters.model, labels.parameters.model_sha256, labels.side), []).append(i)
@@ -57,9 +51,8 @@ def _explain_parameters(evidence: Evidence) -> ParameterFaults:
         digests = {one: model.model.arrays.sha256 for one, model in sides.items()}
         result.known[numbers] = side in sides or sha256 == digests.get(other)
         if sha256 is not None and sha256 == digests.get(other) != digests.get(side):
-            what = f"is labelled {side}, but its model_sha256 is of the {other} hand"
-            for i in members:
-                result.checks[i], result.faults[i] = "side", Fault(what, "correct the side")
+            fault = Fault(f"is labelled {side}, but its model_sha256 is of the {other} hand", "correct the side")
+            result.faults.update(dict.fromkeys(members, ("side", fault)))
         elif side in sides:
             _explain(evidence, sides, side, numbers, result)
     return result
@@ -67,8 +60,7 @@ def _explain_parameters(evidence: Evidence) -> ParameterFaults:
 
 def _likeliest_model(evidence: Evidence, numbers: np.ndarray) -> str | None:
     """Find the model here whose bones of the middle finger and below it have the labelled lengths."""
-    hands = evidence.hands
-    numbers = numbers[:_PROBED]
+    hands, numbers = evidence.hands, numbers[:_PROBED]
     chain = [WRIST, *FINGER_KEYPOINTS["middle"]][:4]
     labelled = np.linalg.norm(np.diff(hands.cam_m[numbers][:, chain], axis=1), axis=-1)
 
@@ -80,9 +72,9 @@ def _likeliest_model(evidence: Evidence, numbers: np.ndarray) -> str | None:
         rest = np.einsum("jv,nvc->njc", arrays.joint_regressor[[0, *FINGER_JOINTS["middle"]]], shaped)
         return float(np.median(np.abs(np.linalg.norm(np.diff(rest, axis=1), axis=-1) - labelled)))
 
-    nearest = min(((distance(name), name) for name in evidence.models.candidates()), default=(np.inf, ""))
-    if nearest[0] <= _SAME_MODEL_M:
-        return nearest[1]
+    off, nearest = min(((distance(name), name) for name in evidence.models.candidates()), default=(np.inf, ""))
+    if off <= _SAME_MODEL_M:
+        return nearest
     evidence.models.missing.add("labels do not name their hand model, and none that is here has such bones")
     return None
 
@@ -103,18 +95,18 @@ def _explain(
         distance = np.linalg.norm(hypothesis.made - hypothesis.labelled, axis=-1)
         near = open_ones & ((distance.max(1) if exact is not None else distance.mean(1)) <= limit)
         for k in np.flatnonzero(near).tolist():
-            result.checks[numbers[k]], result.faults[numbers[k]] = hypothesis.check, hypothesis.fault(k)
+            result.faults[int(numbers[k])] = hypothesis.check, hypothesis.fault(k)
         open_ones &= ~near
     if exact is None:
         open_ones &= off.mean(1) > _UNEXPLAINED_M
     for k in np.flatnonzero(open_ones).tolist():
-        result.checks[numbers[k]], result.faults[numbers[k]] = "parameters", describe_disagreement(found, k)
+        result.faults[int(numbers[k])] = "parameters", describe_disagreement(found, k)
 
 
 def _named(check: str) -> Callable[[Evidence, Bool[np.ndarray, " n"]], Outcome]:
     def look(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
         found = evidence.share(_explain_parameters)
-        wrong = {i: fault for i, fault in found.faults.items() if found.checks[i] == check and look[i]}
+        wrong = {i: fault for i, (name, fault) in found.faults.items() if name == check and look[i]}
         return Outcome(int((look & found.known).sum()), wrong)
 
     return look

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 
 from handgen.errors import HandgenError
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.hand.model import HandPose
 from handgen.hand.skeleton import JOINT_COUNT
 from handgen.label_checks.evidence import Evidence, Fault
 from handgen.label_checks.hands import HUGE
 from handgen.media import images
+from handgen.media.arrays import Image, Mask
 from handgen.records.labelled_image import LabelledHand, LabelledImage
 
 _ENOUGH = 5  # visible keypoints
@@ -131,9 +132,8 @@ def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | No
     try:
         pixels = images.decode_rgb(image.image, where)
     except HandgenError as error:
-        return PictureEvidence(
-            image.name, {"picture": Fault(str(error).removeprefix(f"{where}: "), "write the picture again")}
-        )
+        fault = Fault(str(error).removeprefix(f"{where}: "), "write the picture again")
+        return PictureEvidence(image.name, {"picture": fault})
     height, width = pixels.shape[:2]
     if (width, height) != image.size_px:
         what = f"the picture is {width}x{height}, its labels say {image.size_px[0]}x{image.size_px[1]}"
@@ -150,18 +150,16 @@ def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | No
     inside = mask > 127
     points = _seen_points(image.hands[0])
     reach = max(1, round(_REACH * float(np.ptp(points, axis=0).max()))) if len(points) else 1
-    fault = _mask_fault(inside, mask, points, reach, in_mask)
+    mask_fault = _mask_fault(inside, mask, points, reach, in_mask)
     is_plain = _LITTLE < inside.mean() < 0.5  # neither empty nor inverted, which is another fault
-    covered = overlap_of(mesh, inside) if mesh is not None and (fault is None or is_plain) else None
-    if fault is not None:
-        return PictureEvidence(image.name, {"mask": fault}, covered=covered)
+    covered = overlap_of(mesh, inside) if mesh is not None and (mask_fault is None or is_plain) else None
+    if mask_fault is not None:
+        return PictureEvidence(image.name, {"mask": mask_fault}, covered=covered)
     held = None
     if len(points):
         held = share_inside(inside, points, reach), share_inside(inside[:, ::-1], points, reach)
     core = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
-    if not core.any():
-        core = inside
-    red, _, blue = pixels[core].astype(np.float32).mean(0)
+    red, _, blue = pixels[core if core.any() else inside].astype(np.float32).mean(0)
     return PictureEvidence(image.name, {}, float(red - blue), edges_along(pixels, inside), held, covered)
 
 
@@ -172,11 +170,7 @@ def _seen_points(hand: LabelledHand) -> Float[np.ndarray, "n 2"]:
 
 
 def _mask_fault(
-    inside: Bool[np.ndarray, "height width"],
-    mask: UInt8[np.ndarray, "height width"],
-    points: Float[np.ndarray, "n 2"],
-    reach: int,
-    in_mask: float,
+    inside: Bool[np.ndarray, "height width"], mask: Mask, points: Float[np.ndarray, "n 2"], reach: int, in_mask: float
 ) -> Fault | None:
     share = float(inside.mean())
     if share < _LITTLE:
@@ -201,15 +195,17 @@ def _mask_fault(
 
 def share_inside(inside: Bool[np.ndarray, "height width"], points: Float[np.ndarray, "n 2"], reach: int) -> float:
     """The share of points that have a pixel of the mask within `reach`."""
-    wide = inside
-    if reach:
-        wide = (
-            cv2.dilate(inside.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)) > 0
-        )
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1,) * 2)
+    wide = cv2.dilate(inside.astype(np.uint8), disc) > 0
     height, width = inside.shape
     columns = np.clip(np.round(points[:, 0]).astype(int), 0, width - 1)
     rows = np.clip(np.round(points[:, 1]).astype(int), 0, height - 1)
     return float(wide[rows, columns].mean())
+
+
+def _turned(picture: np.ndarray, measure: Callable[[np.ndarray], float]) -> Float[np.ndarray, " turns"]:
+    others = [turn(picture) for turn in TURNS.values()]
+    return np.array([measure(other) if other.shape == picture.shape else np.nan for other in others], float)
 
 
 def overlap_of(mesh: ProjectedMesh, inside: Bool[np.ndarray, "height width"]) -> MaskOverlap | None:
@@ -218,15 +214,12 @@ def overlap_of(mesh: ProjectedMesh, inside: Bool[np.ndarray, "height width"]) ->
     if not drawn.any():
         return None
     smaller = min(int(drawn.sum()), int(inside.sum()))
-    turned = np.full(len(TURNS), np.nan)
-    for number, turn in enumerate(TURNS.values()):
-        if (other := turn(inside)).shape == drawn.shape:
-            turned[number] = (other & drawn).sum() / smaller
+    turned = _turned(inside, lambda other: (other & drawn).sum() / smaller)
     middles = [np.argwhere(area)[:, ::-1].mean(0) for area in (inside, drawn)]
     return MaskOverlap(turned, middles[0] - middles[1])
 
 
-def edges_along(pixels: UInt8[np.ndarray, "height width 3"], inside: Bool[np.ndarray, "height width"]) -> Edges | None:
+def edges_along(pixels: Image, inside: Bool[np.ndarray, "height width"]) -> Edges | None:
     """Measure how much colours change along the mask's edge; None where there is hardly an edge to look at."""
     smooth = cv2.blur(pixels, (3, 3)).astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
@@ -236,10 +229,7 @@ def edges_along(pixels: UInt8[np.ndarray, "height width 3"], inside: Bool[np.nda
     if edge.sum() < 20:
         return None
     strength = (np.abs(cv2.Sobel(smooth, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(smooth, cv2.CV_32F, 0, 1))).sum(-1)
-    turned = np.full(len(TURNS), np.nan)
-    for number, turn in enumerate(TURNS.values()):
-        if (other := turn(strength)).shape == edge.shape:
-            turned[number] = other[edge].mean()
+    turned = _turned(strength, lambda other: other[edge].mean())
     rows, columns = np.nonzero(edge)
     every = max(1, len(rows) // _EDGE_POINTS)
     padded = np.pad(strength, SHIFT_PX, constant_values=float(strength.mean()))

@@ -8,10 +8,6 @@ from jaxtyping import Float
 from handgen.geometry.rigid import is_rotation, nearest_rotation
 from handgen.label_checks.evidence import Fault
 
-NAME = "rotation"
-ABOUT = "rotations of cameras are orthonormal with determinant +1, in matrices that end in 0 0 0 1"
-_REDO = "write a rotation: orthonormal, determinant +1 (handgen.geometry.rigid)"
-
 
 def transform_fault(matrix: Float[np.ndarray, "4 4"]) -> Fault | None:
     """Find what is wrong with an `a_from_b`, 4x4; None where nothing is."""
@@ -30,12 +26,11 @@ def rotation_fault(matrix: Float[np.ndarray, "3 3"]) -> Fault | None:
         return None
     determinant = float(np.linalg.det(matrix))
     if is_rotation(-matrix) or (determinant < 0 and np.abs(matrix @ matrix.T - np.eye(3)).max() < 1e-3):
-        return Fault(
-            f"the rotation is a mirror (determinant {determinant:.3g})",
-            "negate the axis that differs (OpenGL's y and z together, never one alone), or mirror the picture too",
-        )
+        fix = "negate the axis that differs (OpenGL's y and z together, never one alone), or mirror the picture too"
+        return Fault(f"the rotation is a mirror (determinant {determinant:.3g})", fix)
     scale = abs(determinant) ** (1 / 3)
     if determinant > 0 and is_rotation(matrix / scale):
         return Fault(f"the rotation is scaled by {scale:.4g}", "divide it by that: scale belongs to the translation")
     off = float(np.abs(matrix - nearest_rotation(matrix)).max()) if abs(determinant) > 1e-12 else float("inf")
-    return Fault(f"the rotation is not orthonormal (off by {off:.3g})", _REDO)
+    fix = "write a rotation: orthonormal, determinant +1 (handgen.geometry.rigid)"
+    return Fault(f"the rotation is not orthonormal (off by {off:.3g})", fix)

@@ -9,16 +9,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float
 
+from handgen.label_checks import pixels
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck, Tolerances
-from handgen.label_checks.pixels import (
-    SHIFT_PX,
-    TURNS,
-    MaskOverlap,
-    PictureEvidence,
-    choose_pictures,
-    look_at,
-    meshes_in,
-)
+from handgen.label_checks.pixels import TURNS, MaskOverlap, PictureEvidence
 
 Verdict = tuple[int, list[tuple[str, Fault]]]
 _ALL = "all pictures"
@@ -54,10 +47,10 @@ B = TypeVar("B", bound=Ballots[Any])
 
 def decode_pictures(evidence: Evidence) -> list[PictureEvidence]:
     """Decode the chosen pictures of this part; call it through `Evidence.share`."""
-    numbers = choose_pictures(evidence)
-    meshes = meshes_in(evidence, numbers)
+    numbers = pixels.choose_pictures(evidence)
+    meshes = pixels.meshes_in(evidence, numbers)
     images, in_mask = evidence.hands.images, evidence.tolerances.in_mask
-    return [look_at(images[number], in_mask, meshes.get(number)) for number in numbers]
+    return [pixels.look_at(images[number], in_mask, meshes.get(number)) for number in numbers]
 
 
 def _ballots(value_of: Callable[[PictureEvidence], T | None]) -> Callable[[Evidence], Ballots[T]]:
@@ -79,10 +72,7 @@ def _span(part: Ballots[Any]) -> str:
 def _groups(
     parts: Sequence[Ballots[Any]], wrong: Bool[np.ndarray, " n"], few: float
 ) -> list[tuple[str, Bool[np.ndarray, " n"]]]:
-    """Group the wrong pictures that make a fault by place: all, whole parts, or more than `few` of the rest.
-
-    wrong: of all pictures in the parts' order.
-    """
+    """Group the wrong pictures (of all parts) that make a fault: all, whole parts, or more than `few` of the rest."""
     names = _merge_ballots(parts).names
     if len(wrong) < _VOTERS or not wrong.any():
         return []
@@ -110,7 +100,7 @@ def _held(evidence: Evidence) -> tuple[float, list[tuple[float, float]]]:
 
 def _mask_vote(parts: list[tuple[float, list[tuple[float, float]]]]) -> Verdict:
     shares = np.array([pair for _, pairs in parts for pair in pairs]).reshape(-1, 2)
-    asked = min((share for share, _ in parts), default=_HELD)
+    asked = min(share for share, _ in parts)
     if len(shares) < _VOTERS or (median := float(np.median(shares[:, 0]))) >= asked:
         return len(shares), []
     what = f"in the median the masks hold {median:.0%} of the visible keypoints"
@@ -166,9 +156,8 @@ def _edge_vote(parts: list[EdgeBallots]) -> Verdict:
 
 def _faults_of_parts(parts: Sequence[B], fault_of: Callable[[B], Fault | None]) -> list[tuple[str, Fault]]:
     """Collect the faults of parts in which enough pictures vote."""
-    return [
-        (_span(part), fault) for part in parts if len(part.values) >= _VOTERS and (fault := fault_of(part)) is not None
-    ]
+    voting = [part for part in parts if len(part.values) >= _VOTERS]
+    return [(_span(part), fault) for part in voting if (fault := fault_of(part)) is not None]
 
 
 def _turned_fault(turn: int) -> Fault:
@@ -181,9 +170,9 @@ def _turned_fault(turn: int) -> Fault:
 
 
 def _moved_or_unrelated(logs: Float[np.ndarray, "n turns"], moved: Float[np.ndarray, "dy dx"]) -> Fault | None:
-    dy, dx = (int(step) - SHIFT_PX for step in np.unravel_index(int(moved.argmax()), moved.shape))
-    near = slice(SHIFT_PX - _NEAR_PX, SHIFT_PX + _NEAR_PX + 1)
-    inner = max(abs(dx), abs(dy)) < SHIFT_PX
+    dy, dx = (int(step) - pixels.SHIFT_PX for step in np.unravel_index(int(moved.argmax()), moved.shape))
+    near = slice(pixels.SHIFT_PX - _NEAR_PX, pixels.SHIFT_PX + _NEAR_PX + 1)
+    inner = max(abs(dx), abs(dy)) < pixels.SHIFT_PX
     if inner and moved.max() > _STRONGER * max(float(moved[near, near].max()), 1.0):
         what = f"the pictures are shifted by ({dx}, {dy}) px against masks and labels: labels of another crop?"
         return Fault(what, "cut picture, mask and labels alike")

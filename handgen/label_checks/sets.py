@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Float, UInt64
@@ -11,7 +12,7 @@ from jaxtyping import Float, UInt64
 from handgen.io.annotations import UNNAMED_SUBJECT
 from handgen.label_checks import set_votes
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck
-from handgen.label_checks.hashes import hash_bytes
+from handgen.label_checks.findings import hash_bytes
 from handgen.label_checks.set_votes import Verdict, decode_pictures
 
 _BETA_TOLERANCE = 1e-3
@@ -46,11 +47,10 @@ def _shapes(evidence: Evidence) -> Shapes | None:
     hands = evidence.hands
     found = Shapes({}, [], 0)
     for i in np.flatnonzero(np.isfinite(hands.betas).all(1)).tolist():
-        person = hands.image(i).subject.rpartition("/")[2]
-        if hands.image(i).capture in evidence.tolerances.shapes_vary:
-            continue
-        if person not in ("", UNNAMED_SUBJECT):  # nobody knows who that is
-            _compare(found, (hands.image(i).subject, hands.labels(i).side), hands.name(i), hands.betas[i])
+        image = hands.image(i)
+        is_known = image.subject.rpartition("/")[2] not in ("", UNNAMED_SUBJECT)
+        if is_known and image.capture not in evidence.tolerances.shapes_vary:
+            _compare(found, (image.subject, hands.labels(i).side), hands.name(i), hands.betas[i])
             found.count += 1
     return found if found.count else None
 
@@ -71,26 +71,17 @@ def _one_shape(parts: list[Shapes]) -> Verdict:
     return whole.count, whole.differing
 
 
-@dataclass(frozen=True)
-class Digests:
-    """Hashes of pictures, and their names."""
-
-    of_bytes: UInt64[np.ndarray, " n"]
-    names: list[str]
-
-
-def _digests(evidence: Evidence) -> Digests | None:
-    pictures = [image for image in evidence.hands.images if image.image is not None]
+def _digests(evidence: Evidence) -> tuple[UInt64[np.ndarray, " n"], list[str]] | None:
+    """Collect hashes of pictures, and their names."""
+    pictures = [(hash_bytes(image.image), image.name) for image in evidence.hands.images if image.image is not None]
     if not pictures:
         return None
-    return Digests(
-        np.array([hash_bytes(image.image or b"") for image in pictures], np.uint64), [image.name for image in pictures]
-    )
+    return np.array([digest for digest, _ in pictures], np.uint64), [name for _, name in pictures]
 
 
-def _twice(parts: list[Digests]) -> Verdict:
-    digests = np.concatenate([part.of_bytes for part in parts]) if parts else np.zeros(0, np.uint64)
-    names = [name for part in parts for name in part.names]
+def _twice(parts: list[tuple[UInt64[np.ndarray, " n"], list[str]]]) -> Verdict:
+    digests = np.concatenate([part for part, _ in parts])
+    names = [name for _, part in parts for name in part]
     order = np.argsort(digests, kind="stable")
     same = np.flatnonzero(np.diff(digests[order]) == 0)
     faults = []
@@ -100,18 +91,12 @@ def _twice(parts: list[Digests]) -> Verdict:
     return len(digests), faults
 
 
-def _keys(evidence: Evidence) -> list[str]:
-    return [image.name for image in evidence.hands.images]
-
-
 def _unique(parts: list[list[str]]) -> Verdict:
-    seen_keys: set[str] = set()
-    twice = []
-    for part in parts:
-        for key in part:
-            if key in seen_keys:
-                twice.append((key, Fault("this key is there twice", "give every picture a key of its own")))
-            seen_keys.add(key)
+    seen_keys, twice = set[str](), []
+    for key in chain.from_iterable(parts):
+        if key in seen_keys:
+            twice.append((key, Fault("this key is there twice", "give every picture a key of its own")))
+        seen_keys.add(key)
     return sum(map(len, parts)), twice
 
 
@@ -128,6 +113,8 @@ SET_CHECKS: dict[str, SetCheck] = {
     ),
     **set_votes.SET_CHECKS,
     "betas per person": SetCheck("the hand of one side of everybody with a name has one shape", _shapes, _one_shape),
-    "key twice": SetCheck("keys are unique over the whole set", _keys, _unique),
+    "key twice": SetCheck(
+        "keys are unique over the whole set", lambda evidence: [image.name for image in evidence.hands.images], _unique
+    ),
     "picture twice": SetCheck("no picture is there twice, byte for byte", _digests, _twice),
 }

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt64
 
 from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST, other_side
 from handgen.label_checks.evidence import Evidence, Fault, SetCheck
-from handgen.label_checks.hashes import hash_values
+from handgen.label_checks.findings import hash_values
 
 _POINTS = [WRIST, FINGER_KEYPOINTS["middle"][-1], FINGER_KEYPOINTS["pinky"][0]]
 # What cam_from_world may hold instead, as world = f(rotation, translation, camera's point). The first is right.
@@ -41,10 +41,8 @@ def _collect(evidence: Evidence) -> WorldHands | None:
         image = hands.image(i)
         if image.cam_from_world is None or not image.capture:
             continue
-        side = hands.labels(i).side
-        key = hash_values(
-            image.capture, image.frame, image.subject, other_side(side) if image.mirrored else side, image.mirrored
-        )
+        side = other_side(hands.labels(i).side) if image.mirrored else hands.labels(i).side
+        key = hash_values(image.capture, image.frame, image.subject, side, image.mirrored)
         if key >= share * 2**64:
             continue
         transform, points = image.cam_from_world, hands.cam_m[i, _POINTS]
@@ -54,15 +52,11 @@ def _collect(evidence: Evidence) -> WorldHands | None:
         world.append([misread(transform.rotation, transform.translation, points) for misread in _MISREADINGS.values()])
     if not keys:
         return None
-    tolerance_m = evidence.tolerances.world_mm / 1000
-    return WorldHands(
-        np.array(keys, np.uint64), np.array(cameras, np.uint64), names, np.array(world, np.float32), tolerance_m
-    )
+    of_hands, of_cameras = np.array(keys, np.uint64), np.array(cameras, np.uint64)
+    return WorldHands(of_hands, of_cameras, names, np.array(world, np.float32), evidence.tolerances.world_mm / 1000)
 
 
 def _conclude(parts: list[WorldHands]) -> tuple[int, list[tuple[str, Fault]]]:
-    if not parts:
-        return 0, []
     keys, cameras = (np.concatenate([getattr(part, name) for part in parts]) for name in ("keys", "camera"))
     world = np.concatenate([part.world_m for part in parts])
     names = [name for part in parts for name in part.names]
@@ -81,12 +75,13 @@ def _conclude(parts: list[WorldHands]) -> tuple[int, list[tuple[str, Fault]]]:
                 return looked_at, [("all pictures", _fault(f"{len(wrong)} of {len(groups)} hands are not", misreading))]
     faults = []
     for group, away in wrong:
-        far = _apart(world[group, 0])
+        points = world[group, 0]
+        far = np.linalg.norm(points[:, None] - points[None], axis=-1).max(-1)
         for member in np.flatnonzero(away > tolerance_m).tolist():
             others = np.delete(np.arange(len(group)), member)
             if len(group) > 2 and far[np.ix_(others, others)].max() > far[member].min():
                 continue  # another one is the odd one out
-            place = np.median(world[group[others], 0], axis=0)
+            place = np.median(points[others], axis=0)
             off = np.linalg.norm(world[group[member]] - place, axis=-1).max(-1)
             misreading = list(_MISREADINGS)[int(off.argmin())] if off.min() <= tolerance_m else ""
             what = f"the hand is {off[0] * 1000:.0f} mm from where other pictures of it have it, not"
@@ -104,10 +99,6 @@ def _fault(what: str, misreading: str) -> Fault:
 def _away(points: Float[np.ndarray, "n points 3"]) -> Float[np.ndarray, " n"]:
     """Measure how far each is from the median."""
     return np.linalg.norm(points - np.median(points, axis=0), axis=-1).max(-1)
-
-
-def _apart(points: Float[np.ndarray, "n points 3"]) -> Float[np.ndarray, "n n"]:
-    return np.linalg.norm(points[:, None] - points[None], axis=-1).max(-1)
 
 
 SET_CHECKS = {

@@ -59,11 +59,9 @@ class ImageFolder:
     def _read(self, index: int) -> UInt8[np.ndarray, "height width 3"]:
         image = _read_frame(self.files[index])
         if image.shape[1::-1] != self.size_px:
-            width, height = self.size_px
-            raise HandgenError(
-                f"{self.files[index]}: {image.shape[1]}x{image.shape[0]}, but the folder's first image is "
-                f"{width}x{height}; make all images of a camera the same size"
-            )
+            here, first = (f"{width}x{height}" for width, height in (image.shape[1::-1], self.size_px))
+            fact = f"{here}, but the folder's first image is {first}"
+            raise HandgenError(f"{self.files[index]}: {fact}; make all images of a camera the same size")
         return image
 
 

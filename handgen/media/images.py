@@ -38,6 +38,7 @@ _ORIENTATION = 0x0112  # EXIF tag
 _TIFF_TILE = (322, 323)  # tags: width and height of a tile, which libtiff allocates whatever the image's size
 _UNDER_TRANSPARENCY = 128
 _GREY_16 = 65535.0
+_FAST = {"fastdct": True, "fastupsample": True}
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
@@ -52,10 +53,7 @@ class DamagedPicture(HandgenError):
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "height width 3"], quality: int, subsampling: str | None = None) -> bytes:
-    """Encode an RGB image as JPEG.
-
-    subsampling: "444" or "420"; None takes colours at full resolution from quality 90 on.
-    """
+    """Encode an RGB image as JPEG. subsampling: "444" or "420"; None: full resolution of colours from quality 90 on."""
     subsampling = subsampling or ("444" if quality >= 90 else "420")
     return simplejpeg.encode_jpeg(
         np.ascontiguousarray(image), quality=quality, colorspace="RGB", colorsubsampling=subsampling
@@ -71,18 +69,9 @@ def encode_mask_png(mask: UInt8[np.ndarray, "height width"]) -> bytes:
     lines = np.zeros((height, 1 + -(-width // 8)), np.uint8)  # each begins with its filter: none
     lines[:, 1:] = np.packbits(mask > 127, axis=1)
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"".join(
-        (
-            _PNG_SIGNATURE,
-            _png_chunk(b"IHDR", header),
-            _png_chunk(b"IDAT", zlib.compress(lines.tobytes(), 1)),
-            _png_chunk(b"IEND", b""),
-        )
-    )
-
-
-def _png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b""))
+    framed = (struct.pack(">I", len(x)) + kind + x + struct.pack(">I", zlib.crc32(kind + x)) for kind, x in chunks)
+    return _PNG_SIGNATURE + b"".join(framed)
 
 
 def write_png(path: Location, image: UInt8[np.ndarray, "height width 3"]) -> None:
@@ -188,20 +177,15 @@ def decode_jpeg(
     """Decode an RGB JPEG that must be of `size_px` (width, height), at 1 / `reduced` (1, 2, 4 or 8) of it, rounded up.
 
     Reduced pictures come out of fewer coefficients, in less time. The centre of a reduced pixel lies between those of
-    the `reduced` x `reduced` pixels that it stands for.
-
-    Raises DamagedPicture for a file that is no such JPEG.
+    the `reduced` x `reduced` pixels that it stands for. Raises DamagedPicture for a file that is no such JPEG.
     """
     check_jpeg_size(data, where, size_px)
-    width, height = size_px
+    width, height = (-(-n // reduced) for n in size_px)
     try:
-        least = (-(-height // reduced), -(-width // reduced))
-        image = simplejpeg.decode_jpeg(
-            data, "RGB", fastdct=True, fastupsample=True, min_height=least[0], min_width=least[1]
-        )
+        image = simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, **_FAST)
     except ValueError as error:
         raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
-    assert image.shape[:2] == least
+    assert image.shape[:2] == (height, width)
     return image
 
 
@@ -231,8 +215,8 @@ def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.n
 def picture_names(root: Location) -> dict[str, int | None]:
     """Return paths below `root`, "/" between their parts, and bytes, where a store's listing says them.
 
-    Hidden files and folders are left out. Linked folders are entered, every folder once, so that a link to a folder
-    above ends nowhere.
+    Hidden files and folders are left out. Linked folders are entered, every folder once, so that no link runs in a
+    circle.
     """
     if not isinstance(root, Path):
         return {
@@ -295,9 +279,8 @@ def _open(file: IO[bytes], where: str) -> Image.Image:
 
 def _check_pixels(width: int, height: int, where: str) -> None:
     if width * height > MAX_PIXELS:
-        raise DamagedPicture(
-            f"{where}: {width}x{height} pixels are more than the {MAX_PIXELS // 10**6} megapixels allowed"
-        )
+        most = f"{MAX_PIXELS // 10**6} megapixels"
+        raise DamagedPicture(f"{where}: {width}x{height} pixels are more than the {most} allowed")
 
 
 def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -> UInt8[np.ndarray, "height width 3"]:
@@ -306,18 +289,14 @@ def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -
         return simplejpeg.decode_jpeg(data, colorspace="RGB")
     shift = max((s for s in (1, 2, 3) if min(size_px) >> s >= enough_px), default=0)
     width, height = (-(-n >> shift) for n in size_px)
-    return simplejpeg.decode_jpeg(
-        data, colorspace="RGB", fastdct=True, fastupsample=True, min_height=height, min_width=width, min_factor=1
-    )
+    return simplejpeg.decode_jpeg(data, "RGB", min_height=height, min_width=width, min_factor=1, **_FAST)
 
 
 def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     if picture.mode.startswith(("I", "F")):  # 16 bit grey and more; Pillow would clip it
         grey = np.nan_to_num(np.asarray(picture, dtype=np.float32))
-        if picture.mode.startswith("I;16"):
-            white = _GREY_16
-        else:  # nothing says what white is
-            white = next((value for value in (1.0, 255.0) if grey.max() <= value), _GREY_16)
+        guesses = () if picture.mode.startswith("I;16") else (1.0, 255.0)  # where nothing says what white is
+        white = next((value for value in guesses if grey.max() <= value), _GREY_16)
         return np.repeat((grey * (255 / white)).clip(0, 255).round().astype(np.uint8)[..., None], 3, -1)
     if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         layer = picture.convert("RGBA")

@@ -1,9 +1,8 @@
 """Read video files frame by frame; frame `i` is the same image however it is reached.
 
-A video is scanned once: every frame is decoded (not converted) to learn how many there really are and the
-timestamp of each, because headers lie, files get truncated and seeking by number goes wrong where the frame
-rate varies. Later a seek is believed only if the frame it lands on has the timestamp that the scan saw;
-otherwise frames are counted from the start of the file. So frame `i` is the same image however it is reached.
+A video is scanned once: every frame is decoded (not converted) to learn how many there really are and the timestamp of
+each, because headers lie, files get truncated and seeking by number goes wrong where the frame rate varies. Later a
+seek is believed only if the frame it lands on has the timestamp that the scan saw; otherwise frames are counted.
 """
 
 from __future__ import annotations
@@ -63,9 +62,8 @@ class VideoFile:
                     while position < index:
                         position += 1
                         if not reader.grab() or self._is_other_frame(reader, position):
-                            raise HandgenError(
-                                f"{self.path}: decoding stopped at frame {position} of {self.frame_count}; {_DAMAGED}"
-                            )
+                            where = f"frame {position} of {self.frame_count}"
+                            raise HandgenError(f"{self.path}: decoding stopped at {where}; {_DAMAGED}")
                     image = self._retrieve(reader, position)
                 assert image is not None
                 yield image
@@ -96,11 +94,9 @@ class VideoFile:
         if not ok or image is None:
             raise HandgenError(f"{self.path}: frame {position} of {self.frame_count} cannot be decoded; {_DAMAGED}")
         if image.shape[1::-1] != self.size_px:
-            width, height = self.size_px
-            raise HandgenError(
-                f"{self.path}: frame {position} is {image.shape[1]}x{image.shape[0]} but the first is "
-                f"{width}x{height}; record or convert it at one size"
-            )
+            here, first = (f"{width}x{height}" for width, height in (image.shape[1::-1], self.size_px))
+            fact = f"frame {position} is {here} but the first is {first}"
+            raise HandgenError(f"{self.path}: {fact}; record or convert it at one size")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -9,7 +9,7 @@ pixels at once, and at the end of a row reads memory that nobody wrote; then equ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -39,10 +39,6 @@ class PieceWriter:
         self._count += 1
         self._container.mux(self._stream.encode(frame))
 
-    def finish(self) -> None:
-        """Write what the encoder still holds."""
-        self._container.mux(self._stream.encode(None))
-
 
 @contextmanager
 def piece_writer(path: Path, size_px: tuple[int, int], fps: float, crf: int) -> Iterator[PieceWriter]:
@@ -64,9 +60,8 @@ def piece_writer(path: Path, size_px: tuple[int, int], fps: float, crf: int) -> 
         stream.pix_fmt = "yuv420p"
         stream.codec_context.max_b_frames = 0
         stream.codec_context.thread_count = 1
-        writer = PieceWriter(stream, container)
-        yield writer
-        writer.finish()
+        yield PieceWriter(stream, container)
+        container.mux(stream.encode(None))  # what the encoder still holds
     partial.replace(path)
 
 
@@ -82,7 +77,9 @@ def join_pieces(pieces: Sequence[Path], path: Path, fps: float) -> None:
                 if stream is None:
                     stream = container.add_stream_from_template(found)
                     stream.time_base = 1 / _rate(fps)
-                for packet in _packets(source.demux(found)):
+                for packet in source.demux(found):
+                    if not packet.size:  # the one that ends a stream
+                        continue
                     packet.stream = stream
                     packet.time_base = 1 / _rate(fps)
                     packet.pts = packet.dts = index
@@ -90,11 +87,6 @@ def join_pieces(pieces: Sequence[Path], path: Path, fps: float) -> None:
                     container.mux(packet)
                     index += 1
     partial.replace(path)
-
-
-def _packets(found: Iterable[av.Packet[av.VideoStream]]) -> Iterator[av.Packet[av.VideoStream]]:
-    """Yield the packets but for the empty one that ends a stream."""
-    return (packet for packet in found if packet.size)
 
 
 def _rate(fps: float) -> Fraction:

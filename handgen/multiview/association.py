@@ -2,10 +2,8 @@
 
 Frame by frame, the two-view triangulation that most views agree with becomes a hand of at most one detection per view,
 then the next one. Whether it is a left or a right hand is decided over many frames, in `handgen.multiview.tracking`.
-
-Nothing here depends on the unit of the world: thresholds are shares of a hand, pixels or angles.
-
-Keypoints with confidence 0 do not exist here: they are in no median, no extent and no triangulation.
+Nothing here depends on the unit of the world: thresholds are shares of a hand, pixels or angles. Keypoints with
+confidence 0 do not exist here: they are in no median, no extent and no triangulation.
 """
 
 from __future__ import annotations
@@ -166,8 +164,7 @@ def associate_frame(
     proposes = (np.take_along_axis(shares, pairs, 1) < _MATCH_SHARE).all(1)
     right = np.array([view.detection.right for _, view in found])
     doubt = _LABEL_DOUBT * np.abs(right[pairs[:, 0]] - right[pairs[:, 1]])
-    free = np.ones(len(found), bool)
-    seen_hands = []
+    free, seen_hands = np.ones(len(found), bool), []
     while True:
         members, support = _supporters(shares, cameras, free, len(rig))
         support = np.where(proposes & free[pairs].all(1), support - doubt, 0.0)
@@ -181,10 +178,8 @@ def associate_frame(
             seen_hands.append(seen_hand)
     # What was only found because it was looked for there is no witness against the hand.
     unused = [found[d] for d in np.flatnonzero(free) if not found[d][1].detection.redetected]
-    seen_hands = [
-        replace(seen_hand, conflicting_views=_count_conflicting_views(rig, unused, seen_hand))
-        for seen_hand in seen_hands
-    ]
+    conflicts = [_count_conflicting_views(rig, unused, seen_hand) for seen_hand in seen_hands]
+    seen_hands = [replace(hand, conflicting_views=count) for hand, count in zip(seen_hands, conflicts, strict=True)]
     return sorted(seen_hands, key=lambda c: (-c.view_count, c.error_share))
 
 

@@ -1,15 +1,13 @@
 """Follow hands through frames, and decide which side each is by all its detections together.
 
 Each track votes with the detections of all its frames and views, so that a wrong label in one view or a few frames
-makes no third hand; and two hands seen at the same time are a left and a right one unless their labels insist
-otherwise.
+makes no third hand; and two hands seen at one time are a left and a right one unless their labels insist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +24,11 @@ _LABEL_STEP_SPANS = 0.4  # what a change of label from frame to frame counts as 
 _VOTING_FRAMES = 16  # of a track, for which side it is while it is followed
 _MIN_STRAIGHT_VIEWS = 3  # with so many left, a hand does without the views that saw it mirrored
 _MAX_SHARED = 0.5  # of a track's frames in which its side may be taken already
+
+Detections = Sequence[Sequence[Sequence[Detection]]]  # per frame and camera
+Hands = Sequence[Sequence[MultiviewHand]]  # per frame
+# Adds the hands that one camera alone sees, such as `handgen.reconstruct.single_view.SingleViewFinder`.
+AddSingleViews = Callable[[Rig, Sequence[int], Detections, Hands, str], list[list[MultiviewHand]]]
 
 
 @dataclass(frozen=True)
@@ -48,27 +51,8 @@ class HandObservations:
         return HandObservations(self.side, seen_hands)
 
 
-class SingleViews(Protocol):
-    """Places hands that only one camera sees, such as `handgen.reconstruct.single_view.SingleViewFinder`."""
-
-    def add_single_views(
-        self,
-        rig: Rig,
-        frames: Sequence[int],
-        detections: Sequence[Sequence[Sequence[Detection]]],
-        seen_hands: Sequence[Sequence[MultiviewHand]],
-        hands: str,
-    ) -> list[list[MultiviewHand]]:
-        """Add to the multi-view hands of each frame those that one camera alone sees."""
-        ...
-
-
 def hands_of_detections(
-    rig: Rig,
-    frames: Sequence[int],
-    detections: Sequence[Sequence[Sequence[Detection]]],
-    hands: str,
-    single_view: SingleViews | None = None,
+    rig: Rig, frames: Sequence[int], detections: Detections, hands: str, single_view: AddSingleViews | None = None
 ) -> list[HandObservations]:
     """The hands in consecutive frames. detections: per frame and camera. hands: "left", "right" or "both".
 
@@ -76,52 +60,43 @@ def hands_of_detections(
     """
     associated = _associate(rig, frames, detections, hands)
     if single_view is not None:
-        associated = single_view.add_single_views(rig, frames, detections, associated, hands)
+        associated = single_view(rig, frames, detections, associated, hands)
     return _drop_mirrored_views(rig, hands_of_frames(associated, hands))
 
 
 def hands_in_any_unit(
-    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
+    rig: CameraSet, frames: Sequence[int], detections: Detections, hands: str
 ) -> list[HandObservations]:
-    """The hands in consecutive frames as `hands_of_detections` finds them, before the unit of the rig is known.
-
-    Their points are in that unit, so callers may only make of them what has none, such as pixels, or the unit itself.
-    """
+    """The hands that `hands_of_detections` finds, in whatever unit: callers may only make of them what has none."""
     return _drop_mirrored_views(rig, hands_of_frames(_associate(rig, frames, detections, hands), hands))
 
 
-def _associate(
-    rig: CameraSet, frames: Sequence[int], detections: Sequence[Sequence[Sequence[Detection]]], hands: str
-) -> list[list[MultiviewHand]]:
+def _associate(rig: CameraSet, frames: Sequence[int], detections: Detections, hands: str) -> list[list[MultiviewHand]]:
     only_side = hands if hands in SIDES else None
     return [associate_frame(rig, n, found, only_side) for n, found in zip(frames, detections, strict=True)]
 
 
 def hands_of_frames(seen_hands: Sequence[Sequence[MultiviewHand]], hands: str) -> list[HandObservations]:
-    """Left and right hand through consecutive frames.
-
-    seen_hands: per frame, as from `associate_frame`. hands: "left", "right" or "both".
-    """
+    """Left and right hand through consecutive frames. seen_hands: per frame. hands: "left", "right" or "both"."""
     sides = {side: _Side() for side in (SIDES if hands == "both" else (hands,))}
     # The longest, best-seen tracks choose first.
     for track in sorted(_link(seen_hands), key=lambda t: -sum(c.view_count for c in t)):
-        right = _vote(track)
+        right, unsure = _vote(track), _is_unsure(track)
         preferred = "right" if right >= 0.5 else "left"
         other = other_side(preferred)
-        unsure = max(right, 1 - right) < _SURE
         if preferred in sides and sides[preferred].has_room(track):
-            sides[preferred].add(track)
+            sides[preferred].tracks.append(track)
         elif unsure and preferred not in sides and sides[other].has_room(track):
-            sides[other].add(track)
+            sides[other].tracks.append(track)
         elif hands == "both" and sides[other].has_room(track):
             rivals = sides[preferred].sharing(track)
             weakest = min(rivals, key=lambda t: abs(_vote(t) - 0.5))
             if len(rivals) == 1 and abs(_vote(weakest) - 0.5) < abs(right - 0.5) and _is_unsure(weakest):
                 sides[preferred].tracks.remove(weakest)
-                sides[other].add(weakest)
-                sides[preferred].add(track)
+                sides[other].tracks.append(weakest)
+                sides[preferred].tracks.append(track)
             elif unsure:
-                sides[other].add(track)
+                sides[other].tracks.append(track)
     return [HandObservations(side, chosen) for side in sides if (chosen := sides[side].by_frame())]
 
 
@@ -171,10 +146,6 @@ class _Side:
         taken = self.by_frame()
         return sum(seen_hand.frame in taken for seen_hand in track) < _MAX_SHARED * len(track)
 
-    def add(self, track: list[MultiviewHand]) -> None:
-        """Give the side to a track, too."""
-        self.tracks.append(track)
-
 
 def _vote(track: Sequence[MultiviewHand]) -> float:
     """Mean probability of a right hand over all detections of a track, 0 to 1."""
@@ -211,13 +182,11 @@ def _link(seen_hands: Sequence[Sequence[MultiviewHand]]) -> list[list[MultiviewH
                     # Of two hands in one place, the one of the same side is the same.
                     turned = abs(_vote([seen_hand]) - _vote(track[-_VOTING_FRAMES:]))
                     steps.append((step + _LABEL_STEP_SPANS * span * turned, i, k))
-        taken_tracks: set[int] = set()
-        taken: set[int] = set()
+        taken: dict[int, int] = {}  # hand: its track
         for _, i, k in sorted(steps):
-            if i not in taken_tracks and k not in taken:
+            if i not in taken.values() and k not in taken:
                 open_tracks[i].append(plausible[k])
-                taken_tracks.add(i)
-                taken.add(k)
+                taken[k] = i
         new = [[seen_hand] for k, seen_hand in enumerate(plausible) if k not in taken]
         tracks += new
         open_tracks += new

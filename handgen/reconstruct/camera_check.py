@@ -95,11 +95,7 @@ class ExtrinsicsCheck:
 def check_extrinsics(
     rig: Rig, hands: Mapping[str, Sequence[MultiviewHand]], detections: Mapping[int, Sequence[Sequence[Detection]]]
 ) -> ExtrinsicsCheck:
-    """Find the cameras of `rig` that are not where the calibration has them.
-
-    hands: by side, the hands that were associated with `rig`, whatever their error; those with large ones are the
-    interesting ones. detections: by frame of a hand, all that was detected, per camera.
-    """
+    """Find the cameras of `rig` that moved. hands: by side, whatever their error. detections: by frame, per camera."""
     chosen = {side: evenly_spaced(seen_hands, _HANDS_PER_SIDE) for side, seen_hands in hands.items() if seen_hands}
     found = match_left_out(rig, chosen, detections)
     case = _Case(rig, sightings_of(found, len(rig)))

@@ -59,7 +59,7 @@ def per_hand(make: Callable[[Fit], Term]) -> SolveWithTerm:
 
 
 def _contact(fits: list[Fit], scene: FitScene, name: str, weight: float) -> list[Fit]:
-    from handgen.fit.contact.separation import keep_apart
+    from handgen.fit.contact.term import keep_apart
 
     return list(keep_apart(fits[0], fits[1], weight)) if len(fits) == 2 else fits
 
@@ -71,10 +71,7 @@ def _silhouette(fits: list[Fit], scene: FitScene, name: str, weight: float) -> l
     return [with_masks(fit, seen, weight) for fit, seen in zip(fits, views, strict=True)]
 
 
-FIT_TERMS: dict[str, FitTerm] = {
-    "contact": FitTerm(1.0, _contact),
-    "silhouette": FitTerm(1.0, _silhouette),
-}
+FIT_TERMS: dict[str, FitTerm] = {"contact": FitTerm(1.0, _contact), "silhouette": FitTerm(1.0, _silhouette)}
 
 
 def weights_of(settings: FitSettings) -> dict[str, float]:

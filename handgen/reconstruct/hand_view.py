@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import MCP_KEYPOINTS
 from handgen.media.arrays import Image, Mask

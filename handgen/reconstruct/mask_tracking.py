@@ -23,7 +23,7 @@ from handgen.fit.silhouette.mask_edges import MaskView
 from handgen.fit.silhouette.term import POSE_CONTOUR_POINTS, SilhouetteTerm, refine
 from handgen.fit.solver import Problem
 from handgen.geometry.camera import Rig
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.media.arrays import Image
 from handgen.multiview.association import MultiviewHand, make_view, triangulate_hand
 from handgen.reconstruct.hand_view import PosedMesh

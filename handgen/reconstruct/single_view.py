@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from handgen.fit.monocular import start_from_one_view
+from handgen.fit.initialization import start_from_one_view
 from handgen.fit.observations import kinematics_of
 from handgen.fit.residuals import Observations
 from handgen.geometry.camera import Rig
@@ -31,7 +31,7 @@ class SingleViewFinder:
     hand_model: str
     offsets_m: Float[np.ndarray, "21 3"]
 
-    def add_single_views(
+    def __call__(
         self,
         rig: Rig,
         frames: Sequence[int],

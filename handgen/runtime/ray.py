@@ -24,8 +24,7 @@ from typing import Any
 from handgen import plugins
 from handgen.errors import HandgenError
 from handgen.runtime import reproducibility
-from handgen.runtime.engines import Item, Result
-from handgen.runtime.local import ONE_THREAD, default_workers
+from handgen.runtime.local import ONE_THREAD, Item, Result, default_workers
 from handgen.runtime.ray_node import Outcome, RemoteTraceback, create_task
 
 _QUEUED_PER_CPU = 2  # tasks in flight, so that no CPU waits for this process

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float
 
-from handgen.media.arrays import Image, Mask
+from handgen.media.arrays import Image, Mask, Plane
 from handgen.segmentation.guided_filter import guided
 from handgen.segmentation.matting import SCREENS
 
@@ -28,7 +27,7 @@ def screen_color(image: Image, around: Mask) -> str:
     return next(found, "any")
 
 
-def excess(image: Image, screen: str) -> Float[np.ndarray, "height width"]:
+def excess(image: Image, screen: str) -> Plane:
     """Grey levels by which the channel of the `screen`, "green" or "blue", exceeds the larger of the others."""
     red, green, blue = cv2.split(image)
     channel, other = (green, blue) if screen == "green" else (blue, green)
@@ -43,9 +42,7 @@ class Key:
     screen: float
 
     @classmethod
-    def of(
-        cls, excess: Float[np.ndarray, "height width"], signed_px: Float[np.ndarray, "height width"], extent_px: float
-    ) -> Key:
+    def of(cls, excess: Plane, signed_px: Plane, extent_px: float) -> Key:
         """Measure pixels well inside the mesh, which a screen's light may tint, and those of the screen around it.
 
         signed_px: distance from the mesh's edge, negative inside. extent_px: the hand's size.
@@ -62,7 +59,7 @@ class Key:
         """The excess of a pixel that is half screen."""
         return (self.hand + self.screen) / 2
 
-    def foreground(self, image: Image, excess: Float[np.ndarray, "height width"], extent_px: float) -> Mask:
+    def foreground(self, image: Image, excess: Plane, extent_px: float) -> Mask:
         """255 where less than half is screen.
 
         Video keeps colours at half its resolution, so the excess is drawn to the edges of the picture's brightness.

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from handgen.media.arrays import Image, Mask
+from handgen.media.arrays import Image, Mask, Plane
 from handgen.segmentation.guided_filter import guided
 
 _MODEL_SIDE_PX = 72  # of the grid of colour models: they change slowly
@@ -31,6 +31,8 @@ _LEARN_REACHES = 1.0  # how far from the mesh's edge labels may contradict it an
 _FILTER_SHARE = 0.01  # of the hand's extent
 _AGREE_SHARE = 0.06  # of the hand's extent: about the mesh's edge, where colours must agree with it
 _PLAIN = 0.25  # logits against the mesh: surer, and it is contradicted
+Models = Float[np.ndarray, "10 rows columns"]
+Cells = Bool[np.ndarray, "rows columns"]
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
@@ -45,13 +47,7 @@ class LocalCut:
     agreement: float
 
 
-def local_cut(
-    image: Image,
-    signed_px: Float[np.ndarray, "height width"],
-    ignore_mask: Mask,
-    extent_px: float,
-    reach_px: float,
-) -> LocalCut:
+def local_cut(image: Image, signed_px: Plane, ignore_mask: Mask, extent_px: float, reach_px: float) -> LocalCut:
     """Cut out what lies at the mesh.
 
     signed_px: distance from the mesh's edge, negative inside. barred: 255 where neither hand nor background is to be
@@ -82,13 +78,8 @@ def local_cut(
 
 
 def _learnt(
-    colors: Image,
-    signed_px: Float[np.ndarray, "height width"],
-    ignore_mask: Mask,
-    extent_px: float,
-    reach_px: float,
-    sigma_px: float,
-) -> tuple[Float[np.ndarray, "10 rows columns"], float]:
+    colors: Image, signed_px: Plane, ignore_mask: Mask, extent_px: float, reach_px: float, sigma_px: float
+) -> tuple[Models, float]:
     """The second colour models, on a small grid, and how well the first agree with the mesh."""
     height, width = signed_px.shape
     scale = min(1.0, _MODEL_SIDE_PX / max(height, width))
@@ -109,11 +100,7 @@ def _learnt(
     return _models(moments, hand, background, side), agreement
 
 
-def _agreement(
-    evidence: Float[np.ndarray, "rows columns"],
-    signed_px: Float[np.ndarray, "rows columns"],
-    near: Bool[np.ndarray, "rows columns"],
-) -> float:
+def _agreement(evidence: Plane, signed_px: Plane, near: Cells) -> float:
     """IoU of the mesh and the hand's colours near its edge; what the colours leave open agrees."""
     inside = signed_px < 0
     doubt = np.clip(np.where(inside, -evidence, evidence) / np.float32(_PLAIN), 0, 1) * near
@@ -126,12 +113,7 @@ def _channels(colors: UInt8[np.ndarray, "n 3"]) -> Float[np.ndarray, "3 n"]:
     return colors.T.astype(np.float32) - 128
 
 
-def _models(
-    moments: Float[np.ndarray, "10 rows columns"],
-    hand: Bool[np.ndarray, "rows columns"],
-    background: Bool[np.ndarray, "rows columns"],
-    side_px: int,
-) -> Float[np.ndarray, "10 rows columns"]:
+def _models(moments: Models, hand: Cells, background: Cells, side_px: int) -> Models:
     """Log likelihood ratio of a hand's and a background's Gaussian about each pixel, as a quadratic of its colour.
 
     Coefficients of 1, Y, Cr, Cb and `_PAIRS`. Zero where there are too few samples of either.
@@ -165,9 +147,7 @@ def _evidence(
     return np.clip(ratio, -_EVIDENCE, _EVIDENCE)
 
 
-def _at(
-    models: Float[np.ndarray, "10 rows columns"], pixels: np.ndarray, shape: tuple[int, ...]
-) -> Float[np.ndarray, "10 n"]:
+def _at(models: Models, pixels: np.ndarray, shape: tuple[int, ...]) -> Float[np.ndarray, "10 n"]:
     """The nearest models of pixels of a larger picture, which are numbered row by row."""
     rows, columns = models.shape[1:]
     row = (np.arange(shape[0]) * rows // shape[0]) * columns

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+
+from handgen.media.arrays import Plane
 
 _SAME_GREY = 20.0  # variance in grey levels squared: what varies less than this has no edge
 
 
-def guided(
-    values: Float[np.ndarray, "height width"], guide: Float[np.ndarray, "height width"], radius_px: int
-) -> Float[np.ndarray, "height width"]:
+def guided(values: Plane, guide: Plane, radius_px: int) -> Plane:
     """`values` averaged over windows, but not across the edges of `guide` (float32, 0 to 255).
 
     Source: He, Sun, Tang, "Guided Image Filtering", ECCV 2010.

@@ -88,10 +88,7 @@ def _steepened(ratio: float) -> UInt8[np.ndarray, " 256"]:
 
 @cache
 def _least_weights() -> UInt8[np.ndarray, " 256"]:
-    """Weights of the colours of pixels that are not the hand's alone, by how much of each is.
-
-    So little that it shows only where a finger is too thin to have others.
-    """
+    """Weights of pixels by how much of each is the hand's: so little that it shows only on fingers without others."""
     level = np.arange(256) / 255
     weight = np.where(level > _LEAST_SHARE, np.maximum(_LEAST_WEIGHT * level**8, 1), 0)
     return np.round(weight).astype(np.uint8)

@@ -108,8 +108,7 @@ def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
 def put_new(place: Location, data: bytes) -> bool:
     """Write a small file unless there is one of its name, which is left alone; says whether it was written.
 
-    In a store that knows no such put, two writers at the same moment may both be told so; and when an answer is lost, a
-    writer may be told of its own file that it was there.
+    In a store two writers at the same moment may both be told so; and one whose answer was lost, the opposite.
     """
     try:
         if isinstance(place, Path):

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
+from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_COUNT, KEYPOINT_PARENTS, WRIST
 from handgen.io import shards
 from handgen.media import images
 from handgen.media.arrays import Image, Mask
@@ -34,10 +34,8 @@ REJECTED_COLOR: Color = (235, 70, 60)
 NEUTRAL_COLOR: Color = (150, 150, 150)
 OUTLINE_COLOR: Color = (0, 255, 220)
 
-_KEYPOINT_COLORS: list[Color] = [WRIST_COLOR] * KEYPOINT_COUNT
-for _finger in FINGERS:
-    for _keypoint in FINGER_KEYPOINTS[_finger]:
-        _KEYPOINT_COLORS[_keypoint] = FINGER_COLORS[_finger]
+_FINGER_OF = {keypoint: finger for finger, keypoints in FINGER_KEYPOINTS.items() for keypoint in keypoints}
+_KEYPOINT_COLORS = [FINGER_COLORS.get(_FINGER_OF.get(k, ""), WRIST_COLOR) for k in range(KEYPOINT_COUNT)]
 
 _SHIFT = 4  # sub-pixel bits of the coordinates OpenCV draws with
 _HIDDEN_SHADE = 0.45  # keypoints and bones that are not visible are drawn darker
@@ -46,10 +44,7 @@ _LABEL_HEIGHT_PX = 18
 
 @dataclass(frozen=True)
 class ViewLabel:
-    """Text over one view: its camera and, where known, how good the fit is there.
-
-    accepted: the colour of the bar: green, red, or grey for None.
-    """
+    """Text over one view, and how good the fit is where that is known. accepted: green bar, red, or grey for None."""
 
     camera: str
     reprojection_px: float | None = None
@@ -58,19 +53,13 @@ class ViewLabel:
 
     def text(self) -> str:
         """`cam_0  2.1 px  IoU 0.93`."""
-        parts = [self.camera]
-        if self.reprojection_px is not None:
-            parts.append(f"{self.reprojection_px:.1f} px")
-        if self.mask_iou is not None:
-            parts.append(f"IoU {self.mask_iou:.2f}")
-        return "  ".join(parts)
+        error = "" if self.reprojection_px is None else f"  {self.reprojection_px:.1f} px"
+        return self.camera + error + ("" if self.mask_iou is None else f"  IoU {self.mask_iou:.2f}")
 
     @property
     def color(self) -> Color:
         """Colour of the label's bar."""
-        if self.accepted is None:
-            return NEUTRAL_COLOR
-        return ACCEPTED_COLOR if self.accepted else REJECTED_COLOR
+        return {None: NEUTRAL_COLOR, True: ACCEPTED_COLOR, False: REJECTED_COLOR}[self.accepted]
 
 
 @dataclass(frozen=True)
@@ -124,11 +113,7 @@ def draw_skeleton(
     return canvas
 
 
-def draw_mask_outline(
-    image: Image,
-    mask: Mask,
-    color: Color = OUTLINE_COLOR,
-) -> Image:
+def draw_mask_outline(image: Image, mask: Mask, color: Color = OUTLINE_COLOR) -> Image:
     """A copy of `image` with the borders of `mask`, holes too. Raises ValueError when the sizes differ."""
     if mask.shape != image.shape[:2]:
         raise ValueError(f"draw_mask_outline: the image is {image.shape[:2]}, the mask {mask.shape}")
@@ -161,8 +146,7 @@ def contact_sheet(samples: Sequence[SheetSample], columns: int = 8, cell_px: int
     cells = []
     for sample in samples:
         height, width = sample.image.shape[:2]
-        plain = _fit_into(sample.image, (cell_px, cell_px))
-        drawn = plain
+        plain = drawn = _fit_into(sample.image, (cell_px, cell_px))
         scale = min(cell_px / width, cell_px / height)
         margin_px = (np.array([cell_px, cell_px]) - np.round(np.array([width, height]) * scale)) // 2
         if sample.mask is not None:
@@ -217,12 +201,10 @@ def _fit_into(image: np.ndarray, cell_px: tuple[int, int]) -> np.ndarray:
     height, width = image.shape[:2]
     scale = min(cell_px[0] / width, cell_px[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    if image.ndim == 2:
-        interpolation = cv2.INTER_NEAREST
+    way = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     cell = np.zeros((cell_px[1], cell_px[0], *image.shape[2:]), np.uint8)
     left, top = (cell_px[0] - size[0]) // 2, (cell_px[1] - size[1]) // 2
-    cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=interpolation)
+    cell[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=way)
     return cell
 
 
@@ -237,8 +219,5 @@ def _grid(cells: list[np.ndarray], columns: int) -> np.ndarray:
     if not cells:
         return np.zeros((_LABEL_HEIGHT_PX, 64, 3), np.uint8)
     blank = np.zeros_like(cells[0])
-    rows = []
-    for start in range(0, len(cells), columns):
-        row = cells[start : start + columns]
-        rows.append(np.concatenate(row + [blank] * (columns - len(row)), 1))
-    return np.concatenate(rows, 0)
+    cells = cells + [blank] * (-len(cells) % columns)
+    return np.concatenate([np.concatenate(cells[i : i + columns], 1) for i in range(0, len(cells), columns)], 0)

@@ -33,8 +33,8 @@ from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.stage import run as evaluate
 from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.cameras import perturbed_rig
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.stages.simulate.rig import perturbed_rig
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_SEED = 9001  # of the people; nothing was tuned on them

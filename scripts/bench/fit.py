@@ -38,7 +38,7 @@ from handgen.fit.solver import Problem, solve_shared
 from handgen.fit.surface import SurfaceKinematics
 from handgen.fit.tracker import Tracker
 from handgen.geometry.camera import Camera, Rig
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.geometry.rigid import Rigid
 from handgen.geometry.rotations import axis_angle_from_rotation, procrustes_rotation, rotation_from_axis_angle
 from handgen.geometry.triangulation import triangulate

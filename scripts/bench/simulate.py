@@ -23,8 +23,8 @@ import torch
 from handgen.media.video_writer import piece_writer
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.rendering import record_frame
 from handgen.stages.simulate.scene import Scene, make_scene
-from handgen.stages.simulate.truth import record_frame
 
 BASE = SimulateConfig(views=8, frames=24, workers=1)
 CONDITIONS = {

@@ -9,7 +9,7 @@ from support.reading import as_loader
 from torch.utils.data import DataLoader
 
 from handgen.data import load_shards
-from handgen.data.shard_assignment import batches_per_worker
+from handgen.data.stream import batches_per_worker
 from handgen.io import shards
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig

@@ -21,9 +21,8 @@ from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, area_under
 from handgen.stages.evaluate.masks import boundary_f, iou, resample_mask
 from handgen.stages.evaluate.matched import Hands
-from handgen.stages.evaluate.metrics.jitter import jitter
-from handgen.stages.evaluate.metrics.keypoints import fingertips, keypoint_errors
-from handgen.stages.evaluate.metrics.uncertainty import uncertainty
+from handgen.stages.evaluate.metrics.keypoints import fingertips, keypoint_errors, uncertainty
+from handgen.stages.evaluate.metrics.over_frames import jitter
 from handgen.stages.evaluate.stage import run
 from handgen.stages.evaluate.surfaces import HandMesh, distance_to_surface, f_scores, surface_errors
 

@@ -112,8 +112,8 @@ def test_parameters_of_a_model_that_is_not_here_are_left_alone():
         unnamed = replace(hand.parameters, model=None, model_sha256=None)
         pictures.append(replace(changed(image, keypoints_cam_m=larger, parameters=unnamed), intrinsics=None))
     part = examine(pictures, "", HandModels(), Tolerances(parameters_mm=None))
-    _, looked_at, notes = conclude([part], "")
-    assert looked_at["parameters"] == 0 and any("do not name their hand model" in note for note in notes)
+    findings, notes = conclude([part], "")
+    assert findings.looked_at["parameters"] == 0 and any("do not name their hand model" in note for note in notes)
 
 
 def test_values_that_are_not_finite_are_named_and_nothing_else_is_said_of_the_hand():
@@ -249,10 +249,10 @@ def test_one_camera_alone_says_nothing_about_the_world():
         for name, camera in (("a", "0"), ("b", "0"), ("c", "1"))
     ]
     part = examine(pictures[:2], "", MODELS, Tolerances())
-    assert conclude([part], "")[1]["world"] == 0
+    assert conclude([part], "")[0].looked_at["world"] == 0
     moved = replace(pictures[2], cam_from_world=Rigid(np.eye(3), np.array([0.0, 0.0, 0.05])))
-    findings, looked_at, _ = conclude([examine([*pictures[:2], moved], "", MODELS, Tolerances())], "")
-    assert looked_at["world"] == 3
+    findings, _ = conclude([examine([*pictures[:2], moved], "", MODELS, Tolerances())], "")
+    assert findings.looked_at["world"] == 3
     assert [finding.where for finding in findings.kept if finding.kind == "world"] == ["c"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from handgen.errors import HandgenError
-from handgen.geometry.ray_casting import Tracer
+from handgen.geometry.meshes import Tracer
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.denoise import Layer, denoise_layer

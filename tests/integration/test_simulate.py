@@ -12,16 +12,15 @@ from click.testing import CliRunner
 
 from handgen.cli.main import main
 from handgen.errors import HandgenError
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.hand.model import HandModel, single_pose
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.stages.inspect.describe import describe
 from handgen.stages.simulate import stage as simulate
+from handgen.stages.simulate.cameras import PixelRays, make_rig
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.stages.simulate.rig import make_rig
 from handgen.stages.simulate.surface import subdivision
-from handgen.stages.simulate.tracing import PixelRays
 from handgen.storage.journal import JOURNAL
 from handgen.storage.output import kind_of, prepare_output
 

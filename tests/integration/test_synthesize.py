@@ -16,7 +16,7 @@ from handgen.geometry.camera import Camera
 from handgen.hand.model import HandModel, single_pose
 from handgen.io import shards
 from handgen.media import images
-from handgen.stages.synthesize import models, stage
+from handgen.stages.synthesize import sources, stage
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.synthesize.virtual_camera import draw_view
 from handgen.storage.tar import write_tar
@@ -225,15 +225,15 @@ def test_without_the_other_hand_a_sample_has_one(flat_annotations):
 
 def test_no_flips_when_the_left_model_is_not_the_mirror_of_the_right(tmp_path, monkeypatch):
     root = write_annotations(tmp_path / "annotations", frames=1)
-    monkeypatch.setattr("handgen.stages.synthesize.models.sides_mirror", lambda right, left: False)
+    monkeypatch.setattr("handgen.stages.synthesize.sources.sides_mirror", lambda right, left: False)
     report = stage.run(root, tmp_path / "shards", None, replace(PLAIN, flip_probability=1.0, samples=4, workers=1))
     assert any("mirror" in note for note in report.notes)
     assert shards.read_manifest(tmp_path / "shards")["flips"] is False
     monkeypatch.undo()
     right, left = open_hand("right").arrays, open_hand("left").arrays
-    assert models.sides_mirror(right, left)
-    assert not models.sides_mirror(right, replace(left, shapedirs=-left.shapedirs))
-    assert not models.sides_mirror(right, replace(left, posedirs=left.posedirs + 0.01))
+    assert sources.sides_mirror(right, left)
+    assert not sources.sides_mirror(right, replace(left, shapedirs=-left.shapedirs))
+    assert not sources.sides_mirror(right, replace(left, posedirs=left.posedirs + 0.01))
 
 
 def test_the_preview_shows_what_the_run_writes(flat_annotations, tmp_path):

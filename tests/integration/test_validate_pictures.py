@@ -7,7 +7,7 @@ import pytest
 from support.annotations import open_hand
 from support.label_checks import MODELS, K, found, hand_in_front
 
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.hand.model import single_pose
 from handgen.label_checks.checks import conclude, examine
 from handgen.label_checks.evidence import Tolerances

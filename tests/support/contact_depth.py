@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from handgen.geometry.ray_casting import Mesh
+from handgen.geometry.meshes import Mesh
 from handgen.stages.simulate.penetration import mutual_depth_m
 
 

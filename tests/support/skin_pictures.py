@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.hand.skeleton import MCP_KEYPOINTS
 from handgen.segmentation.segment import forearm_mask, guides_of
 from support.cameras import look_at

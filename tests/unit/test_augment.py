@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.errors import HandgenError
-from handgen.stages.synthesize import augment, augment_trial
+from handgen.stages.synthesize import augment, augment_checks
 from handgen.stages.synthesize.augment import DEFAULT_FILE, Augmentation
-from handgen.stages.synthesize.augment_trial import displacement_px
+from handgen.stages.synthesize.augment_checks import displacement_px
 from handgen.stages.synthesize.patterns import draw_pattern
 
 
@@ -231,7 +231,7 @@ def test_paths_that_are_no_file_are_named(tmp_path):
 
 def test_a_transform_that_takes_seconds_is_refused(load, monkeypatch):
     """What would make every image slow is found on a small one; here the limit is lowered, not the time raised."""
-    monkeypatch.setattr(augment_trial, "_MAX_SECONDS", 0.0)
+    monkeypatch.setattr(augment_checks, "_MAX_SECONDS", 0.0)
     with pytest.raises(HandgenError, match="entry 1, ToGray: took .* lower its numbers"):
         load("- ToGray: {}")
 

@@ -14,7 +14,7 @@ from handgen.geometry.rigid import Rigid
 from handgen.multiview.association import NOISE_SHARE, associate_frame, keypoint_extent
 from handgen.reconstruct.camera_check import MIN_HANDS, check_extrinsics, match_left_out, notes
 from handgen.records.detection import Detection
-from handgen.stages.simulate.rig import perturbed_rig
+from handgen.stages.simulate.cameras import perturbed_rig
 
 BUMP = np.array([0.0, np.radians(1.0), 0.0, 0.0, 0.010, 0.0])  # 1 degree sideways and 10 mm up or down: 18 px
 BIAS_M = 0.003

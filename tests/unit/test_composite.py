@@ -12,9 +12,8 @@ from handgen.errors import HandgenError
 from handgen.io.cutouts import Cutout
 from handgen.segmentation.matting import Edge
 from handgen.stages.synthesize.composite import composite
-from handgen.stages.synthesize.light import light_table
+from handgen.stages.synthesize.light import light_table, throw_shadow
 from handgen.stages.synthesize.occluders import draw_occluder, hidden_share
-from handgen.stages.synthesize.shadow import throw_shadow
 from handgen.stages.synthesize.virtual_camera import draw_view
 from handgen.stages.synthesize.warping import Pixels, PlacedHand, place_hand
 

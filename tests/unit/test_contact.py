@@ -15,7 +15,7 @@ from handgen.fit.initialization import start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import Observations, PosePrior
 from handgen.fit.solver import Problem, Sum, solve_poses
-from handgen.geometry.ray_casting import Mesh
+from handgen.geometry.meshes import Mesh
 from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_axis_angle
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import MIRROR_X, MIRROR_X_ROTATION, SIDES

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handgen.geometry import rotations as turns
-from handgen.geometry.ray_casting import Mesh, Tracer
+from handgen.geometry.meshes import Mesh, Tracer
 from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
 
 

@@ -9,7 +9,7 @@ from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import MotionPrior, fit_poses
 from handgen.fit.silhouette.mask_edges import MaskView
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.multiview.association import associate_frame
 from handgen.reconstruct.mask_tracking import MaskTrack, _overlap, track_by_masks
 from handgen.records.detection import Detection

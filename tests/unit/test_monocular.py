@@ -6,8 +6,8 @@ import torch
 from support.cameras import ring
 from support.hands import natural_poses, observe, state_of
 
+from handgen.fit.initialization import start_from_one_view
 from handgen.fit.kinematics import KeypointKinematics
-from handgen.fit.monocular import start_from_one_view
 from handgen.fit.residuals import Observations
 from handgen.hand.model import HandModel, HandPose
 from handgen.stages.simulate.poses import POSES, hand_pose, pose_angles_deg, vary_angles

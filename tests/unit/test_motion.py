@@ -5,16 +5,24 @@ import pytest
 import torch
 from support.contact_depth import contact_depth_mm
 
-from handgen.geometry.ray_casting import Mesh
+from handgen.geometry.meshes import Mesh
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import FINGER_KEYPOINTS, MCP_KEYPOINTS, SIDES
-from handgen.stages.simulate.encounters import CLASP, INTERLEAVE, encounters
 from handgen.stages.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
 from handgen.stages.simulate.motion import STYLES, posed_vertices, single_hand
 from handgen.stages.simulate.penetration import SelfProbe, depth_m, distance_m, gap_m
 from handgen.stages.simulate.person import make_person, personal_hand
-from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg
+from handgen.stages.simulate.poses import (
+    CLASP,
+    INTERLEAVE,
+    POSES,
+    encounters,
+    hand_pose,
+    is_free,
+    pose_angles_deg,
+    random_angles_deg,
+)
 
 ZEROS = np.zeros(10)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 
 TRIANGLE = np.array([[0, 1, 2]])
 

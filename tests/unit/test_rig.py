@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.geometry.camera import Rig
-from handgen.stages.simulate.rig import make_rig, perturbed_rig
+from handgen.stages.simulate.cameras import make_rig, perturbed_rig
 
 CORNERS = np.array([[x, y, z] for x in (-0.1, 0.1) for y in (-0.1, 0.1) for z in (-0.1, 0.1)])
 

@@ -10,13 +10,12 @@ from support.hands import natural_poses, observe, state_of, triangulated
 from handgen.fit.initialization import start
 from handgen.fit.kinematics import KeypointKinematics
 from handgen.fit.residuals import PosePrior
-from handgen.fit.silhouette.contour import MeshContour
+from handgen.fit.silhouette.contour import MeshContour, match
 from handgen.fit.silhouette.mask_edges import MaskEdges, MaskView
-from handgen.fit.silhouette.matching import match
 from handgen.fit.silhouette.term import SilhouetteTerm, refine
 from handgen.fit.solver import Problem, solve_poses
 from handgen.fit.surface import SurfaceKinematics
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.segmentation.crops import Cutter
 from handgen.segmentation.segment import forearm_mask
 

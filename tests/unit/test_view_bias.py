@@ -9,8 +9,7 @@ from support.hands import natural_poses
 
 from handgen.detect.mediapipe.detector import load_view_bias
 from handgen.detect.view_bias import FEATURES, ViewBias, features_of
-from handgen.fit.corrections import corrections_of, flesh_before
-from handgen.fit.observations import kinematics_of
+from handgen.fit.observations import corrections_of, flesh_before, kinematics_of
 from handgen.fit.pose_fit import fit_poses
 from handgen.geometry.triangulation import triangulate
 from handgen.hand.model import HandModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,8 @@ ABOUT = {
 
 
 def check(root: Path, context: CheckContext) -> Checked:
-    """Check all JSON files of a data set.
-
-    Raises HandgenError when a file is too large to be held.
-    """
-    whole = Checked(Findings(), {"pictures": 0, "hands": 0}, [])
-    files = annotation_files(root)
+    """Check all JSON files of a data set. Raises HandgenError when a file is too large to be held."""
+    whole, files = Checked(Findings(), {"pictures": 0, "hands": 0}), annotation_files(root)
     for file in files:
         if (size := file.stat().st_size) > documents.MAX_JSON_BYTES:
             raise HandgenError(
@@ -44,7 +39,6 @@ def check(root: Path, context: CheckContext) -> Checked:
     for done, file in enumerate(files, 1):
         one = check_file(root, file, context.tolerances(_IN_MASK))
         whole.findings.extend(one.findings)
-        whole.looked_at.update(one.looked_at)
         whole.notes.extend(one.notes)
         whole.facts.update({name: whole.facts[name] + one.facts[name] for name in whole.facts})
         context.show("reading files", done, len(files))
@@ -53,21 +47,19 @@ def check(root: Path, context: CheckContext) -> Checked:
 
 def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
     """Check one JSON file of a data set and its pictures."""
-    findings, looked_at = Findings(), Counter[str]()
+    findings = Findings()
     try:
         reader = CocoReader(root, file)
     except HandgenError as error:
         findings.add("coco ids", str(file), str(error), _AGAIN)
-        return Checked(findings, {"pictures": 0, "hands": 0}, [])
-    document = reader.document
-    _check_ids(findings, looked_at, file, document)
-    _check_keypoints(findings, looked_at, file, document)
-    _check_names(findings, looked_at, file, document)
+        return Checked(findings, {"pictures": 0, "hands": 0})
+    for check_document in (_check_ids, _check_keypoints, _check_names):
+        check_document(findings, file, reader.document)
     hands, examiner = 0, BatchExaminer(f"{file}, ", HandModels(), tolerances)
-    stride = _stride(reader.count, tolerances.pixels_per_part)
-    for place, entry in enumerate(document["images"]):
-        looked_at["coco file"] += 1
-        looked_at[MISSING] += 1
+    wanted = tolerances.pixels_per_part  # of each batch, and as many of all at least
+    stride = 1 if wanted is None else max(1, min(BATCH, reader.count) // wanted)
+    for place, entry in enumerate(reader.document["images"]):
+        findings.looked_at.update(("coco file", MISSING))
         try:
             image = reader.picture(entry, place % stride == 0)
             if not reader.path_of(image.name, f"{file}").is_file():
@@ -76,23 +68,17 @@ def check_file(root: Path, file: Path, tolerances: Tolerances) -> Checked:
             kind = "coco file" if "file_name" in str(error) else "coco mask" if "segmentation" in str(error) else None
             findings.add(kind or "coco keypoints", f"{file}", str(error), _AGAIN)
             continue
-        looked_at["coco mask"] += image.mask is not None
+        findings.looked_at["coco mask"] += image.mask is not None
         hands += len(image.hands)
         examiner.add(image)
-    facts = {"pictures": reader.count, "hands": hands}
-    return conclude_parts(file, findings, looked_at, examiner.finish(), facts)
+    return conclude_parts(file, findings, examiner.finish(), {"pictures": reader.count, "hands": hands})
 
 
-def _stride(count: int, wanted: int | None) -> int:
-    """Read one in this many pictures: `wanted` of each batch, and as many of all at least."""
-    return 1 if wanted is None else max(1, min(BATCH, count) // wanted)
-
-
-def _check_ids(findings: Findings, looked_at: Counter[str], file: Path, document: dict[str, Any]) -> None:
+def _check_ids(findings: Findings, file: Path, document: dict[str, Any]) -> None:
     known: dict[str, set[Any]] = {}
     for member in ("images", "annotations", "categories"):
         ids = [entry.get("id") if isinstance(entry, dict) else None for entry in document[member]]
-        looked_at["coco ids"] += len(ids)
+        findings.looked_at["coco ids"] += len(ids)
         known[member] = {one for one in ids if isinstance(one, int | str)}
         if len(known[member]) < len(ids):
             what = f"{len(ids) - len(known[member])} {member} have an id that another has, or none"
@@ -107,13 +93,13 @@ def _check_ids(findings: Findings, looked_at: Counter[str], file: Path, document
                 findings.add("coco ids", str(file), what, _AGAIN)
 
 
-def _check_keypoints(findings: Findings, looked_at: Counter[str], file: Path, document: dict[str, Any]) -> None:
+def _check_keypoints(findings: Findings, file: Path, document: dict[str, Any]) -> None:
     for entry in document["annotations"]:
         if not isinstance(entry, dict):
             continue
         keys = [key for side in SIDES if (key := person_keys(side)[0]) in entry] or ["keypoints"]
         for key in keys:
-            looked_at["coco keypoints"] += 1
+            findings.looked_at["coco keypoints"] += 1
             where, points = f"{file}, annotation {entry.get('id')}", entry.get(key)
             if not isinstance(points, list) or len(points) != NUMBERS:
                 got = len(points) if isinstance(points, list) else type(points).__name__
@@ -128,12 +114,12 @@ def _check_keypoints(findings: Findings, looked_at: Counter[str], file: Path, do
                 findings.add("coco keypoints", where, what, "write how many have a visibility above 0")
 
 
-def _check_names(findings: Findings, looked_at: Counter[str], file: Path, document: dict[str, Any]) -> None:
+def _check_names(findings: Findings, file: Path, document: dict[str, Any]) -> None:
     for category in document["categories"]:
         names = category.get("keypoints") if isinstance(category, dict) else None
         if not isinstance(names, list) or len(names) != KEYPOINT_COUNT:
             continue
-        looked_at["coco names"] += 1
+        findings.looked_at["coco names"] += 1
         if names != list(KEYPOINT_NAMES) and set(map(str, names)) == set(KEYPOINT_NAMES):
             place = next(i for i in range(KEYPOINT_COUNT) if names[i] != KEYPOINT_NAMES[i])
             findings.add("coco names", str(file), f"keypoint {place} is called {names[place]}", REORDER)

@@ -1,7 +1,4 @@
-"""Read COCO keypoints of hands (`handgen.datasets.coco.layout`).
-
-A JSON file is held as a whole, and so bounded (`handgen.storage.documents.MAX_JSON_BYTES`).
-"""
+"""Read COCO keypoints of hands (`handgen.datasets.coco.layout`), a JSON file as a whole: `MAX_JSON_BYTES` bounds it."""
 
 from __future__ import annotations
 
@@ -31,10 +28,7 @@ _OVERLAP, _CLEARLY = 0.4, 0.1
 
 
 class CocoReader:
-    """The pictures of one JSON file, or of the only one of a folder, that have annotations of hands.
-
-    Raises HandgenError when there is no such file, and for labels that are not what they must be.
-    """
+    """The pictures of a JSON file, or of the only one of a folder. HandgenError for none, and for wrong labels."""
 
     def __init__(self, root: Path, file: Path | None = None) -> None:
         self.root = root
@@ -93,10 +87,7 @@ class CocoReader:
         )
 
     def path_of(self, name: Any, where: str) -> Path:
-        """The file of a picture.
-
-        Raises HandgenError for a name that leads out of the data set.
-        """
+        """The file of a picture. Raises HandgenError for a name that leads out of the data set."""
         folder = self.root / IMAGES
         return base.inside(folder if folder.is_dir() else self.root, name, f"{where}: file_name")
 
@@ -107,10 +98,7 @@ def is_person(annotation: dict[str, Any]) -> bool:
 
 
 def hands_of(annotation: dict[str, Any], where: str) -> list[LabelledHand]:
-    """The hands of an annotation: one, or of a whole body those that are valid. A side that is not told is "".
-
-    Raises HandgenError when there are not 63 numbers, or the box is none.
-    """
+    """The hands of an annotation: one, or the valid ones of a body; "" for no side. HandgenError for wrong numbers."""
     if is_person(annotation):
         keys = {side: layout.person_keys(side) for side in SIDES}
         return [
@@ -160,10 +148,7 @@ def _overlap(one: Sequence[float], two: Sequence[float] | None) -> float:
 
 
 def mask_of(segmentation: Any, size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"] | None:
-    """The mask (0 and 255) of a segmentation: polygons, or run lengths, compressed or not; None where there is none.
-
-    Raises HandgenError when it is none of these.
-    """
+    """The mask (0, 255) of polygons or run lengths; None where there are none. HandgenError for anything else."""
     width, height = size_px
     if not segmentation:
         return None

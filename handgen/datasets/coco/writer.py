@@ -9,28 +9,16 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from handgen.datasets import writer as base
 from handgen.datasets.coco import layout
 from handgen.datasets.coco.layout import ANNOTATIONS, BODY_NAMES, IMAGES, NUMBERS
-from handgen.datasets.coco.options import CocoOptions
-from handgen.datasets.writer import (
-    NO_BOX,
-    ExportJob,
-    File,
-    Writer,
-    Written,
-    encode_entry,
-    hand_box,
-    join_parts,
-    union_of,
-    write_file,
-    write_part,
-)
+from handgen.datasets.options import CocoOptions
+from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, hand_box, join_parts
 from handgen.hand.skeleton import KEYPOINT_NAMES, KEYPOINT_PARENTS, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage, in_picture
-from handgen.storage import filesystem
-from handgen.storage.filesystem import Location
 
+_Mask = Bool[np.ndarray, "height width"]
 _SUBPIXELS = 4  # per pixel and axis, for the outline: it then lies within an eighth of a pixel
 _STRAIGHT_PX = 0.15  # how far an outline may leave the pixels' edges, to have fewer corners
 
@@ -44,55 +32,32 @@ class CocoWriter(Writer):
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
         """Write the pictures of a unit, and its pieces of the JSON file."""
-        written = Written()
         entries, annotations = list[bytes](), list[bytes]()
-        filesystem.make_folder(self._job.out / IMAGES / f"{unit:06d}")
-        filesystem.put_many(self._pictures(unit, first, pictures, written, entries, annotations))
-        write_part(self._job, unit, "images", entries, written)
-        write_part(self._job, unit, "annotations", annotations, written)
-        return written
 
-    def _pictures(
-        self,
-        unit: int,
-        first: int,
-        pictures: Iterable[LabelledImage],
-        written: Written,
-        entries: list[bytes],
-        annotations: list[bytes],
-    ) -> Iterator[tuple[Location, bytes]]:
-        for number, picture in enumerate(pictures, first):
-            assert picture.image is not None
+        def describe(number: int, name: str, picture: LabelledImage) -> None:
             width, height = picture.size_px
-            name = f"{unit:06d}/{number:08d}.{picture.suffix}"
             entries.append(encode_entry({"id": number + 1, "file_name": name, "width": width, "height": height}))
             mask = _decode_mask(picture)
             if self._options.wholebody:
                 annotations.append(encode_entry(self._person(number, picture, mask)))
-            else:
-                # Two ids per picture, so that they do not depend on the others; from 1: pycocotools' evaluation takes
-                # an annotation 0 for none.
-                annotations += [
-                    encode_entry(self._hand(2 * number + i + 1, number + 1, picture, hand, mask if i == 0 else None))
-                    for i, hand in enumerate(picture.hands)
-                ]
-            written.hands += len(picture.hands)
-            yield self._job.out / IMAGES / name, picture.image
-        written.pictures[f"{IMAGES}/{unit:06d}"] = len(entries)
+                return
+            # Two ids per picture, so that they do not depend on the others; from 1: pycocotools' evaluation takes
+            # an annotation 0 for none.
+            for i in range(len(picture.hands)):
+                annotations.append(encode_entry(self._hand(number, i, picture, mask if i == 0 else None)))
 
-    def _hand(
-        self,
-        number: int,
-        image_id: int,
-        picture: LabelledImage,
-        hand: LabelledHand,
-        mask: Bool[np.ndarray, "height width"] | None,
-    ) -> dict[str, Any]:
+        written = base.write_pictures(self._job, IMAGES, unit, first, pictures, describe)
+        base.write_part(self._job, unit, "images", entries, written)
+        base.write_part(self._job, unit, "annotations", annotations, written)
+        return written
+
+    def _hand(self, number: int, i: int, picture: LabelledImage, mask: _Mask | None) -> dict[str, Any]:
+        hand = picture.hands[i]
         keypoints = _triplets(hand, picture)
-        box = hand_box(hand, picture) or NO_BOX
+        box = hand_box(hand, picture) or base.NO_BOX
         return {
-            "id": number,
-            "image_id": image_id,
+            "id": 2 * number + i + 1,
+            "image_id": number + 1,
             "category_id": 1,
             "bbox": list(box),
             "area": box[2] * box[3] if mask is None else int(mask.sum()),
@@ -103,9 +68,7 @@ class CocoWriter(Writer):
             "hand_type": hand.side,
         }
 
-    def _person(
-        self, number: int, picture: LabelledImage, mask: Bool[np.ndarray, "height width"] | None
-    ) -> dict[str, Any]:
+    def _person(self, number: int, picture: LabelledImage, mask: _Mask | None) -> dict[str, Any]:
         """One annotation for both hands; the person's other parts are not labelled."""
         document: dict[str, Any] = {
             "id": number + 1,
@@ -126,22 +89,24 @@ class CocoWriter(Writer):
             box = hand_box(hand, picture) if hand else None
             keypoints = _triplets(hand, picture).ravel().tolist() if hand else [0] * NUMBERS
             keypoints_key, box_key, valid_key = layout.person_keys(side)
-            document |= {box_key: list(box or NO_BOX), valid_key: hand is not None, keypoints_key: keypoints}
+            document |= {box_key: list(box or base.NO_BOX), valid_key: hand is not None, keypoints_key: keypoints}
             boxes.append(box)
-        document["bbox"] = list(union_of(boxes))
+        document["bbox"] = list(base.union_of(boxes))
         document["area"] = document["bbox"][2] * document["bbox"][3] if mask is None else int(mask.sum())
         return document
 
-    def _segmentation(self, mask: Bool[np.ndarray, "height width"]) -> Any:
+    def _segmentation(self, mask: _Mask) -> Any:
         return run_lengths(mask) if self._options.segmentation == "rle" else outlines(mask)
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the JSON file."""
-        return [write_file(self._job, f"{ANNOTATIONS}/{self._job.source.split}.json", self._document(units))]
+        return [base.write_file(self._job, f"{ANNOTATIONS}/{self._job.source.split}.json", self._document(units))]
 
     def _document(self, units: Sequence[Written]) -> Iterator[bytes]:
         yield b'{"info":' + encode_entry({"description": "hands, made by handgen"}) + b',"licenses":[],"categories":['
-        yield encode_entry(_person_category() if self._options.wholebody else _hand_category())
+        bones = [[parent + 1, child + 1] for child, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0]
+        hand, person = _category("hand", KEYPOINT_NAMES, bones), _category("person", BODY_NAMES, [])
+        yield encode_entry(person if self._options.wholebody else hand)
         yield b'],\n"images":['
         yield from join_parts(self._job, "images", units)
         yield b'],\n"annotations":['
@@ -155,16 +120,11 @@ class CocoWriter(Writer):
         return ["in mmpose take OneHand10KDataset: its FreiHandDataset has every box at [0, 0, 224, 224]"]
 
 
-def _hand_category() -> dict[str, Any]:
-    bones = [[parent + 1, child + 1] for child, parent in enumerate(KEYPOINT_PARENTS) if parent >= 0]
-    return {"id": 1, "name": "hand", "supercategory": "hand", "keypoints": list(KEYPOINT_NAMES), "skeleton": bones}
+def _category(name: str, keypoints: Sequence[str], bones: list[list[int]]) -> dict[str, Any]:
+    return {"id": 1, "name": name, "supercategory": name, "keypoints": list(keypoints), "skeleton": bones}
 
 
-def _person_category() -> dict[str, Any]:
-    return {"id": 1, "name": "person", "supercategory": "person", "keypoints": list(BODY_NAMES), "skeleton": []}
-
-
-def _decode_mask(picture: LabelledImage) -> Bool[np.ndarray, "height width"] | None:
+def _decode_mask(picture: LabelledImage) -> _Mask | None:
     if picture.mask is None:
         return None
     return images.decode_mask(picture.mask, f"{picture.name}, mask", picture.size_px) > 127
@@ -183,7 +143,7 @@ def _unknown_mask(picture: LabelledImage) -> dict[str, Any]:
     return {"size": [height, width], "counts": [height * width]}
 
 
-def run_lengths(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
+def run_lengths(mask: _Mask) -> dict[str, Any]:
     """Encode a mask as COCO's RLE, not compressed: runs down the columns, of 0 and 1 in turn, beginning with 0."""
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
@@ -192,7 +152,7 @@ def run_lengths(mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 
-def outlines(mask: Bool[np.ndarray, "height width"]) -> list[list[float]]:
+def outlines(mask: _Mask) -> list[list[float]]:
     """Encode a mask as COCO's polygons along the pixels' edges: x and y in turn, the first pixel from 0 to 1."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     inner = mask[top : top + height, left : left + width].astype(np.uint8)

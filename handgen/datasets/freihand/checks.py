@@ -51,7 +51,7 @@ class _RootCheck(SplitCheck):
                     base.numbers(entry.value, SHAPES[name], name)
                     for entry, name in zip(entries, self._paths, strict=True)
                 )
-                self.looked_at[ROOT] += 1
+                self.findings.looked_at[ROOT] += 1
                 fault = root_fault(k, xyz[layout.ROOT], mano[0, layout.UV_ROOT], float(mano[0, layout.SCALE]))
                 self.findings.add_fault(ROOT, f"{self._paths['mano']}, entry {number}", fault)
         except HandgenError:

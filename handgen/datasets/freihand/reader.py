@@ -8,8 +8,8 @@ vertices than ours). Without `xyz` there is no reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from handgen.datasets.freihand.layout import BETAS, POSE, SHAPES, SPLITS
 from handgen.datasets.reader import Models, Moment, Reader
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative
+from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_COUNT
 from handgen.media.images import picture_size
 from handgen.records.labelled_image import HandParameters, LabelledImage
@@ -96,7 +97,8 @@ class FreihandReader(Reader):
         for i in range(first, last):
             path = self._picture(i)
             name = path.relative_to(self.root).as_posix()
-            image, mask = (base.read_bytes(p) for p in (path, self._mask(i))) if pictures else (None, None)
+            files = (path, self._picture(i, layout.mask_folder))
+            image, mask = map(base.read_bytes, files) if pictures else (None, None)
             if image is not None and (size := picture_size(path)) != self.size_px:
                 raise HandgenError(
                     f"{path}: is {size[0]}x{size[1]} px, but the others are {self.size_px[0]}x{self.size_px[1]}; "
@@ -104,23 +106,19 @@ class FreihandReader(Reader):
                 )
             where = f"{self._path('K')}, entry {i}"
             camera = base.make_camera("camera", self.size_px, intrinsics[i - first], np.eye(3), np.zeros(3), where)
-            yield Moment(
-                name,
-                (
-                    LabelledImage(
-                        name=name,
-                        size_px=self.size_px,
-                        hands=(base.seen_hand("right", xyz[i - first], camera, parameters=parameters[i - first]),),
-                        image=image,
-                        mask=mask,
-                        intrinsics=camera.intrinsics,
-                        cam_from_world=camera.cam_from_world,
-                        capture=f"freihand-{self.split}",
-                        camera=camera.name,
-                        frame=i,
-                    ),
-                ),
+            labelled = LabelledImage(
+                name=name,
+                size_px=self.size_px,
+                hands=(base.seen_hand("right", xyz[i - first], camera, parameters=parameters[i - first]),),
+                image=image,
+                mask=mask,
+                intrinsics=camera.intrinsics,
+                cam_from_world=camera.cam_from_world,
+                capture=f"freihand-{self.split}",
+                camera=camera.name,
+                frame=i,
             )
+            yield Moment(name, (labelled,))
 
     def fingerprint(self) -> dict[str, Any]:
         """Sizes and digests of the JSON files."""
@@ -129,28 +127,17 @@ class FreihandReader(Reader):
     def _parameters(self, first: int, last: int, xyz: Float[np.ndarray, "n 21 3"]) -> list[HandParameters | None]:
         if "mano" not in self._columns or "right" not in self.models:
             return [None] * (last - first)
-        import torch
-
-        from handgen.hand.model import HandModel, HandPose
-
         arrays = self.models["right"]
         values = self._columns["mano"].read(first, last)[:, 0]
         poses, betas = full_from_relative(values[:, POSE], arrays), values[:, BETAS]
-        at_origin = HandPose(
-            torch.tensor(poses).reshape(-1, 16, 3), torch.zeros(len(poses), 3, dtype=torch.float64), torch.tensor(betas)
-        )
-        keypoints = HandModel(arrays)(at_origin).keypoints.numpy()
+        said = (np.zeros(3), arrays.name, arrays.sha256)
+        at_origin = [HandParameters(pose, shape, *said) for pose, shape in zip(poses, betas, strict=True)]
+        keypoints = HandModel(arrays)(base.stack_parameters(at_origin)).keypoints.numpy()
         translations = (xyz - keypoints)[:, _JOINTS].mean(1)
-        return [
-            HandParameters(pose, shape, translation, arrays.name, arrays.sha256)
-            for pose, shape, translation in zip(poses, betas, translations, strict=True)
-        ]
+        return [replace(one, translation_m=moved) for one, moved in zip(at_origin, translations, strict=True)]
 
     def _path(self, name: str) -> Path:
         return self.root / layout.labels_file(self.split, name)
 
-    def _picture(self, index: int) -> Path:
-        return self.root / layout.picture_folder(self.split) / layout.picture_file(index)
-
-    def _mask(self, index: int) -> Path:
-        return self.root / layout.mask_folder(self.split) / layout.picture_file(index)
+    def _picture(self, index: int, folder: Callable[[str], str] = layout.picture_folder) -> Path:
+        return self.root / folder(self.split) / layout.picture_file(index)

@@ -18,10 +18,7 @@ JPEG_QUALITY = 95  # of pictures that must be encoded anew
 
 @dataclass(frozen=True)
 class SquarePicture:
-    """The first hand of a picture: pixels, mask (0 or 255) and intrinsics of one square size, and the hand itself.
-
-    jpeg: the picture's own file, where it needed no change.
-    """
+    """Pixels, mask (0 or 255) and intrinsics of one square size, and the first hand. jpeg: the file, old or new."""
 
     jpeg: bytes
     mask: UInt8[np.ndarray, "size size"]

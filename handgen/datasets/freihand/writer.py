@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from handgen.datasets.freihand import layout
 from handgen.datasets.freihand.layout import ROOT, SHAPES, SIZE_PX
-from handgen.datasets.freihand.options import FreihandOptions
 from handgen.datasets.freihand.square_crops import crop_square
+from handgen.datasets.options import FreihandOptions
+from handgen.datasets.reader import stack_parameters
 from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, join_parts, write_file, write_part
 from handgen.errors import HandgenError
 from handgen.hand.conversions import relative_from_full, sides_mirror, with_fingertips
-from handgen.hand.model import HandModel, HandPose
+from handgen.hand.model import HandModel
 from handgen.hand.model_files import HandArrays
 from handgen.hand.skeleton import SIDES
 from handgen.media import images
@@ -96,8 +97,7 @@ class FreihandWriter(Writer):
                 points = hands[i].keypoints
                 if self._job.is_mano(arrays.name):
                     points = with_fingertips(points, mesh, "freihand")
-                fields = _labels(hands[i].intrinsics, points, mesh, hands[i].parameters, arrays)
-                for name, value in fields.items():
+                for name, value in _labels(hands[i], points, mesh, arrays).items():
                     columns[name][i] = value
         return columns
 
@@ -113,10 +113,8 @@ class FreihandWriter(Writer):
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the JSON files."""
-        return [
-            write_file(self._job, layout.labels_file(_SPLIT, name), _list_of(join_parts(self._job, name, units)))
-            for name in SHAPES
-        ]
+        blocks = {name: chain([b"["], join_parts(self._job, name, units), [b"]\n"]) for name in SHAPES}
+        return [write_file(self._job, layout.labels_file(_SPLIT, name), blocks[name]) for name in SHAPES]
 
     def notes(self) -> list[str]:
         """Remarks on another hand model than MANO."""
@@ -128,42 +126,21 @@ class FreihandWriter(Writer):
         ]
 
 
-def _list_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    yield b"["
-    yield from blocks
-    yield b"]\n"
-
-
 def _vertices(arrays: HandArrays, parameters: Sequence[HandParameters]) -> Iterator[Float[np.ndarray, "778 3"]]:
     """Compute meshes, `_BATCH` at a time, so that memory does not depend on how many there are."""
     model = HandModel(arrays)
     for first in range(0, len(parameters), _BATCH):
-        some = parameters[first : first + _BATCH]
-        pose = HandPose(
-            torch.tensor(np.stack([p.pose for p in some])).reshape(-1, 16, 3),
-            torch.tensor(np.stack([_translation_m(p) for p in some])),
-            torch.tensor(np.stack([p.betas for p in some])),
-        )
-        yield from model(pose).vertices.numpy()
-
-
-def _translation_m(parameters: HandParameters) -> Float[np.ndarray, " 3"]:
-    assert parameters.translation_m is not None  # handgen's own have one
-    return parameters.translation_m
+        yield from model(stack_parameters(parameters[first : first + _BATCH])).vertices.numpy()
 
 
 def _labels(
-    intrinsics: Float[np.ndarray, "3 3"],
-    points: Float[np.ndarray, "21 3"],
-    mesh: Float[np.ndarray, "778 3"],
-    parameters: HandParameters,
-    arrays: HandArrays,
+    hand: _Hand, points: Float[np.ndarray, "21 3"], mesh: Float[np.ndarray, "778 3"], arrays: HandArrays
 ) -> dict[str, np.ndarray]:
-    root = points[ROOT]
-    uv_root, scale = layout.orthographic_from_root(intrinsics, root)
-    theta = np.concatenate([relative_from_full(parameters.pose, arrays), parameters.betas, uv_root, [scale]])
+    root, given = points[ROOT], hand.parameters
+    uv_root, scale = layout.orthographic_from_root(hand.intrinsics, root)
+    theta = np.concatenate([relative_from_full(given.pose, arrays), given.betas, uv_root, [scale]])
     return {
-        "K": np.round(intrinsics, 6),
+        "K": np.round(hand.intrinsics, 6),
         "xyz": np.round(points, 7),
         "mano": np.round(theta, 7)[None],
         "verts": np.round(mesh, 6),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,7 +37,6 @@ class TarCheck:
     """The contents of one tar. paddings: sides of the boxes by the keypoints' extents."""
 
     findings: Findings = field(default_factory=Findings)
-    looked_at: Counter[str] = field(default_factory=Counter)
     parts: list[Part] = field(default_factory=list)
     paddings: list[float] = field(default_factory=list)
     pictures: int = 0
@@ -75,12 +73,8 @@ def _numbers(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 def _enough(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     sure = int((entry["keypoints_2d"][:, 2] >= SURE).sum())
-    if sure >= MIN_KEYPOINTS:
-        return None
-    return Fault(
-        f"{sure} keypoints have a confidence of {SURE} and more",
-        f"leave the hand out: {MIN_KEYPOINTS} are asked for",
-    )
+    what = f"{sure} keypoints have a confidence of {SURE} and more"
+    return None if sure >= MIN_KEYPOINTS else Fault(what, f"leave the hand out: {MIN_KEYPOINTS} are asked for")
 
 
 def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
@@ -90,15 +84,11 @@ def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     off = np.abs(entry["center"] - low - extent / 2) / extent.max()
     share = BOX_UNIT_PX * float(entry["scale"].max()) / float(extent.max())
     if _SIDE[0] <= share / BOX_UNIT_PX <= _SIDE[1]:
-        return Fault(
-            f"scale is {share / BOX_UNIT_PX:.3g} times the keypoints' extent: it looks like pixels",
-            f"divide it by {BOX_UNIT_PX}",
-        )
+        what = f"scale is {share / BOX_UNIT_PX:.3g} times the keypoints' extent: it looks like pixels"
+        return Fault(what, f"divide it by {BOX_UNIT_PX}")
     if not _SIDE[0] <= share <= _SIDE[1]:
-        return Fault(
-            f"the box is {share:.3g} times as large as the keypoints' extent",
-            f"write the padded box's side / {BOX_UNIT_PX}",
-        )
+        what = f"the box is {share:.3g} times as large as the keypoints' extent"
+        return Fault(what, f"write the padded box's side / {BOX_UNIT_PX}")
     if off.max() > _CENTRE:
         return Fault("center is not in the middle of the keypoints", "write the box's centre, pixels")
     return None
@@ -140,9 +130,7 @@ def _loss(entry: Entry, _: dict[str, bytes]) -> Fault | None:
 
 def _extent(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
     sure = entry["keypoints_2d"][entry["keypoints_2d"][:, 2] >= SURE, :2]
-    if len(sure) < 2:
-        return np.zeros(2), np.zeros(2)
-    return sure.min(0), np.ptp(sure, axis=0)
+    return (sure.min(0), np.ptp(sure, axis=0)) if len(sure) > 1 else (np.zeros(2), np.zeros(2))
 
 
 ENTRY_CHECKS: dict[str, tuple[str, Callable[[Entry, dict[str, bytes]], Fault | None]]] = {
@@ -163,20 +151,21 @@ ABOUT = {name: about for name, (about, _) in ENTRY_CHECKS.items()}
 def check(root: Path, context: CheckContext) -> Checked:
     """Check all tars of a data set."""
     tars, manifest = tars_in(root), context.manifest
-    findings, looked_at = Findings(), Counter[str]()
-    parts, paddings, pictures, hands = list[Part](), list[float](), 0, 0
+    whole = TarCheck()
     context.show("reading tars", 0, len(tars))
     check_one = partial(check_tar, known=manifest.known, model=manifest.model, tolerances=context.tolerances())
     for done, found in enumerate(context.engine.map_units(check_one, tars, len(tars)), 1):
-        findings.extend(found.findings)
-        looked_at.update(found.looked_at)
-        parts += found.parts
-        paddings += found.paddings
-        pictures, hands = pictures + found.pictures, hands + found.hands
+        whole.findings.extend(found.findings)
+        whole.parts += found.parts
+        whole.paddings += found.paddings
+        whole.pictures += found.pictures
+        whole.hands += found.hands
         context.show("reading tars", done, len(tars))
-    looked_at[PADDING] = len(paddings)
-    findings.add_fault(PADDING, f"{root}, all hands", padding_fault(paddings))
-    return conclude_parts(root, findings, +looked_at, parts, {"pictures": pictures, "hands": hands, "tars": len(tars)})
+    if whole.paddings:
+        whole.findings.looked_at[PADDING] = len(whole.paddings)
+        whole.findings.add_fault(PADDING, f"{root}, all hands", padding_fault(whole.paddings))
+    facts = {"pictures": whole.pictures, "hands": whole.hands, "tars": len(tars)}
+    return conclude_parts(root, whole.findings, whole.parts, facts)
 
 
 def check_tar(path: Path, known: dict[str, str], model: str | None, tolerances: Tolerances) -> TarCheck:
@@ -199,7 +188,7 @@ def _check_group(
     found: TarCheck, where: str, key: str, members: dict[str, bytes], model: str | None
 ) -> LabelledImage | None:
     """Check one picture; return it where its labels can be looked at."""
-    found.looked_at[LIST] += 1
+    found.findings.looked_at[LIST] += 1
     try:
         entries = read_labels(members[LABELS], f"{where}.{LABELS}")
     except HandgenError as error:
@@ -213,7 +202,7 @@ def _check_group(
     has_masks = True
     for entry in entries:
         for name, (_, check) in ENTRY_CHECKS.items():
-            found.looked_at[name] += 1
+            found.findings.looked_at[name] += 1
             fault = check(entry, members)
             if fault is not None:
                 found.findings.add(name, where, fault.what, fault.fix)
@@ -231,12 +220,9 @@ def _check_group(
 
 
 def padding_fault(paddings: list[float]) -> Fault | None:
-    """Find whether boxes are padded less, over all hands, than the loader takes them to be."""
-    if not paddings or np.median(paddings) >= _PADDED:
+    """Find whether boxes are padded less, over all hands (one at least), than the loader takes them to be."""
+    if np.median(paddings) >= _PADDED:
         return None
     what = f"boxes are {np.median(paddings):.2f} times the keypoints' extent (median)"
-    return Fault(
-        what,
-        f"pad them before dividing by {BOX_UNIT_PX}: HaMeR's own are padded by {USUAL_PADDING:g}, and its loader of "
-        "tars pads no more",
-    )
+    usual = f"HaMeR's own are padded by {USUAL_PADDING:g}, and its loader of tars pads no more"
+    return Fault(what, f"pad them before dividing by {BOX_UNIT_PX}: {usual}")

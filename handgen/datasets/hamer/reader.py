@@ -26,10 +26,7 @@ def label_picture(
     model: str | None = None,
     with_mask: bool = True,
 ) -> LabelledImage:
-    """Make a picture with its hands. with_mask: whether the first hand's mask is unpacked.
-
-    Raises HandgenError when there is no picture, or an array is missing or of another shape.
-    """
+    """Make a picture with its hands. with_mask: with the first hand's mask. HandgenError where anything is missing."""
     suffix, size_px = picture_in(members, where)
     return LabelledImage(
         name=key,
@@ -42,10 +39,7 @@ def label_picture(
 
 
 def picture_in(members: Mapping[str, bytes], where: str) -> tuple[str, tuple[int, int]]:
-    """Find the suffix and size of the picture.
-
-    Raises HandgenError when there is none, or it is damaged.
-    """
+    """Find the suffix and size of the picture. Raises HandgenError when there is none, or it is damaged."""
     suffix = next((name for name in PICTURES if name in members), None)
     if suffix is None:
         raise HandgenError(f"{where}: has no picture ({', '.join(PICTURES)})")
@@ -77,10 +71,7 @@ def number_of(value: Any) -> float | None:
 
 
 def array_of(entry: dict[str, Any], name: str, where: str) -> np.ndarray:
-    """Get an array of a hand's dictionary, in double precision.
-
-    Raises HandgenError when it is missing or of another shape.
-    """
+    """Get an array of a hand's dictionary, as doubles. HandgenError when it is missing or of another shape."""
     value = entry.get(name)
     if not isinstance(value, np.ndarray) or value.shape != FIELDS[name]:
         got = f"shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
@@ -100,18 +91,12 @@ def _mask(members: Mapping[str, bytes], entry: dict[str, Any], where: str) -> by
 
 
 def mask_shape(data: bytes, where: str) -> tuple[int, ...]:
-    """Read number, height and width of the masks of an npz, from its header alone.
-
-    Raises HandgenError when there are none, or the header is damaged.
-    """
+    """Read number, height and width of the masks of an npz, from its header alone. HandgenError when it is damaged."""
     return _from_npz(data, where, _shape_in)
 
 
 def masks_of(data: bytes, where: str) -> Bool[np.ndarray, "n height width"]:
-    """Read the masks of an npz, which is never unpickled.
-
-    Raises HandgenError when there are none, or the file is damaged or too large.
-    """
+    """Read the masks of an npz, never unpickled. HandgenError when there are none, or they are damaged or too large."""
     masks = _from_npz(data, where, lambda stream: np.lib.format.read_array(stream, allow_pickle=False))
     if masks.ndim != 3:
         raise HandgenError(f"{where}: masks must be n x height x width, got {masks.shape}")

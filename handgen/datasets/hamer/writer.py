@@ -61,26 +61,20 @@ class HamerWriter(Writer):
             yield f"{picture.name}.{MASKS}", _masks(picture, hands)
 
     def _is_trusted(self, hand: LabelledHand) -> bool:
-        """Tell whether the loader may learn from the parameters.
-
-        It turns a left hand into a right one by the signs of its rotations, and takes the betas over, which means the
-        same hand where the left model is the right one's mirror image.
-        """
+        """Tell whether the loader may learn from the parameters: it takes a left hand's for a mirrored right one's."""
         given = hand.parameters
         if given is None or not self._job.is_mano(given.model):
             return False
         return hand.side == "right" or self._mirrors(given.model_sha256)
 
     def _mirrors(self, sha256: str | None) -> bool:
-        if sha256 is None:
-            return False
-        if sha256 not in self._mirrored:
+        if sha256 is not None and sha256 not in self._mirrored:
             try:
                 right, left = (self._job.source.arrays(sha256, side) for side in ("right", "left"))
                 self._mirrored[sha256] = sides_mirror(right, left)
             except HandgenError:  # one side is not here
                 self._mirrored[sha256] = False
-        return self._mirrored[sha256]
+        return sha256 is not None and self._mirrored[sha256]
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write nothing more; return the tars."""
@@ -92,9 +86,8 @@ class HamerWriter(Writer):
         """Write the entry of HaMeR's configuration, which names the tars by their place."""
         out = self._job.out.absolute()
         name = re.sub(r"[^A-Z0-9_-]+", "-", f"HANDGEN-{out.name}-{manifest['split']}".upper())
-        urls = [
-            f"{out}/{pattern}.tar" for pattern in brace_patterns([_number(file["name"]) for file in manifest["files"]])
-        ]
+        tars = [_number(file["name"]) for file in manifest["files"]]
+        urls = [f"{out}/{pattern}.tar" for pattern in brace_patterns(tars)]
         entry = {"TYPE": "ImageDataset", "URLS": urls[0] if len(urls) == 1 else urls, "epoch_size": manifest["hands"]}
         text = _HEAD + yaml.safe_dump({name: entry}, sort_keys=False, width=10_000)
         filesystem.put(self._job.out / CONFIGURATION, text.encode())
@@ -127,10 +120,8 @@ def _number(tar: str) -> int:
 
 
 def _entry(hand: LabelledHand, picture: LabelledImage, index: int, trusted: bool) -> dict[str, Any]:
-    inside = in_picture(hand, picture)
-    box = hand.keypoints_px[inside]
-    low, high = box.min(0), box.max(0)
-    parameters = hand.parameters
+    inside, parameters = in_picture(hand, picture), hand.parameters
+    low, high = hand.keypoints_px[inside].min(0), hand.keypoints_px[inside].max(0)
     if hand.keypoints_cam_m is None or parameters is None:
         raise HandgenError(f"{picture.name}: has no 3D keypoints or no parameters; choose the format coco")
     return {

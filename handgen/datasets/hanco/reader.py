@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from handgen.datasets import reader as base
 from handgen.datasets.hanco import layout
 from handgen.datasets.hanco.layout import CALIBRATION, KEYPOINTS, MASKS, META, PARAMETERS, PICTURES, SPLITS
@@ -28,7 +25,7 @@ _MAX_CAMERAS = 64
 class HancoReader(Reader):
     """Reads HanCo. `meta.json` is held, a few numbers per frame; all else is read when asked for.
 
-    Only frames whose fit was checked (`is_valid`) are moments, of sequences whose pictures are there.
+    Moments are the frames whose fit was checked (`is_valid`), of sequences whose pictures are there.
     """
 
     format = "hanco"
@@ -102,25 +99,19 @@ class HancoReader(Reader):
         cam_from_world = base.numbers(calibration["M"], (-1, 4, 4), f"{where}: M")
         if len(intrinsics) != len(cam_from_world) or not 0 < len(intrinsics) <= _MAX_CAMERAS:
             raise HandgenError(f"{where}: has {len(intrinsics)} K and {len(cam_from_world)} M; one each per camera")
-        keypoints_where = str(self.root / KEYPOINTS / place)
-        xyz = base.numbers(self._document(KEYPOINTS, place), (KEYPOINT_COUNT, 3), keypoints_where)
+        xyz = base.numbers(self._document(KEYPOINTS, place), (KEYPOINT_COUNT, 3), f"{self.root / KEYPOINTS / place}")
         parameters = self._parameters(place)
         images = []
         for number in range(len(intrinsics)):
             name = layout.picture_file(sequence, number, frame)
             path = self.root / PICTURES / name
             size_px = picture_size(path) if path.is_file() else (224, 224)
-            camera = base.make_camera(
-                f"cam{number}",
-                size_px,
-                intrinsics[number],
-                cam_from_world[number, :3, :3],
-                cam_from_world[number, :3, 3],
-                f"{where}, camera {number}",
-            )
+            rotation, translation = cam_from_world[number, :3, :3], cam_from_world[number, :3, 3]
+            said = f"{where}, camera {number}"
+            camera = base.make_camera(f"cam{number}", size_px, intrinsics[number], rotation, translation, said)
             there = None
             if parameters is not None:
-                there = base.move_into_camera(parameters, camera.cam_from_world, self.models, "right")
+                there = base.move_parameters(parameters, camera.cam_from_world, self.models["right"])
             points = camera.cam_from_world.apply(xyz)
             images.append(
                 LabelledImage(
@@ -140,27 +131,18 @@ class HancoReader(Reader):
         return Moment(place.removesuffix(".json"), tuple(images))
 
     def _parameters(self, place: str) -> HandParameters | None:
-        """Read the hand parameters of a frame, in the world."""
         if "right" not in self.models or not (self.root / PARAMETERS / place).is_file():
             return None
         where = self.root / PARAMETERS / place
-        document = self._document(PARAMETERS, place, "poses", "shapes", "global_t")
-        arrays = self.models["right"]
-        pose = self._flat(document["poses"], 48, f"{where}: poses")
-        return HandParameters(
-            full_from_relative(pose, arrays),
-            self._flat(document["shapes"], 10, f"{where}: shapes"),
-            self._flat(document["global_t"], 3, f"{where}: global_t"),
-            arrays.name,
-            arrays.sha256,
-        )
-
-    @staticmethod
-    def _flat(value: Any, count: int, where: str) -> Float[np.ndarray, " n"]:
-        """Read numbers that may lie in lists of one."""
-        while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
-            value = value[0]
-        return base.numbers(value, (count,), where)
+        document, arrays = self._document(PARAMETERS, place, "poses", "shapes", "global_t"), self.models["right"]
+        found = []
+        for key, count in (("poses", 48), ("shapes", 10), ("global_t", 3)):
+            value = document[key]
+            while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+                value = value[0]  # numbers may lie in lists of one
+            found.append(base.numbers(value, (count,), f"{where}: {key}"))
+        pose, betas, translation = found
+        return HandParameters(full_from_relative(pose, arrays), betas, translation, arrays.name, arrays.sha256)
 
     def _document(self, kind: str, place: str, *keys: str) -> Any:
         document = read_json(self.root / kind / place)

@@ -1,7 +1,6 @@
 """Checks of InterHand2.6M: its labels, and `annotations` of data.json, by which its loader takes pictures.
 
-The loader (github.com/facebookresearch/InterHand2.6M, `data/InterHand2.6M/dataset.py`) goes through `annotations`, and
-takes bbox, joint_valid and hand_type from there; joint_3d.json gives the coordinates alone.
+The loader (`data/InterHand2.6M/dataset.py`) takes bbox, joint_valid and hand_type there, from joint_3d coordinates.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ from handgen.datasets.interhand.layout import HAND_TYPES
 from handgen.datasets.interhand.reader import InterhandReader, valid_joints
 from handgen.errors import HandgenError
 from handgen.label_checks.evidence import Fault
-from handgen.label_checks.findings import Checked
-from handgen.label_checks.hashes import hash_bytes
+from handgen.label_checks.findings import Checked, hash_bytes
 from handgen.records.labelled_image import LabelledImage
 from handgen.storage.json_stream import list_entries, nested_entries, read_value
 
@@ -43,11 +41,9 @@ def check(root: Path, context: CheckContext) -> Checked:
 
 
 class AnnotatedPictures(SplitCheck):
-    """Compares the annotations of one split with joint_3d.
+    """Compares the annotations of one split with joint_3d. HandgenError when a file is missing or damaged.
 
     Held are 40 bytes of each picture, and a few numbers of each frame.
-
-    Raises HandgenError when a file is missing or damaged.
     """
 
     def __init__(self, root: Path, split: str) -> None:
@@ -57,7 +53,14 @@ class AnnotatedPictures(SplitCheck):
         self._id_of = _sort_rows(_names(self._data, split), 2)
         self._places = _sort_rows(self._annotations(), 3)
         self._frames = dict(_frames(self._joints))
-        self._check_whole()
+        self.findings.looked_at[ANNOTATIONS] += len(self._places)
+        strays = np.setdiff1d(self._places[:, 0], self._id_of[:, 1])
+        if not len(self._places):
+            what = "annotations is empty: the loader finds no pictures"
+            self.findings.add(ANNOTATIONS, str(self._data), what, "write an annotation for every picture")
+        elif len(strays):
+            what = f"{len(strays)} annotations are of no picture (image_id {strays[0]} the first)"
+            self.findings.add(ANNOTATIONS, str(self._data), what, _AGAIN)
 
     def _annotations(self) -> Iterator[tuple[int, int, int]]:
         """Read the picture, first byte and number of bytes of each annotation."""
@@ -68,17 +71,6 @@ class AnnotatedPictures(SplitCheck):
                 self.findings.add(ANNOTATIONS, str(self._data), what, _AGAIN)
             else:
                 yield number, entry.first, entry.length
-
-    def _check_whole(self) -> None:
-        self.looked_at[ANNOTATIONS] += len(self._places)
-        if not len(self._places):
-            what = "annotations is empty: the loader finds no pictures"
-            self.findings.add(ANNOTATIONS, str(self._data), what, "write an annotation for every picture")
-            return
-        strays = np.setdiff1d(self._places[:, 0], self._id_of[:, 1])
-        if len(strays):
-            what = f"{len(strays)} annotations are of no picture (image_id {strays[0]} the first)"
-            self.findings.add(ANNOTATIONS, str(self._data), what, _AGAIN)
 
     def look(self, images: list[LabelledImage]) -> list[LabelledImage]:
         """Compare the annotations of some pictures with joint_3d; returns the pictures with the annotations' boxes."""
@@ -97,7 +89,7 @@ class AnnotatedPictures(SplitCheck):
             return image
         known, told_type = self._frames.get((image.capture.removeprefix("capture"), str(image.frame)), (None, None))
         document = read_value(file, int(place[1]), int(place[2]), where)
-        self.looked_at.update((JOINTS, HAND_TYPE))
+        self.findings.looked_at.update((JOINTS, HAND_TYPE))
         self.findings.add_fault(JOINTS, where, _joints_fault(document, known))
         self.findings.add_fault(HAND_TYPE, where, _type_fault(document, told_type))
         try:
@@ -124,7 +116,6 @@ def _joints_fault(document: dict[str, Any], known: Bool[np.ndarray, " 42"] | Non
 
 
 def _type_fault(document: dict[str, Any], told_type: str | None) -> Fault | None:
-    """Compare hand_type with joint_3d's."""
     said = document.get("hand_type")
     sides = HAND_TYPES.get(said) if isinstance(said, str) else None
     if sides is None:
@@ -164,7 +155,6 @@ def _number(entry: Any, key: str) -> int | None:
 
 
 def _sort_rows(rows: Iterator[tuple[int, ...]], width: int) -> Int[np.ndarray, "n width"]:
-    """Sort rows by their first number."""
     table = np.fromiter(chain.from_iterable(rows), np.int64).reshape(-1, width)
     return table[np.argsort(table[:, 0], kind="stable")]
 

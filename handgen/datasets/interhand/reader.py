@@ -34,6 +34,9 @@ _PICTURE = np.dtype(
 _KEYS = ("capture", "subject", "width", "height", "frame_idx", "id")  # whole numbers of a picture's entry
 
 
+_Labels = tuple[np.ndarray, np.ndarray, dict[str, HandParameters]]  # joints in the world, valid ones, parameters
+
+
 class InterhandReader(Reader):
     """Reads InterHand2.6M. A moment is a frame of a capture, seen by its cameras."""
 
@@ -48,7 +51,7 @@ class InterhandReader(Reader):
         looked_for = f"{layout.labels_folder(first)}/{layout.labels_file(first, layout.DATA)} (or {', '.join(others)})"
         self.split = base.choose_split(root, split, list(folders), (*SPLITS, *folders), looked_for)
         self._folder = folders[self.split]
-        self._cameras = self._document(layout.CAMERA)
+        self._cameras = read_json(self._path(layout.CAMERA))
         self._joints = {entry.keys: (entry.first, entry.length) for entry in nested_entries(self._path(layout.JOINTS))}
         paths = map(self._path, (layout.PARAMETERS, layout.OLD_PARAMETERS))
         self._mano_path = next((path for path in paths if path.is_file()), None)
@@ -94,8 +97,8 @@ class InterhandReader(Reader):
                 known = read_value(joints, *self._joints[keys], where)
                 world = _member(known, "world_coord", where, (JOINT_COUNT, 3)) * M_PER_MM
                 valid = valid_joints(known, f"{where}: joint_valid")
-                parameters = self._parameters(keys)
-                images = tuple(self._image(row, data, keys, world, valid, parameters, pictures) for row in rows)
+                labels = (world, valid, self._parameters(keys))
+                images = tuple(self._image(row, data, labels, pictures) for row in rows)
                 yield Moment(f"capture {keys[0]}, frame {keys[1]}", images)
 
     def fingerprint(self) -> dict[str, Any]:
@@ -103,16 +106,8 @@ class InterhandReader(Reader):
         paths = [self._path(layout.DATA), self._path(layout.CAMERA), self._path(layout.JOINTS), self._mano_path]
         return {path.name: base.file_fingerprint(path) for path in paths if path is not None}
 
-    def _image(
-        self,
-        row: np.void,
-        data: Any,
-        keys: tuple[str, str],
-        world: np.ndarray,
-        valid: np.ndarray,
-        parameters: dict[str, HandParameters],
-        pictures: bool,
-    ) -> LabelledImage:
+    def _image(self, row: np.void, data: Any, labels: _Labels, pictures: bool) -> LabelledImage:
+        world, valid, parameters = labels
         where = f"{self._path(layout.DATA)}: picture {row['id']}"
         entry = read_value(data, int(row["first"]), int(row["length"]), where)
         path = base.inside(self.root / layout.picture_folder(self.split), entry.get("file_name"), where)
@@ -120,7 +115,7 @@ class InterhandReader(Reader):
         image = base.read_bytes(path) if pictures else None
         if image is not None and (size := picture_size(path)) != size_px:
             raise HandgenError(f"{path}: is {size[0]}x{size[1]} px, but {where} says {size_px[0]}x{size_px[1]}")
-        camera = self._camera(keys[0], self._camera_names[row["camera"]], size_px)
+        camera = self._camera(str(row["capture"]), self._camera_names[row["camera"]], size_px)
         points = camera.cam_from_world.apply(world)
         hands: list[LabelledHand] = []
         for place, side in enumerate(SIDE_ORDER):
@@ -129,7 +124,7 @@ class InterhandReader(Reader):
                 continue
             there = parameters.get(side)
             if there is not None:
-                there = base.move_into_camera(there, camera.cam_from_world, self.models, side)
+                there = base.move_parameters(there, camera.cam_from_world, self.models[side])
             ours = reordered_keypoints(points[mine], "interhand", "handgen")
             known = reordered_keypoints(valid[mine, None].astype(float), "interhand", "handgen")[:, 0] > 0
             hands.append(base.seen_hand(side, ours, camera, known, there))
@@ -141,7 +136,7 @@ class InterhandReader(Reader):
             suffix=path.suffix.removeprefix(".").lower() or "jpg",
             intrinsics=camera.intrinsics,
             cam_from_world=camera.cam_from_world,
-            capture=f"capture{keys[0]}",
+            capture=f"capture{row['capture']}",
             subject=f"interhand-{row['subject']}",
             camera=camera.name,
             frame=int(row["frame"]),
@@ -172,15 +167,10 @@ class InterhandReader(Reader):
             entry = known.get(side) if isinstance(known, dict) else None
             if entry is None or side not in self.models:
                 continue
-            arrays, what = self.models[side], f"{where}, {side}"
-            pose = _member(entry, "pose", what, (48,))
-            found[side] = HandParameters(
-                full_from_relative(pose, arrays),
-                _member(entry, "shape", what, (10,)),
-                _member(entry, "trans", what, (3,)),
-                arrays.name,
-                arrays.sha256,
-            )
+            arrays, shapes = self.models[side], {"pose": (48,), "shape": (10,), "trans": (3,)}
+            pose, betas, translation = (_member(entry, key, f"{where}, {side}", shape) for key, shape in shapes.items())
+            pose = full_from_relative(pose, arrays)
+            found[side] = HandParameters(pose, betas, translation, arrays.name, arrays.sha256)
         return found
 
     def _index(self) -> np.ndarray:
@@ -206,9 +196,6 @@ class InterhandReader(Reader):
         if not len(found):
             raise HandgenError(f"{where}: names no pictures")
         return found
-
-    def _document(self, name: str) -> Any:
-        return read_json(self._path(name))
 
     def _path(self, name: str) -> Path:
         return self._folder / layout.labels_file(self.split, name)

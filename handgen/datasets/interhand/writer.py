@@ -9,47 +9,27 @@ the frame of their capture. All are of capture 0; `seq_name` says which it was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from handgen.datasets import writer as base
 from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, HAND_TYPES, MM_PER_M, SIDE_ORDER
-from handgen.datasets.writer import (
-    ExportJob,
-    File,
-    Writer,
-    Written,
-    encode_entry,
-    hand_box,
-    join_parts,
-    union_of,
-    write_file,
-    write_part,
-)
+from handgen.datasets.reader import move_parameters
+from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, hand_box, join_parts
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
-from handgen.hand.conversions import moved_hand, relative_from_full, reordered_keypoints, rest_wrist
+from handgen.hand.conversions import relative_from_full, reordered_keypoints
 from handgen.hand.skeleton import FINGERS, KEYPOINT_COUNT
 from handgen.io import shards
 from handgen.records.labelled_image import LabelledHand, LabelledImage
-from handgen.storage import filesystem
-from handgen.storage.filesystem import Location
 
 CAPTURE = "0"
 _SKEW_PX = 1e-6
-
-
-@dataclass
-class _Unit:
-    """The entries of one unit, by the file that they belong to."""
-
-    images: list[bytes] = field(default_factory=list)
-    annotations: list[bytes] = field(default_factory=list)
-    cameras: dict[str, list[bytes]] = field(default_factory=lambda: {name: [] for name in CAMERA_SHAPES})
-    frames: dict[int, dict[str, tuple[LabelledHand, Rigid]]] = field(default_factory=dict)
+_Frame = dict[str, tuple[LabelledHand, Rigid]]  # by side, with world_from_cam
 
 
 class InterhandWriter(Writer):
@@ -61,41 +41,29 @@ class InterhandWriter(Writer):
 
     def write(self, unit: int, first: int, pictures: Iterable[LabelledImage]) -> Written:
         """Write the pictures of a unit, and its pieces of the JSON files."""
-        written, found = Written(), _Unit()
-        filesystem.make_folder(self._job.out / self._images / f"{unit:06d}")
-        filesystem.put_many(self._pictures(unit, first, pictures, written, found))
-        write_part(self._job, unit, "images", found.images, written)
-        write_part(self._job, unit, "annotations", found.annotations, written)
-        for name, entries in found.cameras.items():
-            write_part(self._job, unit, name, entries, written)
-        frames = sorted(found.frames.items())
-        write_part(self._job, unit, "joints", (_member(str(n), _joints(hands)) for n, hands in frames), written)
-        write_part(self._job, unit, "mano", (_member(str(n), self._mano(hands)) for n, hands in frames), written)
-        return written
-
-    @property
-    def _images(self) -> str:
-        return layout.picture_folder(self._job.source.split)
-
-    def _pictures(
-        self, unit: int, first: int, pictures: Iterable[LabelledImage], written: Written, found: _Unit
-    ) -> Iterator[tuple[Location, bytes]]:
+        entries: dict[str, list[bytes]] = {kind: [] for kind in ("images", "annotations", *CAMERA_SHAPES)}
+        frames: dict[int, _Frame] = {}
         own_frames = self._job.source.kind == shards.KIND
-        for number, picture in enumerate(pictures, first):
+
+        def describe(number: int, name: str, picture: LabelledImage) -> None:
             world = picture.cam_from_world
             if picture.image is None or picture.intrinsics is None or world is None:
                 raise HandgenError(f"{picture.name}: has no camera; choose the format coco")
             frame = number if own_frames else picture.frame
-            name = f"{unit:06d}/{number:08d}.{picture.suffix}"
-            found.images.append(encode_entry(self._image(number, frame, name, picture)))
-            found.annotations.append(encode_entry(_annotation(number, picture)))
+            entries["images"].append(encode_entry(self._image(number, frame, name, picture)))
+            entries["annotations"].append(encode_entry(_annotation(number, picture)))
             for key, value in _camera(picture, world).items():
-                found.cameras[key].append(_member(str(number), value))
+                entries[key].append(_member(number, value))
             for hand in picture.hands:
-                found.frames.setdefault(frame, {}).setdefault(hand.side, (hand, world.inverse()))
-            written.hands += len(picture.hands)
-            yield self._job.out / self._images / name, picture.image
-        written.pictures[f"{self._images}/{unit:06d}"] = len(found.images)
+                frames.setdefault(frame, {}).setdefault(hand.side, (hand, world.inverse()))
+
+        folder = layout.picture_folder(self._job.source.split)
+        written = base.write_pictures(self._job, folder, unit, first, pictures, describe)
+        entries["joints"] = [_member(number, _joints(hands)) for number, hands in sorted(frames.items())]
+        entries["mano"] = [_member(number, self._mano(hands)) for number, hands in sorted(frames.items())]
+        for kind, lines in entries.items():
+            base.write_part(self._job, unit, kind, lines, written)
+        return written
 
     def _image(self, number: int, frame: int, name: str, picture: LabelledImage) -> dict[str, Any]:
         return {
@@ -110,7 +78,7 @@ class InterhandWriter(Writer):
             "frame_idx": frame,
         }
 
-    def _mano(self, hands: dict[str, tuple[LabelledHand, Rigid]]) -> dict[str, Any]:
+    def _mano(self, hands: _Frame) -> dict[str, Any]:
         return {side: self._parameters(*hands[side]) if side in hands else None for side in SIDE_ORDER}
 
     def _parameters(self, hand: LabelledHand, world_from_cam: Rigid) -> dict[str, Any]:
@@ -118,41 +86,25 @@ class InterhandWriter(Writer):
         if given is None or given.translation_m is None or given.model_sha256 is None:
             raise HandgenError(f"{self._job.source.root}: a hand has no parameters; choose the format coco")
         arrays = self._job.source.arrays(given.model_sha256, hand.side)
-        wrist = rest_wrist(given.betas, arrays)
-        pose, translation = moved_hand(given.pose, given.translation_m, wrist, world_from_cam)
-        return {
-            "pose": np.round(relative_from_full(pose, arrays), 7),
-            "shape": given.betas,
-            "trans": np.round(translation, 7),
-        }
+        moved = move_parameters(given, world_from_cam, arrays)
+        pose, translation = relative_from_full(moved.pose, arrays), np.asarray(moved.translation_m)
+        return {"pose": np.round(pose, 7), "shape": given.betas, "trans": np.round(translation, 7)}
 
     def finish(self, units: Sequence[Written]) -> list[File]:
         """Write the JSON files and the skeleton."""
-        split = self._job.source.split
+        job, split = self._job, self._job.source.split
+        images, annotations, joints, mano = (
+            join_parts(job, kind, units) for kind in ("images", "annotations", "joints", "mano")
+        )
         parts = {
-            layout.DATA: self._data(units),
-            layout.CAMERA: self._of_capture(self._cameras(units)),
-            layout.JOINTS: self._of_capture(join_parts(self._job, "joints", units)),
-            layout.PARAMETERS: self._of_capture(join_parts(self._job, "mano", units)),
+            layout.DATA: chain([b'{"images":['], images, [b'],\n"annotations":['], annotations, [b"]}\n"]),
+            layout.CAMERA: _of_capture(self._cameras(units)),
+            layout.JOINTS: _of_capture(joints),
+            layout.PARAMETERS: _of_capture(mano),
         }
-        folder = layout.labels_folder(split)
-        files = [
-            write_file(self._job, f"{folder}/{layout.labels_file(split, part)}", blocks)
-            for part, blocks in parts.items()
-        ]
-        return [*files, write_file(self._job, layout.SKELETON, [skeleton().encode()])]
-
-    def _data(self, units: Sequence[Written]) -> Iterator[bytes]:
-        yield b'{"images":['
-        yield from join_parts(self._job, "images", units)
-        yield b'],\n"annotations":['
-        yield from join_parts(self._job, "annotations", units)
-        yield b"]}\n"
-
-    def _of_capture(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        yield b'{"' + CAPTURE.encode() + b'":{'
-        yield from blocks
-        yield b"}}\n"
+        names = {part: f"{layout.labels_folder(split)}/{layout.labels_file(split, part)}" for part in parts}
+        files = [base.write_file(job, names[part], blocks) for part, blocks in parts.items()]
+        return [*files, base.write_file(job, layout.SKELETON, [skeleton().encode()])]
 
     def _cameras(self, units: Sequence[Written]) -> Iterator[bytes]:
         for i, name in enumerate(CAMERA_SHAPES):
@@ -171,8 +123,12 @@ class InterhandWriter(Writer):
         return notes
 
 
-def _member(key: str, value: Any) -> bytes:
-    return encode_entry(key) + b":" + encode_entry(value)
+def _of_capture(blocks: Iterable[bytes]) -> Iterable[bytes]:
+    return chain([b'{"' + CAPTURE.encode() + b'":{'], blocks, [b"}}\n"])
+
+
+def _member(number: int, value: Any) -> bytes:
+    return encode_entry(str(number)) + b":" + encode_entry(value)
 
 
 def _hand_type(sides: Iterable[str]) -> str:
@@ -185,7 +141,7 @@ def _annotation(number: int, picture: LabelledImage) -> dict[str, Any]:
     return {
         "id": number,
         "image_id": number,
-        "bbox": list(union_of(hand_box(hand, picture) for hand in picture.hands)),
+        "bbox": list(base.union_of(hand_box(hand, picture) for hand in picture.hands)),
         "joint_valid": _valid(by_side),
         "hand_type": _hand_type(by_side),
         "hand_type_valid": 1,
@@ -201,7 +157,7 @@ def _valid(hands: dict[str, LabelledHand]) -> list[list[int]]:
     return np.concatenate(flags).astype(int).tolist()
 
 
-def _joints(hands: dict[str, tuple[LabelledHand, Rigid]]) -> dict[str, Any]:
+def _joints(hands: _Frame) -> dict[str, Any]:
     """One frame of `joint_3d`."""
     world = []
     for side in SIDE_ORDER:
@@ -235,11 +191,11 @@ def _camera(picture: LabelledImage, cam_from_world: Rigid) -> dict[str, Any]:
 def skeleton() -> str:
     """The text of `skeleton.txt`: name, number and parent of each joint."""
     lines = ["# joint_name joint_id joint_parent_id"]
-    for base, letter in ((0, "r"), (KEYPOINT_COUNT, "l")):
-        wrist = base + KEYPOINT_COUNT - 1
+    for start, letter in ((0, "r"), (KEYPOINT_COUNT, "l")):
+        wrist = start + KEYPOINT_COUNT - 1
         for i, finger in enumerate(FINGERS):
             for k in range(4):
-                number = base + 4 * i + k
+                number = start + 4 * i + k
                 lines.append(f"{letter}_{finger}{4 - k} {number} {number + 1 if k < 3 else wrist}")
         lines.append(f"{letter}_wrist {wrist} -1")
     return "\n".join(lines) + "\n"

@@ -37,14 +37,6 @@ class Spheres:
     radii: Float[Tensor, " spheres"]
     weight: Float[Tensor, " n"]
 
-    def __post_init__(self) -> None:
-        n, count = self.centers.shape[:2]
-        if self.centers.shape != (n, count, 3) or self.radii.shape != (count,) or self.weight.shape != (n,):
-            raise ValueError(
-                f"Spheres: expected (n, spheres, 3), (spheres,) and (n,), got {tuple(self.centers.shape)}, "
-                f"{tuple(self.radii.shape)} and {tuple(self.weight.shape)}"
-            )
-
 
 @dataclass(frozen=True)
 class SphereHand:
@@ -87,9 +79,7 @@ class SphereHand:
 
 
 def _chosen_balls(
-    skin: Float[np.ndarray, "vertices 3"],
-    faces: Int[np.ndarray, "faces 3"],
-    skinning: Float[np.ndarray, "vertices 16"],
+    skin: Float[np.ndarray, "vertices 3"], faces: Int[np.ndarray, "faces 3"], skinning: Float[np.ndarray, "vertices 16"]
 ) -> tuple[Float[np.ndarray, "spheres 3"], Float[np.ndarray, " spheres"], Float[np.ndarray, "spheres 16"]]:
     """Centres, radii and skinning weights of a few balls that fill the mesh."""
     corners = skin[faces]

@@ -16,13 +16,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from handgen.fit.contact.spheres import SphereHand, Spheres
-from handgen.fit.kinematics import HandState
-from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
+from handgen.fit.kinematics import Equations, HandState, joint_moves
+from handgen.fit.pose_fit import Fit
+from handgen.fit.solver import weighted
+from handgen.hand.skeleton import JOINT_PARENTS
 
 SIGMA_M = 0.002  # of a depth that is none
 NEAR_PAIRS = 64  # per frame, the deepest or nearest; hands that touch have 15 that overlap, ones 7 mm deep have more
 _FRAMES = 32  # whose pairs are compared at once
 _SAME_PLACE_M = 1e-6  # centres nearer than this do not say which way to part
+_CONTACT_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -43,47 +46,31 @@ class ContactTerm:
     sigma_m: float = SIGMA_M
 
     @classmethod
-    def between(
-        cls,
-        hand: SphereHand,
-        state: HandState,
-        other: Spheres,
-        sigma_m: float = SIGMA_M,
-        pairs: int = NEAR_PAIRS,
-    ) -> ContactTerm:
+    def between(cls, hand: SphereHand, state: HandState, other: Spheres, sigma_m: float = SIGMA_M) -> ContactTerm:
         """The term of a hand that is about in this state: the pairs that are nearest in it are the ones that count.
 
         hand: made with the state's betas. other: the other hand's spheres in the same frames.
         """
         own = hand.at(state)
+        reach = own.radii[:, None] + other.radii
+        count = min(NEAR_PAIRS, reach.numel())
         found = [  # some frames at a time: all pairs of all frames would fill the memory
-            _nearest(own.radii, other.radii, mine, theirs, pairs)
+            (reach - torch.cdist(mine, theirs)).flatten(1).topk(count, 1)
             for mine, theirs in zip(own.centers.split(_FRAMES), other.centers.split(_FRAMES), strict=True)
         ]
         depth, flat = (torch.cat(parts) for parts in zip(*found, strict=True))
         mine, theirs = flat // len(other.radii), flat % len(other.radii)
-        return cls(
-            hand,
-            mine,
-            torch.take_along_dim(other.centers, theirs[..., None], 1),
-            own.radii[mine] + other.radii[theirs],
-            depth.clamp(min=0),
-            own.weight * other.weight,
-            sigma_m,
-        )
+        centers = torch.take_along_dim(other.centers, theirs[..., None], 1)
+        weight = own.weight * other.weight
+        return cls(hand, mine, centers, reach[mine, theirs], depth.clamp(min=0), weight, sigma_m)
 
     def cost(self, state: HandState) -> Float[Tensor, " n"]:
         """Squared residuals in variances, summed per frame."""
         _, offset = self._offsets(self.hand.frames(state))
         return self._residuals(offset.norm(dim=-1)).square().sum(1)
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n 51 51"], Float[Tensor, "n 51"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix, gradient of half the squared residuals, and the cost, by the pose.
-
-        Raises ValueError if asked for betas: the spheres are those of one shape.
-        """
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
+        """The term's equations by the pose; ValueError if asked for betas: the spheres are those of one shape."""
         if by_betas:
             raise ValueError("ContactTerm: the betas are held; fit them without contact")
         n = len(state)
@@ -93,10 +80,10 @@ class ContactTerm:
         residuals = self._residuals(distance)
         away = offset / distance.clamp(min=_SAME_PLACE_M)[..., None]
         # Turning joint a by w (in its parent's frame) moves what it carries of a centre x by (G_parent w) x (x - p_a).
-        moves = _moves(joints)
+        moves = joint_moves(joints)
         share = self.hand.skinning[self.mine] @ moves.T  # (n, pairs, 16): how much of each centre a joint moves
         carried = (moves @ skinned) - share[..., None] * joints[:, None]
-        parents = torch.cat([_identity(joints).expand(n, 1, 3, 3), rotations[:, list(JOINT_PARENTS[1:])]], 1)
+        parents = torch.cat([torch.eye(3).to(joints).expand(n, 1, 3, 3), rotations[:, list(JOINT_PARENTS[1:])]], 1)
         turning = torch.linalg.cross(carried, away[:, :, None].expand_as(carried))
         turning = torch.einsum("naij,npai->npaj", parents, turning)
         slopes = torch.cat([turning.flatten(2), away], 2) * (-(2**0.5) / self.sigma_m)  # of 2 d / (sqrt(2) sigma)
@@ -119,26 +106,25 @@ class ContactTerm:
         return torch.where(overlap, left, torch.zeros_like(left)) / (2**0.5 * self.sigma_m)
 
 
-def _nearest(
-    radii: Float[Tensor, " mine"],
-    other_radii: Float[Tensor, " theirs"],
-    centers: Float[Tensor, "n mine 3"],
-    other_centers: Float[Tensor, "n theirs 3"],
-    pairs: int,
-) -> tuple[Float[Tensor, "n pairs"], Int[Tensor, "n pairs"]]:
-    """Depth of the deepest pairs, and which they are: the index of mine times the number of theirs, plus theirs."""
-    depth = radii[:, None] + other_radii - torch.cdist(centers, other_centers)
-    return depth.flatten(1).topk(min(pairs, len(radii) * len(other_radii)), 1)
+def keep_apart(first: Fit, second: Fit, weight: float = 1.0) -> tuple[Fit, Fit]:
+    """Solve two hands of a person again so that they do not pass into each other. weight: of the term."""
+    spheres = [SphereHand.of(fit.problem.kinematics.model, fit.solved.state.betas[0]) for fit in (first, second)]
+    for _ in range(_CONTACT_ROUNDS):
+        placed = [hand.at(fit.solved.state) for hand, fit in zip(spheres, (first, second), strict=True)]
+        # Each hand sees the other one where this round began, so that their order has no say.
+        terms = [
+            ContactTerm.between(spheres[0], first.solved.state, _in_frames(placed[1], second.frames, first.frames)),
+            ContactTerm.between(spheres[1], second.solved.state, _in_frames(placed[0], first.frames, second.frames)),
+        ]
+        if not any(bool((t.cost(f.solved.state) > 0).any()) for t, f in zip(terms, (first, second), strict=True)):
+            break
+        first = first.with_terms({"contact": weighted(terms[0], weight)})
+        second = second.with_terms({"contact": weighted(terms[1], weight)})
+    return first, second
 
 
-def _moves(like: Tensor) -> Float[Tensor, "16 16"]:
-    """[a, b]: 1 if turning joint a moves joint b's frame."""
-    moves = _identity(like, JOINT_COUNT).clone()
-    for joint, parent in enumerate(JOINT_PARENTS):
-        if parent >= 0:  # parents come before their children
-            moves[:, joint] += moves[:, parent]
-    return moves
-
-
-def _identity(like: Tensor, size: int = 3) -> Tensor:
-    return torch.eye(size, dtype=like.dtype, device=like.device)
+def _in_frames(spheres: Spheres, frames: Int[Tensor, " n"], wanted: Int[Tensor, " m"]) -> Spheres:
+    """Spheres of other frames; those of a frame that there is not have weight 0."""
+    place = torch.searchsorted(frames, wanted).clamp(max=len(frames) - 1)
+    there = frames[place] == wanted
+    return Spheres(spheres.centers[place], spheres.radii, spheres.weight[place] * there)

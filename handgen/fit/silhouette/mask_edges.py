@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 
 from handgen.geometry.camera import Camera
+from handgen.media.arrays import Mask, Plane
+from handgen.segmentation.segment import signed_distance_px
 
-_DOWNSCALING_NOISE_PX = (
-    0.3  # what a threshold after shrinking adds to an edge's noise: a pixel's rounding, 1 / sqrt(12)
-)
+_DOWNSCALING_NOISE_PX = 0.3  # what a threshold after shrinking adds to an edge's noise: a pixel's rounding, 12**-0.5
 _SHORT_SHARE = 0.05  # of the longest contour of a mask: shorter ones are specks and pinholes
 _MIN_CONTOUR_PX = 10
 _SILENT_MARGIN_PX = 1.5  # beyond where the mask says nothing: its edge there is blurred by half a pixel or two
@@ -31,8 +31,8 @@ class MaskView:
 
     frame: int
     camera: Camera
-    mask: UInt8[np.ndarray, "height width"]
-    unknown: UInt8[np.ndarray, "height width"] | None = None
+    mask: Mask
+    unknown: Mask | None = None
     sigma_px: float = 1.0
 
     def __post_init__(self) -> None:
@@ -80,23 +80,18 @@ class MaskEdges:
     @classmethod
     def of(cls, views: Sequence[MaskView], points: int) -> MaskEdges:
         """Prepare masks that are already small. points: per mask."""
-        width = max((view.camera.size_px[0] for view in views), default=2)
-        height = max((view.camera.size_px[1] for view in views), default=2)
+        width, height = (max((view.camera.size_px[axis] for view in views), default=2) for axis in (0, 1))
         count = len(views)
-        edges = cls(
-            np.zeros((count, height, width), np.float32),
-            np.zeros((count, height, width), bool),
-            np.zeros((count, points, 2)),
-            np.zeros((count, points, 2)),
-            np.zeros((count, points), bool),
-        )
+        pixels = np.zeros((count, height, width), np.float32), np.zeros((count, height, width), bool)
+        along = np.zeros((count, points, 2)), np.zeros((count, points, 2)), np.zeros((count, points), bool)
+        edges = cls(*pixels, *along)
         for i, view in enumerate(views):
             inside = (view.mask > 127).astype(np.uint8)
             contour = _contour(inside, points)
             if contour is None or inside.all():
                 continue  # no edge: nothing is heard
             rows, columns = inside.shape
-            distance = _signed_distance(inside)
+            distance = signed_distance_px(255 * inside)
             reliable = _find_reliable(inside, view.unknown, distance)
             edges.distance[i] = cv2.copyMakeBorder(distance, 0, height - rows, 0, width - columns, cv2.BORDER_REPLICATE)
             edges.reliable[i, :rows, :columns] = reliable
@@ -111,7 +106,7 @@ class MaskEdges:
         return edges
 
 
-def _contour(inside: UInt8[np.ndarray, "height width"], points: int) -> np.ndarray | None:
+def _contour(inside: Mask, points: int) -> np.ndarray | None:
     """Pixels (x, y) evenly along all contours worth the name, or None."""
     contours, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     longest = max(map(len, contours), default=0)
@@ -122,19 +117,7 @@ def _contour(inside: UInt8[np.ndarray, "height width"], points: int) -> np.ndarr
     return chain[(np.arange(points) * len(chain)) // points]
 
 
-def _signed_distance(inside: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
-    """To the edge, which lies half-way between the centres of pixels inside and outside; negative inside.
-
-    Two hundredths of a distance off at most, which the exact transform would take three times as long to avoid.
-    """
-    to_outside = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5)
-    to_inside = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_5)
-    return np.where(inside > 0, 0.5 - to_outside, to_inside - 0.5)
-
-
-def _find_reliable(
-    inside: UInt8[np.ndarray, "height width"], unknown: np.ndarray | None, distance: Float[np.ndarray, "height width"]
-) -> Bool[np.ndarray, "height width"]:
+def _find_reliable(inside: Mask, unknown: Mask | None, distance: Plane) -> Bool[np.ndarray, "height width"]:
     """Mask the pixels whose distance is that to a true edge: no unknown pixel, where one may lie unseen, is nearer.
 
     Beyond the mask's own border nothing is known either where the hand reaches it.

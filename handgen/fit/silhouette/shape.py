@@ -1,7 +1,6 @@
 """Learn a person's shape from masks: betas and detector offsets are solved again, with silhouettes beside keypoints.
 
-Keypoints say how long a hand's bones are, as far as a detector's idea of a knuckle goes; how wide and how long the hand
-itself is, only its outline says.
+Keypoints say how long bones are, as far as a detector's idea of a knuckle goes; how wide a hand is, only its outline.
 """
 
 from __future__ import annotations
@@ -9,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from jaxtyping import Float
-
 from handgen.detect.view_bias import DetectorCalibration
-from handgen.fit.observations import kinematics_of
+from handgen.fit.observations import Offsets, kinematics_of
 from handgen.fit.pose_fit import Fit
 from handgen.fit.silhouette.mask_edges import MaskView
 from handgen.fit.silhouette.term import SilhouetteTerm
@@ -38,7 +34,7 @@ def shape_from_masks(
     detector: DetectorCalibration,
     hand_model: str,
     hands: Sequence[SeenHand],
-    offsets_m: Float[np.ndarray, "21 3"],
+    offsets_m: Offsets,
     device: str,
 ) -> tuple[HandShape, DetectorCalibration]:
     """Fit betas and detector offsets again so that they explain masks as well.
@@ -50,9 +46,7 @@ def shape_from_masks(
         return shape, detector
     problems = [hand.fit.problem for hand in hands]
     states = [hand.fit.solved.state for hand in hands]
-    terms = [
-        SilhouetteTerm(p.kinematics.model, h.masks, len(h.fit.frames)) for p, h in zip(problems, hands, strict=True)
-    ]
+    terms = [SilhouetteTerm(h.fit.problem.kinematics.model, h.masks, len(h.fit.frames)) for h in hands]
     offsets = detector.offsets_m
     for _ in range(_ROUNDS):
         seen = [

@@ -21,11 +21,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from handgen.fit.kinematics import PARAMETERS, POSE_PARAMETERS, HandState
+from handgen.fit.kinematics import PARAMETERS, POSE_PARAMETERS, Equations, HandState
 from handgen.fit.residuals import ROBUST_SIGMAS
-from handgen.fit.silhouette.contour import MeshContour
+from handgen.fit.silhouette.contour import MeshContour, match
 from handgen.fit.silhouette.mask_edges import MaskEdges, MaskView
-from handgen.fit.silhouette.matching import match
 from handgen.fit.solver import Sum, Term, solve_poses
 from handgen.fit.surface import SurfaceKinematics
 from handgen.geometry.camera import MIN_DEPTH_M
@@ -63,32 +62,25 @@ class SilhouetteTerm:
     """Term of the fit by masks of a batch of one side's hands. `refreshed` must be called before anything else."""
 
     def __init__(
-        self,
-        model: HandModel,
-        views: Sequence[MaskView],
-        frames: int,
-        independent: float = SHAPE_CONTOUR_POINTS,
-        side_px: int = SIDE_PX,
-        points: int = MASK_POINTS,
+        self, model: HandModel, views: Sequence[MaskView], frames: int, independent: float = SHAPE_CONTOUR_POINTS
     ) -> None:
         """Prepare the masks of `frames` poses, seen in `views` in any order, any number of a frame.
 
-        independent: how many independent points the contour of one view counts as. side_px: larger masks are shrunk.
-        points: of each mask's contour.
+        independent: how many points a view's contour counts as.
         """
         for view in views:
             if not 0 <= view.frame < frames:
                 raise ValueError(f"SilhouetteTerm: a mask belongs to frame {view.frame} of {frames}")
-        small = [view.shrunk(side_px) for view in views]
-        self._edges = MaskEdges.of(small, points)
+        small = [view.shrunk(SIDE_PX) for view in views]
+        self._edges = MaskEdges.of(small, MASK_POINTS)
         self._contour = MeshContour(model.faces, model.wrist_border)
         self._surface = SurfaceKinematics(model)
-        self._independent, self._points = independent, points
+        self._independent = independent
         self._frame = np.array([view.frame for view in small], np.int64)
         self._projections = np.array([view.camera.ideal_px_from_world for view in small]).reshape(-1, 3, 4)
         self._slots = _slots(self._frame, frames)
-        dtype, device = model.dtype, model.template.device
-        self._like = torch.zeros((), dtype=dtype, device=device)
+        device = model.template.device
+        self._like = model.template.new_zeros(())
         self._sigma = self._by_frame(np.array([view.sigma_px for view in small]), pad=1.0)
         self._projection = self._by_frame(self._projections)
         blank = np.zeros((1, *self._edges.distance.shape[1:]), np.float32)  # what slots without a view look at
@@ -114,13 +106,8 @@ class SilhouetteTerm:
         vertices = self._surface.vertices(state)
         return _robust_cost(self._rows(vertices, matches, slice(None))[0], matches, slice(None))
 
-    def normal_equations(
-        self, state: HandState, by_betas: bool = False
-    ) -> tuple[Float[Tensor, "n p p"], Float[Tensor, "n p"], Float[Tensor, " n"]]:
-        """Gauss-Newton matrix and gradient of half the cost, and the cost, per frame; by pose, or by pose and betas.
-
-        Pose correctives are left out of the derivatives (`handgen.fit.surface`).
-        """
+    def normal_equations(self, state: HandState, by_betas: bool = False) -> Equations:
+        """The term's equations; pose correctives are left out of the derivatives (`handgen.fit.surface`)."""
         matches = self._current()
         systems = [
             self._system(state, matches, slice(begin, begin + _CHUNK_FRAMES), by_betas)
@@ -136,7 +123,7 @@ class SilhouetteTerm:
 
     def _system(self, state: HandState, matches: _Rows, frames: slice, by_betas: bool) -> tuple[Tensor, Tensor]:
         """The normal equations bordered by the gradient, and the cost, of some frames."""
-        some = HandState(state.rotations[frames], state.translation[frames], state.betas[frames])
+        some = state[frames]
         vertices, arms = self._surface.vertices_and_arms(some)
         residual, pull = self._rows(vertices, matches, frames)
         n = len(residual)
@@ -172,16 +159,14 @@ class SilhouetteTerm:
         homogeneous = points @ projection[..., :3].transpose(-1, -2) + projection[..., None, :, 3]
         depth = homogeneous[..., 2:].clamp(min=MIN_DEPTH_M)
         pixels = homogeneous[..., :2] / depth
-        edges = pixels.shape[2] - self._points
+        edges = pixels.shape[2] - MASK_POINTS
         distance, slope = self._sampled(pixels[:, :, :edges], self._picture[frames])
         normal = matches.normal[frames]
         line = matches.offset[frames] - (normal * pixels[:, :, edges:]).sum(-1)
         sigma = self._sigma[frames][..., None]
         by_pixel = torch.cat([slope, -normal], 2) / sigma[..., None]
-        by_point = (
-            by_pixel @ projection[..., :2, :3]
-            - (by_pixel * pixels).sum(-1, keepdim=True) * projection[..., None, 2, :3]
-        )
+        of_depth = (by_pixel * pixels).sum(-1, keepdim=True) * projection[..., None, 2, :3]
+        by_point = by_pixel @ projection[..., :2, :3] - of_depth
         return torch.cat([distance, line], 2) / sigma, by_point / depth
 
     def _sampled(self, pixels: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,14 +195,10 @@ class SilhouetteTerm:
         contour = self._contour.visible(pixels, (width, height))
         contour.valid[~usable] = False
         found = match(contour, self._edges, self._independent)
-        return _Rows(
-            self._by_frame(found.ends).long(),
-            self._by_frame(found.share),
-            self._by_frame(found.normals),
-            self._by_frame(found.offset),
-            self._by_frame(found.weight),
-            self._like.new_full((*self._slots.shape, 1), ROBUST_SIGMAS),
-        )
+        arrays = (found.ends, found.share, found.normals, found.offset, found.weight)
+        ends, share, normals, offset, weight = map(self._by_frame, arrays)
+        robust = self._like.new_full((*self._slots.shape, 1), ROBUST_SIGMAS)
+        return _Rows(ends.long(), share, normals, offset, weight, robust)
 
     def _by_frame(self, of_views: np.ndarray, pad: float = 0.0) -> Tensor:
         """(views ...) to (n slots ...); slots without a view get `pad`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from handgen.geometry.camera import Camera
-from handgen.geometry.raster import mesh_mask
+from handgen.geometry.meshes import mesh_mask
 from handgen.hand.model import HandModel, single_pose
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import Capture

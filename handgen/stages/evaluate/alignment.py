@@ -40,9 +40,7 @@ class Similarity:
 
 
 def similarity_between(
-    source: Float[np.ndarray, "*batch points 3"],
-    target: Float[np.ndarray, "*batch points 3"],
-    with_scale: bool = True,
+    source: Float[np.ndarray, "*batch points 3"], target: Float[np.ndarray, "*batch points 3"], with_scale: bool = True
 ) -> Similarity:
     """`target_from_source` of least squares (Kabsch 1976, Umeyama 1991), no mirror image.
 
@@ -62,11 +60,6 @@ def similarity_between(
     return Similarity(rotation, scale, target_center[..., 0, :] - moved)
 
 
-def absolute(points: Keypoints, truth: Keypoints) -> Keypoints:
-    """The points as they are."""
-    return points
-
-
 def root_relative(points: Keypoints, truth: Keypoints) -> Keypoints:
     """The points with the wrist on the truth's."""
     return points - points[..., WRIST : WRIST + 1, :] + truth[..., WRIST : WRIST + 1, :]
@@ -81,16 +74,11 @@ def scale_aligned(points: Keypoints, truth: Keypoints) -> Keypoints:
     return (points - wrist) * scale[..., None, None] + true_wrist
 
 
-def procrustes(points: Keypoints, truth: Keypoints) -> Keypoints:
-    """The points turned, moved and scaled onto the truth."""
-    return similarity_between(points, truth).apply(points)
-
-
 ALIGNMENTS: dict[str, Callable[[Keypoints, Keypoints], Keypoints]] = {
-    "absolute": absolute,
+    "absolute": lambda points, truth: points,
     "root_relative": root_relative,
     "scale_aligned": scale_aligned,
-    "procrustes": procrustes,
+    "procrustes": lambda points, truth: similarity_between(points, truth).apply(points),
 }
 
 

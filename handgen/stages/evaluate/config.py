@@ -11,10 +11,7 @@ from handgen.runtime.engines import workers_option
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Options of `evaluate`.
-
-    capture: the folder of the capture that was annotated, to leave one view out; None: that is not done.
-    """
+    """Options of `evaluate`. capture: folder of the annotated capture, to leave views out; None: that is not done."""
 
     calibration: str | None = calibration_option()
     include_rejected: bool = option(False, "Also measure records and views that annotate rejected.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from jaxtyping import Float
 from handgen.detect.view_bias import DetectorCalibration, ViewBias
 from handgen.errors import HandgenError
 from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, fit_subject
-from handgen.geometry.camera import Camera, Rig
+from handgen.geometry.camera import Rig
 from handgen.io.annotations import DETECTIONS, Annotations
 from handgen.io.capture.capture import Capture, load_capture
 from handgen.io.detections import read_detections
@@ -99,10 +100,7 @@ def leave_one_out(
     engine: Engine = _IN_THIS_PROCESS,
     progress: Progress | None = None,
 ) -> LeaveOneOut:
-    """Leave every view out once.
-
-    Raises HandgenError for fewer than three views, annotations of another capture, or without their detections.
-    """
+    """Leave every view out once. HandgenError for fewer than three views, or annotations of another capture."""
     setting = open_setting(annotations_path, capture_path, calibration)
     views = len(setting.rig)
     units = Units("leave views out", [1] * views, partial(_without_view, setting))
@@ -162,20 +160,15 @@ def open_setting(annotations_path: Location, capture_path: Location, calibration
 
 def _without_view(setting: Setting, view: int) -> tuple[np.ndarray, np.ndarray]:
     """(hands, 21) distances in px and mm of hands fitted without it."""
-    blocks = [
-        range(first, min(first + _BLOCK_FRAMES, setting.capture.frame_count))
-        for first in range(0, setting.capture.frame_count, _BLOCK_FRAMES)
-    ]
-    person = _person(setting, view, blocks)
-    errors_px, errors_mm = [np.zeros((0, 21))], [np.zeros((0, 21))]
+    frames_of_capture = range(setting.capture.frame_count)
+    blocks = [frames_of_capture[first : first + _BLOCK_FRAMES] for first in frames_of_capture[::_BLOCK_FRAMES]]
+    person, errors = _person(setting, view, blocks), list[tuple[np.ndarray, np.ndarray]]()
     if person is not None:
         fitter = HandFitter(setting.fit, setting.rig, *person, setting.capture.fps)
         for frames in blocks:
-            detections = setting.detections(frames)
-            for px, mm in _compared(setting, view, fitter, frames, detections):
-                errors_px.append(px[None])
-                errors_mm.append(mm[None])
-    return np.concatenate(errors_px), np.concatenate(errors_mm)
+            errors += _compared(setting, view, fitter, frames, setting.detections(frames))
+    px, mm = np.array(errors).reshape(-1, 2, 21).swapaxes(0, 1)
+    return px, mm
 
 
 def _blind_hands(
@@ -202,11 +195,7 @@ def _person(setting: Setting, view: int, blocks: Sequence[range]) -> tuple[HandS
 
 
 def _compared(
-    setting: Setting,
-    view: int,
-    fitter: HandFitter,
-    frames: range,
-    detections: Sequence[FrameDetections],
+    setting: Setting, view: int, fitter: HandFitter, frames: range, detections: Sequence[FrameDetections]
 ) -> Iterator[tuple[Float[np.ndarray, " 21"], Float[np.ndarray, " 21"]]]:
     """Distances in px and mm of every hand that the left-out view saw as well."""
 
@@ -216,6 +205,7 @@ def _compared(
 
     others = min(_SUPPORT, len(setting.rig) - 1)
     camera = setting.rig.cameras[view]
+    focal_px = (camera.intrinsics[0, 0] + camera.intrinsics[1, 1]) / 2
     hands = _blind_hands(setting, view, frames, detections)
     for hand in fitter.fit(hands, frames, pictures):
         fitted = hand.fit.hands()
@@ -229,21 +219,13 @@ def _compared(
             if detected is not None:
                 error_px = np.linalg.norm(pixels - detected.keypoints_px, axis=1)
                 error_px = np.where(detected.confidence > 0, error_px, np.nan)  # confidence 0: no keypoint there
-                yield error_px, error_px * _mm_per_px(camera, points)
-
-
-def _mm_per_px(camera: Camera, points_world: Float[np.ndarray, "21 3"]) -> Float[np.ndarray, " 21"]:
-    """The width of a pixel at each point's depth, mm: depth over focal length (mean of both axes)."""
-    focal_px = (camera.intrinsics[0, 0] + camera.intrinsics[1, 1]) / 2
-    return camera.cam_from_world.apply(points_world)[:, 2] / focal_px * 1e3
+                mm_per_px = camera.cam_from_world.apply(points)[:, 2] / focal_px * 1e3  # at each point's depth
+                yield error_px, error_px * mm_per_px
 
 
 def nearest(pixels: Float[np.ndarray, "21 2"], detections: Iterable[Detection]) -> Detection | None:
     """The detection of the same hand, if there is one."""
     center, reach = np.median(pixels, axis=0), _NEAR * keypoint_extent(pixels)
-    away = [
-        (float(np.linalg.norm(np.median(detection.keypoints_px, axis=0) - center)), i, detection)
-        for i, detection in enumerate(detections)
-    ]
-    best = min(away, default=None, key=lambda found: found[:2])
-    return best[2] if best is not None and best[0] < reach else None
+    away = [(float(np.linalg.norm(np.median(one.keypoints_px, axis=0) - center)), one) for one in detections]
+    distance, best = min(away, default=(np.inf, None), key=itemgetter(0))
+    return best if distance < reach else None

@@ -10,21 +10,16 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.geometry.camera import Camera, resampling_maps
+from handgen.media.arrays import Mask
 
 BOUNDARY_SHARE = 0.008  # of the diagonal: how far two outlines may be apart. Source: DAVIS (Perazzi et al., CVPR 2016)
 _GRID_STEP_PX = 4  # lens models are smooth: every fourth pixel is mapped, the others lie between
 
 
-def resample_mask(
-    mask: UInt8[np.ndarray, "height width"],
-    cutout: Camera,
-    picture: Camera,
-    target_cutout: Camera,
-    target_picture: Camera,
-) -> UInt8[np.ndarray, "rows columns"]:
+def resample_mask(mask: Mask, cutout: Camera, picture: Camera, target_cutout: Camera, target_picture: Camera) -> Mask:
     """A cutout's mask as seen in another cutout of the same picture: 0 or 255, 0 where the first shows nothing.
 
     picture, target_picture: the picture's camera as either side has calibrated it. cutout, target_cutout: the ideal
@@ -75,7 +70,7 @@ def _maps(
     return np.asarray(map_x, np.float32), np.asarray(map_y, np.float32)
 
 
-def iou(mask: UInt8[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"]) -> float:
+def iou(mask: Mask, truth: Mask) -> float:
     """Area in both over area in either, 0 to 1; two empty masks agree."""
     either = cv2.countNonZero(cv2.bitwise_or(mask, truth))
     return cv2.countNonZero(cv2.bitwise_and(mask, truth)) / either if either else 1.0
@@ -86,9 +81,7 @@ def boundary_tolerance_px(size_px: tuple[int, int]) -> int:
     return math.ceil(BOUNDARY_SHARE * math.hypot(*size_px))
 
 
-def boundary_f(
-    mask: UInt8[np.ndarray, "height width"], truth: UInt8[np.ndarray, "height width"], tolerance_px: float
-) -> float:
+def boundary_f(mask: Mask, truth: Mask, tolerance_px: float) -> float:
     """Harmonic mean of the shares of either outline that lie within `tolerance_px` of the other, 0 to 1.
 
     Source: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016.
@@ -97,15 +90,13 @@ def boundary_f(
     outlines = _outline(mask), _outline(truth)
     if not outlines[0].any() or not outlines[1].any():
         return float(outlines[0].any() == outlines[1].any())
-    away = [
-        cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for outline in outlines
-    ]
+    away = [cv2.distanceTransform((~one).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for one in outlines]
     precision = float((away[1][outlines[0]] <= tolerance_px).mean())
     recall = float((away[0][outlines[1]] <= tolerance_px).mean())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _outline(mask: UInt8[np.ndarray, "height width"]) -> np.ndarray:
+def _outline(mask: Mask) -> np.ndarray:
     """The mask's own pixels that touch the outside; the picture's edge is no outside."""
     inside = mask > 127
     eroded = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE) > 0

@@ -32,10 +32,6 @@ class Hands:
     def __len__(self) -> int:
         return len(self.frame)
 
-    def errors_mm(self, alignment: str) -> Float[np.ndarray, "n 21"]:
-        """Distances after an alignment of `handgen.stages.evaluate.alignment`, mm."""
-        return errors_mm(alignment, self.annotated_m, self.truth_m).astype(np.float32)
-
 
 @dataclass(frozen=True)
 class ViewErrors:
@@ -71,8 +67,9 @@ class Matched:
 
     @cached_property
     def errors_mm(self) -> dict[str, Float[np.ndarray, "n 21"]]:
-        """Distances after each alignment, mm."""
-        return {name: self.hands.errors_mm(name) for name in ALIGNMENTS}
+        """Distances after each alignment (`handgen.stages.evaluate.alignment`), mm."""
+        hands = (self.hands.annotated_m, self.hands.truth_m)
+        return {name: errors_mm(name, *hands).astype(np.float32) for name in ALIGNMENTS}
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,8 @@ from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
+from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.results import MissingHand
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,23 @@ class Pair:
     keypoints_truth_world_m: Float[np.ndarray, "21 3"]
 
 
-@dataclass(frozen=True)
-class FrameMatch:
-    """One frame. pairs: with true hands that count. missed: true hands that count and have no annotation.
+@dataclass
+class Matches:
+    """The hands of some frames. pairs: with true hands that count. missed: true hands that count without annotation.
 
-    unjudged: annotations of true hands that no camera shows (the truth rejects them). false: annotations of no hand.
-    wrong_side: those of the false that lie on a hand of the other side.
+    frames_with_truth: in which there are such hands. unjudged: annotations of true hands that no camera shows (the
+    truth rejects them). false: annotations of no hand. wrong_side: those of them that lie on a hand of the other side.
     """
 
-    pairs: tuple[Pair, ...]
-    missed: tuple[HandRecord, ...]
-    unjudged: tuple[HandRecord, ...]
-    false: tuple[HandRecord, ...]
-    wrong_side: tuple[HandRecord, ...]
+    frames_with_truth: int = 0
+    pairs: list[Pair] = field(default_factory=list)
+    missed: list[MissingHand] = field(default_factory=list)
+    false: list[MissingHand] = field(default_factory=list)
+    unjudged: int = 0
+    wrong_side: int = 0
 
 
-@dataclass(frozen=True)
-class Located:
+class Located(NamedTuple):
     """A record and the chunk that it comes from."""
 
     record: HandRecord
@@ -76,10 +79,7 @@ def covered_frames(annotations: Annotations) -> list[range]:
 
 
 def common_spans(annotated: Annotations, truth: Annotations) -> list[Span]:
-    """The frames that both cover, chunk by chunk of the annotations.
-
-    Raises HandgenError when there are none.
-    """
+    """The frames that both cover, chunk by chunk of the annotations. Raises HandgenError when there are none."""
     covered, truly = covered_frames(annotated), covered_frames(truth)
     order = sorted((i for i, frames in enumerate(truly) if len(frames)), key=lambda i: truly[i].start)
     stops = [truly[i].stop for i in order]
@@ -112,10 +112,7 @@ def _extent(covered: Sequence[range]) -> str:
 def records_by_frame(
     annotations: Annotations, chunks: Sequence[int], include_rejected: bool
 ) -> dict[int, list[Located]]:
-    """The records of some chunks by frame.
-
-    Raises HandgenError for a record outside the frames that the manifest gives its chunk.
-    """
+    """The records of some chunks by frame. HandgenError for a record outside the frames that its chunk has."""
     found: dict[int, list[Located]] = {}
     for chunk in chunks:
         described = annotations.manifest["chunks"][chunk]
@@ -131,56 +128,46 @@ def records_by_frame(
     return found
 
 
-def matches(
-    annotated: Annotations,
-    truth: Annotations,
-    span: Span,
-    match_distance_mm: float,
-    include_rejected: bool,
-    truth_from_annotated: Rigid | None = None,
-) -> Iterator[FrameMatch]:
-    """The hands of every frame of a span that has any, matched."""
-    mine = records_by_frame(annotated, (span.annotated_chunk,), include_rejected)
+def match_span(
+    annotated: Annotations, truth: Annotations, span: Span, config: EvaluateConfig, truth_from_annotated: Rigid | None
+) -> Matches:
+    """Match the hands of every frame of a span."""
+    mine = records_by_frame(annotated, (span.annotated_chunk,), config.include_rejected)
     true = records_by_frame(truth, span.truth_chunks, include_rejected=True)
+    found = Matches()
     for frame in span.frames:
         if frame in mine or frame in true:
-            yield match_frame(mine.get(frame, []), true.get(frame, []), match_distance_mm, truth_from_annotated)
+            hands = mine.get(frame, []), true.get(frame, [])
+            _match_frame(found, *hands, config.match_distance_mm, truth_from_annotated)
+    return found
 
 
-def match_frame(
-    annotated: Sequence[Located],
-    truth: Sequence[Located],
-    match_distance_mm: float,
-    truth_from_annotated: Rigid | None = None,
-) -> FrameMatch:
-    """Match the hands of one frame by side, the nearest first, none farther than `match_distance_mm`.
-
-    The distance of two hands is the mean distance of their keypoints.
-    """
+def _match_frame(
+    found: Matches, annotated: list[Located], truth: list[Located], limit_mm: float, truth_from_annotated: Rigid | None
+) -> None:
+    """Match hands of one side, those with the least mean distance of keypoints first, none farther than `limit_mm`."""
     placed = [located.record.keypoints_world_m for located in annotated]
     if truth_from_annotated is not None:
         placed = [truth_from_annotated.apply(points) for points in placed]
-    distance_mm = np.array(
-        [[mean_distance_mm(points, other.record.keypoints_world_m) for other in truth] for points in placed]
-    ).reshape(len(annotated), len(truth))
-    same_side = np.array([[a.record.side == t.record.side for t in truth] for a in annotated], dtype=bool).reshape(
-        distance_mm.shape
-    )
-    partners = _nearest_first(np.where(same_side, distance_mm, np.inf), match_distance_mm)
-    pairs, unjudged, false, wrong_side = [], [], [], []
-    for i, located in enumerate(annotated):
-        if i not in partners:
-            false.append(located.record)
-            if (np.where(same_side[i], np.inf, distance_mm[i]) <= match_distance_mm).any():
-                wrong_side.append(located.record)
-        elif truth[partners[i]].record.accepted:
-            other = truth[partners[i]]
-            pairs.append(Pair(located.record, other.record, located.chunk, other.chunk, placed[i]))
+    true = [located.record for located in truth]
+    shape = (len(annotated), len(truth))
+    distance_mm = np.array([[mean_distance_mm(points, t.keypoints_world_m) for t in true] for points in placed])
+    same_side = np.array([[a.record.side == t.side for t in true] for a in annotated], dtype=bool).reshape(shape)
+    distance_mm = distance_mm.reshape(shape)
+    partners = _nearest_first(np.where(same_side, distance_mm, np.inf), limit_mm)
+    for i, (record, chunk) in enumerate(annotated):
+        other = truth[partners[i]] if i in partners else None
+        if other is None:
+            found.false.append(MissingHand(record.frame, record.side))
+            found.wrong_side += bool((distance_mm[i][~same_side[i]] <= limit_mm).any())
+        elif other.record.accepted:
+            found.pairs.append(Pair(record, other.record, chunk, other.chunk, placed[i]))
         else:
-            unjudged.append(located.record)
-    found = set(partners.values())
-    missed = [t.record for k, t in enumerate(truth) if k not in found and t.record.accepted]
-    return FrameMatch(tuple(pairs), tuple(missed), tuple(unjudged), tuple(false), tuple(wrong_side))
+            found.unjudged += 1
+    counting = {k: record for k, record in enumerate(true) if record.accepted}
+    missed = [record for k, record in counting.items() if k not in partners.values()]
+    found.missed += [MissingHand(record.frame, record.side) for record in missed]
+    found.frames_with_truth += bool(counting)
 
 
 def mean_distance_mm(points_m: Float[np.ndarray, "21 3"], truth_m: Float[np.ndarray, "21 3"]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,17 +12,14 @@ from matplotlib.figure import Figure
 
 from handgen.hand.skeleton import KEYPOINT_NAMES
 from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, Distribution
+from handgen.stages.evaluate.leave_one_out import LeftOutView
 from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
 from handgen.stages.evaluate.report import EvaluateReport
+from handgen.stages.evaluate.results import Series
 from handgen.visualize.drawing import FINGER_COLORS, WRIST_COLOR
 
-_DPI = 120
-_ALIGNMENT_COLORS = {
-    "absolute": "#1b4f9c",
-    "root_relative": "#d1495b",
-    "scale_aligned": "#e3a018",
-    "procrustes": "#2a8f5c",
-}
+_DPI, _SIZE_INCHES = 120, (7.2, 4.2)
+_ALIGNMENT_COLORS = dict(zip(ALIGNMENT_NAMES, ("#1b4f9c", "#d1495b", "#e3a018", "#2a8f5c"), strict=True))
 _SIDE_COLORS = {"left": "#d1495b", "right": "#1b4f9c"}
 
 
@@ -31,17 +29,17 @@ def plots_of(report: EvaluateReport) -> dict[str, bytes]:
     if report.keypoints:
         found["pck"] = _pck(report)
         found["keypoints"] = _per_keypoint(report)
-    if report.series is not None and len(report.series.frame):
-        found["frames"] = _over_frames(report)
-        if len(report.series.mask_iou):
-            found["masks"] = _mask_iou(report)
+    if (series := report.series) is not None and len(series.frame):
+        found["frames"] = _over_frames(report, series)
+        if len(series.mask_iou):
+            found["masks"] = _mask_iou(series)
     if report.leave_one_out and report.leave_one_out.error_px:
-        found["left_out"] = _left_out(report)
+        found["left_out"] = _left_out(report.leave_one_out.views)
     return found
 
 
-def _figure(width: float, height: float, title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+def _axes(title: str, x: str, y: str) -> Axes:
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
@@ -51,35 +49,35 @@ def _figure(width: float, height: float, title: str, x: str, y: str) -> tuple[Fi
     axes.set_axisbelow(True)
     for edge in ("top", "right"):
         axes.spines[edge].set_visible(False)
-    return figure, axes
+    return axes
 
 
-def _png(figure: Figure) -> bytes:
+def _png(axes: Axes) -> bytes:
     buffer = io.BytesIO()
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def _pck(report: EvaluateReport) -> bytes:
-    figure, axes = _figure(
-        7.2, 4.2, "Keypoints within a distance (PCK)", "distance from the truth, mm", "share of keypoints"
-    )
+    axes = _axes("Keypoints within a distance (PCK)", "distance from the truth, mm", "share of keypoints")
     for name, errors in report.keypoints.items():
         label = f"{ALIGNMENT_NAMES[name].removeprefix('MPJPE, ')}, AUC {errors.auc:.3f}"
         axes.plot(PCK_THRESHOLDS_MM, errors.pck, label=label, color=_ALIGNMENT_COLORS[name], linewidth=1.8)
     axes.set_xlim(0, PCK_THRESHOLDS_MM[-1])
     axes.set_ylim(0, 1.02)
     axes.legend(loc="lower right", frameon=False)
-    return _png(figure)
+    return _png(axes)
 
 
 def _per_keypoint(report: EvaluateReport) -> bytes:
-    figure, axes = _figure(7.2, 4.2, "Absolute error by keypoint: median, and up to 95 %", "", "mm")
+    axes = _axes("Absolute error by keypoint: median, and up to 95 %", "", "mm")
     found = report.keypoints["absolute"].per_keypoint_mm
     names = [name for name in KEYPOINT_NAMES if name in found]
     _bars(axes, names, [found[name] for name in names], [_finger_color(name) for name in names])
     axes.tick_params(axis="x", rotation=60)
-    return _png(figure)
+    return _png(axes)
 
 
 def _finger_color(keypoint: str) -> str:
@@ -93,17 +91,14 @@ def _bars(axes: Axes, names: list[str], found: list[Distribution], colors: list[
     medians = np.array([one.median for one in found])
     above = np.array([one.p95 for one in found]) - medians
     axes.bar(places, medians, color=colors, width=0.7)
-    axes.errorbar(
-        places, medians, yerr=[np.zeros(len(found)), above], fmt="none", ecolor="#555555", capsize=2, elinewidth=1
-    )
+    whiskers = [np.zeros(len(found)), above]
+    axes.errorbar(places, medians, yerr=whiskers, fmt="none", ecolor="#555555", capsize=2, elinewidth=1)
     axes.set_xticks(places, names)
     axes.set_ylim(bottom=0)
 
 
-def _over_frames(report: EvaluateReport) -> bytes:
-    figure, axes = _figure(7.2, 4.2, "Absolute error over time, mean of a hand", "frame", "mm")
-    series = report.series
-    assert series is not None
+def _over_frames(report: EvaluateReport, series: Series) -> bytes:
+    axes = _axes("Absolute error over time, mean of a hand", "frame", "mm")
     for side, color in _SIDE_COLORS.items():
         here = series.side == side
         if here.any():
@@ -114,20 +109,18 @@ def _over_frames(report: EvaluateReport) -> bytes:
             axes.plot(frames, np.zeros(len(hands)), marker, color="#333333", label=label, clip_on=False)
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, ncols=4, borderpad=0)
-    return _png(figure)
+    return _png(axes)
 
 
-def _mask_iou(report: EvaluateReport) -> bytes:
-    figure, axes = _figure(7.2, 4.2, "Masks against the truth's", "IoU", "views")
-    assert report.series is not None
-    axes.hist(report.series.mask_iou, bins=np.linspace(0, 1, 41).tolist(), color="#2a8f5c")
+def _mask_iou(series: Series) -> bytes:
+    axes = _axes("Masks against the truth's", "IoU", "views")
+    axes.hist(series.mask_iou, bins=np.linspace(0, 1, 41).tolist(), color="#2a8f5c")
     axes.set_xlim(0, 1)
-    return _png(figure)
+    return _png(axes)
 
 
-def _left_out(report: EvaluateReport) -> bytes:
-    assert report.leave_one_out is not None
-    views = [view for view in report.leave_one_out.views if view.error_px is not None]
-    figure, axes = _figure(7.2, 4.2, "Left-out view: median, and up to 95 %", "", "px from its own detections")
-    _bars(axes, [view.camera for view in views], [v.error_px for v in views if v.error_px], ["#1b4f9c"] * len(views))
-    return _png(figure)
+def _left_out(views: Sequence[LeftOutView]) -> bytes:
+    axes = _axes("Left-out view: median, and up to 95 %", "", "px from its own detections")
+    found = {view.camera: view.error_px for view in views if view.error_px is not None}
+    _bars(axes, list(found), list(found.values()), ["#1b4f9c"] * len(found))
+    return _png(axes)

@@ -12,8 +12,8 @@ from handgen.runtime.report import ReadableReport
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, spread
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
+from handgen.stages.evaluate.metrics.over_frames import largest_bone_spread_mm, mean_bone_error_mm
 from handgen.stages.evaluate.metrics.registry import all_metrics
-from handgen.stages.evaluate.metrics.shapes import largest_bone_spread_mm, mean_bone_error_mm
 from handgen.stages.evaluate.results import Coverage, Hand, MissingHand, Series, Source
 from handgen.storage.documents import schema_version
 from handgen.version import __version__
@@ -63,14 +63,11 @@ class EvaluateReport(ReadableReport):
         found = asdict(replace(self, series=None))
         for name in ("config", "series", "metrics"):
             del found[name]
-        others = {}
+        others: dict[str, Any] = {}
         for name, metric in all_metrics():
-            value = self.metrics.get(name)
-            value = metric.empty if value is None else value
-            if metric.has_own_key:
-                found[name] = value
-            elif value is not None:
-                others[name] = value
+            value = metric.empty if self.metrics.get(name) is None else self.metrics[name]
+            if metric.has_own_key or value is not None:
+                (found if metric.has_own_key else others)[name] = value
         if others:
             found["metrics"] = others
         options = deciding_options(self.config)
@@ -152,7 +149,6 @@ class EvaluateReport(ReadableReport):
 
 
 def _coverage_rows(found: Coverage) -> list[tuple[str, str]]:
-    """Counts of hands compared, found and invented."""
     share = "-" if found.annotated_share is None else f"{100 * found.annotated_share:.1f} %"
     hidden = f"; {found.unjudged_hands} of hands that no view shows" if found.unjudged_hands else ""
     return [

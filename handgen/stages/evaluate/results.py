@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from handgen.io.annotations import Annotations
+
 
 @dataclass(frozen=True)
 class Source:
@@ -18,6 +20,19 @@ class Source:
     frame_count: int
     fps: float | None
     cameras: tuple[str, ...]
+
+
+def source_of(annotations: Annotations) -> Source:
+    """Describe a directory for the report."""
+    manifest = annotations.manifest
+    return Source(
+        path=str(annotations.root),
+        capture=manifest["capture"]["path"],
+        hand_model=manifest["hand_model"]["name"],
+        frame_count=manifest["capture"]["frame_count"],
+        fps=manifest["capture"]["fps"],
+        cameras=annotations.rig.names,
+    )
 
 
 @dataclass(frozen=True)

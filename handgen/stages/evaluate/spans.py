@@ -19,8 +19,7 @@ from handgen.records.annotation import HandRecord
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, iou, resample_mask
 from handgen.stages.evaluate.matched import Hands, ViewErrors
-from handgen.stages.evaluate.pairing import Pair, Span, matches
-from handgen.stages.evaluate.results import MissingHand
+from handgen.stages.evaluate.pairing import Matches, Pair, Span, match_span
 from handgen.stages.evaluate.surfaces import HandMesh, SurfaceErrors, join_surfaces, surface_errors
 from handgen.storage.filesystem import Location
 
@@ -44,50 +43,30 @@ class SpanJob:
 
 @dataclass(frozen=True)
 class SpanResult:
-    """Errors of one span. chunks: (n, 2), the chunks of each matched hand's cutouts, annotated and true.
+    """Errors of one span. matches: without the pairs, which are measured.
 
-    regeneration_mm: (n,), how far the annotated keypoints are from those that the pose parameters give.
+    chunks: (n, 2), the chunks of each matched hand's cutouts, annotated and true. regeneration_mm: (n,), how far the
+    annotated keypoints are from those that the pose parameters give.
     """
 
     frames: int
-    frames_with_truth: int
+    matches: Matches
     hands: Hands
     chunks: Int[np.ndarray, "n 2"]
     views: ViewErrors
     surfaces: SurfaceErrors | None
     regeneration_mm: Float[np.ndarray, " n"]
-    missed: tuple[MissingHand, ...]
-    false: tuple[MissingHand, ...]
-    unjudged: int
-    wrong_side: int
 
 
 def measure_span(job: SpanJob, span: Span) -> SpanResult:
     """Match and measure the hands of one span."""
     annotated, truth = Annotations(job.annotated), Annotations(job.truth)
-    config = job.config
-    found = list(
-        matches(annotated, truth, span, config.match_distance_mm, config.include_rejected, job.truth_from_annotated)
-    )
-    pairs = [pair for match in found for pair in match.pairs]
+    found = match_span(annotated, truth, span, job.config, job.truth_from_annotated)
+    pairs, found.pairs = found.pairs, []
     surfaces, regeneration_mm = _surfaces(annotated, truth, pairs, job)
-    return SpanResult(
-        frames=len(span.frames),
-        frames_with_truth=sum(bool(match.pairs or match.missed) for match in found),
-        hands=_hands(pairs),
-        chunks=np.array([(p.annotated_chunk, p.truth_chunk) for p in pairs], dtype=int).reshape(-1, 2),
-        views=_views(annotated, truth, pairs, job),
-        surfaces=surfaces,
-        regeneration_mm=regeneration_mm,
-        missed=tuple(_which(record) for match in found for record in match.missed),
-        false=tuple(_which(record) for match in found for record in match.false),
-        unjudged=sum(len(match.unjudged) for match in found),
-        wrong_side=sum(len(match.wrong_side) for match in found),
-    )
-
-
-def _which(record: HandRecord) -> MissingHand:
-    return MissingHand(record.frame, record.side)
+    chunks = np.array([(p.annotated_chunk, p.truth_chunk) for p in pairs], dtype=int).reshape(-1, 2)
+    views = _views(annotated, truth, pairs, job)
+    return SpanResult(len(span.frames), found, _hands(pairs), chunks, views, surfaces, regeneration_mm)
 
 
 def _hands(pairs: Sequence[Pair]) -> Hands:

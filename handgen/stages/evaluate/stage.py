@@ -8,23 +8,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
+from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
+from handgen.options import deciding_options
 from handgen.progress import Progress
 from handgen.runtime.local import LocalEngine, limit_threads
 from handgen.stages.evaluate.against_truth import measure_against_truth
 from handgen.stages.evaluate.config import EvaluateConfig
-from handgen.stages.evaluate.inputs import inputs_of_run, open_truth, source_of
 from handgen.stages.evaluate.leave_one_out import leave_one_out
 from handgen.stages.evaluate.report import KIND, SCHEMA, EvaluateReport
+from handgen.stages.evaluate.results import source_of
 from handgen.storage import filesystem
 from handgen.storage.documents import write_json
 from handgen.storage.filesystem import Location
-from handgen.storage.output import invalidate_manifest, prepare_output, writing
+from handgen.storage.output import MANIFEST, invalidate_manifest, prepare_output, writing
+from handgen.version import __version__
 
+TRUTH = "truth"  # where a simulated capture keeps it
 DOCUMENT = "evaluation.json"
 OWNED = (DOCUMENT, "report.html", "plots", "worst")  # what a run writes besides run.json
 
@@ -47,11 +52,11 @@ def run(
         raise ValueError("run: give truth, or config.capture to leave one view out; neither leaves nothing to compare")
     began = time.perf_counter()
     annotated = Annotations(annotations)
-    true = open_truth(truth) if truth is not None else None
+    true = _open_truth(truth) if truth is not None else None
     engine = LocalEngine(config.workers)
     if report_dir is not None:
         with writing(report_dir):
-            prepare_output(report_dir, KIND, inputs_of_run(annotated, true, config), OWNED, overwrite)
+            prepare_output(report_dir, KIND, _inputs_of_run(annotated, true, config), OWNED, overwrite)
             invalidate_manifest(report_dir)
     report = EvaluateReport(source_of(annotated), None, config, ())
     if true is not None:
@@ -66,6 +71,31 @@ def run(
         from handgen.stages.evaluate.page import write_page
 
         with writing(report_dir):
-            write_page(report, annotated, true, report_dir, partial(progress, "report") if progress else None)
+            write_page(report, annotated, true, report_dir, progress or (lambda *_: None))
             write_json(report_dir / DOCUMENT, report.to_json(), SCHEMA)
     return report
+
+
+def _open_truth(path: Location) -> Annotations:
+    """The truth in `path`, or in its folder `truth`. HandgenError when there is none."""
+    root = path if filesystem.size_of(path / TRUTH / MANIFEST) is None else path / TRUTH
+    if filesystem.size_of(root / MANIFEST) is None:
+        raise HandgenError(
+            f"{path}: holds no truth (no {MANIFEST}, no {TRUTH}/{MANIFEST}); give the folder that `handgen simulate` "
+            "wrote, or annotations to compare with"
+        )
+    return Annotations(root)
+
+
+def _inputs_of_run(annotated: Annotations, truth: Annotations | None, config: EvaluateConfig) -> dict[str, Any]:
+    """Everything that the figures of a report depend on, as `run.json` keeps it."""
+
+    def digest(source: Annotations) -> str:
+        return hashlib.sha256(filesystem.read(source.root / MANIFEST)).hexdigest()
+
+    return {
+        "created_by": __version__,
+        "annotations": digest(annotated),
+        "truth": digest(truth) if truth else None,
+        "configuration": deciding_options(config) | {"capture": config.capture is not None},
+    }

@@ -20,10 +20,9 @@ F_THRESHOLDS_MM = (5.0, 15.0)  # FreiHAND's, `eval.py`
 
 @dataclass(frozen=True)
 class SurfaceErrors:
-    """Surface errors of `n` hands.
+    """Surface errors of `n` hands. kind: how they were compared. error_mm: mean over the vertices of each.
 
-    kind: how they were compared. error_mm: (n,), mean over the vertices of each. within: vertices under each PCK
-    threshold, of `count`.
+    within: vertices under each PCK threshold, of `count`.
     """
 
     kind: Kind
@@ -65,9 +64,7 @@ def surface_errors(mesh: HandMesh, truth: HandMesh) -> SurfaceErrors:
         return [np.concatenate(both) * 1e3 for both in ways]
 
     as_is, fitted = errors(mesh.vertices), errors(aligned)
-    scores = [
-        [f_scores(ours[i], theirs) for ours in (mesh.vertices, aligned)] for i, theirs in enumerate(truth.vertices)
-    ]
+    scores = [[f_scores(ours[i], true) for ours in (mesh.vertices, aligned)] for i, true in enumerate(truth.vertices)]
     return SurfaceErrors(
         kind="corresponding" if corresponding else "surface",
         error_mm=np.array([error.mean() for error in as_is]),
@@ -114,8 +111,7 @@ def distance_to_surface(
 ) -> Float[np.ndarray, " n"]:
     """Exact distance of each point from a mesh, in the points' unit.
 
-    A triangle can only be the nearest one if its middle is no farther than the nearest vertex plus the triangle's
-    reach, so few are looked at.
+    Only triangles are looked at whose middle is no farther than the nearest vertex plus the largest triangle's reach.
     """
     triangles = vertices[faces]
     middle = triangles.mean(1)

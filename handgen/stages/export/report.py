@@ -39,10 +39,8 @@ class ExportReport(OutputReport):
         """Name and value with its unit."""
         sides = ", ".join(f"{count} {side}" for side, count in self.sides.items())
         apart = "" if self.format == "hamer" else ", pictures apart"
-        facts = [
-            ("format", self.format),
-            ("pictures", f"{self.pictures} ({sides}), {count_of(self.hands, 'hand')} labelled"),
-        ]
+        pictures = f"{self.pictures} ({sides}), {count_of(self.hands, 'hand')} labelled"
+        facts = [("format", self.format), ("pictures", pictures)]
         if kept := self.pictures - self.written_pictures:
             facts.append(("kept", f"{kept} pictures of an earlier run, {self.written_pictures} written now"))
         facts += [

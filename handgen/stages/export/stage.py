@@ -17,16 +17,8 @@ from handgen.datasets.writer import PARTS, ExportJob
 from handgen.progress import Progress
 from handgen.runtime.engines import create_engine
 from handgen.runtime.resumable_run import resumable_run
+from handgen.stages.export import manifest as documents
 from handgen.stages.export.config import ExportConfig, recorded_options
-from handgen.stages.export.manifest import (
-    KIND,
-    MANIFEST_SCHEMA,
-    build_manifest,
-    build_report,
-    inputs_of_run,
-    owned_files,
-    whole_manifest,
-)
 from handgen.stages.export.report import ExportReport
 from handgen.stages.export.unit import count_units, export_units, finished_units, kept_pictures
 from handgen.storage import filesystem
@@ -50,20 +42,21 @@ def run(
     source = open_source(source_path, config.split, config.include_rejected)
     job = ExportJob(source, out, config.format, config.format_options, config.model_is_mano)
     configuration = recorded_options(config) | {"split": source.split}
-    depends_on = inputs_of_run(source, configuration)
+    depends_on = documents.inputs_of_run(source, configuration)
     engine = create_engine(config.engine, config.workers, config.engine_options)
-    with resumable_run(out, KIND, depends_on, owned_files(out), overwrite, engine, progress) as resumable:
+    owned = documents.owned_files(out)
+    with resumable_run(out, documents.KIND, depends_on, owned, overwrite, engine, progress) as resumable:
         writer = get_format(config.format).create_writer(job)
-        manifest = whole_manifest(out, resumable.noted)
+        manifest = documents.whole_manifest(out, resumable.noted)
         if manifest is None:
             resumable.invalidate()
             counts = list(resumable.do(count_units(job)).values())
             kept = kept_pictures(job, writer, counts)
             results = resumable.complete(export_units(job, kept), finished_units(out, resumable))
             files = writer.finish([result.written for result in results])
-            manifest = build_manifest(job, configuration, writer, results, files, counts)
-            resumable.finish(manifest, MANIFEST_SCHEMA)
+            manifest = documents.build_manifest(job, configuration, writer, results, files, counts)
+            resumable.finish(manifest, documents.MANIFEST_SCHEMA)
         writer.place(manifest)
         filesystem.remove(out / PARTS)
-    report = build_report(out, manifest)
+    report = documents.build_report(out, manifest)
     return replace(report, written_pictures=resumable.written, seconds=time.perf_counter() - began)

@@ -22,12 +22,9 @@ from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
 
-@dataclass(frozen=True)
+@dataclass
 class UnitResult:
-    """The result of one unit.
-
-    pictures: taken. sides: of their first hands. betas: largest absolute beta beyond `MOST_BETA` by subject.
-    """
+    """The result of one unit: pictures taken, sides of first hands, largest betas beyond `MOST_BETA` by subject."""
 
     unit: int
     written: Written
@@ -93,35 +90,25 @@ def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
     unit, first = unit_and_first
     filesystem.make_folder(job.out / PARTS)
     writer = get_format(job.format).create_writer(job)
-    tally = _Tally()
-    written = writer.write(unit, first, tally.count(job.source.read(unit), writer.sides))
-    written.leave_out(TOO_FEW, tally.too_few)
-    return UnitResult(unit, written, tally.pictures, dict(tally.sides), tally.betas)
+    result, too_few = UnitResult(unit, Written(), 0, dict.fromkeys(SIDES, 0), {}), list[int]()
 
-
-class _Tally:
-    """Counts pictures on their way to a writer."""
-
-    def __init__(self) -> None:
-        self.pictures = self.too_few = 0
-        self.sides = Counter(dict.fromkeys(SIDES, 0))
-        self.betas: dict[str, float] = {}
-
-    def count(self, pictures: Iterable[LabelledImage], sides: Sequence[str]) -> Iterator[LabelledImage]:
-        """Pass pictures on whose first hand is of one of `sides`, without other hands that are hardly in them."""
-        for picture in pictures:
-            if picture.hands[0].side not in sides:
+    def taken() -> Iterator[LabelledImage]:
+        """Pictures whose first hand is of a side that is taken, without other hands that are hardly in them."""
+        for picture in job.source.read(unit):
+            first_hand, *others = picture.hands
+            if first_hand.side not in writer.sides:
                 continue
-            first, *others = picture.hands
             counts = [int(in_picture(hand, picture).sum()) for hand in others]
             seen = [hand for hand, count in zip(others, counts, strict=True) if count >= MIN_KEYPOINTS]
-            self.too_few += sum(0 < count < MIN_KEYPOINTS for count in counts)
-            picture = replace(picture, hands=(first, *seen))
-            self.pictures += 1
-            self.sides[picture.hands[0].side] += 1
-            for hand in picture.hands:
-                if hand.parameters is not None:
-                    largest = float(np.abs(hand.parameters.betas).max())
-                    if largest > MOST_BETA:
-                        self.betas[picture.subject] = max(largest, self.betas.get(picture.subject, 0.0))
-            yield picture
+            too_few.append(sum(0 < count < MIN_KEYPOINTS for count in counts))
+            result.pictures += 1
+            result.sides[first_hand.side] += 1
+            given = [hand.parameters for hand in (first_hand, *seen) if hand.parameters is not None]
+            largest = max((float(np.abs(one.betas).max()) for one in given), default=0.0)
+            if largest > MOST_BETA:
+                result.betas[picture.subject] = max(largest, result.betas.get(picture.subject, 0.0))
+            yield replace(picture, hands=(first_hand, *seen))
+
+    result.written = writer.write(unit, first, taken())
+    result.written.leave_out(TOO_FEW, sum(too_few))
+    return result

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ class ImportJob:
 
     def frames(self, index: int) -> range:
         """The numbers of a chunk's moments."""
-        first = index * self.config.chunk_frames
-        return range(first, min(first + self.config.chunk_frames, self.count))
+        size = self.config.chunk_frames
+        return range(self.count)[index * size : (index + 1) * size]
 
     @property
     def chunk_count(self) -> int:
@@ -72,19 +73,16 @@ def import_chunk(job: ImportJob, index: int) -> dict[str, Any]:
     frames = job.frames(index)
     left_out: Counter[str] = Counter()
     labels = list(job.reader.moments(frames.start, frames.stop, pictures=False))
-    sides = get_format(job.config.format).sides
-    hands = posed_hands(labels, job.hand_model, job.fitted, sides, left_out)
+    hands = posed_hands(labels, job.hand_model, job.fitted, get_format(job.config.format).sides, left_out)
     del labels
-    found = _Found(job)
-    records: list[HandRecord] = []
+    found, records = _Found(job), list[HandRecord]()
 
     def cutouts() -> Iterator[tuple[str, Cutout]]:
         limits = QualityLimits(min_mask_iou=job.config.min_mask_iou)
         for frame, present in zip(frames, hands, strict=True):
             (moment,) = job.reader.moments(frame, frame + 1)
-            cameras = found.cameras_of(moment)
-            root = str(job.reader.root)
-            made = records_of_moment(frame, moment, present, cameras, job.hand_model, job.fitted, limits, root)
+            cameras, model = found.cameras_of(moment), (job.hand_model, job.fitted)
+            made = records_of_moment(frame, moment, present, cameras, *model, limits, str(job.reader.root))
             for record, pixels in made:
                 records.append(record)
                 yield from pixels
@@ -102,21 +100,17 @@ class _Found:
         self._missing: list[str] = []
 
     def cameras_of(self, moment: Moment) -> list[Camera | None]:
-        """The camera of each picture; None of pictures that are not there.
-
-        Raises HandgenError for the first of these unless they may be missing.
-        """
-        cameras: list[Camera | None] = []
-        for image in moment.images:
-            if image.image is None:
-                self._miss(image)
-            cameras.append(None if image.image is None else self._camera(image))
-        return cameras
+        """The camera of each picture; None of pictures that are not there. HandgenError unless these may be missing."""
+        missing = [image.name for image in moment.images if image.image is None]
+        if missing and not self._job.config.skip_missing:
+            raise missing_picture(Path(self._job.reader.root) / missing[0])
+        self._missing += missing
+        return [None if image.image is None else self._camera(image) for image in moment.images]
 
     def write(self, index: int, hands: list[list[PosedHand]], left_out: Counter[str]) -> None:
         """Write `imported/INDEX.json`."""
         subjects: dict[str, dict[str, Any]] = {}
-        for hand in (hand for present in hands for hand in present):
+        for hand in chain.from_iterable(hands):
             new = {"betas": hand.betas.tolist(), "person": hand.person, "frames": 0}
             subjects.setdefault(hand.subject, new)["frames"] += 1
         document = {
@@ -124,7 +118,7 @@ class _Found:
             "cameras": self._cameras,
             "left_out": dict(left_out),
             "missing": self._missing,
-            "residual_mm": [hand.residual_mm for present in hands for hand in present],
+            "residual_mm": [hand.residual_mm for hand in chain.from_iterable(hands)],
         }
         filesystem.make_folder(self._job.out / IMPORTED)
         write_json(imported_path(self._job.out, index), document)
@@ -137,14 +131,8 @@ class _Found:
         document = camera_document(camera)
         values = [np.round(np.array(document[key], float), 9).tolist() for key in _NUMBERS]
         name = f"{image.camera}-{hashlib.sha256(dumps(values)).hexdigest()[:12]}"
-        if name not in self._cameras:
-            self._cameras[name] = document | {"name": name}
-        return Camera(name, camera.size_px, camera.intrinsics, cam_from_world=camera.cam_from_world)
-
-    def _miss(self, image: LabelledImage) -> None:
-        if not self._job.config.skip_missing:
-            raise missing_picture(Path(self._job.reader.root) / image.name)
-        self._missing.append(image.name)
+        self._cameras.setdefault(name, document | {"name": name})
+        return replace(camera, name=name)
 
 
 def missing_picture(path: Path) -> HandgenError:

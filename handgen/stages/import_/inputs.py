@@ -21,21 +21,13 @@ _PACKAGES = ("numpy", "torch", "opencv", "simplejpeg")  # that make the bytes
 
 
 def open_job(root: Path, out: Location, config: ImportConfig, show: Progress) -> ImportJob:
-    """Read the data set's index, and choose the hand model.
-
-    Raises HandgenError where the folder is not of the format, or its parameters are of another hand model.
-    """
+    """Read the index and choose the hand model. HandgenError for another format, or parameters of another model."""
     show("read the index", 0, 1)
     hand_model, models, fitted = _choose_hand_model(root, config)
     reader = get_format(config.format).open(root, config.split, {} if fitted else models)
     show("read the index", 1, 1)
     count = min(reader.moment_count, config.limit or reader.moment_count)
     return ImportJob(reader, out, config, hand_model, fitted, count)
-
-
-def hand_model_digests(job: ImportJob) -> dict[str, str]:
-    """SHA-256 of the hand model, by the sides that the format has."""
-    return {side: load_hand(job.hand_model, side).sha256 for side in get_format(job.config.format).sides}
 
 
 def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
@@ -51,10 +43,7 @@ def inputs_of_run(job: ImportJob, models: dict[str, str]) -> dict[str, Any]:
 
 
 def _choose_hand_model(root: Path, config: ImportConfig) -> tuple[str, dict[str, HandArrays], bool]:
-    """The name of the hand model, its arrays by side, and whether it is fitted to keypoints.
-
-    An export of handgen's own says which model its parameters are of; those of others are MANO's.
-    """
+    """Name of the hand model (an export names its own), its arrays by side, and whether it is fitted to keypoints."""
     sides = get_format(config.format).sides
     declared = declared_models(root)
     named = set(declared.values())

@@ -27,14 +27,9 @@ def build_manifest(
 
     files: of each chunk, as in the manifest. models: SHA-256 of the hand model by side.
     """
-    counts = Counts()
-    chunks: list[dict[str, Any]] = []
-    subjects: dict[str, dict[str, Any]] = {}
-    cameras: dict[str, dict[str, Any]] = {}
-    left_out: Counter[str] = Counter()
-    residuals: list[float] = []
-    missing: list[str] = []
-    missing_count = 0
+    counts, chunks, left_out = Counts(), list[dict[str, Any]](), Counter[str]()
+    subjects, cameras = dict[str, dict[str, Any]](), dict[str, dict[str, Any]]()
+    residuals, missing, missing_count = list[float](), list[str](), 0
     for index, described in enumerate(files):
         records = store.read_chunk(job.out, index)
         counts.add(records)

@@ -51,10 +51,7 @@ class _WithBetas:
 
 
 def fit_keypoints(model: HandModel, points_m: Float[np.ndarray, "n 21 3"], people: Sequence[str | None]) -> HandPose:
-    """Poses whose keypoints are nearest to `points_m`, in their frame, metres.
-
-    people: whose hand each is; None: nobody knows. All of a person get the same betas.
-    """
+    """Poses whose keypoints are nearest, metres. people: whose hand each is (None: nobody knows), who share betas."""
     points = torch.as_tensor(points_m).to(model.template)
     kinematics = KeypointKinematics(model)
     state = _unknown(kinematics, points)

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from handgen.datasets.reader import Moment, in_front
-from handgen.hand.conversions import moved_hand, rest_wrist
+from handgen.datasets.reader import Moment, in_front, move_parameters, stack_parameters
 from handgen.hand.model import HandModel, HandPose
 from handgen.io.annotations import UNNAMED_SUBJECT
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
@@ -51,10 +49,7 @@ def model_of(name: str, side: str) -> HandModel:
 def posed_hands(
     moments: Sequence[Moment], hand_model: str, fitted: bool, sides: Sequence[str], left_out: Counter[str]
 ) -> list[list[PosedHand]]:
-    """The hands of each moment, in the order of `sides`.
-
-    fitted: to the keypoints, instead of taking the data set's parameters over. left_out: counts reasons of the others.
-    """
+    """The hands of each moment by side. fitted: to keypoints, not the data set's parameters. left_out: by reason."""
     found: list[list[PosedHand]] = [[] for _ in moments]
     for side in sides:
         seen = [(i, best) for i, moment in enumerate(moments) if (best := _best(moment, side)) is not None]
@@ -67,9 +62,10 @@ def posed_hands(
         model = model_of(hand_model, side)
         points = np.stack([_world_points(image, hand) for image, hand in zip(images, hands, strict=True)])
         if fitted:
-            pose = _rounded(fit_keypoints(model, points, [image.subject or None for image in images]))
+            pose = fit_keypoints(model, points, [image.subject or None for image in images])
         else:
-            pose = _rounded(_given(images, hands, model))
+            pose = stack_parameters([_in_world(image, hand, model) for image, hand in zip(images, hands, strict=True)])
+        pose = HandPose(*(values.round(decimals=_DIGITS) for values in (pose.rotations, pose.translation, pose.betas)))
         posed = model(pose)
         keypoints, vertices = posed.keypoints.numpy(), posed.vertices.numpy()
         off_mm = 1e3 * np.linalg.norm(keypoints - points, axis=2)
@@ -114,28 +110,6 @@ def _world_points(image: LabelledImage, hand: LabelledHand) -> Float[np.ndarray,
     return image.cam_from_world.inverse().apply(hand.keypoints_cam_m)
 
 
-def _given(images: Sequence[LabelledImage], hands: Sequence[LabelledHand], model: HandModel) -> HandPose:
-    """The data set's parameters, in the world."""
-    poses, translations, betas = [], [], []
-    for image, hand in zip(images, hands, strict=True):
-        assert image.cam_from_world is not None and isinstance(hand.parameters, HandParameters)
-        given = hand.parameters
-        assert given.translation_m is not None
-        wrist = rest_wrist(given.betas, model.arrays)
-        pose, translation = moved_hand(given.pose, given.translation_m, wrist, image.cam_from_world.inverse())
-        poses.append(pose)
-        translations.append(translation)
-        betas.append(given.betas)
-    return HandPose(
-        torch.tensor(np.stack(poses)).reshape(-1, 16, 3),
-        torch.tensor(np.stack(translations)),
-        torch.tensor(np.stack(betas)),
-    )
-
-
-def _rounded(pose: HandPose) -> HandPose:
-    return HandPose(
-        pose.rotations.round(decimals=_DIGITS),
-        pose.translation.round(decimals=_DIGITS),
-        pose.betas.round(decimals=_DIGITS),
-    )
+def _in_world(image: LabelledImage, hand: LabelledHand, model: HandModel) -> HandParameters:
+    assert image.cam_from_world is not None and hand.parameters is not None
+    return move_parameters(hand.parameters, image.cam_from_world.inverse(), model.arrays)

@@ -72,10 +72,7 @@ def records_of_moment(
     limits: QualityLimits,
     root: str,
 ) -> Iterator[tuple[HandRecord, list[tuple[str, Cutout]]]]:
-    """The records of one moment, each with its cutouts by key.
-
-    cameras: of the pictures; None where there is no picture. fitted: whether the hands were fitted to keypoints.
-    """
+    """The records of one moment, each with its cutouts by key. cameras: None where there is no picture."""
     pictures = [
         None if camera is None else decoded(image, camera, root)
         for image, camera in zip(moment.images, cameras, strict=True)
@@ -86,7 +83,8 @@ def records_of_moment(
         reasons = _reasons(hand, hand_model) if fitted else ()
         views, cutouts = [], []
         for number, picture in enumerate(pictures):
-            if picture is not None and (found := _view(frame, number, picture, hand.side, mesh, other, limits)):
+            place = f"{frame:08d}_{number:03d}"
+            if picture is not None and (found := _view(place, picture, hand.side, mesh, other, limits)):
                 views.append(found[0])
                 cutouts.append((found[0].cutout, found[1]))
         errors = [view.reprojection_px for view in views if view.accepted and view.reprojection_px is not None]
@@ -119,13 +117,7 @@ def _reasons(hand: PosedHand, hand_model: str) -> tuple[str, ...]:
 
 
 def _view(
-    frame: int,
-    number: int,
-    picture: Picture,
-    side: str,
-    hand: PosedMesh,
-    other: PosedMesh | None,
-    limits: QualityLimits,
+    place: str, picture: Picture, side: str, hand: PosedMesh, other: PosedMesh | None, limits: QualityLimits
 ) -> tuple[ViewRecord, Cutout] | None:
     """The view of a hand; None where it is outside the picture, or the data set does not know it there."""
     labelled = next((there for there in picture.labelled.hands if there.side == side), None)
@@ -139,11 +131,10 @@ def _view(
     error = quality.view_error(projected, labelled.keypoints_px, known)
     reasons = quality.view_reasons(found.inside, error, segmented.iou, found.guides.visible_share, limits)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", picture.labelled.name.rpartition(".")[0])[-_NAME_LENGTH:]
-    return build_view(f"{frame:08d}_{number:03d}_{name}_{side}", found, segmented, reasons, error)
+    return build_view(f"{place}_{name}_{side}", found, segmented, reasons, error)
 
 
 def _with_mask(found: HandCutOut, mask: Mask) -> Segmented:
-    """Combine the data set's mask and the mesh."""
     guides = found.guides
     cut = found.cutter.cut_mask(mask)
     hand = cv2.bitwise_and(cut, cv2.bitwise_not(guides.unknown))

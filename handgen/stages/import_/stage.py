@@ -13,13 +13,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from handgen.datasets.registry import get_format
+from handgen.hand.model_files import load_hand
 from handgen.io import annotations as store
 from handgen.progress import Progress
 from handgen.runtime.local import LocalEngine
 from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.import_.chunk import IMPORTED, find_finished_chunks, import_units, take_new_pictures
 from handgen.stages.import_.config import ImportConfig
-from handgen.stages.import_.inputs import hand_model_digests, inputs_of_run, open_job
+from handgen.stages.import_.inputs import inputs_of_run, open_job
 from handgen.stages.import_.manifest import build_manifest
 from handgen.stages.import_.report import ImportReport
 from handgen.storage.filesystem import Location
@@ -28,11 +30,7 @@ OWNED = (store.CHUNKS, IMPORTED)  # what a run writes besides run.json and manif
 
 
 def run(
-    root: Path,
-    out: Location,
-    config: ImportConfig,
-    progress: Progress | None = None,
-    overwrite: bool = False,
+    root: Path, out: Location, config: ImportConfig, progress: Progress | None = None, overwrite: bool = False
 ) -> ImportReport:
     """Make annotations of the data set in folder `root`.
 
@@ -40,7 +38,7 @@ def run(
     """
     began = time.perf_counter()
     job = open_job(root, out, config, progress or (lambda *_: None))
-    models = hand_model_digests(job)
+    models = {side: load_hand(job.hand_model, side).sha256 for side in get_format(config.format).sides}
     depends_on = inputs_of_run(job, models)
     engine = LocalEngine(config.workers)
     with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress) as resumable:

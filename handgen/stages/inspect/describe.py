@@ -48,10 +48,7 @@ class Description:
 
 
 def describe(
-    path: Location,
-    *,
-    calibration: Location | None = None,
-    metres_per_unit: float | Literal["auto"] | None = None,
+    path: Location, *, calibration: Location | None = None, metres_per_unit: float | Literal["auto"] | None = None
 ) -> Description:
     """Describe the directory `path` by its manifest, or as a capture if it has none.
 
@@ -67,18 +64,16 @@ def describe(
         return _describe_shards(path, shards.read_manifest(path))
     if kind != CAPTURE_KIND and filesystem.size_of(path / MANIFEST) is not None:
         read_json(path / MANIFEST)  # which says so if it is no JSON at all
-        raise HandgenError(
-            f"{path / MANIFEST}: its kind is {kind!r}, not {store.KIND!r} or {shards.KIND!r}; was it made by handgen?"
-        )
+        ours = f"{store.KIND!r} or {shards.KIND!r}"
+        raise HandgenError(f"{path / MANIFEST}: its kind is {kind!r}, not {ours}; was it made by handgen?")
     is_bare = isinstance(path, Path) and not (path / "capture.json").exists() and not list_sources(path)
     if calibration is None and is_bare:
         raise HandgenError(
             f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
             "sub-folders of images); give one of these directories"
         )
-    return _describe_capture(
-        load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
-    )
+    capture = load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
+    return _describe_capture(capture)
 
 
 def _describe_capture(capture: Capture) -> Description:
@@ -158,8 +153,7 @@ def _baseline_table(names: Sequence[str], baselines: np.ndarray, unit: str) -> T
 def _describe_annotations(annotations: store.Annotations) -> Description:
     path, manifest = annotations.root, annotations.manifest
     capture, model, chunks = manifest["capture"], manifest["hand_model"], manifest["chunks"]
-    records = sum(chunk["records"] for chunk in chunks)
-    accepted = sum(chunk["accepted"] for chunk in chunks)
+    records, accepted = (sum(chunk[key] for chunk in chunks) for key in ("records", "accepted"))
     facts = [
         ("capture", f"{capture['path']}, {capture['frame_count']} frames"),
         ("scale", f"{capture['scale']}, {_text(capture['metres_per_unit'])} m per unit"),

@@ -56,10 +56,7 @@ class SimulateConfig:
         "ring", "Cameras about the person's front, all round, or side by side.", choices=("ring", "cage", "stereo")
     )
     hands: str = option(
-        None,
-        "Hands in view.",
-        choices=("right", "left", "both"),
-        default_help="right; both with --motion interact",
+        None, "Hands in view.", choices=("right", "left", "both"), default_help="right; both with --motion interact"
     )
     motion: str = option(
         "calm", "interact: two hands touch and interleave fingers.", choices=("calm", "fast", "interact")
@@ -82,10 +79,7 @@ class SimulateConfig:
         flag="--calibration-error",
     )
     video: bool = option(
-        True,
-        "H.264 videos, or folders of JPEGs.",
-        flag="--format",
-        spellings={"video": True, "images": False},
+        True, "H.264 videos, or folders of JPEGs.", flag="--format", spellings={"video": True, "images": False}
     )
     renderer: str = option(
         "raycast",
@@ -106,3 +100,13 @@ class SimulateConfig:
             raise ValueError("motion interact is of two hands; hands must be both")
         if not self.background:
             raise ValueError("background must be green, room or a folder of pictures")
+
+    @property
+    def person_seed(self) -> int:
+        """The seed of the person."""
+        return self.seed if self.subject_seed is None else self.subject_seed
+
+    @property
+    def subject(self) -> str:
+        """Name of the person, who is the same in all captures of one subject seed."""
+        return f"seed-{self.person_seed}"

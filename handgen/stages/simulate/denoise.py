@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from handgen.media.arrays import Light, Plane
+
 _TAPS = ((-1, 0.25), (0, 0.5), (1, 0.25))  # offset in steps, weight
 _STEPS_PX = (1, 2, 4)
 _NORMAL_SIGMA = 0.3
@@ -28,15 +30,15 @@ class Layer:
     (linear), normal and position (world, metres) are means of.
     """
 
-    light: Float[np.ndarray, "height width 3"]
-    alpha: Float[np.ndarray, "height width"]
+    light: Light
+    alpha: Plane
     covered: Float[np.ndarray, "height width 1"]
-    albedo: Float[np.ndarray, "height width 3"]
-    normal: Float[np.ndarray, "height width 3"]
-    position: Float[np.ndarray, "height width 3"]
+    albedo: Light
+    normal: Light
+    position: Light
 
 
-def denoise_layer(layer: Layer) -> Float[np.ndarray, "height width 3"]:
+def denoise_layer(layer: Layer) -> Light:
     """The layer's light without grain, still multiplied by alpha."""
     alpha = layer.alpha[..., None]
     covered = layer.covered.clip(1e-3)
@@ -49,12 +51,8 @@ def denoise_layer(layer: Layer) -> Float[np.ndarray, "height width 3"]:
 
 
 def _smooth(
-    arriving: Float[np.ndarray, "height width 3"],
-    guides: Float[np.ndarray, "height width 6"],
-    alpha: Float[np.ndarray, "height width"],
-    step: int,
-    light_sigma: float,
-) -> Float[np.ndarray, "height width 3"]:
+    arriving: Light, guides: Float[np.ndarray, "height width 6"], alpha: Plane, step: int, light_sigma: float
+) -> Light:
     """One pass over the pixels `step` away in eight directions. guides: normal and position."""
     size, brightness = arriving.shape[:2], arriving.mean(-1)
     total, weights = np.zeros_like(arriving), np.zeros(size, arriving.dtype)

@@ -1,20 +1,29 @@
-"""The files of a simulated capture, and those that are written once, when every chunk is rendered."""
+"""The files of a simulated capture, and its documents: run.json, the manifest of its truth, capture.json."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from handgen.hand.skeleton import SIDES
+from handgen.io import annotations as store
+from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
 from handgen.io.calibration_files.handgen_json import save_calibration
+from handgen.io.camera_json import camera_document
 from handgen.media.video_writer import join_pieces
+from handgen.options import deciding_options
+from handgen.stages.simulate.cameras import perturbed_rig
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.person import MODEL_NAME, personal_file, personal_hand
-from handgen.stages.simulate.rig import perturbed_rig
-from handgen.stages.simulate.scene import CALIBRATION_SEED, Scene
+from handgen.stages.simulate.scene import CALIBRATION_SEED, Scene, background_files
+from handgen.storage.documents import schema_version
 from handgen.storage.output import MANIFEST
+from handgen.version import __version__
 
 TRUTH, CAPTURE, CALIBRATION, PIECES = "truth", "capture.json", "calibration.json", "pieces"
 TRUTH_MANIFEST = f"{TRUTH}/{MANIFEST}"
@@ -69,3 +78,48 @@ def write_models_and_rig(out: Path, scene: Scene) -> None:
     config = scene.config
     error_rng = np.random.default_rng((config.seed, CALIBRATION_SEED))
     save_calibration(out / CALIBRATION, perturbed_rig(scene.rig, config.calibration_error_px, error_rng))
+
+
+def inputs_of_run(config: SimulateConfig) -> dict[str, Any]:
+    """The options that decide the capture's bytes, as `run.json` keeps them; pictures by their content."""
+    document = deciding_options(config) | {"created_by": __version__}
+    if files := background_files(config):
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        document["background"] = f"pictures {digest.hexdigest()}"
+    return document
+
+
+def truth_manifest(
+    out: Path, scene: Scene, files: Sequence[dict[str, Any]], configuration: dict[str, Any]
+) -> dict[str, Any]:
+    """The manifest of the truth, whose chunks are complete. files: of each chunk, as in the manifest."""
+    config, truth = scene.config, out / TRUTH
+    return annotation_manifest(
+        AnnotatedCapture(out.resolve().name, config.frames, config.fps, "handgen JSON"),
+        [camera_document(camera) for camera in scene.rig],
+        MODEL_NAME,
+        {side: personal_hand(scene.person, side).sha256 for side in SIDES},
+        {config.subject: {"betas": scene.person.betas.tolist(), "frames": config.frames}},
+        configuration,
+        [
+            chunk_entry(index, frames, store.read_chunk(truth, index), described)
+            for index, (frames, described) in enumerate(zip(chunks_of(config), files, strict=True))
+        ],
+        {"truth": True},
+        stage="simulate",
+    )
+
+
+def capture_document(scene: Scene) -> dict[str, Any]:
+    """The document of `capture.schema.json`."""
+    config, out = scene.config, Path()
+    return {
+        "format_version": schema_version("capture"),
+        "cameras": {name: {"file": video_path(out, name).name if config.video else name} for name in scene.rig.names},
+        "calibration": CALIBRATION,
+        "hands": config.hands,
+        "subject": config.subject,
+        "fps": config.fps,
+    }

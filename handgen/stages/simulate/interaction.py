@@ -15,20 +15,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation, Slerp
 
-from handgen.geometry.ray_casting import Mesh
+from handgen.geometry.meshes import Mesh
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, SIDES
-from handgen.stages.simulate.encounters import (
-    APART_M,
-    CLASP,
-    INTERLEAVE,
-    Angles,
-    Encounter,
-    encounters,
-    vary_encounter,
-)
-from handgen.stages.simulate.motion import HandMotion, Wander, place_hand, posed_vertices, raised_hand
+from handgen.stages.simulate.motion import Betas, HandMotion, Wander, place_hand, posed_vertices, raised_hand
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
+from handgen.stages.simulate.poses import APART_M, CLASP, INTERLEAVE, Angles, Encounter, encounters, vary_encounter
 
 PERIOD_S = 3.0  # of an encounter, from apart to apart
 # Shares of the period: new pose taken; hands together; fingers closed; fingers open again; parting begins.
@@ -67,7 +59,7 @@ class _Hands:
     """The two hands of one person."""
 
     models: Mapping[str, HandModel]
-    betas: Float[np.ndarray, " 10"]
+    betas: Betas
 
     def placement(
         self, encounter: Encounter, apart_m: float, closed: float | Float[np.ndarray, "15 1"] = 0.0
@@ -81,14 +73,13 @@ class _Hands:
         )
 
     def meshes(self, at: _Placement) -> tuple[Mesh, Mesh]:
-        """Return the paths of the left and the right hand."""
-        left, right = (self._mesh(side, at) for side in SIDES)
-        return left, right
-
-    def _mesh(self, side: str, at: _Placement) -> Mesh:
-        model, angles = self.models[side], np.radians(at.angles_deg[side])[None]
-        motion = place_hand(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
-        return Mesh(posed_vertices(model, self.betas, motion)[0], model.faces)
+        """Return the left and the right hand."""
+        meshes = []
+        for side in SIDES:
+            model, angles = self.models[side], np.radians(at.angles_deg[side])[None]
+            motion = place_hand(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
+            meshes.append(Mesh(posed_vertices(model, self.betas, motion)[0], model.faces))
+        return meshes[0], meshes[1]
 
     def is_free(self, at: _Placement) -> bool:
         """Tell whether neither hand is in the other by more than a trace."""
@@ -132,11 +123,8 @@ class _Hands:
                 return self.is_free(self.placement(met, met.nearest_m, shares))
 
             steps = np.linspace(0, 1, _CLOSING_STEPS + 1)
-            blocked = next((i for i in range(1, len(steps)) if not is_free(steps[i])), None)
-            if blocked is None:
-                shares[rows] = 1.0
-            else:
-                shares[rows] = _last_free(is_free, steps[blocked - 1], steps[blocked], _CLOSING_BISECTIONS)
+            ends = next(((a, b) for a, b in zip(steps, steps[1:], strict=False) if not is_free(b)), None)
+            shares[rows] = 1.0 if ends is None else _last_free(is_free, *ends, _CLOSING_BISECTIONS)
         closed = replace(met, closed_deg={side: met.closing_deg(side, shares) for side in met.closed_deg})
         # Fingers that closed in turn now close together; where that passes through something, they close less.
         shares_of_all = np.linspace(0, 1, 2 * _CLOSING_STEPS + 1)
@@ -176,10 +164,8 @@ class Meeting:
     def _between(self, before: Encounter, now: Encounter, share: float) -> _Placement:
         """Far apart, from one encounter's poses to the next one's."""
         a, b = (self.hands.placement(encounter, APART_M) for encounter in (before, now))
-        turned = {
-            side: Slerp([0, 1], Rotation.from_matrix([a.orientation[side], b.orientation[side]]))(share).as_matrix()
-            for side in SIDES
-        }
+        pairs = {side: Rotation.from_matrix([a.orientation[side], b.orientation[side]]) for side in SIDES}
+        turned = {side: Slerp([0, 1], pair)(share).as_matrix() for side, pair in pairs.items()}
         palms = {side: (1 - share) * a.palm_m[side] + share * b.palm_m[side] for side in SIDES}
         angles = {side: (1 - share) * a.angles_deg[side] + share * b.angles_deg[side] for side in SIDES}
         return _Placement(turned, palms, angles)
@@ -200,9 +186,7 @@ def _ease(share: float) -> float:
     return min(s * s * s * (s * (6 * s - 15) + 10), 1.0)
 
 
-def two_hands(
-    models: Mapping[str, HandModel], betas: Float[np.ndarray, " 10"], seconds: float, rng: np.random.Generator
-) -> Meeting:
+def two_hands(models: Mapping[str, HandModel], betas: Betas, seconds: float, rng: np.random.Generator) -> Meeting:
     """A random path of both hands for `seconds`, all kinds of encounters in turn."""
     hands = _Hands(models, betas)
     kinds: dict[str, Encounter] = {}

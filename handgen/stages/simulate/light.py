@@ -1,4 +1,4 @@
-"""The lamps of a simulated room, and how much of their light arrives at a point. Linear RGB; metres."""
+"""Light and colour of a simulated room: its lamps, how much arrives at a point, sRGB, and noise. Linear RGB; metres."""
 
 from __future__ import annotations
 
@@ -6,20 +6,51 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.ndimage import map_coordinates
 
-from handgen.geometry.ray_casting import Tracer
+from handgen.geometry.meshes import Points, Tracer
 
+_LATTICE = 32
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
 _SPILL = 0.25  # of the light from everywhere that has the walls' colour
 _START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
+
+
+def linear_from_srgb(color: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+    """Linear light of sRGB values in 0 to 1."""
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+
+
+def srgb_from_linear(light: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
+    """SRGB values of linear light, clipped to 0 to 1."""
+    light = np.clip(light, 0.0, 1.0)
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+class Noise:
+    """Smooth noise over space with a feature size of about 1; repeats after 32."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._lattice = rng.uniform(-1, 1, (_LATTICE,) * 3).astype(np.float32)
+
+    def __call__(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """Values in -1 to 1."""
+        return map_coordinates(self._lattice, (points % _LATTICE).T, order=1, mode="grid-wrap")
+
+    def fractal(self, points: Float[np.ndarray, "n 3"], octaves: int = 3) -> Float[np.ndarray, " n"]:
+        """Noise plus finer noise, each octave half as strong; values in about -1 to 1."""
+        total = np.zeros(len(points))
+        for octave in range(octaves):
+            total += 0.5**octave * self(points * 2.0**octave + 7.3 * octave)
+        return total / 1.5
 
 
 @dataclass(frozen=True)
 class Lighting:
     """A key light of some size, a weak fill light from the other side, and light from everywhere.
 
-    key_position: its centre; key_half_size: of the cube it fills. fill_direction: unit, towards the light.
-    sky, ground: what comes from above and from below.
+    key_position: its centre; key_half_size: of the cube it fills. fill_direction: unit, towards it. sky, ground: from
+    above and below.
     """
 
     key_position: Float[np.ndarray, " 3"]
@@ -30,13 +61,13 @@ class Lighting:
     sky: Float[np.ndarray, " 3"]
     ground: Float[np.ndarray, " 3"]
 
-    def ambient(self, normals: Float[np.ndarray, "n 3"], openness: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    def ambient(self, normals: Points, openness: Float[np.ndarray, " n"]) -> Points:
         """Light from everywhere, dimmed by `openness` (0 to 1), and the fill light."""
         upward = (0.5 + 0.5 * normals[:, 2])[:, None]
         fill = (normals @ self.fill_direction).clip(0)[:, None] * (0.4 + 0.6 * openness[:, None])
         return (self.sky * upward + self.ground * (1 - upward)) * openness[:, None] + self.fill * fill
 
-    def towards_key(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    def towards_key(self, points: Points) -> Points:
         """Unit directions to the key light."""
         towards = self.key_position - points
         return towards / np.linalg.norm(towards, axis=1, keepdims=True)
@@ -61,11 +92,7 @@ def make_lighting(rng: np.random.Generator, spill: Float[np.ndarray, " 3"] | Non
 
 
 def key_visibility(
-    lighting: Lighting,
-    points: Float[np.ndarray, "n 3"],
-    normals: Float[np.ndarray, "n 3"],
-    tracer: Tracer,
-    rng: np.random.Generator,
+    lighting: Lighting, points: Points, normals: Points, tracer: Tracer, rng: np.random.Generator
 ) -> Float[np.ndarray, " n"]:
     """Compute the share of the key light that each point sees."""
     starts = points + normals * _START_M
@@ -77,11 +104,7 @@ def key_visibility(
 
 
 def openness(
-    points: Float[np.ndarray, "n 3"],
-    normals: Float[np.ndarray, "n 3"],
-    tracer: Tracer,
-    reach_m: float,
-    rng: np.random.Generator,
+    points: Points, normals: Points, tracer: Tracer, reach_m: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " n"]:
     """Compute the share of the surroundings that each point sees, by cosine: ambient occlusion within `reach_m`."""
     starts = points + normals * _START_M

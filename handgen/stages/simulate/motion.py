@@ -1,7 +1,7 @@
 """Move simulated hands: smooth ways through poses while the whole hand moves about, at any moment.
 
-World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the
-middle of the cameras at positive y.
+World frame of a simulated capture: metres, z up, the hands around the origin, the person at negative y, the cameras at
+positive y.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
-from handgen.hand.model import HandModel, HandPose
+from handgen.hand.model import HandModel, HandPose, PosedHand
 from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT, MCP_KEYPOINTS, WRIST
 from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, vary_angles
 
+Betas = Float[np.ndarray, " 10"]
+Vector = Float[np.ndarray, " 3"]
 _PALM_SHARE = 0.9  # of the way from the wrist to the knuckles: the point that placements are about
 _MARGIN_S = 1.0  # of poses before the first and after the last frame, whose exposures reach a little beyond
 _MOST_KEYS = 256  # poses before a path repeats them: what a path costs does not grow with the capture for ever
@@ -61,26 +63,33 @@ class HandMotion:
 HandPath = Callable[[Float[np.ndarray, " times"]], HandMotion]
 
 
+def finger_direction(model: HandModel) -> float:
+    """The sign of x along which the fingers lie at rest."""
+    rest = model.rest_joints.cpu().numpy()
+    return float(np.sign(rest[FINGER_JOINTS["middle"][0], 0] - rest[0, 0]))
+
+
 def raised_hand(model: HandModel) -> Float[np.ndarray, "3 3"]:
     """The rotation that points the fingers up and turns the palm to the middle of the cameras (+y)."""
-    rest = model.rest_joints.cpu().numpy()
-    fingers = np.sign(rest[FINGER_JOINTS["middle"][0], 0] - rest[0, 0])
+    fingers = finger_direction(model)
     up, back = np.array([0.0, 0.0, 1.0]) * fingers, np.array([0.0, -1.0, 0.0])
     return np.stack([up, back, np.cross(up, back)], 1)  # where x, y and z of the rest pose go
 
 
-def posed_vertices(
-    model: HandModel, betas: Float[np.ndarray, " 10"], motion: HandMotion
-) -> Float[np.ndarray, "times 778 3"]:
-    """The model's mesh along a motion, metres."""
+def posed(model: HandModel, betas: Betas, motion: HandMotion) -> PosedHand:
+    """The model's vertices, joints and keypoints along a motion, metres."""
     shape = torch.as_tensor(np.tile(betas, (len(motion.translation), 1)))
-    pose = HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), shape)
-    return model(pose).vertices.numpy()
+    return model(HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), shape))
+
+
+def posed_vertices(model: HandModel, betas: np.ndarray, motion: HandMotion) -> Float[np.ndarray, "times 778 3"]:
+    """The model's mesh along a motion, metres."""
+    return posed(model, betas, motion).vertices.numpy()
 
 
 def place_hand(
     model: HandModel,
-    betas: Float[np.ndarray, " 10"],
+    betas: Betas,
     orientation: Float[np.ndarray, "times 3 3"],
     palm_m: Float[np.ndarray, "times 3"],
     angles_rad: Float[np.ndarray, "times 15 3"],
@@ -99,28 +108,21 @@ class SingleHand:
     """A hand that goes through poses in random order and turns and drifts around. A `HandPath`."""
 
     model: HandModel
-    betas: Float[np.ndarray, " 10"]
+    betas: Betas
     angles_rad: PchipInterpolator
     turn_rad: Wander
     drift_m: Wander
-    around: Float[np.ndarray, " 3"]
+    around: Vector
 
     def __call__(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
         """The hand at these moments."""
         orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
-        within = times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1])
-        return place_hand(
-            self.model, self.betas, orientation, self.around + self.drift_m(times_s), self.angles_rad(within)
-        )
+        angles = self.angles_rad(times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1]))
+        return place_hand(self.model, self.betas, orientation, self.around + self.drift_m(times_s), angles)
 
 
 def single_hand(
-    model: HandModel,
-    betas: Float[np.ndarray, " 10"],
-    seconds: float,
-    style: MotionStyle,
-    around: Float[np.ndarray, " 3"],
-    rng: np.random.Generator,
+    model: HandModel, betas: Betas, seconds: float, style: MotionStyle, around: Vector, rng: np.random.Generator
 ) -> SingleHand:
     """A random path of `seconds`. around: the point that the palm moves about, metres."""
     clock = np.arange(-_MARGIN_S, seconds + _MARGIN_S + style.seconds_per_pose, style.seconds_per_pose)

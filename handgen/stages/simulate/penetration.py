@@ -1,8 +1,7 @@
 """Measure how deep two hands are in each other, how near they are, and whether a hand passes through itself.
 
-A point is inside a closed mesh if the first surface that a ray from it meets is seen from behind. The mesh of a hand
-is open at the wrist, so rays run towards the fingers: one that enters through the opening would have to start in the
-forearm.
+A point is inside a closed mesh if the first surface that a ray from it meets is seen from behind. The mesh of a hand is
+open at the wrist, so rays run towards the fingers: one that enters through it would have to start in the forearm.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
-from handgen.geometry.ray_casting import Mesh, Tracer
+from handgen.geometry.meshes import Mesh, Points, Tracer
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS
 
@@ -48,14 +47,14 @@ def depth_m(first: Mesh, second: Mesh, second_border: Int[np.ndarray, " border"]
 
 def gap_m(first: Mesh, second: Mesh) -> float:
     """The smallest distance from a vertex of one mesh to the surface of the other, metres; inside counts as well."""
-    distance, _ = cKDTree(first.vertices).query(second.vertices)
-    near = second.vertices[distance < distance.min() + _FACE_REACH_M]
-    distance, _ = cKDTree(second.vertices).query(first.vertices)
-    near_first = first.vertices[distance < distance.min() + _FACE_REACH_M]
-    return float(min(distance_m(near, first).min(), distance_m(near_first, second).min()))
+    gaps = []
+    for mine, other in ((second, first), (first, second)):
+        distance, _ = cKDTree(other.vertices).query(mine.vertices)
+        gaps.append(distance_m(mine.vertices[distance < distance.min() + _FACE_REACH_M], other).min())
+    return float(min(gaps))
 
 
-def distance_m(points: Float[np.ndarray, "n 3"], mesh: Mesh) -> Float[np.ndarray, " n"]:
+def distance_m(points: Points, mesh: Mesh) -> Float[np.ndarray, " n"]:
     """From each point to the surface, metres, exact near the surface: to the nearest of some faces about the point."""
     triangles = mesh.vertices[mesh.faces]
     count = min(_NEAREST_FACES, len(triangles))
@@ -73,7 +72,7 @@ def distance_m(points: Float[np.ndarray, "n 3"], mesh: Mesh) -> Float[np.ndarray
     return np.where(above, to_plane, to_edges).min(1)
 
 
-def _inside(points: Float[np.ndarray, "n 3"], mesh: Mesh, direction: Float[np.ndarray, " 3"]) -> Bool[np.ndarray, " n"]:
+def _inside(points: Points, mesh: Mesh, direction: Float[np.ndarray, " 3"]) -> Bool[np.ndarray, " n"]:
     """Find which points are inside, by rays along `direction`, which must not leave through an opening."""
     directions = np.broadcast_to(direction / np.linalg.norm(direction), points.shape)
     hits = Tracer(mesh).first(points, directions)
@@ -85,8 +84,7 @@ class SelfProbe:
     """Finds hands that pass through themselves.
 
     hand: the model's faces. faces: these, and lids where the forearm and each finger could be cut off. probes: the
-    vertices of the fingers' outer bones. bounds: which faces bound what a probe must not be in: everything but its
-    own finger.
+    vertices of the fingers' outer bones. bounds: of which faces a probe must not be inside: all but its finger's.
     """
 
     hand: Int[np.ndarray, "hand 3"]
@@ -98,8 +96,8 @@ class SelfProbe:
     def of(cls, model: HandModel) -> SelfProbe:
         """For the meshes of one model. A vertex belongs to the joint that carries most of it."""
         carrier, template = model.weights.argmax(1).cpu().numpy(), model.template.cpu().numpy()
-        faces, bounds_of, probes, finger_of = [model.faces], [], [], []
-        for i, joints in enumerate(FINGER_JOINTS.values()):
+        faces, bounds_of, probes = [model.faces], [], []
+        for joints in FINGER_JOINTS.values():
             kept = ~np.isin(carrier[model.faces], joints).all(1)
             lids = _lids(model.faces[kept])
             outer = np.flatnonzero(np.isin(carrier, joints[1:]))
@@ -109,11 +107,11 @@ class SelfProbe:
             bounds_of.append(np.concatenate([np.flatnonzero(kept), np.arange(len(lids)) + sum(map(len, faces))]))
             faces.append(lids)
             probes.append(outer)
-            finger_of.append(np.full(len(outer), i))
         bounds = np.zeros((len(FINGER_JOINTS), sum(map(len, faces))), bool)
         for i, mine in enumerate(bounds_of):
             bounds[i, mine] = True
-        return cls(model.faces, np.concatenate(faces), np.concatenate(probes), bounds[np.concatenate(finger_of)])
+        bounds = np.repeat(bounds, list(map(len, probes)), axis=0)
+        return cls(model.faces, np.concatenate(faces), np.concatenate(probes), bounds)
 
     def passes(self, vertices: Float[np.ndarray, "778 3"], tolerance_m: float) -> bool:
         """Tell whether a finger is in another finger or the palm by more than about `tolerance_m` on either side.
@@ -150,7 +148,7 @@ def _lids(faces: Int[np.ndarray, "faces 3"]) -> Int[np.ndarray, "lids 3"]:
     return np.array(lids, dtype=faces.dtype).reshape(-1, 3)
 
 
-def _vertex_normals(mesh: Mesh) -> Float[np.ndarray, "n 3"]:
+def _vertex_normals(mesh: Mesh) -> Points:
     normals = np.zeros_like(mesh.vertices)
     for corner in range(3):
         np.add.at(normals, mesh.faces[:, corner], mesh.face_normals)

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from handgen.hand.model_files import OPEN_HAND, HandArrays, load_hand, npz_bytes, surface_bytes
-from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
-from handgen.stages.simulate.texture import linear_from_srgb
+from handgen.hand.model_files import FIELDS, KINTREE, OPEN_HAND, HandArrays, load_hand, npz_bytes, surface_bytes
+from handgen.stages.simulate.light import linear_from_srgb
 
 MODEL_NAME = "hand_{side}.npz"  # of a person's own hand model
 _BETA_SIGMA, _EXTRA_SIGMA = 0.8, 1.0  # of each coefficient, in the population's standard deviations
@@ -95,20 +94,6 @@ def personal_hand(person: Person, side: str) -> HandArrays:
 
 def personal_file(hand: HandArrays) -> bytes:
     """The npz in MANO's format that `load_hand` reads the same model from."""
-    parents = np.array([JOINT_PARENTS, range(JOINT_COUNT)])
-    return npz_bytes(
-        {
-            "v_template": hand.template,
-            "shapedirs": hand.shapedirs,
-            "posedirs": hand.posedirs,
-            "J_regressor": hand.joint_regressor,
-            "weights": hand.weights,
-            "hands_mean": hand.mean_pose,
-            "hands_components": hand.pose_components,
-            "joint_axes": hand.joint_axes,
-            "joint_limits_rad": hand.joint_limits_rad,
-            "kintree_table": parents,
-            "f": hand.faces,
-            "note": np.array(hand.note),
-        }
-    )
+    arrays = {key: getattr(hand, field) for key, field in FIELDS.items()}
+    anatomy = {"joint_axes": hand.joint_axes, "joint_limits_rad": hand.joint_limits_rad}
+    return npz_bytes(arrays | anatomy | {"kintree_table": KINTREE, "f": hand.faces, "note": np.array(hand.note)})

@@ -18,12 +18,13 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
+from handgen.media.arrays import Light, Plane
+from handgen.stages.simulate.cameras import PixelRays
 from handgen.stages.simulate.denoise import Layer, denoise_layer
 from handgen.stages.simulate.light import Lighting
 from handgen.stages.simulate.render import Body, Moment
 from handgen.stages.simulate.room import Room
 from handgen.stages.simulate.surface import CLOTH
-from handgen.stages.simulate.tracing import PixelRays
 
 SAMPLES = 32  # per pixel
 _GUIDE_SAMPLES = 6  # per pixel, of what there is to see
@@ -38,6 +39,11 @@ _DETAIL_M = 0.015  # longest edge of the room's triangles: their corners carry i
 _KEY_RADIUS = 1.15  # of a sphere whose shadows are as soft as those of a cube of half size 1
 _SKY_SIZE = (32, 64)  # rows, columns of the light from everywhere
 _FILL_SHARPNESS = 8  # the fill light comes from directions in proportion to this power of a cosine
+_COLOR = {"type": "mesh_attribute", "name": "vertex_color"}
+_PATHS = {"type": "path", "max_depth": _BOUNCES + 1, "hide_emitters": True}
+# Red, green, blue and alpha, and three channels of each.
+_AOVS = "albedo:albedo,normal:sh_normal,position:position"
+_GUIDES = {"type": "aov", "aovs": _AOVS, "first_hit": {"type": "depth"}}
 _BRIGHTEST = 6.0  # linear; a brighter sample is a glint that would leave a white dot
 
 
@@ -57,21 +63,13 @@ class PathTracer:
     """Renders moments of one scene. samples: per pixel, divided among the times of an exposure."""
 
     def __init__(self, body: Body, room: Room | None, lighting: Lighting, samples: int = SAMPLES) -> None:
-        self._mitsuba = load_mitsuba()
-        self._body, self._samples = body, samples
+        self._mitsuba, self._body, self._samples = load_mitsuba(), body, samples
         self._roughness = np.where(body.is_cloth, _CLOTH_ROUGHNESS, _ROUGHNESS - _SMOOTHER_BY_GLOSS * body.gloss)
         self._static = self._emitters(lighting)
         if room is not None and room.near.any():
             self._static["room"] = self._room_mesh(room)
 
-    def view(
-        self,
-        moment: Moment,
-        camera: Camera,
-        rays: PixelRays,
-        background: Float[np.ndarray, "height width 3"],
-        seed: int,
-    ) -> Float[np.ndarray, "height width 3"]:
+    def view(self, moment: Moment, camera: Camera, rays: PixelRays, background: Light, seed: int) -> Light:
         """Linear light of what `camera` sees, in front of `background`."""
         ideal, map_x, map_y = _ideal(camera, rays)
         left, top, width, height = self._window(ideal, moment)
@@ -117,11 +115,8 @@ class PathTracer:
         normals, is_cloth = body.normals(vertices), body.part == CLOTH
         for name, chosen, material in (("skin", ~is_cloth, _SKIN), ("cloth", is_cloth, _CLOTH)):
             used, faces = np.unique(body.faces[chosen], return_inverse=True)
-            principled = material | {
-                "type": "principled",
-                "base_color": {"type": "mesh_attribute", "name": "vertex_color"},
-                "roughness": {"type": "mesh_attribute", "name": "vertex_roughness"},
-            }
+            roughness = {"type": "mesh_attribute", "name": "vertex_roughness"}
+            principled = material | {"type": "principled", "base_color": _COLOR, "roughness": roughness}
             attributes = {"vertex_color": body.albedo[used], "vertex_roughness": self._roughness[used]}
             meshes[name] = self._mesh(name, vertices[used], faces.reshape(-1, 3), principled, attributes, normals[used])
         return meshes
@@ -159,12 +154,11 @@ class PathTracer:
         )
         corners = vertices[faces].reshape(-1, 3)  # each its own: at an edge, two faces may differ in colour
         colors = room.colors(corners, np.repeat(near[face], 3))
-        material = {"type": "diffuse", "reflectance": {"type": "mesh_attribute", "name": "vertex_color"}}
-        return self._mesh("room", corners, np.arange(len(corners)).reshape(-1, 3), material, {"vertex_color": colors})
+        faces = np.arange(len(corners)).reshape(-1, 3)
+        return self._mesh("room", corners, faces, {"type": "diffuse", "reflectance": _COLOR}, {"vertex_color": colors})
 
     def _emitters(self, lighting: Lighting) -> dict[str, Any]:
         """The ray caster's lights, as bright in the middle of the scene. Its numbers are irradiance over pi."""
-        mitsuba = self._mitsuba
         distance, radius = float(np.linalg.norm(lighting.key_position)), _KEY_RADIUS * lighting.key_half_size
         radiance = {"type": "rgb", "value": (lighting.key * (distance / radius) ** 2).tolist()}
         return {
@@ -177,8 +171,8 @@ class PathTracer:
             },
             "sky": {
                 "type": "envmap",
-                "bitmap": mitsuba.Bitmap(_sky(lighting)),
-                "to_world": mitsuba.ScalarTransform4f().rotate([1, 0, 0], 90),  # Mitsuba's up is +y
+                "bitmap": self._mitsuba.Bitmap(_sky(lighting)),
+                "to_world": self._mitsuba.ScalarTransform4f().rotate([1, 0, 0], 90),  # Mitsuba's up is +y
             },
         }
 
@@ -207,14 +201,6 @@ class PathTracer:
         }
 
 
-_PATHS = {"type": "path", "max_depth": _BOUNCES + 1, "hide_emitters": True}
-_GUIDES = {  # red, green, blue and alpha, and three channels of each
-    "type": "aov",
-    "aovs": "albedo:albedo,normal:sh_normal,position:position",
-    "first_hit": {"type": "depth"},
-}
-
-
 def _sky(lighting: Lighting) -> Float[np.ndarray, "rows columns 3"]:
     """Light from everywhere and the fill light, by direction: rows from straight up to straight down.
 
@@ -232,9 +218,7 @@ def _sky(lighting: Lighting) -> Float[np.ndarray, "rows columns 3"]:
     return light.clip(0).astype(np.float32)
 
 
-def _ideal(
-    camera: Camera, rays: PixelRays
-) -> tuple[Camera, Float[np.ndarray, "height width"], Float[np.ndarray, "height width"]]:
+def _ideal(camera: Camera, rays: PixelRays) -> tuple[Camera, Plane, Plane]:
     """A camera at the same place that sees as much, and where in its image each pixel of `camera` is.
 
     It has no distortion, square pixels, and its axis through the middle, as Mitsuba's.

@@ -18,12 +18,11 @@ from jaxtyping import Bool, Float, Int
 from scipy import sparse
 
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
-from handgen.geometry.raster import mesh_mask
-from handgen.geometry.ray_casting import Mesh, Tracer
-from handgen.media.arrays import Mask
+from handgen.geometry.meshes import Mesh, Points, Tracer, mesh_mask
+from handgen.media.arrays import Light, Mask
+from handgen.stages.simulate.cameras import SUBPIXELS, PixelRays, local_range
 from handgen.stages.simulate.light import Lighting, key_visibility, openness
 from handgen.stages.simulate.surface import CLOTH, HAND
-from handgen.stages.simulate.tracing import SUBPIXELS, PixelRays, local_range
 
 _SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
 _OCCLUSION_REACH_M = 0.12
@@ -36,12 +35,11 @@ _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 class Body:
     """Everything that moves in the scene, without its place: it stays the same in all frames.
 
-    albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it
-    belongs to.
+    albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it belongs to.
     """
 
     faces: Int[np.ndarray, "faces 3"]
-    albedo: Float[np.ndarray, "n 3"]
+    albedo: Points
     gloss: Float[np.ndarray, " n"]
     part: Int[np.ndarray, " faces"]
     owner: Int[np.ndarray, " faces"]
@@ -60,7 +58,7 @@ class Body:
         cloth[self.faces[self.part == CLOTH]] = True
         return cloth
 
-    def normals(self, vertices: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
+    def normals(self, vertices: Points) -> Points:
         """Unit normals of the vertices when they are there."""
         a, b, c = vertices[self.faces].transpose(1, 0, 2)
         normals = self.face_sum @ np.cross(b - a, c - a)
@@ -71,11 +69,10 @@ class Body:
 class View:
     """One moment as one camera sees it.
 
-    light: linear. hand: (height, width) index of the hand that the pixel's centre shows, -1 elsewhere.
-    Forearm, sleeve and room are no hand.
+    light: linear. hand: index of the hand that the pixel's centre shows, -1 elsewhere, as on forearm and sleeve.
     """
 
-    light: Float[np.ndarray, "height width 3"]
+    light: Light
     hand: Int[np.ndarray, "height width"]
 
 
@@ -85,9 +82,7 @@ class Moment:
     exposure: the vertices at evenly spaced times of the exposure, an odd number of them; the middle is the frame's own.
     """
 
-    def __init__(
-        self, body: Body, exposure: Sequence[Float[np.ndarray, "n 3"]], lighting: Lighting, rng: np.random.Generator
-    ) -> None:
+    def __init__(self, body: Body, exposure: Sequence[Points], lighting: Lighting, rng: np.random.Generator) -> None:
         self.body, self.exposure, self.lighting = body, exposure, lighting
         self._middle = len(exposure) // 2
         self.tracers = [Tracer(Mesh(vertices, body.faces)) for vertices in exposure]
@@ -105,7 +100,7 @@ class Moment:
         shine = body.gloss * (body.spread @ seen)
         self._looks = np.column_stack([self.normals, body.albedo * arriving, shine])  # what pixels blend
 
-    def view(self, camera: Camera, rays: PixelRays, background: Float[np.ndarray, "height width 3"]) -> View:
+    def view(self, camera: Camera, rays: PixelRays, background: Light) -> View:
         """Render the moment as `camera` sees it, in front of `background`."""
         light = background.copy()
         hand = np.full(light.shape[:2], -1, np.int64)
@@ -136,7 +131,7 @@ class Moment:
 
     def _mean_light(
         self, tracers: list[Tracer], rays: PixelRays, rows: np.ndarray, columns: np.ndarray, background: np.ndarray
-    ) -> Float[np.ndarray, "n 3"]:
+    ) -> Points:
         """The mean light at some pixels of what `tracers` see, each from the next place within a pixel."""
         total, behind = np.zeros((len(rows), 3)), background[rows, columns]
         for k, tracer in enumerate(tracers):

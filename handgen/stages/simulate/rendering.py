@@ -8,19 +8,82 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
+from handgen.geometry.camera import Camera
 from handgen.io import annotations as store
 from handgen.io.cutouts import Cutout
 from handgen.media import images
 from handgen.media.video_writer import piece_writer
-from handgen.records.annotation import HandRecord
+from handgen.reconstruct.hand_view import PosedMesh, cut_out
+from handgen.reconstruct.record_builder import add_views, build_view
+from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.runtime.resumable_run import Units
+from handgen.segmentation.segment import Segmented, iou
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.files import TRUTH, camera_names, chunks_of, image_path, piece_path, video_path
-from handgen.stages.simulate.scene import Scene, make_scene
-from handgen.stages.simulate.truth import record_frame
+from handgen.stages.simulate.scene import GREEN, Scene, make_scene
 from handgen.storage import filesystem
+
+_LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views that show less are no good
+
+
+def record_frame(
+    scene: Scene, frame: int, write: Callable[[int, np.ndarray], None]
+) -> Iterator[tuple[HandRecord, list[tuple[str, Cutout]]]]:
+    """Render all cameras, `write(view, image)` each; gives the truth of each hand with its cutouts by key.
+
+    The truth is of the moment that the frame should be of; masks show what the camera saw, even if its clock is off.
+    """
+    pixels, labels = [], []
+    for i, camera in enumerate(scene.rig):
+        moment, rays, background = scene.moment(frame, i), scene.rays[i], scene.backgrounds[i]
+        view = moment.view(camera, rays, background)
+        light = view.light
+        if scene.path_tracer is not None:
+            seed = int(scene.sensor_noise(frame, i).integers(2**31))
+            light = scene.path_tracer.view(moment, camera, rays, background, seed)
+        pixels.append(scene.sensors[i].develop(light, scene.sensor_noise(frame, i)))
+        labels.append(view.hand)
+        write(i, pixels[-1])
+    screen = GREEN if scene.config.background == GREEN else None
+    for owner, hand in enumerate(scene.hands):
+        motion = hand.path(np.array([frame / scene.config.fps]))
+        posed = hand.pose(motion)
+        mesh = PosedMesh(hand.model, posed.vertices[0].numpy(), posed.keypoints[0].numpy())
+        views, cutouts = [], []
+        for i, camera in enumerate(scene.rig):
+            mask = np.where(labels[i] == owner, np.uint8(255), np.uint8(0))
+            key = f"{frame:08d}_{hand.side}_{i:02d}"
+            if found := _view(camera, mesh, key, pixels[i], mask, screen):
+                views.append(found[0])
+                cutouts.append((key, found[1]))
+        record = HandRecord(
+            frame=frame,
+            side=hand.side,
+            subject=scene.config.subject,
+            pose=motion.rotations[0].reshape(48),
+            translation_m=motion.translation[0],
+            keypoints_world_m=mesh.keypoints,
+            accepted=True,
+        )
+        yield add_views(record, views, "no_view_shows_the_hand"), cutouts
+
+
+def _view(
+    camera: Camera, hand: PosedMesh, key: str, image: np.ndarray, mask: np.ndarray, screen: str | None
+) -> tuple[ViewRecord, Cutout] | None:
+    """The truth about one hand in one view, or None where the camera cannot see it."""
+    cutout = cut_out(image, camera, hand, min_side_px=1)
+    if cutout is None:
+        return None
+    seen = cutout.cutter.cut_mask(mask)
+    shown = cv2.countNonZero(cv2.bitwise_and(cutout.mesh, seen)) / max(cv2.countNonZero(cutout.mesh), 1)
+    faults = {"outside_image": not cutout.inside.all(), "hidden": shown < _LEAST_SEEN}
+    reasons = tuple(reason for reason, found in faults.items() if found)
+    segmented = Segmented(seen, iou(cutout.mesh, seen), screen or "any", np.zeros_like(seen))
+    return build_view(key, cutout, segmented, reasons)
 
 
 def render_units(out: Path, config: SimulateConfig) -> Units[dict[str, Any]]:

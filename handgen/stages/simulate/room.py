@@ -11,11 +11,10 @@ import trimesh
 from jaxtyping import Bool, Float, Int
 
 from handgen.geometry.camera import Camera
-from handgen.geometry.ray_casting import Hits, Mesh, Tracer
-from handgen.stages.simulate.light import Lighting, key_visibility, openness
-from handgen.stages.simulate.rig import UP
-from handgen.stages.simulate.texture import Noise, linear_from_srgb
-from handgen.stages.simulate.tracing import SUBPIXELS, PixelRays, local_range
+from handgen.geometry.meshes import Hits, Mesh, Points, Tracer
+from handgen.media.arrays import Light
+from handgen.stages.simulate.cameras import SUBPIXELS, UP, PixelRays, local_range
+from handgen.stages.simulate.light import Lighting, Noise, key_visibility, linear_from_srgb, openness
 
 TABLE_Z_M = -0.42
 _ROOM_LOW_M, _ROOM_HIGH_M = np.array([-2.2, -2.2, -1.15]), np.array([2.2, 2.2, 1.6])
@@ -23,6 +22,7 @@ _OCCLUSION_REACH_M = 0.4
 _STUDIO_HALF_M = np.array([1.7, 1.7, 1.5])
 SHOULDER_M = np.array([0.19, -0.62, -0.15])  # the right one
 AT_THE_WALL_M = np.array([0.26, -1.7, -0.45])  # where an arm comes in that no body is seen of
+_Grain = Sequence[float]
 _Part = tuple[trimesh.Trimesh, np.ndarray, np.ndarray, float, bool]  # mesh, linear albedo, grain, contrast, near
 
 
@@ -41,14 +41,12 @@ class Room:
     near: Bool[np.ndarray, " faces"]
     noise: Noise
 
-    def colors(self, points: Float[np.ndarray, "n 3"], face: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+    def colors(self, points: Points, face: Int[np.ndarray, " n"]) -> Points:
         """Linear albedo at points on faces, the noise included."""
         pattern = 1 + self.contrast[face] * self.noise.fractal(points * self.grain[face], 4)
         return (self.albedo[face] * pattern[:, None]).clip(0.01, 0.95)
 
-    def render(
-        self, camera: Camera, rays: PixelRays, lighting: Lighting, rng: np.random.Generator
-    ) -> Float[np.ndarray, "height width 3"]:
+    def render(self, camera: Camera, rays: PixelRays, lighting: Lighting, rng: np.random.Generator) -> Light:
         """The empty room in linear light."""
         width, height = camera.size_px
         tracer = Tracer(self.mesh)
@@ -64,8 +62,7 @@ class Room:
         shares = cv2.resize(cv2.GaussianBlur(coarse, (0, 0), 1.0), (width, height)).reshape(-1, 2)
 
         image = self._shade(rays.origin, directions, hits, shares, lighting).reshape(height, width, 3)
-        edges = local_range(hits.face.reshape(height, width).astype(np.float32)) > 0
-        rows, columns = np.nonzero(edges)
+        rows, columns = np.nonzero(local_range(hits.face.reshape(height, width).astype(np.float32)))
         total = np.zeros((len(rows), 3))
         for shift in SUBPIXELS:
             directions = rays.at(rows, columns, shift)
@@ -76,7 +73,7 @@ class Room:
 
     def _shade(
         self, origin: np.ndarray, directions: np.ndarray, hits: Hits, shares: np.ndarray, lighting: Lighting
-    ) -> Float[np.ndarray, "n 3"]:
+    ) -> Points:
         """Light from what rays hit; shares: (n, 2), of the key light and the surroundings seen there."""
         points = origin + hits.distance[:, None] * directions
         normals = self.mesh.face_normals[hits.face]
@@ -89,9 +86,7 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     """A furnished room; `cloth` is the linear albedo of what the person wears."""
     parts: list[_Part] = []
 
-    def add(
-        mesh: trimesh.Trimesh, color: np.ndarray, grain: Sequence[float], contrast: float, near: bool = False
-    ) -> None:
+    def add(mesh: trimesh.Trimesh, color: np.ndarray, grain: _Grain, contrast: float, near: bool = False) -> None:
         parts.append((mesh, np.asarray(color, dtype=float), np.array(grain), contrast, near))
 
     def box(low: np.ndarray, high: np.ndarray) -> trimesh.Trimesh:
@@ -107,13 +102,8 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     floor = box(_ROOM_LOW_M, _ROOM_HIGH_M * [1, 1, 0] + [0, 0, _ROOM_LOW_M[2] + 0.01])
     add(floor, linear_from_srgb(np.array([0.50, 0.38, 0.28]) * rng.uniform(0.7, 1.1)), (30, 2, 8), 0.5)
     wood = linear_from_srgb(np.array([0.62, 0.47, 0.34]) * rng.uniform(0.6, 1.15) + rng.uniform(-0.05, 0.05, 3))
-    add(
-        box(np.array([-0.75, -0.42, TABLE_Z_M - 0.03]), np.array([0.75, 0.55, TABLE_Z_M])),
-        wood,
-        (4, 45, 10),
-        0.35,
-        near=True,
-    )
+    board = box(np.array([-0.75, -0.42, TABLE_Z_M - 0.03]), np.array([0.75, 0.55, TABLE_Z_M]))
+    add(board, wood, (4, 45, 10), 0.35, near=True)
     torso = trimesh.creation.capsule(height=1.1, radius=0.16, count=[24, 24])
     torso.apply_transform(np.diag([1.4, 0.8, 1.0, 1.0]))
     torso.apply_translation([0.0, -0.66, -0.75])
@@ -163,15 +153,10 @@ def studio_green(rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
 
 
 def _join_meshes(parts: list[_Part], rng: np.random.Generator) -> Room:
-    """One mesh of all parts."""
-    ends = np.cumsum([len(mesh.vertices) for mesh, *_ in parts])
-    faces = [mesh.faces + end - len(mesh.vertices) for (mesh, *_), end in zip(parts, ends, strict=True)]
-    repeats = [len(mesh.faces) for mesh, *_ in parts]
-    return Room(
-        mesh=Mesh(np.concatenate([mesh.vertices for mesh, *_ in parts]), np.concatenate(faces)),
-        albedo=np.repeat([color for _, color, *_ in parts], repeats, axis=0),
-        grain=np.repeat([grain for _, _, grain, *_ in parts], repeats, axis=0),
-        contrast=np.repeat([contrast for *_, contrast, _ in parts], repeats),
-        near=np.repeat([near for *_, near in parts], repeats),
-        noise=Noise(rng),
-    )
+    meshes, *looks = zip(*parts, strict=True)
+    ends = np.cumsum([len(mesh.vertices) for mesh in meshes])
+    faces = [mesh.faces + end - len(mesh.vertices) for mesh, end in zip(meshes, ends, strict=True)]
+    mesh = Mesh(np.concatenate([mesh.vertices for mesh in meshes]), np.concatenate(faces))
+    repeats = [len(mesh.faces) for mesh in meshes]
+    albedo, grain, contrast, near = (np.repeat(look, repeats, axis=0) for look in looks)
+    return Room(mesh, albedo, grain, contrast, near, Noise(rng))

@@ -13,22 +13,20 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
-from handgen.hand.model import HandModel, HandPose, PosedHand
+from handgen.hand.model import HandModel, PosedHand
 from handgen.hand.skeleton import SIDES
+from handgen.media.arrays import Light
 from handgen.media.images import IMAGE_SUFFIXES, picture_names, read_rgb
+from handgen.stages.simulate.cameras import PixelRays, Sensor, make_rig, make_sensor
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.interaction import two_hands
-from handgen.stages.simulate.light import Lighting, make_lighting
-from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, single_hand
+from handgen.stages.simulate.light import Lighting, linear_from_srgb, make_lighting
+from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, Vector, posed, single_hand
 from handgen.stages.simulate.person import Person, make_person, personal_hand
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.render import Body, Moment
-from handgen.stages.simulate.rig import make_rig
 from handgen.stages.simulate.room import AT_THE_WALL_M, SHOULDER_M, Room, make_room, make_studio, studio_green
-from handgen.stages.simulate.sensor import Sensor, make_sensor
 from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, face_incidence, load_surface, tube_faces
-from handgen.stages.simulate.texture import linear_from_srgb
-from handgen.stages.simulate.tracing import PixelRays
 
 # What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
 # of another.
@@ -62,9 +60,7 @@ class SimulatedHand:
 
     def pose(self, motion: HandMotion) -> PosedHand:
         """The model's own vertices, joints and keypoints."""
-        count = len(motion.rotations)
-        betas = torch.as_tensor(np.tile(self.betas, (count, 1)))
-        return self.model(HandPose(torch.as_tensor(motion.rotations), torch.as_tensor(motion.translation), betas))
+        return posed(self.model, self.betas, motion)
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ class Scene:
         return tuple(PixelRays(camera) for camera in self.rig)
 
     @cached_property
-    def backgrounds(self) -> tuple[Float[np.ndarray, "height width 3"], ...]:
+    def backgrounds(self) -> tuple[Light, ...]:
         """Render each camera's picture without the hands, linear."""
         if self.room is None:
             return tuple(_picture(path, self.config.size) for path in background_files(self.config))
@@ -119,29 +115,18 @@ class Scene:
     @cached_property
     def body(self) -> Body:
         """All hands with their arms, as one mesh."""
-        faces, albedo, gloss, part, owner, count = [], [], [], [], [], 0
-        arm_faces = tube_faces(_ARM_RINGS, _ARM_SEGMENTS)
+        arm_faces, arm_vertices, count = tube_faces(_ARM_RINGS, _ARM_SEGMENTS), _ARM_RINGS * _ARM_SEGMENTS, 0
+        parts = []
         for i, hand in enumerate(self.hands):
-            surface, arm_vertices = hand.surface, _ARM_RINGS * _ARM_SEGMENTS
-            faces += [surface.faces + count, arm_faces + count + len(surface.vertices)]
-            albedo += [surface.albedo, np.tile(surface.cloth, (arm_vertices, 1))]
-            gloss += [surface.gloss, np.zeros(arm_vertices)]
-            part += [surface.part, np.full(len(arm_faces), CLOTH)]
-            owner.append(np.full(len(surface.faces) + len(arm_faces), i))
-            count += len(surface.vertices) + arm_vertices
-        all_faces = np.concatenate(faces)
-        return Body(
-            faces=all_faces,
-            albedo=np.concatenate(albedo),
-            gloss=np.concatenate(gloss),
-            part=np.concatenate(part),
-            owner=np.concatenate(owner),
-            face_sum=face_incidence(all_faces, count),
-        )
-
-    def time_s(self, frame: int) -> float:
-        """Return the moment of a frame by the clock that all cameras should have."""
-        return frame / self.config.fps
+            surface, owner = hand.surface, np.full(len(hand.surface.faces), i)
+            parts.append((surface.faces + count, surface.albedo, surface.gloss, surface.part, owner))
+            count += len(surface.vertices)
+            cloth, no_gloss = np.tile(surface.cloth, (arm_vertices, 1)), np.zeros(arm_vertices)
+            of_arm = np.full(len(arm_faces), CLOTH), np.full(len(arm_faces), i)
+            parts.append((arm_faces + count, cloth, no_gloss, *of_arm))
+            count += arm_vertices
+        faces, albedo, gloss, part, owner = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return Body(faces, albedo, gloss, part, owner, face_incidence(faces, count))
 
     def moment(self, frame: int, view: int) -> Moment:
         """The lit scene as one camera's frame exposes it; shared by the cameras whose clocks agree."""
@@ -190,13 +175,13 @@ def _generator(config: SimulateConfig, *parts: int) -> np.random.Generator:
 
 def make_scene(config: SimulateConfig) -> Scene:
     """Draw a scene from `config.seed`. Raises HandgenError when there are no background pictures."""
-    subject_seed = config.seed if config.subject_seed is None else config.subject_seed
-    person = make_person(np.random.default_rng((subject_seed, _SUBJECT)))
+    person = make_person(np.random.default_rng((config.person_seed, _SUBJECT)))
     sides = SIDES if config.hands == "both" else (config.hands,)
     models = {side: HandModel(personal_hand(person, side)) for side in sides}
     paths = _paths(config, models, person)
     surfaces = {
-        side: load_surface(person, models[side], np.random.default_rng((subject_seed, _SUBJECT, 1))) for side in sides
+        side: load_surface(person, models[side], np.random.default_rng((config.person_seed, _SUBJECT, 1)))
+        for side in sides
     }
     room_rng, room, spill, shoulder = _generator(config, _ROOM), None, None, AT_THE_WALL_M
     if config.background == ROOM:
@@ -249,7 +234,7 @@ def background_files(config: SimulateConfig) -> list[Path]:
     return [folder / names[chosen[i % len(names)]] for i in range(config.views)]
 
 
-def _picture(path: Path, size_px: tuple[int, int]) -> Float[np.ndarray, "height width 3"]:
+def _picture(path: Path, size_px: tuple[int, int]) -> Light:
     """The middle of a picture, filling an image of `size_px`, as linear light."""
     image = read_rgb(path)
     height, width = image.shape[:2]
@@ -261,9 +246,7 @@ def _picture(path: Path, size_px: tuple[int, int]) -> Float[np.ndarray, "height 
     return linear_from_srgb(image.astype(np.float32) / 255)
 
 
-def _upper_arm(
-    elbow: Float[np.ndarray, " 3"], shoulder: Float[np.ndarray, " 3"], forearm: Float[np.ndarray, " 3"]
-) -> Float[np.ndarray, "n 3"]:
+def _upper_arm(elbow: Vector, shoulder: Vector, forearm: Vector) -> Float[np.ndarray, "n 3"]:
     """The rings of a sleeve from the elbow to the shoulder, closed at both; `forearm` points from elbow to wrist."""
     along = (shoulder - elbow) / np.linalg.norm(shoulder - elbow)
     side = np.cross(along, forearm)

@@ -25,8 +25,17 @@ from handgen.progress import Progress
 from handgen.runtime.local import LocalEngine
 from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.stages.simulate.files import CAPTURE, OWNED, TRUTH, TRUTH_MANIFEST, join_videos, write_models_and_rig
-from handgen.stages.simulate.manifest import capture_document, inputs_of_run, truth_manifest
+from handgen.stages.simulate.files import (
+    CAPTURE,
+    OWNED,
+    TRUTH,
+    TRUTH_MANIFEST,
+    capture_document,
+    inputs_of_run,
+    join_videos,
+    truth_manifest,
+    write_models_and_rig,
+)
 from handgen.stages.simulate.photoreal import load_mitsuba
 from handgen.stages.simulate.rendering import find_finished_chunks, render_units
 from handgen.stages.simulate.report import SimulateReport

@@ -15,8 +15,9 @@ from scipy import sparse
 
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS, TIP_VERTICES
+from handgen.stages.simulate.light import Noise, linear_from_srgb
+from handgen.stages.simulate.motion import finger_direction
 from handgen.stages.simulate.person import Person, personal_surface
-from handgen.stages.simulate.texture import Noise, linear_from_srgb
 
 HAND, ARM, CLOTH = 0, 1, 2  # what a face belongs to
 ELBOW_M = 0.27  # from the wrist
@@ -72,27 +73,24 @@ def load_surface(person: Person, model: HandModel, rng: np.random.Generator) -> 
     posedirs = (operator.astype(np.float32) @ posedirs.reshape(len(posedirs), -1)).reshape(-1, 3, posedirs.shape[2])
     nail = np.clip(operator @ arrays["nail_mask"].astype(float).reshape(-1), 0, 1)
     albedo, gloss = _skin(vertices, model, nail, person.skin, rng)
-    back = -_finger_direction(model)  # the forearm's side of x
+    back = -finger_direction(model)  # the forearm's side of x
     behind_wrist = back * vertices[faces, 0].mean(1)
-    faces = faces[behind_wrist < person.cuff_m + _ARM_IN_SLEEVE_M]
+    shown = behind_wrist < person.cuff_m + _ARM_IN_SLEEVE_M
     hand_end_m = float(back * model.template[model.wrist_border, 0].mean())  # the mask ends where the model's mesh does
-    part = np.where(behind_wrist < hand_end_m, HAND, ARM)[behind_wrist < person.cuff_m + _ARM_IN_SLEEVE_M]
+    faces, part = faces[shown], np.where(behind_wrist < hand_end_m, HAND, ARM)[shown]
     tube, sleeve_faces = _sleeve(vertices * [back, 1, 1], person.cuff_m, rng)
     tube *= [back, 1, 1]
     if back < 0:
         sleeve_faces = sleeve_faces[:, ::-1]
-    n = len(vertices)
-    faces = np.concatenate([faces, sleeve_faces + n])
     weave = 1 + 0.3 * Noise(rng).fractal(tube / 0.004)[:, None]
     cloth = (person.cloth * weave).clip(0.01, 0.9)
-    sleeve_weights = np.zeros((len(tube), JOINT_COUNT))
-    sleeve_weights[:, 0] = 1.0
+    sleeve_weights = np.eye(JOINT_COUNT)[np.zeros(len(tube), int)]  # it follows the wrist
     return Surface(
         vertices=np.concatenate([vertices, tube]),
         shapedirs=np.concatenate([shapedirs, np.zeros((len(tube), *shapedirs.shape[1:]))]),
         posedirs=posedirs,
         weights=np.concatenate([weights, sleeve_weights]),
-        faces=faces,
+        faces=np.concatenate([faces, sleeve_faces + len(vertices)]),
         albedo=np.concatenate([albedo, cloth]),
         gloss=np.concatenate([gloss, np.zeros(len(tube))]),
         part=np.concatenate([part, np.full(len(sleeve_faces), CLOTH)]),
@@ -124,11 +122,9 @@ def subdivision(faces: Int[np.ndarray, "faces 3"], count: int) -> tuple[sparse.c
 
     ends = np.where(is_border, 0.5, 3 / 8)
     row = np.arange(len(edges))
-    new = sparse.csr_matrix(
-        (np.tile(ends, 2), (np.tile(row, 2), edges.T.reshape(-1))), (len(edges), count)
-    ) + sparse.csr_matrix(
-        (np.where(is_border, 0.0, 1 / 8)[edge_of_half], (edge_of_half, opposite)), (len(edges), count)
-    )
+    shape, across = (len(edges), count), np.where(is_border, 0.0, 1 / 8)[edge_of_half]
+    new = sparse.csr_matrix((np.tile(ends, 2), (np.tile(row, 2), edges.T.reshape(-1))), shape)
+    new = new + sparse.csr_matrix((across, (edge_of_half, opposite)), shape)
     middle = edge_of_half.reshape(-1, 3) + count  # of sides 01, 12, 20
     a, b, c = faces.T
     ab, bc, ca = middle.T
@@ -139,12 +135,6 @@ def subdivision(faces: Int[np.ndarray, "faces 3"], count: int) -> tuple[sparse.c
 def _adjacency(edges: Int[np.ndarray, "edges 2"], count: int) -> sparse.csr_matrix:
     half = sparse.csr_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
     return half + half.T
-
-
-def _finger_direction(model: HandModel) -> float:
-    """The sign of x along which the fingers lie at rest."""
-    rest = model.rest_joints.cpu().numpy()
-    return float(np.sign(rest[FINGER_JOINTS["middle"][0], 0] - rest[0, 0]))
 
 
 def _near(points: np.ndarray, centers: np.ndarray, radius_m: float) -> np.ndarray:
@@ -163,7 +153,7 @@ def _skin(
     knuckles = rest[[joint for finger in FINGERS for joint in FINGER_JOINTS[finger]]]
     center_y = np.interp(np.abs(vertices[:, 0]), [0.0, 0.1], [rest[0, 1], rest[FINGER_JOINTS["middle"][0], 1]])
     palmar = 1 / (1 + np.exp((vertices[:, 1] - center_y) / 0.003))  # the palm faces -y
-    is_hand = 1 / (1 + np.exp((vertices[:, 0] * -_finger_direction(model) - 0.02) / 0.008))
+    is_hand = 1 / (1 + np.exp((vertices[:, 0] * -finger_direction(model) - 0.02) / 0.008))
     lighter = (0.55 * palmar * is_hand)[:, None]
     albedo = tone * (1 - lighter) + (0.5 * tone + 0.5 * palm_tone) * lighter
     redness = 0.6 * _near(vertices, knuckles, 0.009) * (1 - palmar) + 0.9 * _near(vertices, tips, 0.011)
@@ -182,8 +172,7 @@ def _sleeve(vertices: np.ndarray, cuff: float, rng: np.random.Generator) -> tupl
     looseness = np.concatenate([[0.75, 1.0, 1.06, 1.12], np.full(len(rings_x) - 4, 1.1)])
     arm = vertices[(vertices[:, 0] > 0.06) & (vertices[:, 0] < 0.17)]
     angle = np.linspace(0, 2 * np.pi, _SEGMENTS, endpoint=False)
-    rings = []
-    phase = rng.uniform(0, 2 * np.pi, 4)
+    rings, phase = [], rng.uniform(0, 2 * np.pi, 4)
     for x, loose in zip(rings_x, looseness, strict=True):
         near = arm[np.abs(arm[:, 0] - min(x, 0.15)) < 0.02]
         center = (near[:, 1:].max(0) + near[:, 1:].min(0)) / 2
@@ -191,9 +180,8 @@ def _sleeve(vertices: np.ndarray, cuff: float, rng: np.random.Generator) -> tupl
         fold = np.sin(75 * x + 2 * angle + phase[0]) * np.sin(3 * angle + 20 * x + phase[1])
         fold = 0.05 * fold + 0.03 * np.sin(140 * x + angle + phase[2])
         radius = radius * (1 + (fold * (x > cuff + 0.01))[:, None])
-        rings.append(
-            np.stack([np.full(_SEGMENTS, x), *(center + radius * np.stack([np.cos(angle), np.sin(angle)], 1)).T], 1)
-        )
+        circle = center + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
+        rings.append(np.stack([np.full(_SEGMENTS, x), *circle.T], 1))
     return np.concatenate(rings), tube_faces(len(rings), _SEGMENTS)
 
 

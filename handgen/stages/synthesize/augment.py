@@ -2,7 +2,7 @@
 
 Places change in `virtual_camera` alone, where the labels follow; what covers the hand is an occluder, which lowers
 `visible`. So a transform that moves, erases or paints over pixels is refused when the file is loaded, by what
-albumentations says of it, by name, or by a trial (`augment_trial`). docs/augmentation.md is the users' side.
+albumentations says of it, by name, or by a trial (`augment_checks`). docs/augmentation.md is the users' side.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ import orjson
 from handgen.errors import HandgenError
 from handgen.media.arrays import Image
 from handgen.plugins import Registry
-from handgen.stages.synthesize.augment_file import read_entries
-from handgen.stages.synthesize.augment_trial import try_out
+from handgen.stages.synthesize.augment_checks import first_line, read_entries, try_out
 
 DEFAULT_FILE = Path(__file__).with_name("augment.yaml")
 _COMPOSITIONS = {  # and what each takes
@@ -45,8 +44,6 @@ _REFUSED = {
     **dict.fromkeys(("FDA", "HistogramMatching", "PixelDistributionAdaptation", "TemplateTransform"), _ALIEN),
     **dict.fromkeys(("TextImage", "Mosaic", "MixUp", "OverlayElements", "Lambda"), _ALIEN),
 }
-
-
 TRANSFORMS: Registry[type] = Registry("transform")
 
 
@@ -104,20 +101,17 @@ class Pipeline:
         All transforms share `rng`: `set_random_seed` would give each the same seed, so that transforms with equal
         probabilities would always be applied together. Raises HandgenError when a transform fails.
         """
-        result = image
         for transform, draw in zip(self._transforms, rng.random(len(self._transforms)), strict=True):
             if draw < transform.p:
-                result = self._apply(transform, result, rng)
-        return result
+                image = self._apply(transform, image, rng)
+        return image
 
     def _apply(self, transform: Any, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         try:
             result = _run(transform, image, rng, self._scalars)
         except Exception as error:  # of a transform of somebody else's, given a file of the user's
-            reason = (str(error).splitlines() or [""])[0][:200]
-            raise HandgenError(
-                f"augmentation: {type(error).__name__} on an image of {image.shape} ({reason})"
-            ) from error
+            kind, reason = type(error).__name__, first_line(error)
+            raise HandgenError(f"augmentation: {kind} on an image of {image.shape} ({reason})") from error
         if result.dtype != np.uint8 or result.shape != image.shape:
             raise HandgenError(f"augmentation: gave {result.dtype} of {result.shape} for an image of {image.shape}")
         return result
@@ -126,9 +120,8 @@ class Pipeline:
 class _Scalars(random.Random):
     """The generator of Python's kind that albumentations wants besides numpy's, fed by numpy's.
 
-    Seeding a `random.Random` per image would cost more than all the draws. The standard library documents
-    `random` and `getrandbits` as what a subclass replaces; all but `gauss`, which keeps a second value for the
-    next call, depends on these two alone.
+    Seeding a `random.Random` per image would cost more than all the draws. The standard library documents `random` and
+    `getrandbits` as what a subclass replaces; all else but `gauss`, which keeps a second value, depends on these two.
     """
 
     source: np.random.Generator
@@ -154,9 +147,7 @@ class _Builder:
     """Makes transforms of entries `{name: parameters}`, or says what is wrong with them."""
 
     def __init__(self, trial: bool) -> None:
-        self.trial = trial
-        self.count = 0
-        self.module = _albumentations()
+        self.trial, self.count, self.module = trial, 0, _albumentations()
 
     def transforms(self, entries: Any, where: str, depth: int) -> list[Any]:
         """Transforms of a list. where: begins the messages."""
@@ -212,36 +203,34 @@ class _Builder:
 
     def _kind(self, name: str, where: str) -> type:
         """The class of a transform that changes colours only, or nothing (a weight of `OneOf`)."""
-        module = self.module
         if name == "NoOp":
-            return module.NoOp
+            return self.module.NoOp
         if name in _REFUSED:
             raise HandgenError(f"{where}: {_REFUSED[name]}; remove it")
-        base = module.BasicTransform
+        base = self.module.BasicTransform
         kinds = {
             key: value
-            for key, value in vars(module).items()
+            for key, value in vars(self.module).items()
             if isinstance(value, type) and issubclass(value, base) and value.__module__ != base.__module__
         }
-        own = {key: TRANSFORMS[key].load() for key in TRANSFORMS.names()}
-        found = own.get(name, kinds.get(name))
+        kinds |= {key: TRANSFORMS[key].load() for key in TRANSFORMS.names()}
+        found = kinds.get(name)
         if found is None:
-            near = get_close_matches(name, [*kinds, *own, *_COMPOSITIONS], 3, 0.6)
+            near = get_close_matches(name, [*kinds, *_COMPOSITIONS], 3, 0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else "docs/augmentation.md lists those that are taken"
             raise HandgenError(f"{where}: no such transform in albumentations; {hint}")
-        if issubclass(found, module.DualTransform):
+        if issubclass(found, self.module.DualTransform):
             raise HandgenError(f"{where}: {_MOVES}; remove it")
         return found
 
 
 def _reason(error: Exception) -> str:
     """Put what a validator said on one line; pydantic says it in many."""
-    cause = error.__cause__
-    details = getattr(cause, "errors", None)
+    details = getattr(error.__cause__, "errors", None)
     if callable(details):
         first = details()[0]
-        return ": ".join(filter(None, [".".join(str(part) for part in first["loc"]), first["msg"]]))
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+        return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+    return first_line(error) or type(error).__name__
 
 
 def _albumentations() -> Any:

@@ -17,7 +17,8 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -89,28 +90,18 @@ class SynthesizedBackgrounds:
 
 @dataclass(frozen=True)
 class FolderBackgrounds:
-    """Pictures of a folder, all used equally often, in a circle drawn with `seed`.
-
-    names: paths below `root` of what looked like pictures.
-    """
+    """A folder's pictures, all used equally often, in a circle drawn with `seed`. names: paths below `root`."""
 
     root: Location
     names: tuple[str, ...]
     seed: int
     _state: _State = field(default_factory=lambda: _State(), compare=False, repr=False)
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"root": self.root, "names": self.names, "seed": self.seed}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        for name, value in {**state, "_state": _State()}.items():
-            object.__setattr__(self, name, value)
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return type(self), (self.root, self.names, self.seed)
 
     def picks(self, shard: int, first: int, count: int) -> Int[np.ndarray, " count"]:
-        """Choose places in the circle of pictures.
-
-        Raises ValueError when shards of one size could not be at these places.
-        """
+        """Choose places in the circle of pictures. ValueError when shards of one size could not be at these places."""
         full, remainder = divmod(first, shard) if shard else (count, first)
         if remainder or not 1 <= count <= full:
             raise ValueError(f"shard {shard} of {count} samples cannot begin with sample {first}")
@@ -126,7 +117,7 @@ class FolderBackgrounds:
             return (self,) * len(shares)
         ends = np.round(np.cumsum(shares) / sum(shares) * (count - 2 * len(shares))).astype(int)
         ends += 2 * np.arange(1, len(shares) + 1)  # two at least
-        parts = np.split(self._circle(), ends[:-1])
+        parts = np.split(self._circle, ends[:-1])
         names = [tuple(sorted(self.names[place] for place in part)) for part in parts]
         return tuple(FolderBackgrounds(self.root, part, self.seed) for part in names)
 
@@ -140,19 +131,17 @@ class FolderBackgrounds:
         problems: list[tuple[str, str]] = []
         for step in range(count):
             place = pick if not step else (pick + count // 2 + step - 1) % count
-            name = self.names[self._circle()[place]]
+            name = self.names[self._circle[place]]
             try:
                 return Background(_vary(self._levels(name, size), size, rng), name, tuple(problems))
             except DamagedPicture as error:
                 problems.append((name, _reason(error, self.root / name)))
-        raise HandgenError(
-            f"{self.root}: none of its {count} pictures can be read any more; the first: {': '.join(problems[0])}"
-        )
+        first = ": ".join(problems[0])
+        raise HandgenError(f"{self.root}: none of its {count} pictures can be read any more; the first: {first}")
 
+    @cached_property
     def _circle(self) -> Int[np.ndarray, " n"]:
-        if not len(self._state.circle):
-            self._state.circle = np.random.default_rng([self.seed, _ORDER]).permutation(len(self.names))
-        return self._state.circle
+        return np.random.default_rng([self.seed, _ORDER]).permutation(len(self.names))
 
     def _levels(self, name: str, size: int) -> list[Image]:
         """The decoded picture and its halves, quarters and so on; those used last are kept in memory."""
@@ -177,16 +166,12 @@ class FolderBackgrounds:
 class _State:
     """A process's memory of pictures; it never changes a result."""
 
-    circle: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     pictures: OrderedDict[tuple[str, int], list[np.ndarray] | DamagedPicture] = field(default_factory=OrderedDict)
     bytes: int = 0
 
 
 def _window(count: int) -> int:
-    """Count the pictures that a shard of `count` samples shows; two at least, so that they can take turns.
-
-    If it can be, so many that each is shown equally often.
-    """
+    """Count a shard's pictures: two at least, to take turns; if it can be, so many that all are shown equally often."""
     if count <= 1:
         return 1
     least = max(2, -(-count // REUSES))
@@ -229,21 +214,13 @@ def _vary(levels: list[Image], size: int, rng: np.random.Generator) -> UInt8[np.
     crop = picture[top : top + side, left : left + side]
     if mirrored:
         crop = cv2.flip(crop, 1)
-    crop = _scale(crop, inner)
+    large = len(crop) > _SHARP_ENOUGH * inner  # by about 2: enlarged to that and halved, it aliases less than by area
+    if large:
+        crop = cv2.resize(crop, (2 * inner, 2 * inner))
+    crop = cv2.resize(crop, (inner, inner), interpolation=cv2.INTER_AREA if large else cv2.INTER_LINEAR)
     if sigma_px:
         crop = cv2.GaussianBlur(crop, (0, 0), sigma_px * inner / size)
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR) if inner < size else crop
-
-
-def _scale(crop: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """A square at most about twice as large as wanted, or smaller.
-
-    Enlarged to twice the size and halved, it aliases less than by INTER_AREA and takes half the time.
-    """
-    if len(crop) > _SHARP_ENOUGH * size:
-        crop = cv2.resize(crop, (2 * size, 2 * size), interpolation=cv2.INTER_LINEAR)
-        return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(crop, (size, size)) if inner < size else crop
 
 
 @dataclass(frozen=True)
@@ -292,9 +269,8 @@ def scan_folder(
         if len(usable) >= wanted:
             break
     if not usable:
-        raise HandgenError(
-            f"{root}: none of {len(found)} pictures can be used; the first: {skipped[0][0]}: {skipped[0][1]}"
-        )
+        first = ": ".join(skipped[0])
+        raise HandgenError(f"{root}: none of {len(found)} pictures can be used; the first: {first}")
     usable.sort()
     digest = hashlib.sha256()
     for name in usable:
@@ -305,10 +281,7 @@ def scan_folder(
 def _look_at_file(
     root: Location, names: Sequence[str], sizes: Mapping[str, int | None]
 ) -> Iterator[tuple[str, DamagedPicture | None]]:
-    """Each of the pictures in turn, and what is wrong with it; some ahead of the caller where a store answers slowly.
-
-    The first are read whole.
-    """
+    """Each picture in turn (the first read whole), and what is wrong with it; of a store, some ahead of the caller."""
 
     def look(place: int) -> DamagedPicture | None:
         name = names[place]

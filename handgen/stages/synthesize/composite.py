@@ -10,9 +10,8 @@ import numpy as np
 
 from handgen.media.arrays import Image, Mask
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.stages.synthesize.light import light_table
+from handgen.stages.synthesize.light import light_table, throw_shadow
 from handgen.stages.synthesize.noise_matching import match_grain
-from handgen.stages.synthesize.shadow import throw_shadow
 from handgen.stages.synthesize.warping import Placed, PlacedHand, above
 
 _SOFT_FROM = 1.3  # from this magnification of the hand on, the background is softened as the hand is

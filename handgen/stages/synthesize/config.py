@@ -25,9 +25,7 @@ class SynthesizeConfig:
     size: int = option(224, "Pixels per side.", low=16, high=4096, unit="px")
     seed: int = option(0, "Of everything that is drawn.", low=0, high=2**63 - 1)
     split: str = option(
-        "train",
-        "First part of the shards' names; or several splits: train=0.9,val=0.1.",
-        metavar="NAME|NAME=SHARE,...",
+        "train", "First part of the shards' names; or several splits: train=0.9,val=0.1.", metavar="NAME|NAME=SHARE,..."
     )
     split_by: str = option(
         "subject", "What no two splits share. Never frames of one sequence.", choices=("subject", "sequence")
@@ -58,9 +56,7 @@ class SynthesizeConfig:
     )
     other_hand: bool = option(True, "Lay in the person's other hand too, as the two were.")
     augment: str = option(
-        "default",
-        "Photometric augmentation: a YAML file of albumentations' transforms.",
-        metavar="default|none|FILE",
+        "default", "Photometric augmentation: a YAML file of albumentations' transforms.", metavar="default|none|FILE"
     )
     include_rejected: bool = option(False, "Also use what `annotate` rejected.")
     workers: int | None = workers_option(any_engine=True)
@@ -80,10 +76,7 @@ class SynthesizeConfig:
                 raise ValueError(f"{name} must rise, got {low:g}, {high:g}")
 
     def splits(self) -> tuple[tuple[str, float], ...]:
-        """Name and share of each split; shares sum to 1.
-
-        Raises ValueError when `split` says something else.
-        """
+        """Name and share of each split; shares sum to 1. Raises ValueError when `split` says something else."""
         if "=" not in self.split and "," not in self.split:
             parts = [(self.split, "1")]
         else:

@@ -42,23 +42,18 @@ def hand_in_camera(
     source: SourceView, rest_wrist: RestWrist, view: VirtualView
 ) -> tuple[Float[np.ndarray, " 48"], Float[np.ndarray, " 3"]]:
     """Pose and translation in the frame of the sample's camera; of the other side where the view is mirrored."""
-    cam_from_world = view.camera.cam_from_world
-    wrist = rest_wrist(source.betas)
+    there, wrist = view.camera.cam_from_world, rest_wrist(source.betas)
     if not view.mirrored:
-        return moved_hand(source.pose, source.translation_m, wrist, cam_from_world)
+        return moved_hand(source.pose, source.translation_m, wrist, there)
     # back to the unmirrored frame, in which the annotation's hand lives; mirrored below
-    rotation, translation = cam_from_world.rotation, cam_from_world.translation
-    unmirrored = Rigid(rotation * np.outer(_FLIP_POINT, _FLIP_POINT), translation * _FLIP_POINT)
+    unmirrored = Rigid(there.rotation * np.outer(_FLIP_POINT, _FLIP_POINT), there.translation * _FLIP_POINT)
     pose, moved = moved_hand(source.pose, source.translation_m, wrist, unmirrored)
     return pose * _FLIP_POSE, moved * _FLIP_POINT
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """Writes the labels of samples of one run.
-
-    capture, model: names. model_sha256, rest_wrists: by side.
-    """
+    """Writes the labels of samples of one run. capture, model: names. model_sha256, rest_wrists: by side."""
 
     capture: str
     model: str
@@ -73,6 +68,7 @@ class Labeller:
         """
         side = other_side(source.side) if view.mirrored else source.side
         pose, translation = hand_in_camera(source, self.rest_wrists[source.side], view)
+        sha256 = self.model_sha256[side]
         points = np.round(view.points_cam(source.keypoints_world_m), 7)
         pixels = (points @ view.camera.intrinsics.T)[:, :2] / points[:, 2:]  # all are in front, or it had no place
         visible = source.shown & view.camera.contains(pixels)
@@ -85,11 +81,7 @@ class Labeller:
             keypoints_3d=points,
             visible=visible,
             hand=SampleParameters(
-                model=self.model,
-                model_sha256=self.model_sha256[side],
-                pose=pose,
-                betas=source.betas,
-                translation_m=translation,
+                model=self.model, model_sha256=sha256, pose=pose, betas=source.betas, translation_m=translation
             ),
         )
 

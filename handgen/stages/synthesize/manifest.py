@@ -20,10 +20,7 @@ _NAMED_CUTOUTS = 1000  # of damaged ones at most so many are listed in the manif
 
 
 def build_manifest(plan: Plan, results: Sequence[ShardResult], backgrounds: Location | None) -> dict[str, Any]:
-    """The document of `shard_manifest.schema.json`.
-
-    Raises HandgenError when no sample could be made at all.
-    """
+    """The document of `shard_manifest.schema.json`. Raises HandgenError when no sample could be made at all."""
     described = [result.description for result in results if result.description["samples"]]
     if not described:
         reason = next(reason for result in results for _, reason, _ in result.damaged)

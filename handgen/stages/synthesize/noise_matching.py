@@ -12,7 +12,7 @@ from functools import cache
 import cv2
 import numpy as np
 import simplejpeg
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from handgen.media.arrays import Image, Mask
 from handgen.media.images import encode_jpeg
@@ -70,9 +70,7 @@ def noise_level(image: Image, mask: Mask | None = None) -> float:
 def add_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
     """The image with a camera's grain, in place: noise of brightness with some of colour, neighbours alike.
 
-    sigma: grey levels as `noise_level` reads them, 0 to 32, met to a tenth.
-
-    Raises ValueError for another sigma.
+    sigma: grey levels as `noise_level` reads them, 0 to 32, met to a tenth. Raises ValueError for another sigma.
     """
     if not 0 <= sigma <= 32:
         raise ValueError(f"sigma must be 0 to 32 grey levels, got {sigma}")
@@ -89,12 +87,7 @@ def add_noise(image: Image, sigma: float, rng: np.random.Generator) -> Image:
     return image
 
 
-def match_grain(
-    hand: UInt8[np.ndarray, "rows columns 3"],
-    core: UInt8[np.ndarray, "rows columns"],
-    background: Image,
-    rng: np.random.Generator,
-) -> tuple[UInt8[np.ndarray, "rows columns 3"], Image]:
+def match_grain(hand: Image, core: Mask, background: Image, rng: np.random.Generator) -> tuple[Image, Image]:
     """Hand and background with the grain of the noisier of the two, in place; at most `MAX_ADDED` is added.
 
     hand: its colours at the scale of the sample. core: not 0 where they are the hand's alone. background: all of
@@ -130,9 +123,7 @@ def draw_jpeg_history(image: Image, rng: np.random.Generator) -> Image:
 
 
 @cache  # at most 29 levels of 0.9 MB
-def _tiles(
-    step: int,
-) -> tuple[UInt8[np.ndarray, "tile tile 3"], UInt8[np.ndarray, "tile tile 3"]]:
+def _tiles(step: int) -> tuple[Image, Image]:
     """Make what to add and what to subtract for noise of 2^(step / 4) grey levels."""
     scaled = np.rint(_unit_noise() * 2 ** (step / _STEPS)).astype(np.int16)
     return np.clip(scaled, 0, 255).astype(np.uint8), np.clip(-scaled, 0, 255).astype(np.uint8)

@@ -17,6 +17,8 @@ _TRIES = 3
 _STEP_PX = 4
 _EDGE_SIGMA_PX = 0.6
 
+Outline = Float[np.ndarray, "corners 2"]
+
 
 def draw_occluder(hand: Placed, background: Image, rng: np.random.Generator) -> Placed | None:
     """A stick, card or blob over a part of the hand; None where it would have to hide more than half of it."""
@@ -62,9 +64,7 @@ def hidden_share(hand: Placed, occluder: Placed) -> float:
     return covered / max(cv2.sumElems(hand.alpha)[0], 1.0)
 
 
-def _stick(
-    target: np.ndarray, size: float, size_px: tuple[int, int], rng: np.random.Generator
-) -> Float[np.ndarray, "corners 2"]:
+def _stick(target: np.ndarray, size: float, size_px: tuple[int, int], rng: np.random.Generator) -> Outline:
     """A pen, a cable, a branch: long, narrow, from somewhere outside or ending on the hand."""
     angle = rng.uniform(0, 2 * np.pi)
     along = np.array([np.cos(angle), np.sin(angle)])
@@ -75,9 +75,7 @@ def _stick(
     return np.stack([start + taper * across, end + across, end - across, start - taper * across])
 
 
-def _card(
-    target: np.ndarray, size: float, size_px: tuple[int, int], rng: np.random.Generator
-) -> Float[np.ndarray, "corners 2"]:
+def _card(target: np.ndarray, size: float, size_px: tuple[int, int], rng: np.random.Generator) -> Outline:
     """A phone, a book, a box: four corners, a little out of square."""
     angle = rng.uniform(0, 2 * np.pi)
     along = np.array([np.cos(angle), np.sin(angle)]) * size * rng.uniform(*_BLOB_SIZE) / 2
@@ -87,9 +85,7 @@ def _card(
     return center + corners * rng.uniform(0.85, 1.15, (4, 1))
 
 
-def _blob(
-    target: np.ndarray, size: float, size_px: tuple[int, int], rng: np.random.Generator
-) -> Float[np.ndarray, "corners 2"]:
+def _blob(target: np.ndarray, size: float, size_px: tuple[int, int], rng: np.random.Generator) -> Outline:
     """A cup, a ball, a leaf: round with a few waves."""
     turns = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     radius = size * rng.uniform(*_BLOB_SIZE) / 2
@@ -107,9 +103,8 @@ _OUTLINES = (_stick, _card, _blob)
 def _box(outline: np.ndarray, size_px: tuple[int, int]) -> tuple[int, int, int, int] | None:
     low = np.clip(np.floor(outline.min(0)) - 2, 0, size_px).astype(int)
     high = np.clip(np.ceil(outline.max(0)) + 3, 0, size_px).astype(int)
-    if (high - low < 2).any():
-        return None
-    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+    (x, y), (width, height) = low.tolist(), (high - low).tolist()
+    return None if min(width, height) < 2 else (x, y, width, height)
 
 
 def _texture(background: np.ndarray, box: tuple[int, int, int, int], rng: np.random.Generator) -> Image:
@@ -121,8 +116,7 @@ def _texture(background: np.ndarray, box: tuple[int, int, int, int], rng: np.ran
         colors = cv2.flip(background[top : top + height, left : left + width], -1)
     else:
         base = np.clip(rng.uniform(20, 230) + rng.normal(0, rng.uniform(5, 45), 3), 0, 255)
-        colors = np.empty((height, width, 3), np.uint8)
-        colors[:] = base.astype(np.uint8)
+        colors = np.full((height, width, 3), base.astype(np.uint8))
     low, high = np.sort(rng.uniform(0.55, 1.1, 2))
     corners = rng.uniform(low, high, (2, 2)).astype(np.float32)
     shade = cv2.resize((corners * 200).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)

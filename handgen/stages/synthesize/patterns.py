@@ -6,23 +6,15 @@ and given grain. All lengths are shares of the side, so that a place looks the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from handgen.stages.synthesize.props import grains
 from handgen.stages.synthesize.scenes import busy, defocus, desk, outdoors, shelf, table, wall
-from handgen.stages.synthesize.textures import grains
 
-_SCENES: tuple[tuple[Callable[[int, np.random.Generator], np.ndarray], float], ...] = (
-    (table, 0.36),
-    (desk, 0.2),
-    (wall, 0.14),
-    (shelf, 0.1),
-    (outdoors, 0.1),
-    (busy, 0.1),
-)
+_SCENES = (table, desk, wall, shelf, outdoors, busy)
+_SHARES = (0.36, 0.2, 0.14, 0.1, 0.1, 0.1)  # of backgrounds that show each
 _CANVAS_SHARE = (0.32, 0.86)  # of the side
 _CANVAS_MAX_PX = 256
 _LIGHT_CELLS = 12
@@ -34,10 +26,11 @@ def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size
     sharp = rng.random()  # from 0 to 1
     share = _CANVAS_SHARE[0] + (_CANVAS_SHARE[1] - _CANVAS_SHARE[0]) * sharp
     canvas_px = max(8, min(_CANVAS_MAX_PX, round(size * share)))
-    kind = int(np.searchsorted(np.cumsum([share for _, share in _SCENES]), rng.random()))
-    image = _SCENES[min(kind, len(_SCENES) - 1)][0](canvas_px, rng)
-    if rng.random() < 0.5:
-        image = _roll(image, rng)
+    kind = int(np.searchsorted(np.cumsum(_SHARES), rng.random()))
+    image = _SCENES[min(kind, len(_SCENES) - 1)](canvas_px, rng)
+    if rng.random() < 0.5:  # held a little askew
+        turn = cv2.getRotationMatrix2D((canvas_px / 2, canvas_px / 2), float(rng.normal(0, 6)), 1.12)
+        image = cv2.warpAffine(image, turn, (canvas_px, canvas_px), borderMode=cv2.BORDER_REFLECT_101)
     image = _lit(image, rng)
     if rng.random() < 0.5 - 0.4 * sharp:
         image = defocus(image, canvas_px * (0.006 + 0.02 * rng.random()))
@@ -47,18 +40,8 @@ def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size
     return _with_grain(cv2.LUT(image, _tone(rng)), rng)
 
 
-def _roll(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
-    """Held a little askew."""
-    size = len(image)
-    turn = cv2.getRotationMatrix2D((size / 2, size / 2), float(rng.normal(0, 6)), 1.12)
-    return cv2.warpAffine(image, turn, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-
-
 def _lit(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:
-    """Light that falls off across the picture, a lamp or a window's patch, vignetting, and the light's colour.
-
-    All are smooth, so they are multiplied on a coarse grid.
-    """
+    """Light that falls off, a lamp or a window's patch, vignetting, the light's colour: smooth, so on a coarse grid."""
     place = (np.arange(_LIGHT_CELLS, dtype=np.float32) + 0.5) / _LIGHT_CELLS - 0.5
     x, y = place[None], place[:, None]
     slope = rng.normal(0, 0.5, 2)
@@ -73,9 +56,7 @@ def _lit(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size
         tint = np.exp(np.array([0.15, 0.0, -0.2]) * float(rng.normal(0.5, 1)))
         light *= 1 + (0.2 + 0.9 * rng.random()) * glow[..., None] * tint
     levels = np.clip(_NEUTRAL * light, 0, 255).astype(np.uint8)
-    size = len(image)
-    smooth = cv2.resize(levels, (size, size), interpolation=cv2.INTER_LINEAR)
-    return cv2.multiply(image, smooth, scale=1 / _NEUTRAL)
+    return cv2.multiply(image, cv2.resize(levels, image.shape[:2]), scale=1 / _NEUTRAL)
 
 
 def _with_bokeh(image: np.ndarray, rng: np.random.Generator) -> UInt8[np.ndarray, "size size 3"]:

@@ -82,11 +82,6 @@ class Plan:
         return self.job.config
 
     @property
-    def samples(self) -> int:
-        """The number of samples asked for, in all splits."""
-        return sum(split.samples for split in self.splits)
-
-    @property
     def shard_sizes(self) -> list[int]:
         """The number of samples of each shard of the run."""
         return [split.shard_samples(index) for split in self.splits for index in range(split.shards)]
@@ -152,18 +147,12 @@ def plan_run(
     table = usable_views(opened, config.include_rejected, _reporter(progress, "reading annotations"))
     splits = _splits(opened, table, config)
     samples = sum(split.samples for split in splits)
-    sources: tuple[Backgrounds, ...] = (SynthesizedBackgrounds(),) * len(splits)
+    shown: tuple[Backgrounds, ...] = (SynthesizedBackgrounds(),) * len(splits)
     scan: FolderScan | None = None
     if backgrounds is not None:
         scan = scan_folder(backgrounds, samples, config.seed, _reporter(progress, "looking at backgrounds"))
-        sources = scan.backgrounds.divided([split.share for split in splits])
-    job = SynthesizeJob(
-        sources=tuple(entry.source for entry in opened),
-        out=out,
-        config=config,
-        backgrounds=sources,
-        augmentation=augmentation,
-    )
+        shown = scan.backgrounds.divided([split.share for split in splits])
+    job = SynthesizeJob(tuple(entry.source for entry in opened), out, config, shown, augmentation)
     return Plan(tuple(opened), table, splits, scan, job, tuple(_notes(opened, splits, scan, config)))
 
 
@@ -178,26 +167,23 @@ def _splits(opened: Sequence[OpenSource], table: ViewTable, config: SynthesizeCo
     subjects = [opened[number].source.subject_names for number in used]
     groups = groups_of(subjects, [counts[number] for number in used], config.split_by)
     chosen = assign(groups, shares, config.seed, names, config.split_by)
-    members = [[used[i] for g, group in zip(chosen, groups, strict=True) if g == s for i in group.members]
-               for s in range(len(names))]  # fmt: skip
-    views = [sum(counts[number] for number in numbers) for numbers in members]
+    parts = [[group for g, group in zip(chosen, groups, strict=True) if g == s] for s in range(len(names))]
+    views = [sum(group.views for group in part) for part in parts]
     samples = divided(config.samples, shares) if config.samples else views
     found, first_shard = [], 0
-    for s, (name, share) in enumerate(zip(names, shares, strict=True)):
+    for s, part in enumerate(parts):
         described = tuple(
             {
                 "subjects": list(group.subjects),
                 "sequences": [opened[used[i]].source.capture for i in group.members],
                 "views": group.views,
             }
-            for g, group in zip(chosen, groups, strict=True)
-            if g == s
+            for group in part
         )
-        runs = tuple(table.runs[number] for number in sorted(members[s]))
+        runs = tuple(table.runs[number] for number in sorted(used[i] for group in part for i in group.members))
         size = config.shard_size(samples[s])
-        split = PlannedSplit(name, share, samples[s], views[s], described, runs, first_shard, size)
-        found.append(split)
-        first_shard += split.shards
+        found.append(PlannedSplit(names[s], shares[s], samples[s], views[s], described, runs, first_shard, size))
+        first_shard += found[-1].shards
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from handgen.errors import HandgenError
 from handgen.hand.model_files import load_hand
@@ -27,11 +27,12 @@ from handgen.stages.synthesize.occluders import MOST_HIDDEN, draw_occluder, hidd
 from handgen.stages.synthesize.sources import Source
 from handgen.stages.synthesize.views import NO_ROW, SourceView, ViewTable, source_view, span_of
 from handgen.stages.synthesize.virtual_camera import VirtualView, are_in_front, draw_view
-from handgen.stages.synthesize.warping import Pixels, Placed, PlacedHand, magnification, place_hand
+from handgen.stages.synthesize.warping import Homography, Pixels, Placed, PlacedHand, magnification, place_hand
 from handgen.storage.filesystem import Location
 from handgen.storage.json_fields import to_document
 from handgen.storage.tar import Span
 
+Samples = Int[np.ndarray, " samples"]
 _SOURCES = 256  # views whose rows are remembered
 _CUTOUT_CACHE_BYTES = 64 * 2**20  # of decoded cutouts, per process
 _ENLARGED = 1.25  # as much may a reduced cutout be: edges in video are softer than that
@@ -54,29 +55,22 @@ class SynthesizeJob:
 class ShardUnit:
     """One shard to write. number: in the run. split: number and name, and which shard of it this is.
 
-    first: index of its first sample in the split.
-    rows: of `handgen.stages.synthesize.views.ROW`, each once, for that is what is sent to a process. hands: of each
-    sample, which row is its hand; others_at: which one is the other hand beside it, or NO_ROW. picks: each sample's
-    background, as `Backgrounds.draw` takes it.
+    first: index of its first sample in the split. rows: of `handgen.stages.synthesize.views.ROW`, each once, for that
+    is what is sent to a process. hands: of each sample, which row is its hand; others_at: which one is the other hand
+    beside it, or NO_ROW. picks: each sample's background, as `Backgrounds.draw` takes it.
     """
 
     number: int
     split: tuple[int, str, int]
     first: int
     rows: np.ndarray
-    hands: Int[np.ndarray, " samples"]
-    others_at: Int[np.ndarray, " samples"]
-    picks: Int[np.ndarray, " samples"]
+    hands: Samples
+    others_at: Samples
+    picks: Samples
 
     @classmethod
     def of(
-        cls,
-        table: ViewTable,
-        number: int,
-        split: tuple[int, str, int],
-        first: int,
-        places: Int[np.ndarray, " samples"],
-        picks: Int[np.ndarray, " samples"],
+        cls, table: ViewTable, number: int, split: tuple[int, str, int], first: int, places: Samples, picks: Samples
     ) -> ShardUnit:
         """The shard whose samples show these rows of the table."""
         used = np.unique(places)
@@ -132,14 +126,9 @@ class SampleMaker:
             self._open(source)[0].fetch(sorted(wanted))
 
     def sample(self, unit: ShardUnit, place: int) -> shards.Sample:
-        """Sample `place` of a shard.
-
-        Raises DamagedCutout when its cutout cannot be used.
-        """
-        config = self.job.config
-        seed = (config.seed, unit.number, place)
-        rng = np.random.default_rng(seed)
-        source = self._source(unit.views[place])
+        """Sample `place` of a shard. Raises DamagedCutout when its cutout cannot be used."""
+        config, seed = self.job.config, (self.job.config.seed, unit.number, place)
+        rng, source = np.random.default_rng(seed), self._source(unit.views[place])
         mirrored = bool(rng.random() < config.flip_probability) and self.job.sources[source.source].flips
         view = draw_view(source.camera, source.keypoints_world_m, config, mirrored, rng)
         split, split_name, _ = unit.split
@@ -212,9 +201,7 @@ class SampleMaker:
         """Name a cutout for reports: `CAPTURE/CUTOUT`."""
         return f"{self.job.sources[source].capture}/{cutout}"
 
-    def _place(
-        self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
-    ) -> PlacedHand | None:
+    def _place(self, source: SourceView, sample_px_from_cutout_px: Homography, with_arm: bool) -> PlacedHand | None:
         """A hand in the sample's picture; None outside it."""
         size_px = (self.job.config.size,) * 2
         scale = magnification(sample_px_from_cutout_px, _middle(source))
@@ -228,12 +215,10 @@ class SampleMaker:
             tar = chunk_path(self.job.sources[source.source].root, source.chunk, ".tar")
             raise DamagedCutout(f"{tar}: {source.cutout}: {error}") from None
 
-    def _place_beside(
-        self, source: SourceView, sample_px_from_cutout_px: Float[np.ndarray, "3 3"], with_arm: bool
-    ) -> PlacedHand | None:
+    def _place_beside(self, source: SourceView, homography: np.ndarray, with_arm: bool) -> PlacedHand | None:
         """Read a hand that the sample can do without: None, too, where its cutout is damaged, which is noted."""
         try:
-            return self._place(source, sample_px_from_cutout_px, with_arm)
+            return self._place(source, homography, with_arm)
         except DamagedCutout as error:
             self.damaged[self.name_of(source.source, source.cutout)] = str(error)
             return None
@@ -265,9 +250,7 @@ class SampleMaker:
         matrix[:, 2] += center - middle
         homography = np.concatenate([matrix, [[0.0, 0.0, 1.0]]])
         found = self._place_beside(source, homography, with_arm=True)
-        if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN:
-            return None
-        return found.layer
+        return None if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN else found.layer
 
     def _pixels(self, source: SourceView, scale: float) -> tuple[Pixels, int]:
         """A view's pixels and the power of two by which they are reduced, as far as `scale` allows.
@@ -280,13 +263,10 @@ class SampleMaker:
         key = (source.source, source.chunk, source.cutout, base)
         levels = self._cutouts.get(key)
         if levels is None:
-            size_px, with_arm = source.camera.size_px, config.forearm_probability > 0
-            cutout = self._open(source.source)[0].named_cutout(
-                source.chunk, source.cutout, size_px, source.span, base, with_arm
-            )
+            which = (source.chunk, source.cutout, source.camera.size_px, source.span)
+            cutout = self._open(source.source)[0].named_cutout(*which, base, config.forearm_probability > 0)
             edge = replace(source.edge, blur_px=source.edge.blur_px / base)
-            levels = [Pixels(cutout, edge, config.blend == "hard")]
-            self._cutouts[key] = levels
+            levels = self._cutouts[key] = [Pixels(cutout, edge, config.blend == "hard")]
             self._cutout_bytes += levels[0].nbytes
         self._cutouts.move_to_end(key)
         while base << (len(levels) - 1) < reduced:

@@ -7,8 +7,16 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.media.arrays import Mask
-from handgen.stages.synthesize.props import dull_color, fill, hang_things, lay_things, shape, stand_things
-from handgen.stages.synthesize.textures import flat_part, receding_part
+from handgen.stages.synthesize.props import (
+    dull_color,
+    fill,
+    flat_part,
+    hang_things,
+    lay_things,
+    receding_part,
+    shape,
+    stand_things,
+)
 
 Canvas = UInt8[np.ndarray, "size size 3"]
 
@@ -23,9 +31,8 @@ def table(size: int, rng: np.random.Generator) -> Canvas:
     canvas = np.empty((size, size, 3), np.uint8)
     _paint_wall(canvas[:edge], rng)
     hang_things(canvas[:edge], rng)
-    back = canvas[:edge]
-    stand_things(back, edge, 0.25, int(5 * rng.random()), rng)
-    canvas[:edge] = defocus(back, size * (0.004 + 0.022 * rng.random() ** 2))
+    stand_things(canvas[:edge], edge, 0.25, int(5 * rng.random()), rng)
+    canvas[:edge] = defocus(canvas[:edge], size * (0.004 + 0.022 * rng.random() ** 2))
     front = canvas[edge:]
     front[:] = dull_color(rng, 120, 55)
     vanishing = (size * (0.2 + 0.6 * rng.random()), -size * (0.08 + 0.5 * rng.random()))
@@ -41,8 +48,7 @@ def table(size: int, rng: np.random.Generator) -> Canvas:
 
 def desk(size: int, rng: np.random.Generator) -> Canvas:
     """A surface seen from above, with papers, books and plates on it."""
-    canvas = np.empty((size, size, 3), np.uint8)
-    canvas[:] = dull_color(rng, 125, 55)
+    canvas = np.full((size, size, 3), dull_color(rng, 125, 55), np.uint8)
     names = _TABLES if rng.random() < 0.6 else _CLOTHS
     name = names[int(rng.random() * len(names))]
     _multiply(canvas, flat_part(name, (size, size), 0.4 + 1.2 * rng.random(), rng), _contrast(rng))
@@ -68,8 +74,7 @@ def wall(size: int, rng: np.random.Generator) -> Canvas:
 
 def shelf(size: int, rng: np.random.Generator) -> Canvas:
     """Shelves with books and boxes."""
-    canvas = np.empty((size, size, 3), np.uint8)
-    canvas[:] = dull_color(rng, 70, 30)
+    canvas = np.full((size, size, 3), dull_color(rng, 70, 30), np.uint8)
     board = dull_color(rng, 130, 60)
     tall = int(size * (0.18 + 0.3 * rng.random()))
     thick = max(1, int(0.03 * size))
@@ -93,18 +98,16 @@ def shelf(size: int, rng: np.random.Generator) -> Canvas:
 
 def outdoors(size: int, rng: np.random.Generator) -> Canvas:
     """Sky, leaves, trunks or houses, and the ground; far out of focus as a rule."""
-    canvas = np.empty((size, size, 3), np.uint8)
     horizon = int(size * (0.2 + 0.5 * rng.random()))
     sky = np.array([150 + 60 * rng.random(), 185 + 30 * rng.random(), 215 + 30 * rng.random()])
-    canvas[:] = sky
+    canvas = np.full((size, size, 3), sky, np.uint8)
     _shade(canvas[:horizon], np.linspace(0.8, 1.1, horizon))
     if rng.random() < 0.4:
         stand_things(canvas, horizon, 0.5, int(2 + 5 * rng.random()), rng)
     leaves = flat_part("cloud", (size, size), 0.5 + rng.random(), rng)
     level = np.clip(128 + 40 * float(rng.normal()) + np.linspace(30, -30, size), 0, 255).astype(np.uint8)
     green = np.array([60 + 60 * rng.random(), 80 + 50 * rng.random(), 35 + 30 * rng.random()])
-    plants = np.empty_like(canvas)
-    plants[:] = green
+    plants = np.full_like(canvas, green)
     _multiply(plants, flat_part("plaster", (size, size), 0.6, rng), 1.6)
     cv2.copyTo(plants, cv2.compare(leaves, np.repeat(level[:, None], size, 1), cv2.CMP_GT), canvas)
     ground = canvas[horizon + int(0.2 * size * rng.random()) :]
@@ -116,9 +119,8 @@ def outdoors(size: int, rng: np.random.Generator) -> Canvas:
 
 def busy(size: int, rng: np.random.Generator) -> Canvas:
     """Shapes over shapes, sizes by a power law ("dead leaves": the edges of natural pictures), or a print on cloth."""
-    canvas = np.empty((size, size, 3), np.uint8)
     palette = [dull_color(rng, 120, 60, 2.0) for _ in range(6)]
-    canvas[:] = palette[0]
+    canvas = np.full((size, size, 3), palette[0], np.uint8)
     if rng.random() < 0.35:
         _print(canvas, palette, rng)
     else:
@@ -144,10 +146,9 @@ def _contrast(rng: np.random.Generator) -> float:
 
 def _multiply(canvas: np.ndarray, detail: Mask, contrast: float) -> None:
     """Paint a texture into a canvas, in place. contrast: 1 is a standard deviation of about a quarter."""
-    if not canvas.size:
-        return
-    table = np.clip(128 + contrast * (np.arange(256) - 128), 20, 255).astype(np.uint8)
-    cv2.multiply(canvas, cv2.cvtColor(cv2.LUT(detail, table), cv2.COLOR_GRAY2BGR), dst=canvas, scale=1 / 128)
+    if canvas.size:
+        table = np.clip(128 + contrast * (np.arange(256) - 128), 20, 255).astype(np.uint8)
+        cv2.multiply(canvas, cv2.cvtColor(cv2.LUT(detail, table), cv2.COLOR_GRAY2BGR), dst=canvas, scale=1 / 128)
 
 
 def _shade(canvas: np.ndarray, rows: Float[np.ndarray, " height"]) -> None:

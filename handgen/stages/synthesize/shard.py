@@ -22,10 +22,8 @@ from handgen.storage.output import write_error
 class ShardResult:
     """The outcome of a unit. number: of the shard in the run. description: as in the manifest.
 
-    written: False where it was there already.
-
-    problems: name and reason of backgrounds that proved unreadable and were replaced. damaged: name, reason and number
-    of samples of cutouts that proved damaged; these samples are left out.
+    written: False where it was there already. problems: name and reason of backgrounds that proved unreadable and were
+    replaced. damaged: name, reason and number of samples of cutouts that proved damaged; these samples are left out.
     """
 
     number: int
@@ -41,7 +39,7 @@ class ShardResult:
     @classmethod
     def from_json(cls, number: int, document: dict[str, Any]) -> ShardResult:
         """Read what `to_json` gave."""
-        problems, damaged = (tuple(tuple(entry) for entry in document[name]) for name in ("problems", "damaged"))
+        problems, damaged = (tuple(map(tuple, document[name])) for name in ("problems", "damaged"))
         return cls(number, document["description"], False, problems, damaged)
 
 

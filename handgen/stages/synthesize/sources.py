@@ -1,4 +1,4 @@
-"""The annotations directories that a run makes samples of, and who is who in them."""
+"""The annotations directories that a run makes samples of: who is who in them, and their hand models."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from handgen.errors import HandgenError
+from handgen.hand.conversions import sides_mirror
+from handgen.hand.model_files import HandArrays, load_hand
+from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
-from handgen.stages.synthesize.models import HandModels, load_models
+from handgen.records.annotation import HandRecord
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST
+
+MODEL_TOLERANCE_M = 5e-5
 
 
 @dataclass(frozen=True)
@@ -66,28 +73,23 @@ def open_sources(roots: Sequence[Location], want_flips: bool) -> list[OpenSource
     """Open annotations, in an order that does not depend on the order of `roots`: by capture, then by content.
 
     Captures of the same name are told apart by a number. Subjects whom a capture does not name are taken for other
-    people than those of every other capture.
-
-    Raises HandgenError when one cannot be used, or is given twice.
+    people than those of every other capture. Raises HandgenError when one cannot be used, or is given twice.
     """
-    found = []
-    for root in roots:
-        annotations = Annotations(root)
-        digest = hashlib.sha256(filesystem.read(root / MANIFEST)).hexdigest()
-        found.append((annotations.capture, digest, annotations))
-    found.sort(key=lambda entry: entry[:2])
+    every = [Annotations(root) for root in roots]
+    digests = [hashlib.sha256(filesystem.read(a.root / MANIFEST)).hexdigest() for a in every]
+    found = sorted(zip([a.capture for a in every], digests, every, strict=True), key=lambda entry: entry[:2])
     opened: list[OpenSource] = []
     seen: Counter[str] = Counter()
     taken = {name for name, _, _ in found}
-    for (name, digest, annotations), before in zip(found, [None, *found], strict=False):
+    for (name, digest, mine), before in zip(found, [None, *found], strict=False):
         if before is not None and before[:2] == (name, digest):
-            raise HandgenError(f"{annotations.root}: the same annotations as {before[2].root}; name them once")
+            raise HandgenError(f"{mine.root}: the same annotations as {before[2].root}; name them once")
         seen[name] += 1
         if seen[name] > 1:
             while f"{name}-{seen[name]}" in taken:
                 seen[name] += 1
             name = f"{name}-{seen[name]}"
-        opened.append(_opened(annotations, name, digest, want_flips))
+        opened.append(_opened(mine, name, digest, want_flips))
     return opened
 
 
@@ -108,3 +110,69 @@ def _opened(annotations: Annotations, name: str, digest: str, want_flips: bool) 
         shapes_vary=len(set(people.values())) < len(people),
     )
     return OpenSource(source, annotations, models)
+
+
+@dataclass(frozen=True)
+class HandModels:
+    """Arrays of the sides that can be had. note: why samples are not mirrored, or empty."""
+
+    arrays: dict[str, HandArrays]
+    flips: bool
+    note: str
+
+
+def load_models(annotations: Annotations, want_flips: bool) -> HandModels:
+    """The hand model of the annotations. Raises HandgenError when it cannot be had, or is not the same file."""
+    said = annotations.manifest["hand_model"]
+    arrays: dict[str, HandArrays] = {}
+    missing = ""
+    for side in SIDES:
+        try:
+            arrays[side] = load_hand(annotations.hand_model, side)
+        except HandgenError as error:
+            if side in said["sha256"]:
+                raise
+            missing = str(error)
+            continue
+        if said["sha256"].get(side, arrays[side].sha256) != arrays[side].sha256:
+            raise HandgenError(
+                f"{annotations.root}: made with another version of the {side} hand model {said['name']!r}; "
+                "bring that model file back, or run `handgen annotate` again"
+            )
+    if not want_flips:
+        return HandModels(arrays, False, "not asked for")
+    if missing:
+        return HandModels(arrays, False, f"one side of the hand model is missing ({missing})")
+    if not sides_mirror(arrays["right"], arrays["left"]):
+        return HandModels(arrays, False, f"the left hand of {said['name']!r} is not the mirror image of its right")
+    return HandModels(arrays, True, "")
+
+
+def check_model(annotations: Annotations, models: HandModels, chunk: int, records: list[HandRecord]) -> None:
+    """The model must give the records' keypoints: labels built from either would otherwise disagree.
+
+    Raises HandgenError where it does not, or where a record's subject or side is not known.
+    """
+    import torch
+
+    from handgen.hand.model import HandModel, HandPose
+
+    for side in SIDES:
+        mine = [record for record in records if record.side == side]
+        if not mine:
+            continue
+        if side not in models.arrays:
+            raise HandgenError(f"{annotations.root}: chunk {chunk} has {side} hands, but no {side} hand model")
+        pose = HandPose(
+            torch.tensor(np.stack([record.pose for record in mine])).reshape(-1, 16, 3),
+            torch.tensor(np.stack([record.translation_m for record in mine])),
+            torch.tensor(np.stack([annotations.betas_of(record) for record in mine])),
+        )
+        keypoints = HandModel(models.arrays[side])(pose).keypoints.numpy()
+        miss = np.abs(keypoints - np.stack([record.keypoints_world_m for record in mine])).max((1, 2))
+        worst = int(miss.argmax())
+        if miss[worst] > MODEL_TOLERANCE_M:
+            raise HandgenError(
+                f"{annotations.root}: frame {mine[worst].frame}, {side} hand: the hand model's keypoints are "
+                f"{1000 * miss[worst]:.2f} mm from the record's; run `handgen annotate` again"
+            )

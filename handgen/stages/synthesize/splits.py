@@ -79,9 +79,8 @@ def assign(groups: Sequence[Group], shares: Sequence[float], seed: int, names: S
 
 def divided(samples: int, shares: Sequence[float]) -> list[int]:
     """Divide `samples` among the splits by largest remainder; one at least, where there are as many."""
-    exact = [share * samples for share in shares]
-    whole = [int(part) for part in exact]
-    by_remainder = sorted(range(len(shares)), key=lambda split: whole[split] - exact[split])
+    whole = [int(share * samples) for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda split: whole[split] - shares[split] * samples)
     for split in by_remainder[: samples - sum(whole)]:
         whole[split] += 1
     for split in range(len(shares)):

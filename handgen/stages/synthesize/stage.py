@@ -42,9 +42,7 @@ def run(
 
     annotations: directories, in whatever order. backgrounds: a folder of pictures, or None to synthesize them.
     progress: called with what is being done and how much of it. overwrite: replace the shards of a different run in
-    `out`.
-
-    Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
+    `out`. Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
     """
     began = time.perf_counter()
     plan = plan_run(_several(annotations), out, backgrounds, config, progress)
@@ -68,14 +66,11 @@ def preview(
     count: int = PREVIEW_SAMPLES,
     progress: Progress | None = None,
 ) -> list[shards.Sample]:
-    """The first samples that `run` with the same options would write, or fewer if it writes fewer.
-
-    Raises HandgenError as `run` does.
-    """
+    """The first samples that `run` would write, or all if fewer. Raises HandgenError as `run` does."""
     plan = plan_run(_several(annotations), Path(), backgrounds, config, progress)
     maker, show = SampleMaker(plan.job), progress or (lambda *_: None)
     found: list[shards.Sample] = []
-    count = min(count, plan.samples)
+    count = min(count, sum(plan.shard_sizes))
     with limit_threads():
         for unit in map(plan.unit, range(len(plan.shard_sizes))):
             maker.begin(unit)

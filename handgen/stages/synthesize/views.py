@@ -21,8 +21,7 @@ from handgen.geometry.rigid import Rigid
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.segmentation.matting import Edge
-from handgen.stages.synthesize.models import check_model
-from handgen.stages.synthesize.sources import OpenSource, Source
+from handgen.stages.synthesize.sources import OpenSource, Source, check_model
 from handgen.stages.synthesize.virtual_camera import are_in_front
 from handgen.storage.tar import Span
 
@@ -63,9 +62,8 @@ ROW = np.dtype(
 class SourceView:
     """One hand in one view of the annotations.
 
-    camera: the ideal camera of the cutout. longer_side_px: longer side of the box around the keypoints in it.
-    pose, translation_m, keypoints_world_m: of the hand in the world. shown: keypoints whose place the capture's picture
-    and the cutout show.
+    camera: the ideal camera of the cutout. longer_side_px: longer side of the box around the keypoints in it. pose,
+    translation_m, keypoints_world_m: of the hand in the world. shown: keypoints whose place picture and cutout show.
     """
 
     source: int
@@ -134,14 +132,12 @@ def span_of(row: np.void) -> Span | None:
 
 
 def usable_views(
-    opened: Sequence[OpenSource],
-    include_rejected: bool,
-    progress: Callable[[int, int], None] | None = None,
+    opened: Sequence[OpenSource], include_rejected: bool, progress: Callable[[int, int], None] | None = None
 ) -> ViewTable:
     """Every view that may become a sample.
 
-    Accepted views of accepted records; with `include_rejected` all that have a mask. A hand that is not in front of
-    the view's camera is never used.
+    Accepted views of accepted records; with `include_rejected` all that have a mask. No hand that is not in front of
+    the view's camera.
 
     Raises HandgenError when a record does not fit the hand model or the cameras, or no view is left.
     """
@@ -258,9 +254,9 @@ def _row(entry: OpenSource, number: int, chunk: int, record: HandRecord, view: V
     row["pose"], row["translation_m"] = record.pose, record.translation_m
     row["keypoints_world_m"] = record.keypoints_world_m
     row["shown"] = in_cutout & in_capture
-    row["reprojection_px"] = np.nan if view.reprojection_px is None else view.reprojection_px
-    row["mask_iou"] = np.nan if view.mask_iou is None else view.mask_iou
-    row["edge_blur_px"] = np.nan if view.edge_blur_px is None else view.edge_blur_px
+    for field in ("reprojection_px", "mask_iou", "edge_blur_px"):
+        value = getattr(view, field)
+        row[field] = np.nan if value is None else value
     row["screen"] = _SCREENS.index(view.screen)
     row["other"] = NO_ROW
     return row

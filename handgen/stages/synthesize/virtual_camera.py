@@ -20,6 +20,7 @@ from handgen.hand.skeleton import MIRROR_X
 from handgen.stages.synthesize.config import SynthesizeConfig
 
 MIRROR = np.diag(MIRROR_X)  # of space
+Keypoints = Float[np.ndarray, "21 3"]
 _FLESH_M = 0.012  # skin reaches this far beyond the keypoints
 
 
@@ -48,11 +49,7 @@ def are_in_front(points_cam: Float[np.ndarray, "n 3"]) -> bool:
 
 
 def draw_view(
-    camera: Camera,
-    keypoints_world: Float[np.ndarray, "21 3"],
-    config: SynthesizeConfig,
-    mirrored: bool,
-    rng: np.random.Generator,
+    camera: Camera, keypoints_world: Keypoints, config: SynthesizeConfig, mirrored: bool, rng: np.random.Generator
 ) -> VirtualView:
     """A random virtual camera that looks at the hand. `camera` is the cutout's, ideal.
 

@@ -21,6 +21,7 @@ _ALIAS_SCALE = 0.49  # below it bilinear warping would miss pixels: they are ave
 _SPARE = 1.2  # how much larger than the sample's scale pixels stay then
 _ARM_FADE = 0.12  # of the cutout's shorter side: over it a forearm fades out towards the cutout's border
 
+Homography = Float[np.ndarray, "3 3"]
 Box = tuple[int, int, int, int]  # left, top, width, height
 
 
@@ -80,7 +81,7 @@ def above(values: Mask, level: int) -> Mask:
     return cv2.threshold(values, level, 255, cv2.THRESH_BINARY)[1]
 
 
-def magnification(homography: Float[np.ndarray, "3 3"], point: tuple[float, float]) -> float:
+def magnification(homography: Homography, point: tuple[float, float]) -> float:
     """Sample pixels per source pixel at a point: the root of the map's area factor, |det H| / w^3."""
     (a, b, c), (d, e, f), (g, h, i) = homography.tolist()
     determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
@@ -150,15 +151,9 @@ class Layers:
 
 
 def place_hand(
-    source: Pixels,
-    sample_px_from_cutout_px: Float[np.ndarray, "3 3"],
-    size_px: tuple[int, int],
-    keep_forearm: bool = False,
+    source: Pixels, sample_px_from_cutout_px: Homography, size_px: tuple[int, int], keep_forearm: bool = False
 ) -> PlacedHand | None:
-    """The hand of a cutout in a sample of `size_px`; None where it lies outside.
-
-    Raises HandgenError when the cutout's mask is empty.
-    """
+    """A cutout's hand in a sample of `size_px`; None outside it. Raises HandgenError when the mask is empty."""
     if source.is_empty:
         raise HandgenError("the mask is empty")
     layers = source.hand_and_arm if keep_forearm else source.hand
@@ -187,12 +182,11 @@ def place_hand(
     if not width:
         return None
     tight = (slice(top, top + height), slice(left, left + width))
-    x, y = x + left, y + top
     colors = cv2.merge((red[tight], green[tight], blue[tight]))
-    alpha = np.ascontiguousarray(alpha[tight])
+    placed = Placed(x + left, y + top, colors, np.ascontiguousarray(alpha[tight]))
     result = np.zeros(size_px[::-1], np.uint8)
-    result[y : y + height, x : x + width] = above(alpha if layers.own is None else warped[1][tight], 127)
-    return PlacedHand(Placed(x, y, colors, alpha), result)
+    result[placed.box] = above(placed.alpha if layers.own is None else warped[1][tight], 127)
+    return PlacedHand(placed, result)
 
 
 def _fade(shape: tuple[int, int]) -> Mask:
@@ -202,7 +196,7 @@ def _fade(shape: tuple[int, int]) -> Mask:
     return (255 * np.clip(np.minimum(y[:, None], x), 0, 1)).astype(np.uint8)
 
 
-def _shift(x: float, y: float) -> Float[np.ndarray, "3 3"]:
+def _shift(x: float, y: float) -> Homography:
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
 
 

@@ -25,15 +25,7 @@ from handgen.progress import Progress
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.runtime.engines import Engine
 from handgen.stages.validate.cameras import check_cameras, check_rig
-from handgen.stages.validate.records import (
-    LEFT_OUT,
-    Setting,
-    detection_fault,
-    image_of,
-    is_a_hands_size,
-    rotation_faults,
-    view_fault,
-)
+from handgen.stages.validate.records import LEFT_OUT, Setting, image_of, rotation_faults, view_faults
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -49,7 +41,6 @@ class ChunkCheck:
     findings: Findings = field(default_factory=Findings)
     records: int = 0
     views: int = 0
-    looked_at: Counter[str] = field(default_factory=Counter)
     parts: list[Part] = field(default_factory=list)
     seen: set[frozenset[str]] = field(default_factory=set)
 
@@ -58,10 +49,13 @@ def check(
     root: Location, manifest: dict[str, Any], digests: bool, pixels: bool, engine: Engine, show: Progress
 ) -> Checked:
     """Check a finished annotations directory."""
-    findings, looked_at = Findings(), Counter[str]()
-    chunks = manifest["chunks"]
+    findings, where, chunks = Findings(), f"{root}/manifest.json", manifest["chunks"]
+
+    def name_of(entry: dict[str, Any], suffix: str) -> str:
+        return store.chunk_path(root, entry["index"], suffix).name
+
     expected: dict[str, int | None] = {
-        store.chunk_path(root, entry["index"], suffix).name: entry["files"][name]["bytes"] if "files" in entry else None
+        name_of(entry, suffix): entry["files"][name]["bytes"] if "files" in entry else None
         for entry in chunks
         for name, suffix in store.FILES.items()
     }
@@ -70,57 +64,41 @@ def check(
     frames = 0
     for number, entry in enumerate(chunks):
         if (entry["index"], entry["first_frame"]) != (number, frames):
-            what = (
-                f"chunk {number} is number {entry['index']} and begins with frame {entry['first_frame']}, not {frames}"
-            )
-            findings.add("frames", f"{root}/manifest.json", what, "run `handgen annotate` again")
+            begins = f"is number {entry['index']} and begins with frame {entry['first_frame']}, not {frames}"
+            findings.add("frames", where, f"chunk {number} {begins}", "run `handgen annotate` again")
         frames += entry["frames"]
     if frames != manifest["capture"]["frame_count"]:
         what = f"chunks have {frames} frames, the capture {manifest['capture']['frame_count']}"
-        findings.add("frames", f"{root}/manifest.json", what, "run `handgen annotate` again")
-    present = [
-        entry
-        for entry in chunks
-        if all(store.chunk_path(root, entry["index"], suffix).name in there for suffix in store.FILES.values())
-    ]
-    records = views = 0
+        findings.add("frames", where, what, "run `handgen annotate` again")
+    present = [entry for entry in chunks if all(name_of(entry, suffix) in there for suffix in store.FILES.values())]
     show("reading chunks", 0, len(present))
-    some = None if pixels else Tolerances.pixels_per_part
-    tolerances = Tolerances(pixels_per_part=some, in_mask=_IN_MASK)
+    tolerances = Tolerances(pixels_per_part=None if pixels else Tolerances.pixels_per_part, in_mask=_IN_MASK)
     check_one = partial(check_chunk, root, uuid4().hex, frozenset(manifest["subjects"]), digests, tolerances)
+    facts = {"frames": frames, "chunks": len(present), "records": 0, "views": 0}
     parts, seen = list[Part](), set[frozenset[str]]()
     for done, found in enumerate(engine.map_units(check_one, present, len(present)), 1):
         findings.extend(found.findings)
-        looked_at.update(found.looked_at)
         parts += found.parts
         seen |= found.seen
-        records, views = records + found.records, views + found.views
+        facts["records"] += found.records
+        facts["views"] += found.views
         show("reading chunks", done, len(present))
-    facts = {"frames": frames, "chunks": len(present), "records": records, "views": views}
     notes = [] if digests else ["digests were not recomputed; --digests does"]
     if digests and any("files" not in entry for entry in chunks):
         notes.append("the manifest holds no digests: the annotations were made by an earlier version")
-    _check_cameras(findings, looked_at, root, manifest, seen)
-    of_labels, counted, label_notes = conclude(parts, f"{root}, ")
+    _check_cameras(findings, root, manifest, seen)
+    of_labels, label_notes = conclude(parts, f"{root}, ")
     findings.extend(of_labels)
-    looked_at.update(counted)
     notes.append("rejected records and views were not looked at for what they mean")
-    if not pixels:
-        notes.append(
-            f"pixels of {tolerances.pixels_per_part} of every {_BATCH} cutouts were looked at; --pixels: of all"
-        )
-    return Checked(findings, facts, notes + label_notes, looked_at)
+    if (some := tolerances.pixels_per_part) is not None:
+        notes.append(f"pixels of {some} of every {_BATCH} cutouts were looked at; --pixels: of all")
+    return Checked(findings, facts, notes + label_notes)
 
 
-def _check_cameras(
-    findings: Findings, looked_at: Counter[str], root: Location, manifest: dict[str, Any], seen: set[frozenset[str]]
-) -> None:
-    """Check cameras one by one, and together those that saw the same hands. seen: their names, of every hand.
-
-    Imported data sets may have a camera for every picture, or several rigs.
-    """
+def _check_cameras(findings: Findings, root: Location, manifest: dict[str, Any], seen: set[frozenset[str]]) -> None:
+    """Check cameras one by one, and those that saw the same hands together: imports may have several rigs."""
     where = f"{root}/manifest.json"
-    looked_at["rotation"] += len(manifest["cameras"])
+    findings.looked_at["rotation"] += len(manifest["cameras"])
     for entry in manifest["cameras"]:
         fault = transform_fault(np.array(entry["cam_from_world"], float))
         findings.add_fault("rotation", f"{where}, camera {entry['name']}", fault)
@@ -131,10 +109,10 @@ def _check_cameras(
     except HandgenError as error:
         findings.add("manifest", where, str(error), _AGAIN)
         return
-    looked_at.update(check_cameras(findings, where, list(cameras.values())))
+    check_cameras(findings, where, list(cameras.values()))
     for names in _rigs(seen):
         rig = [cameras[name] for name in sorted(names) if name in cameras]
-        looked_at.update(check_rig(findings, where, rig, in_metres=True))
+        check_rig(findings, where, rig, in_metres=True)
 
 
 def _rigs(seen: set[frozenset[str]]) -> Iterable[set[str]]:
@@ -161,23 +139,25 @@ def check_chunk(
         if not found.findings.counts:
             found.findings.add("damaged records", str(path), str(error), _AGAIN)
         return found
-    counts = (len(records), sum(record.accepted for record in records))
-    if counts != (entry["records"], entry["accepted"]):
-        what = (
-            f"has {counts[0]} records, {counts[1]} accepted; the manifest says {entry['records']}, {entry['accepted']}"
-        )
-        found.findings.add("count", str(path), what, _AGAIN)
+    accepted = sum(record.accepted for record in records)
+    if (len(records), accepted) != (entry["records"], entry["accepted"]):
+        said = f"the manifest says {entry['records']}, {entry['accepted']}"
+        found.findings.add("count", str(path), f"has {len(records)} records, {accepted} accepted; {said}", _AGAIN)
     _check_records(found.findings, path, records, subjects, entry)
     found.records, found.views = len(records), sum(len(record.views) for record in records)
     found.seen = {frozenset(view.camera.name for view in record.views) for record in records}
     setting = _open_setting(root, run)
     _check_cutouts(found, path, chunk_tar, records, setting, tolerances)
     if setting is not None:
-        _check_views(found, path, records, setting)
+        for record, view in [(one, view) for one in records if one.accepted for view in one.views]:
+            where = f"{path}, frame {record.frame}, {record.side} hand of {record.subject}, {view.camera.name}"
+            for name, wrong in view_faults(setting.cameras, record, view).items():
+                found.findings.looked_at[name] += 1
+                found.findings.add_fault(name, where, wrong)
     if digests and "files" in entry:
-        for name, said in store.describe_chunk(root, index).items():
+        for name, there in store.describe_chunk(root, index).items():
             file = store.chunk_path(root, index, store.FILES[name])
-            check_digest(found.findings, file, said["sha256"], entry["files"][name]["sha256"], _AGAIN)
+            check_digest(found.findings, file, there["sha256"], entry["files"][name]["sha256"], _AGAIN)
     return found
 
 
@@ -197,10 +177,7 @@ def _check_records(
 
 @lru_cache(maxsize=1)
 def _open_setting(root: Location, run: str) -> Setting | None:
-    """Read once in a process and `run`: of imports the manifest has tens of thousands of cameras.
-
-    None where the manifest's cameras are none, which is told once, of the manifest.
-    """
+    """Read once per process and `run`: imports have many cameras. None where the manifest has wrong ones, told once."""
     opened = Annotations(root)
     try:
         rig = {camera.name: camera for camera in opened.rig}
@@ -208,19 +185,6 @@ def _open_setting(root: Location, run: str) -> Setting | None:
         return Setting(rig, opened.betas, load_sides(opened.hand_model), models)
     except HandgenError:
         return None
-
-
-def _check_views(found: ChunkCheck, path: Location, records: list[HandRecord], setting: Setting) -> None:
-    """Cameras and detections of accepted records' views."""
-    for record in records:
-        for view in record.views if record.accepted else ():
-            where = f"{path}, frame {record.frame}, {record.side} hand of {record.subject}, {view.camera.name}"
-            checks = {"view camera": view_fault(setting.cameras, view)}
-            if view.accepted and view.detected_px is not None and is_a_hands_size(record):
-                checks["detections"] = detection_fault(setting.cameras, record, view)
-            for name, fault in checks.items():
-                found.looked_at[name] += 1
-                found.findings.add_fault(name, where, fault)
 
 
 def _check_cutouts(
@@ -245,23 +209,23 @@ def _check_cutouts(
             found.findings.add("cutout twice", f"{chunk_tar}, {name}", f"belongs to {len(several)} views", _AGAIN)
     models = HandModels({} if setting is None else setting.models)
     examiner = BatchExaminer(f"{path}, ", models, tolerances, LEFT_OUT, _BATCH)
-    left, stray = dict(cutouts), set[str]()
+    stray = set[str]()
 
     def take(name: str, members: dict[str, bytes]) -> None:
-        for record, view in left.pop(name):
+        for record, view in cutouts.pop(name):
             image = None if setting is None else image_of(setting, record, view, members)
             if image is not None:
                 examiner.add(image)
 
     try:
         for name, members in read_groups(chunk_tar):
-            if name in left:
+            if name in cutouts:
                 take(name, members)
             else:
                 stray.add(name)
     except HandgenError as error:
         found.findings.add("damaged cutouts", str(chunk_tar), str(error), _AGAIN)
-    for name in list(left):  # their labels mean something without the pictures
+    for name in list(cutouts):  # their labels mean something without the pictures
         take(name, {})
     found.parts = examiner.finish()
     if stray:

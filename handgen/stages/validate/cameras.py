@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -37,34 +36,30 @@ ABOUT = {
 }
 
 
-def check_cameras(findings: Findings, where: str, cameras: Sequence[Camera], sized: bool = True) -> Counter[str]:
-    """Check cameras one by one; returns how many each check looked at. sized: whether pictures' sizes are known."""
+def check_cameras(findings: Findings, where: str, cameras: Sequence[Camera], sized: bool = True) -> None:
+    """Check cameras one by one. sized: whether pictures' sizes are known."""
     for camera in cameras:
         findings.add_fault("intrinsics", f"{where}, camera {camera.name}", _intrinsics(camera, sized))
         findings.add_fault("distortion", f"{where}, camera {camera.name}", _distortion(camera, sized))
-    return Counter({"intrinsics": len(cameras), "distortion": len(cameras)})
+    findings.looked_at.update({"intrinsics": len(cameras), "distortion": len(cameras)})
 
 
-def check_rig(findings: Findings, where: str, cameras: Sequence[Camera], in_metres: bool) -> Counter[str]:
-    """Check cameras that saw the same hands. Returns how many things each check looked at.
-
-    in_metres: whether their translations are known to be metres.
-    """
+def check_rig(findings: Findings, where: str, cameras: Sequence[Camera], in_metres: bool) -> None:
+    """Check cameras that saw the same hands. in_metres: whether their translations are known to be metres."""
     count = len(cameras)
     if count < 2:
-        return Counter()
-    looked_at = Counter({"common view": count, "camera twice": count, "cameras apart": count})
+        return
+    findings.looked_at.update({"common view": count, "camera twice": count, "cameras apart": count})
     view = _common_view(cameras)
     if view is None and in_metres and median_baseline(cameras) > _HEADSET_M and (said := doubt(cameras)) is not None:
         view = Fault(said, "write cam_from_world: it takes points of the world to the camera")
     if view is not None:
         findings.add_fault("common view", where, view)
-        return looked_at
+        return
     if in_metres:
-        looked_at["baseline"] = count
+        findings.looked_at["baseline"] += count
         findings.add_fault("baseline", where, _baseline(cameras))
     _check_apart(findings, where, cameras)
-    return looked_at
 
 
 def _intrinsics(camera: Camera, sized: bool) -> Fault | None:
@@ -72,9 +67,8 @@ def _intrinsics(camera: Camera, sized: bool) -> Fault | None:
     fault = intrinsics_fault(k, np.array(camera.size_px, float), _OFF_MIDDLE if sized else 20.0)
     ratio = k[0, 0] / k[1, 1]
     if fault is None and not 1 / _ASPECT < ratio < _ASPECT:
-        fault = Fault(
-            f"focal lengths in x and y are {k[0, 0]:g} and {k[1, 1]:g} px", "calibrate at the video's own size"
-        )
+        what = f"focal lengths in x and y are {k[0, 0]:g} and {k[1, 1]:g} px"
+        fault = Fault(what, "calibrate at the video's own size")
     return fault
 
 
@@ -88,22 +82,19 @@ def _distortion(camera: Camera, sized: bool) -> Fault | None:
         return None
     coefficients = camera.distortion.round(4).tolist()
     what = f"the distortion {coefficients} cannot be inverted over {1 - valid.mean():.0%} of the picture"
-    return Fault(
-        what, "check the order of the coefficients (k1 k2 p1 p2 k3) and the lens model, or calibrate with fewer"
-    )
+    fix = "check the order of the coefficients (k1 k2 p1 p2 k3) and the lens model, or calibrate with fewer"
+    return Fault(what, fix)
 
 
 def _check_apart(findings: Findings, where: str, cameras: Sequence[Camera]) -> None:
     apart, median = CameraSet(tuple(cameras)).baselines(), median_baseline(cameras)
-    for i, one in enumerate(cameras):
-        for j in range(i):
-            if apart[i, j] > _AT_ONE_PLACE * max(median, 1e-12) and apart[i, j] > 0:
-                continue
-            same = np.abs(one.cam_from_world.rotation - cameras[j].cam_from_world.rotation).max() < 1e-3
-            what = f"is at the place of camera {cameras[j].name}"
-            kind = "camera twice" if same else "cameras apart"
-            fix = "leave one of them out" if same else "check the translations: these cameras see no depth together"
-            findings.add(kind, f"{where}, camera {one.name}", what, fix)
+    is_apart = (apart > _AT_ONE_PLACE * max(median, 1e-12)) & (apart > 0)
+    for i, j in np.argwhere(np.tril(~is_apart, -1)).tolist():
+        one, other = cameras[i], cameras[j]
+        same = np.abs(one.cam_from_world.rotation - other.cam_from_world.rotation).max() < 1e-3
+        kind = "camera twice" if same else "cameras apart"
+        fix = "leave one of them out" if same else "check the translations: these cameras see no depth together"
+        findings.add(kind, f"{where}, camera {one.name}", f"is at the place of camera {other.name}", fix)
 
 
 def _baseline(cameras: Sequence[Camera]) -> Fault | None:
@@ -173,14 +164,12 @@ def _seen_together(cameras: Sequence[Camera]) -> float:
     """The largest share of the cameras that see one point: of those on the axes, on their mean, and nearest to all."""
     centers = np.stack([camera.center_world for camera in cameras])
     axes = np.stack([camera.cam_from_world.rotation[2] for camera in cameras])
-    distance = median_baseline(cameras)
-    points = [_nearest_point(centers, axes)[None]]
+    distance = max(median_baseline(cameras), 1e-9)
     ahead = axes.mean(0) / max(float(np.linalg.norm(axes.mean(0))), 1e-9)
     ways, starts = np.concatenate([axes, ahead[None]]), np.concatenate([centers, centers.mean(0)[None]])
-    points += [starts + depth * max(distance, 1e-9) * ways for depth in _DEPTHS]
-    tried = np.concatenate(points)
-    seen = np.mean([_is_seen(camera, tried) for camera in cameras], axis=0)
-    return float(seen.max())
+    along = [starts + depth * distance * ways for depth in _DEPTHS]
+    tried = np.concatenate([_nearest_point(centers, axes)[None], *along])
+    return float(np.mean([_is_seen(camera, tried) for camera in cameras], axis=0).max())
 
 
 def _is_seen(camera: Camera, points: Float[np.ndarray, "n 3"]) -> np.ndarray:

@@ -29,21 +29,18 @@ _COMPARED_BYTES = 2**20
 
 def check_calibration(path: Location) -> Checked:
     """A calibration: a file, or a folder of files, of any format that is read."""
-    findings, notes = Findings(), list[str]()
-    here = local_path(path)
+    findings, here = Findings(looked_at=Counter({"calibration": 1})), local_path(path)
     try:
         calibration = load_calibration(here)
     except HandgenError as error:
         _name_failure(findings, here, error)
-        return Checked(findings, {"cameras": 0}, notes, Counter({"calibration": 1}))
-    checked = Checked(findings, {"cameras": len(calibration.cameras)}, notes, Counter({"calibration": 1}))
-    factor = calibration.metres_per_unit
-    if factor is None:
-        _check_together(checked, calibration, calibration.cameras, False, sized=not calibration.unsized)
-    else:
+        return Checked(findings, {"cameras": 0})
+    checked = Checked(findings, {"cameras": len(calibration.cameras)})
+    factor, cameras = calibration.metres_per_unit, tuple(calibration.cameras)
+    if factor is not None:
         checked.notes.append(f"unit: {calibration.unit_note}")
-        cameras = UnscaledRig(tuple(calibration.cameras)).in_metres(factor)
-        _check_together(checked, calibration, tuple(cameras), True, sized=not calibration.unsized)
+        cameras = tuple(UnscaledRig(cameras).in_metres(factor))
+    _check_together(checked, calibration, cameras, factor is not None, sized=not calibration.unsized)
     return checked
 
 
@@ -60,8 +57,8 @@ def _check_together(
     if not in_metres:
         checked.notes.append(f"the unit is unknown ({calibration.unit_note}): distances were not checked")
     checked.notes.extend(notes)
-    checked.looked_at.update(check_cameras(checked.findings, where, cameras, sized))
-    checked.looked_at.update(check_rig(checked.findings, where, cameras, in_metres))
+    check_cameras(checked.findings, where, cameras, sized)
+    check_rig(checked.findings, where, cameras, in_metres)
     if "common view" not in checked.findings.counts and (said := doubt(cameras)) is not None:
         checked.notes.append(said)
 
@@ -71,8 +68,7 @@ def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
     found = 0
     for file in [path] if path.is_file() else sorted(path.glob("*.json")):
         try:
-            document = parse_json(file, read_text(file))
-            entries = document["cameras"]
+            entries = parse_json(file, read_text(file))["cameras"]
             matrices = [(entry["name"], np.array(entry["cam_from_world"], float)) for entry in entries]
         except (HandgenError, KeyError, TypeError, ValueError):
             continue
@@ -88,7 +84,7 @@ def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
 
 def check_capture(path: Location) -> Checked:
     """A capture: its calibration, videos or images, clocks and `capture.json`."""
-    findings = Findings()
+    findings = Findings(looked_at=Counter({"capture": 1}))
     try:
         capture = load_capture(path, require_scale=False)
     except HandgenError as error:
@@ -96,34 +92,27 @@ def check_capture(path: Location) -> Checked:
         if isinstance(path, Path):
             _name_failure(findings, path, error)
         if "rotation" not in findings.counts:
-            findings = Findings()
+            findings = Findings(looked_at=findings.looked_at)
             findings.add("capture", str(path), what, fix or "correct it")
-        return Checked(findings, {"cameras": 0, "frames": 0}, [], Counter({"capture": 1}))
+        return Checked(findings, {"cameras": 0, "frames": 0})
     cameras = tuple(capture.cameras)
-    facts = {"cameras": len(cameras), "frames": capture.frame_count}
-    checked = Checked(findings, facts, [], Counter({"capture": 1}))
+    checked = Checked(findings, {"cameras": len(cameras), "frames": capture.frame_count})
     _check_together(checked, capture.calibration, cameras, capture.scale_known, capture.notes)
-    _check_clocks(findings, checked.looked_at, capture)
-    _check_videos(findings, checked.looked_at, capture)
+    _check_clocks(findings, capture)
+    _check_videos(findings, capture)
     return checked
 
 
-def _check_clocks(findings: Findings, looked_at: Counter[str], capture: Capture) -> None:
+def _check_clocks(findings: Findings, capture: Capture) -> None:
     counts = [source.frame_count for source in capture.sources]
     rates = [source.fps for source in capture.sources if source.fps]
-    looked_at.update({"frame counts": len(counts), "frame rates": len(rates)})
+    findings.looked_at.update({"frame counts": len(counts), "frame rates": len(rates)})
     absent = (capture.source_frames < 0).mean(0) if len(capture.source_frames) else np.zeros(len(counts))
     has_offsets = len({int(frames[0]) for frames in capture.source_frames[:1].T}) > 1
     if max(counts) - min(counts) > max(2, _FRAMES_APART * max(counts)) and not has_offsets and not absent.any():
-        what = "the cameras have " + ", ".join(
-            f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True)
-        )
-        findings.add(
-            "frame counts",
-            str(capture.path),
-            f"{what} frames",
-            "say in capture.json how they belong together: frame_offset, or timestamps",
-        )
+        told = ", ".join(f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True))
+        fix = "say in capture.json how they belong together: frame_offset, or timestamps"
+        findings.add("frame counts", str(capture.path), f"the cameras have {told} frames", fix)
     if rates and max(rates) > (1 + _RATES_APART) * min(rates):
         what = f"the videos' frame rates differ: {min(rates):.4g} to {max(rates):.4g} frames/s"
         findings.add("frame rates", str(capture.path), what, "give timestamps in capture.json")
@@ -133,10 +122,10 @@ def _check_clocks(findings: Findings, looked_at: Counter[str], capture: Capture)
             findings.add("frame counts", str(capture.path), what, "check its timestamps and the tolerance")
 
 
-def _check_videos(findings: Findings, looked_at: Counter[str], capture: Capture) -> None:
+def _check_videos(findings: Findings, capture: Capture) -> None:
     """The first frame of each can be decoded, and no two cameras have the same pictures."""
     names = capture.cameras.names
-    looked_at.update({"picture": len(names), "video twice": len(names)})
+    findings.looked_at.update({"picture": len(names), "video twice": len(names)})
     try:
         next(capture.read(0, 1), None)
     except HandgenError as error:

@@ -33,59 +33,45 @@ def recognise_format(path: Location) -> str | None:
 
 
 def check(path: Location, format: str, digests: bool, pixels: bool, engine: Engine, show: Progress) -> Checked:
-    """Check a data set in one of `FORMATS`. digests, pixels: as for `handgen.stages.validate.stage.run`.
-
-    Raises HandgenError for a COCO file that is too large to check.
-    """
+    """Check a data set in one of `FORMATS`. HandgenError for a COCO file that is too large to check."""
     assert isinstance(path, Path)
-    context = CheckContext(read_manifest_info(path), pixels, engine, show)
-    listed = check_listed(path, digests, engine)
-    checked = get_format(format).check(path, context)
-    checked.findings.extend(listed.findings)
-    checked.looked_at.update({name: count for name, count in listed.looked_at.items() if count})
-    checked.notes.extend(listed.notes)
+    checked = get_format(format).check(path, CheckContext(read_manifest_info(path), pixels, engine, show))
+    _check_listed(checked, path, digests, engine)
     if not pixels:
         checked.notes.append(PIXELS_NOTE)
     return checked
 
 
-def check_listed(root: Path, digests: bool, engine: Engine) -> Checked:
-    """Compare files with the manifest's `files`; pictures are not among them.
-
-    digests: recompute their SHA-256, too. Of a data set without such a manifest nothing is compared.
-    """
-    findings, notes = Findings(), list[str]()
+def _check_listed(checked: Checked, root: Path, digests: bool, engine: Engine) -> None:
+    """Compare files with the manifest's `files`, if there are such; pictures are not among them."""
+    findings = checked.findings
     entries = _listed(root, findings)
-    paths = {name: root / name for name in entries}
-    there = {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
-    tars = list(root.glob("*.tar")) if entries else []  # others would be read as well
-    found = there | {path.name: path.stat().st_size for path in tars if path.is_file()}
-    check_files(findings, root, found, {name: entry["bytes"] for name, entry in entries.items()})
-    checked = Checked(findings, {}, notes)
-    checked.looked_at["file"] = len(entries)
-    if digests and not entries:
-        notes.append("there is no manifest that lists files, so no digests to compare")
-    elif not digests and entries:
-        notes.append("digests were not recomputed; --digests does")
-    elif digests:
-        for name, sha256 in sorted(engine.map_units(partial(_digest, root), there, len(there))):
-            if sha256 is None:
-                findings.add("digest", f"{root / name}", "cannot be read", _AGAIN)
-            else:
-                check_digest(findings, root / name, sha256, entries[name]["sha256"], _AGAIN)
-    return checked
+    if not entries:
+        if digests:
+            checked.notes.append("there is no manifest that lists files, so no digests to compare")
+        return
+    there = {name: (root / name).stat().st_size for name in entries if (root / name).is_file()}
+    tars = {path.name: path.stat().st_size for path in root.glob("*.tar") if path.is_file()}  # would be read as well
+    check_files(findings, root, there | tars, {name: entry["bytes"] for name, entry in entries.items()})
+    findings.looked_at["file"] = len(entries)
+    if not digests:
+        checked.notes.append("digests were not recomputed; --digests does")
+        return
+    for name, sha256 in sorted(engine.map_units(partial(_digest, root), there, len(there))):
+        if sha256 is None:
+            findings.add("digest", f"{root / name}", "cannot be read", _AGAIN)
+        else:
+            check_digest(findings, root / name, sha256, entries[name]["sha256"], _AGAIN)
 
 
 def _listed(root: Path, findings: Findings) -> dict[str, dict[str, Any]]:
     """Entries of the manifest by the files' names."""
     if not (root / MANIFEST).is_file():
         return {}
-    manifest = read_json(root / MANIFEST)
-    is_ours = isinstance(manifest, dict) and manifest.get("kind") == "export"
-    entries = manifest.get("files", []) if is_ours else []
-    found: dict[str, dict[str, Any]] = {}
-    listed: list[Any] = entries if isinstance(entries, list) else [None]
-    for entry in listed:
+    manifest, found = read_json(root / MANIFEST), dict[str, dict[str, Any]]()
+    is_ours = isinstance(manifest, dict) and manifest.get("kind") == KIND
+    entries: Any = manifest.get("files", []) if is_ours else []
+    for entry in entries if isinstance(entries, list) else [{}]:
         try:
             name, size, sha256 = entry["name"], entry["bytes"], entry["sha256"]
             inside(root, name, "files")

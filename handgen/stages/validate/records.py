@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import orjson
@@ -41,9 +40,9 @@ _SURE = 0.3  # confidence of a keypoint that counts
 
 @dataclass(frozen=True)
 class Setting:
-    """The capture that records are compared with, and their hand model.
+    """The capture that records are compared with. cameras, betas: by name. arrays: of the hand model, by side, if here.
 
-    cameras, betas: by name. arrays: the model by side, if here. models: as `load_hand` takes it, by its name.
+    models: its file as `load_hand` takes it, by its name.
     """
 
     cameras: dict[str, Camera]
@@ -53,10 +52,7 @@ class Setting:
 
 
 def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: dict[str, bytes]) -> LabelledImage | None:
-    """Label a view of a record; None where either is rejected, or its camera unknown.
-
-    members: of its cutout, by suffix.
-    """
+    """Label a view of a record; None where either is rejected, or its camera unknown. members: of its cutout."""
     if not record.accepted or not view.accepted or view.camera.name not in setting.cameras:
         return None
     betas, arrays = setting.betas.get(record.subject), setting.arrays.get(record.side)
@@ -81,7 +77,16 @@ def image_of(setting: Setting, record: HandRecord, view: ViewRecord, members: di
     )
 
 
-def view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
+def view_faults(cameras: Mapping[str, Camera], record: HandRecord, view: ViewRecord) -> dict[str, Fault | None]:
+    """Find, by check, what is wrong with the camera of a view and with where the hand is in it."""
+    faults = {"view camera": _view_fault(cameras, view)}
+    low, high = HAND_LENGTH_M  # only what can be metres is compared: else cameras are not to blame
+    if view.accepted and view.detected_px is not None and low <= hand_length_m(record.keypoints_world_m) <= high:
+        faults["detections"] = _detection_fault(cameras, record, view)
+    return faults
+
+
+def _view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
     """Find how the camera of a cutout differs from the capture's, cropped to its box."""
     name = view.camera.name
     if name not in cameras:
@@ -102,11 +107,9 @@ def view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None:
         return Fault(what, "let (0, 0) be the centre of the first pixel; take box_px off the camera's principal point")
     if not _differs(is_.cam_from_world, wanted.cam_from_world):
         return None
-    fact = "is not its camera's"
-    for misreading, changed in _misreadings(wanted.cam_from_world).items():
-        if not _differs(is_.cam_from_world, changed):
-            fact = f"looks like {misreading}"
-            break
+    misread = _misreadings(wanted.cam_from_world).items()
+    like = next((name for name, changed in misread if not _differs(is_.cam_from_world, changed)), None)
+    fact = f"looks like {like}" if like else "is not its camera's"
     return Fault(f"the cutout's cam_from_world {fact}", "write cam_from_world of the manifest")
 
 
@@ -123,7 +126,7 @@ def _misreadings(transform: Rigid) -> dict[str, Rigid]:
     }
 
 
-def detection_fault(cameras: Mapping[str, Camera], record: HandRecord, view: ViewRecord) -> Fault | None:
+def _detection_fault(cameras: Mapping[str, Camera], record: HandRecord, view: ViewRecord) -> Fault | None:
     """Find why a hand is not where the detector saw it, through the manifest's camera."""
     if view.detected_px is None or view.camera.name not in cameras:
         return None
@@ -153,19 +156,12 @@ def _distance_px(camera: Camera, points_world: np.ndarray, detected: np.ndarray,
     return float(np.median(np.linalg.norm(pixels - detected[:, :2], axis=1)[sure]))
 
 
-def is_a_hands_size(record: HandRecord) -> bool:
-    """Tell whether the keypoints can be metres; else cameras are not to blame."""
-    return HAND_LENGTH_M[0] <= float(hand_length_m(record.keypoints_world_m)) <= HAND_LENGTH_M[1]
-
-
 def rotation_faults(root: Location, index: int) -> list[tuple[str, Fault]]:
     """Views of a chunk that cannot be read because their rotation is none: where, and what it is."""
     path = store.chunk_path(root, index, ".jsonl")
     found = []
     try:
-        lines = filesystem.read(path).splitlines() if not isinstance(path, Path) or path.is_file() else []
-        for line in lines:
-            record = orjson.loads(line)
+        for record in map(orjson.loads, filesystem.read(path).splitlines()):
             for view in record["views"]:
                 fault = transform_fault(np.array(view["cam_from_world"], float))
                 if fault is not None:

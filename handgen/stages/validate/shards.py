@@ -18,8 +18,7 @@ from handgen.io import shards
 from handgen.io.labelled import label_sample
 from handgen.label_checks.checks import BATCH, BatchExaminer, Part, conclude
 from handgen.label_checks.evidence import Fault, HandModels, Tolerances, model_beside
-from handgen.label_checks.findings import Checked, Findings, check_digest, check_files, name_first
-from handgen.label_checks.hashes import hash_values
+from handgen.label_checks.findings import Checked, Findings, check_digest, check_files, hash_values, name_first
 from handgen.label_checks.rotations import transform_fault
 from handgen.media import images
 from handgen.progress import Progress
@@ -94,7 +93,7 @@ def check(
         for split in manifest["splits"]:
             _check_uses(findings, root, split, uses[split["name"]], manifest["left_out"]["samples"])
     _check_splits(findings, root, manifest)
-    of_labels, looked_at, label_notes = conclude((part for found in checks for part in found.parts), f"{root}, ")
+    of_labels, label_notes = conclude((part for found in checks for part in found.parts), f"{root}, ")
     findings.extend(of_labels)
     facts = {
         "samples": sum(found.samples for found in checks),
@@ -106,12 +105,11 @@ def check(
     notes = [] if digests else ["digests were not recomputed; --digests does"]
     if facts["left_out"]:
         notes.append(f"{facts['left_out']} samples were left out when the shards were made: their cutouts are damaged")
-    if not pixels:
-        notes.append(
-            f"pixels of {tolerances.pixels_per_part} pictures of every {BATCH} were looked at; --pixels: of all"
-        )
-    looked_at.update({"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])})
-    return Checked(findings, facts, notes + label_notes, looked_at)
+    if (some := tolerances.pixels_per_part) is not None:
+        notes.append(f"pixels of {some} pictures of every {BATCH} were looked at; --pixels: of all")
+    counts = {"sample": facts["samples"], "rotation": facts["samples"], "file": len(manifest["shards"])}
+    findings.looked_at.update(counts)
+    return Checked(findings, facts, notes + label_notes)
 
 
 def _models(manifest: dict[str, Any]) -> dict[str, str]:
@@ -184,8 +182,7 @@ def _check_sample(
 
 def _label(key: str, document: dict[str, Any], members: dict[str, bytes]) -> tuple[LabelledImage, Fault | None]:
     """Label a sample, without its transform where that is none, and find what is wrong with that."""
-    matrix = np.array(document["camera"]["cam_from_world"], float)
-    fault = transform_fault(matrix)
+    fault = transform_fault(np.array(document["camera"]["cam_from_world"], float))
     if fault is None:
         return label_sample(key, document, members), None
     unplaced = {**document, "camera": {**document["camera"], "cam_from_world": np.eye(4).tolist()}}
@@ -195,10 +192,7 @@ def _label(key: str, document: dict[str, Any], members: dict[str, bytes]) -> tup
 def _picture_is_sound(
     document: dict[str, Any], members: dict[str, bytes], where: str, pixels: bool, wrong: Callable[[str], None]
 ) -> bool:
-    """Tell whether picture and mask can be read, and are of the labels' size; the mask's box is the labels'.
-
-    pixels: decode the picture, too; otherwise its header is read.
-    """
+    """Tell whether picture and mask can be read, of the labels' size and box. pixels: decode the picture, too."""
     size_px = tuple(document["camera"]["size_px"])
     try:
         height, width, *_ = simplejpeg.decode_jpeg_header(members[shards.IMAGE])
@@ -222,16 +216,17 @@ def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], c
     numbers: Counter[int] = Counter()
     for split in manifest["splits"]:
         last, before = -1, ""
-        for entry in manifest["shards"]:
+        of_split = [entry for entry in manifest["shards"] if entry["name"].rpartition("-")[0] == split["name"]]
+        for entry in of_split:
             found = by_name.get(entry["name"])
-            if found is None or found.split != split["name"] or found.span is None:
+            if found is None or found.span is None:
                 continue
             if found.span[0] <= last:
                 what = f"its samples begin with number {found.span[0]}, but {before} ends with {last}"
                 findings.add("sample twice", f"{root / found.name}", what, _AGAIN)
             last, before = found.span[1], found.name
             numbers.update(found.numbers)
-        counted = sum(entry["samples"] for entry in manifest["shards"] if _split_of(entry) == split["name"])
+        counted = sum(entry["samples"] for entry in of_split)
         if counted != split["samples"]:
             what = f"says {split['samples']} samples of split {split['name']}, its shards have {counted}"
             findings.add("count", f"{root}/manifest.json", what, "run `handgen synthesize` again")
@@ -241,10 +236,6 @@ def _check_whole(findings: Findings, root: Location, manifest: dict[str, Any], c
     if sum(split["samples"] for split in manifest["splits"]) != manifest["samples"]:
         what = f"says {manifest['samples']} samples, which is not the sum of its splits"
         findings.add("count", f"{root}/manifest.json", what, "run `handgen synthesize` again")
-
-
-def _split_of(entry: dict[str, Any]) -> str:
-    return entry["name"].rpartition("-")[0]
 
 
 def _check_uses(findings: Findings, root: Location, split: dict[str, Any], uses: Counter[int], left_out: int) -> None:

@@ -1,10 +1,4 @@
-"""The validate stage: a place in, findings out.
-
-    1. recognise   what lies there, by its files
-    2. check       what that kind of thing can get wrong
-
-Nothing is written.
-"""
+"""The validate stage: a place in, findings out; nothing is written. What lies there is told by its files."""
 
 from __future__ import annotations
 
@@ -12,7 +6,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from handgen.datasets.registry import FORMATS
 from handgen.errors import HandgenError
@@ -71,22 +64,12 @@ def run(
         checked = _report_unfinished(path, "handgen export")
     else:
         checked = exports.check(path, kind, digests, pixels, engine, show)
-    return ValidateReport(
-        path,
-        kind,
-        checked.findings,
-        checked.facts,
-        tuple(checked.notes),
-        time.perf_counter() - began,
-        dict(checked.looked_at),
-    )
+    findings, seconds = checked.findings, time.perf_counter() - began
+    return ValidateReport(path, kind, findings, checked.facts, tuple(checked.notes), seconds, dict(findings.looked_at))
 
 
 def _recognise_kind(path: Location) -> str:
-    """The kind of a place: "shards", "annotations", "capture", "calibration", or the name of an export's format.
-
-    Raises HandgenError when it is none of these.
-    """
+    """The kind of a place, a format's name for exports. Raises HandgenError when it is none that is checked."""
     if isinstance(path, Path) and path.is_file():
         return CALIBRATION
     kind = kind_of(path)
@@ -132,11 +115,10 @@ def _check_output(path: Location, kind: str, digests: bool, pixels: bool, engine
 
 
 def _report_unfinished(path: Location, command: str) -> Checked:
-    """Say that a run of `command` has not come to its end there."""
     return _report_one("unfinished", str(path), f"has no {MANIFEST}", f"run `{command}` again, which finishes it")
 
 
 def _report_one(kind: str, where: str, what: str, fix: str) -> Checked:
     findings = Findings()
     findings.add(kind, where, what, fix)
-    return Checked(findings, dict[str, Any](), [])
+    return Checked(findings, {})

@@ -1,4 +1,4 @@
-"""Distances of keypoints from the truth's: all by alignment, the fingertips on chosen frames, wrist from wrist."""
+"""Distances of keypoints from the truth's: by alignment, of fingertips, wrist from wrist, and against covariances."""
 
 from __future__ import annotations
 
@@ -82,8 +82,7 @@ class Fingertips:
 def fingertips(frame: Int[np.ndarray, " n"], absolute_mm: Float[np.ndarray, "n 21"], frames: int) -> Fingertips | None:
     """The five tips on at most `frames` evenly chosen ones of the matched frames.
 
-    After HO-3D's check of its own annotations (HOnnotate, CVPR 2020): there the tips were marked by hand on chosen
-    frames; here the truth is known, and the frames are spread evenly.
+    After HO-3D's check of its own annotations (HOnnotate, CVPR 2020), where the tips were marked by hand.
     """
     present = np.unique(frame)
     if not len(present):
@@ -119,4 +118,46 @@ RELATIVE_ROOT = Metric[Distribution](
     lambda matched: relative_root(matched.hands),
     lambda found: [("wrist to wrist", spread(found, "mm"))],
     has_own_key=True,
+)
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Calibration of annotations' covariances against their errors.
+
+    within_one_sigma, within_two_sigma: share of errors along the world's axes (68 and 95 % if they know). expected_mm:
+    mean length of an error by the covariance (root of its trace).
+    """
+
+    hands: int
+    within_one_sigma: float
+    within_two_sigma: float
+    expected_mm: float
+
+
+def uncertainty(hands: Hands) -> Uncertainty | None:
+    """Compare covariances with errors, of the hands whose annotation has one; None without any."""
+    if hands.sigma_m is None:
+        return None
+    known = np.isfinite(hands.sigma_m).all((1, 2))
+    if not known.any():
+        return None
+    sigma = hands.sigma_m[known]
+    off = np.abs(hands.annotated_m - hands.truth_m)[known]
+    expected_mm = float(np.linalg.norm(sigma, axis=-1).mean() * 1e3)
+    shares = [float((off < factor * sigma).mean()) for factor in (1, 2)]
+    return Uncertainty(int(known.sum()), shares[0], shares[1], expected_mm)
+
+
+def _sigma_facts(found: Uncertainty) -> Facts:
+    text = (
+        f"{100 * found.within_one_sigma:.0f} % of errors within one sigma (68 would be right), "
+        f"{100 * found.within_two_sigma:.0f} % within two; {found.expected_mm:.2f} mm expected"
+    )
+    return [("uncertainty", text)]
+
+
+# None in a turned world, where the covariances' axes are no longer those of the errors.
+UNCERTAINTY = Metric(
+    lambda matched: None if matched.config.align_world else uncertainty(matched.hands), _sigma_facts, has_own_key=True
 )
