@@ -23,6 +23,8 @@ def inspect(directory: Location, config: InspectConfig, as_json: bool) -> None:
     \b
     handgen inspect my_capture              before annotating: is the calibration understood, is the
                                             unit right, does every camera have its video?
+    handgen inspect my_capture --detect     is a camera mirrored, late, exchanged; do hands have
+                                            a person's size? Some seconds
     handgen inspect my_capture/annotations  frames, hands, what was accepted
     handgen inspect shards                  samples, seed, configuration
 
@@ -30,11 +32,11 @@ def inspect(directory: Location, config: InspectConfig, as_json: bool) -> None:
     Every video is decoded once to count its frames.
     """
     from handgen.cli.console import print_description, print_json
+    from handgen.progress import progress_bars
     from handgen.stages.inspect import describe as stage
-    from handgen.storage import filesystem
 
-    calibration = filesystem.location(config.calibration) if config.calibration else None
-    description = stage.describe(directory, calibration=calibration, metres_per_unit=config.metres_per_unit)
+    with progress_bars() as progress:
+        description = stage.describe(directory, config, progress)
     if as_json:
         print_json(stage.as_document(description))
     else:

@@ -110,7 +110,12 @@ class Suspect:
 
 def notes_of(suspects: Sequence[Suspect]) -> list[str]:
     """Say what is wrong, each thing once."""
-    return list(dict.fromkeys(suspect.note() for suspect in suspects))
+    by_cause: dict[str | frozenset[str], str] = {}
+    for suspect in suspects:
+        found = suspect.hypothesis
+        pair = frozenset((suspect.camera, found.calibration)) if found is not None and found.calibration else None
+        by_cause.setdefault(pair or suspect.note(), suspect.note())
+    return list(by_cause.values())
 
 
 def find_suspects(rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Detection]]]) -> list[Suspect]:

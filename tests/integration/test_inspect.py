@@ -15,6 +15,7 @@ from support.captures import make_capture, small_rig
 from handgen.cli.main import main
 from handgen.errors import HandgenError
 from handgen.io.calibration_files.handgen_json import save_calibration
+from handgen.stages.inspect.config import InspectConfig
 from handgen.stages.inspect.describe import describe
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
@@ -164,7 +165,7 @@ def test_none_of_the_three(tmp_path):
 
 @pytest.mark.captures
 def test_real_captures(captures):
-    desk = describe(captures / "desk_two_views", metres_per_unit=0.03)
+    desk = describe(captures / "desk_two_views", InspectConfig(metres_per_unit=0.03))
     assert desk.data["baselines_m"][0][1] == pytest.approx(0.376, abs=0.001)
     room = describe(captures / "room_four_views")
     assert room.data["calibration_format"] == "caliscope"

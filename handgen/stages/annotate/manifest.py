@@ -18,12 +18,11 @@ from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest
 from handgen.io.camera_json import camera_document
 from handgen.reconstruct import camera_check
 from handgen.reconstruct.camera_hypotheses import Suspect, notes_of
+from handgen.reconstruct.hand_size import size_notes
 from handgen.reconstruct.record_builder import Counts
 from handgen.stages.annotate.job import AnnotateJob
 from handgen.stages.annotate.report import AnnotateReport
 from handgen.stages.annotate.subject import Estimate
-
-_USUAL_SIZE = (0.84, 1.2)  # of people's mean hand: three standard deviations of adults
 
 
 def build_manifest(
@@ -54,7 +53,8 @@ def build_manifest(
         metres_per_unit=metres_per_unit,
         scale=capture.scale,
         notes=(
-            *_notes(job, shape, counts, estimated.size),
+            *_notes(job, shape, counts),
+            *size_notes(estimated.size, metres_per_unit),
             *camera_check.notes(check, job.config.refine_extrinsics),
             *notes_of(job.suspects),
         ),
@@ -93,14 +93,8 @@ def _describe_suspect(job: AnnotateJob, suspect: Suspect) -> dict[str, Any]:
     return {"camera": suspect.camera, "cause": suspect.note(), "left_out": left_out}
 
 
-def _notes(job: AnnotateJob, shape: HandShape, counts: Counts, size: float | None) -> list[str]:
+def _notes(job: AnnotateJob, shape: HandShape, counts: Counts) -> list[str]:
     notes = list(job.capture.notes)
-    if size is not None and not _USUAL_SIZE[0] < size < _USUAL_SIZE[1]:
-        assert job.capture.metres_per_unit is not None
-        notes.append(
-            f"the hands are {size:.2f} times as long as people's on average: is the calibration's unit right? The "
-            f"hands suggest --metres-per-unit {job.capture.metres_per_unit / size:.3g}"
-        )
     estimated = job.capture.scale == "estimated"
     if estimated:
         notes.append(f"scale estimated from the hand: {job.capture.metres_per_unit:.6g} metres per calibration unit")

@@ -16,7 +16,7 @@ from handgen.errors import HandgenError
 from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import fit_poses
 from handgen.fit.silhouette.shape import SeenHand, shape_from_masks
-from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, estimate_metres_per_unit, fit_subject, size_factor
+from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, estimate_metres_per_unit, fit_subject
 from handgen.geometry.camera import UnscaledRig
 from handgen.hand.skeleton import SIDES
 from handgen.multiview.association import MultiviewHand, evenly_spaced
@@ -24,14 +24,13 @@ from handgen.multiview.tracking import HandObservations, hands_in_any_unit
 from handgen.progress import Progress
 from handgen.reconstruct.camera_check import ExtrinsicsCheck, check_extrinsics
 from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
+from handgen.reconstruct.hand_size import check_possible, hand_size
 from handgen.reconstruct.mask_refinement import masks_of_frames
 from handgen.records.detection import Detection
 from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
-_FEWEST_SIZED = 4  # hands that are sure, before their size says anything about the unit
-_POSSIBLE = (0.6, 1.6)  # sizes of hands, in people's mean: children of four, and more than anybody's
 _MASKED_FRAMES_PER_SIDE = 16  # whose masks the shape is learnt from
 
 Sample = list[tuple[range, list[list[list[Detection]]]]]  # frames, and their detections by frame and camera
@@ -95,7 +94,9 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
         capture = replace(job.capture, cameras=check.rig) if moved else job.capture
         job = replace(job, capture=capture, suspects=explained + unexplained)
         evidence = _evidence(job, sample)
-    size = _size_factor(job, calibration, evidence)
+    estimated = job.capture.scale == "estimated"
+    size = None if estimated else hand_size(job.config.hand_model, calibration, evidence.picked())
+    check_possible(job.capture.path, size, job.capture.metres_per_unit or 1.0)
     shape, person = HandShape(np.zeros(10)), calibration
     if picked := evidence.picked():
         shape, person = fit_subject(job.config.hand_model, calibration, job.capture.rig, picked, job.config.device)
@@ -131,20 +132,6 @@ def _metres_per_unit(job: AnnotateJob, rig: UnscaledRig, detector: DetectorCalib
         f"{job.capture.path}: no hand was seen by two cameras, so the scale cannot be estimated from it; "
         "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
     )
-
-
-def _size_factor(job: AnnotateJob, detector: DetectorCalibration, evidence: _Evidence) -> float | None:
-    """Size of the hands, in people's mean size; None where too few are sure. Raises HandgenError for no person's."""
-    if sum(map(len, evidence.sure.values())) < _FEWEST_SIZED or job.capture.scale == "estimated":
-        return None
-    factor = size_factor(job.config.hand_model, detector, evidence.picked())
-    if not _POSSIBLE[0] < factor < _POSSIBLE[1]:
-        assert job.capture.metres_per_unit is not None
-        raise HandgenError(
-            f"{job.capture.path}: the hands are {factor:.2g} times as long as people's, so the calibration's unit is "
-            f"wrong; give --metres-per-unit (the hands suggest {job.capture.metres_per_unit / factor:.3g}), or auto"
-        )
-    return factor
 
 
 def _evidence(job: AnnotateJob, sample: Sample) -> _Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ from handgen.io import shards
 from handgen.io.capture.camera_files import list_sources
 from handgen.io.capture.capture import KIND as CAPTURE_KIND
 from handgen.io.capture.capture import Capture, load_capture
+from handgen.progress import Progress
+from handgen.stages.inspect.config import InspectConfig
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
@@ -47,14 +49,13 @@ class Description:
     data: Mapping[str, Any]
 
 
-def describe(
-    path: Location, *, calibration: Location | None = None, metres_per_unit: float | Literal["auto"] | None = None
-) -> Description:
+def describe(path: Location, config: InspectConfig | None = None, progress: Progress | None = None) -> Description:
     """Describe the directory `path` by its manifest, or as a capture if it has none.
 
-    calibration and metres_per_unit: for captures, as in `handgen.io.capture.capture.load_capture`; an unknown unit is
-    no error here. Raises HandgenError if the directory is none of the three, or cannot be read.
+    config: for captures; an unknown unit is no error here. Raises HandgenError if the directory is none of the three,
+    or cannot be read.
     """
+    config = config or InspectConfig()
     if not filesystem.is_folder(path):
         raise HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
     kind = kind_of(path)
@@ -67,13 +68,30 @@ def describe(
         ours = f"{store.KIND!r} or {shards.KIND!r}"
         raise HandgenError(f"{path / MANIFEST}: its kind is {kind!r}, not {ours}; was it made by handgen?")
     is_bare = isinstance(path, Path) and not (path / "capture.json").exists() and not list_sources(path)
-    if calibration is None and is_bare:
+    if config.calibration is None and is_bare:
         raise HandgenError(
             f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
             "sub-folders of images); give one of these directories"
         )
-    capture = load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
-    return _describe_capture(capture)
+    calibration = filesystem.location(config.calibration) if config.calibration else None
+    capture = load_capture(path, calibration=calibration, metres_per_unit=config.metres_per_unit, require_scale=False)
+    described = _describe_capture(capture)
+    return _with_detections(described, capture, config, progress or (lambda *_: None)) if config.detect else described
+
+
+def _with_detections(described: Description, capture: Capture, config: InspectConfig, show: Progress) -> Description:
+    """Add what a detector says of the cameras."""
+    from handgen.stages.inspect.detection import look  # torch and the networks
+
+    found, notes = look(capture, config.detector, config.detector_options, show)
+    rows = tuple((name, str(count)) for name, count in found["hands"].items())
+    table = Table(f"Hands detected in {count_of(found['frames'], 'frame')}", ("camera", "hands"), rows)
+    return replace(
+        described,
+        tables=(*described.tables, table),
+        notes=(*described.notes, *notes),
+        data={**described.data, "detected": found, "notes": [*described.notes, *notes]},
+    )
 
 
 def _describe_capture(capture: Capture) -> Description:
