@@ -30,7 +30,7 @@ _FLAT = 0.3  # levels of grey per pixel: noise, which is no edge to compare with
 
 @dataclass(frozen=True)
 class PictureEvidence:
-    """What a picture says for a mask.
+    """Figures by which a picture speaks for a mask.
 
     colour_overlap: Bhattacharyya coefficient of the colours inside and around the mask, 0 (others) to 1 (the same).
     background_share: share of the mask's pixels whose colour is more usual around it than in it. edge_support: gradient

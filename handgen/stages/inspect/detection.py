@@ -42,7 +42,7 @@ def detect_some(capture: Capture, detector: Detector, show: Progress) -> Found:
 
 
 def look(capture: Capture, detector_name: str, options: Any, show: Progress) -> tuple[dict[str, Any], list[str]]:
-    """What a detector says of the cameras: a document for programs, and notes. Raises HandgenError as detectors do."""
+    """Ask a detector about the cameras: a document for programs, and notes. Raises HandgenError as detectors do."""
     names, hands = capture.cameras.names, capture.hands or "both"
     task = DetectionTask(names, 2 if hands == "both" else 1, hands if hands in SIDES else None)
     detector = registry.create_detector(detector_name, task, options)
