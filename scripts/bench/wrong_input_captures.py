@@ -186,6 +186,9 @@ class Draft:
         self.keypoint_source: dict[str, str] = {}
         self.after: list[Callable[[Path], None]] = []
         self.media = "."  # where in the folder the videos lie
+        self.folder_name = "capture"
+        self.extra_files: dict[str, str] = {}
+        self.stored: dict[str, View] | None = None  # what is written before `after` makes the views of it
 
     @property
     def names(self) -> list[str]:
@@ -215,13 +218,15 @@ class Draft:
         folder.mkdir(parents=True)
         (folder / self.calibration_name).write_text(self.calibration_text(self.calibration), encoding="utf-8")
         (folder / self.media).mkdir(exist_ok=True)
-        for view in self.views.values():
+        for view in (self.stored or self.views).values():
             self._write_view(view, folder / self.media / view.file)
         if self.settings is not None:
             for name, entry in self.settings.get("cameras", {}).items():
                 entry["file"] = (Path(self.media) / self.views[name].file).as_posix()
             self.settings["calibration"] = self.calibration_name
             (folder / "capture.json").write_text(json.dumps(self.settings, indent=1))
+        for name, text in self.extra_files.items():
+            (folder / name).write_text(text)
         for action in self.after:
             action(folder)
 
