@@ -1,4 +1,4 @@
-"""Keypoint files for `wrong_input.py`: what a perfect detector with 0.5 px of noise says of the pictures as they are."""
+"""Keypoint files for `wrong_input.py`: what a detector that is off by 0.5 px says of each picture."""
 
 from __future__ import annotations
 

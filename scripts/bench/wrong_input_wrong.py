@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import wrong_input_cases as make
-from wrong_input_cases import KEYPOINTS_ONLY, Case, Edit
 from wrong_input_captures import Draft
+from wrong_input_cases import KEYPOINTS_ONLY, Case, Edit
+
+RIGHT_HAND = ("--hands", "right")
 
 
 def from_pixels(name: str, base: str, edit: Edit, *words: str, options: tuple[str, ...] = ()) -> Case:
@@ -110,7 +112,7 @@ WRONG: tuple[Case, ...] = (
         make.spoil(make.hidden_tips),
         "missing keypoints",
         files="plain array",
-        options=("--hands", "right"),
+        options=RIGHT_HAND,
     ),
     from_keypoints("normalised", "four", make.spoil(make.normalised), "normalised"),
     from_keypoints(
@@ -119,7 +121,7 @@ WRONG: tuple[Case, ...] = (
         make.spoil(make.normalised),
         "normalised",
         files="array",
-        options=("--hands", "right"),
+        options=RIGHT_HAND,
     ),
     from_keypoints(
         "keypoints_exchanged", "four", make.keypoints_of(cam_0="cam_1", cam_1="cam_0"), "keypoints of another"
