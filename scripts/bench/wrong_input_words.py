@@ -12,7 +12,8 @@ WORDS: dict[str, str] = {
     "upside down": r"upside[ -]down|(turned|rotated)( by)? 180",
     "rotated": r"(turned|rotated)( by)? (-?90|270|a quarter)|another aspect ratio|rotation tag",
     "exchanged": r"exchang|swapp|interchang|mixed up|contradict",
-    "late": r"frames? (late|early)|\blags\b|\bleads\b|(?<!negative )frame_offset|shifted by|behind the other|ahead of the other",
+    "late": r"frames? (late|early)|\blags\b|\bleads\b|(?<!negative )frame_offset|shifted by"
+    r"|(behind|ahead of) the other",
     "rate": r"frame rates differ|half the (frame )?rate|other (frame )?rate|another (frame )?rate|frames/s, but",
     "gap": r"\bgaps?\b|dropped|frames? (is|are) missing|missing frames?|has no frame|\d+ missing",
     "holes": r"(pictures?|numbers?) (is|are) missing|missing pictures?|\bholes?\b|has no (frame|picture)",
@@ -24,7 +25,7 @@ WORDS: dict[str, str] = {
     "inverted": r"inverted|inverse|wrong way round|cam(era)?[- ]to[- ]world|world[_ ]from[_ ]cam",
     "moved": r"\bmoved\b|refine-extrinsics|\bbumped\b",
     "intrinsics": r"focal|intrinsics (do|of|are|look)|principal point|another size|calibrated at|lens (is|of another)",
-    "missing keypoints": r"\(-1, -1\)|are -1|at -1|outside (of )?the (image|picture)|negative (pixels|coordinates)",
+    "missing keypoints": r"\(-1, -1\)|\bare -1\b|outside (of )?the (image|picture)|negative (pixels|coordinates)",
     "normalised": r"not in pixels|normali[sz]ed|0 to 1|0\.\.1",
     "keypoints of another": r"exchang|swapp|keypoints? (file )?.*(of another|do not (fit|agree)|belong)",
     "side": r"--hands|left hand.*right|right hand.*left|other side|wrong side|mirror",
