@@ -1,7 +1,7 @@
 """Give handgen wrong inputs, and unusual but right ones, and judge what it says and accepts.
 
     python scripts/bench/wrong_input.py [--json] [--only NAME ...] [--kinds KIND ...] [--seed N] [--work DIR]
-                                        [--workers N] [--report FILE]
+                                        [--workers N] [--lines] [--report FILE]
 
 Small captures with known truth are simulated into --work and kept there. Each wrong input is made of one of them
 (`wrong_input_wrong.py`), and `inspect`, `annotate` and `validate` are run on it. The error of an accepted view is the

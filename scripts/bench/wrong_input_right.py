@@ -18,6 +18,8 @@ from wrong_input_captures import BASES, FPS, Draft
 from wrong_input_cases import KEYPOINTS_ONLY, Case, Edit
 from wrong_input_wrong import nothing
 
+UNSCALED = ("--metres-per-unit", "auto")
+
 
 def right(name: str, base: str, edit: Edit, files: str | None = "jsonl", options: tuple[str, ...] = ()) -> Case:
     """Make a case that must go through."""
@@ -167,6 +169,14 @@ def missing_tips(draft: Draft, camera: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
+def bad_finger(draft: Draft, camera: str, values: np.ndarray) -> np.ndarray:
+    """Put the index finger of one view where the detector never saw it."""
+    values = values.copy()
+    if camera == draft.names[2]:
+        values[6:9, :2] += [[8.0, 6.0], [16.0, 12.0], [24.0, 18.0]]
+    return values
+
+
 def in_deeper_folder(draft: Draft) -> None:
     """Put the videos into `videos/`."""
     draft.media = "videos"
@@ -256,6 +266,7 @@ RIGHT: tuple[Case, ...] = (
     right("two_cameras", "two", nothing),
     right("two_cameras_two_hands_mp", "two_room", nothing, None),
     right("one_moment", "four", one_moment),
+    right("one_moment_one_bad_finger", "four", both(one_moment, make.spoil(bad_finger)), options=UNSCALED),
     right("one_moment_mp", "four_room", one_moment, None),
     right("resized", "four", resized(320, 240)),
     right("resized_mp", "square", resized(480, 480), None),
