@@ -12,7 +12,7 @@ WORDS: dict[str, str] = {
     "upside down": r"upside[ -]down|(turned|rotated)( by)? 180",
     "rotated": r"(turned|rotated)( by)? (-?90|270|a quarter)|another aspect ratio|rotation tag",
     "exchanged": r"exchang|swapp|interchang|mixed up|contradict",
-    "late": r"frames? (late|early)|\blags\b|\bleads\b|(?<!negative )frame_offset|shifted by"
+    "late": r"frames? (late|early)|\blags\b|\bleads\b|frame_offset\W{0,3}(of |to |by )?-?\d|shifted by"
     r"|(behind|ahead of) the other",
     "rate": r"frame rates differ|half the (frame )?rate|other (frame )?rate|another (frame )?rate|frames/s, but",
     "gap": r"\bgaps?\b|dropped|frames? (is|are) missing|missing frames?|has no frame|\d+ missing",
@@ -20,8 +20,8 @@ WORDS: dict[str, str] = {
     "shorter": r"has \d+ frames,|shorter|ends (at|after) frame",
     "duplicates": r"\btwice\b|duplicate|same (frame|number|picture)|\.jpg and .*\.png|\.png and .*\.jpg",
     "no contrast": r"no contrast|without contrast|one colour|uniform|(black|grey|blank|empty) pictures?|shows? nothing",
-    "unit": r"is the unit right|wrong unit|unit is wrong|times too (large|small)|hands? (is|are|of) .*mm (long|hand)"
-    r"|metres[ -]per[ -]unit .*(suggest|would)|the hands suggest|not in metres|centimetres|millimetres",
+    "unit": r"is the unit right|check the unit|wrong unit|unit is wrong|times too (large|small)"
+    r"|hands? (is|are|of) .*mm (long|hand)|metres[ -]per[ -]unit .*(suggest|would)|the hands suggest|not in metres|centimetres|millimetres",
     "inverted": r"inverted|inverse|wrong way round|cam(era)?[- ]to[- ]world|world[_ ]from[_ ]cam",
     "moved": r"\bmoved\b|refine-extrinsics|\bbumped\b",
     "intrinsics": r"focal|intrinsics (do|of|are|look)|principal point|another size|calibrated at|lens (is|of another)",
@@ -30,8 +30,8 @@ WORDS: dict[str, str] = {
     "keypoints of another": r"exchang|swapp|keypoints? (file )?.*(of another|do not (fit|agree)|belong)",
     "side": r"--hands|left hand.*right|right hand.*left|other side|wrong side|mirror",
     "damaged": r"truncated|damaged|cannot be (read|decoded)|not a video|moov|unreadable",
-    "uncalibrated": r"not calibrated|uncalibrated|calibrate first|no calibration",
-    "offset": r"(?<!negative )frame_offset|frames? (late|early)|shifted by",
+    "uncalibrated": r"not calibrated|uncalibrated|calibrate (it|them|first)\b|no calibration",
+    "offset": r"frame_offset\W{0,3}(of |to |by )?-?\d|frames? (late|early)|shifted by",
 }
 # Words that make an intact capture a false alarm: suspect cameras, clocks and units.
 ALARMS = (
@@ -69,7 +69,7 @@ def _without_numbers(line: str) -> str:
 
 def shortened(line: str, most: int = 170) -> str:
     """Shorten a line for a table: numbers to three digits, paths to their last part."""
-    line = re.sub(r"(?:[\w.-]*/)+([\w.-]+)", r"\1", line)
+    line = re.sub(r"(?:CAPTURE|ANNOTATIONS|FOLDER|/[\w.-]+)(?:/[\w.-]+)*/(?=[\w.-])", "", line)
     line = re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.3g}", line)
     line = re.sub(r"\s+", " ", line).replace("|", "/")
     return line if len(line) <= most else line[: most - 4].rstrip() + " ..."

@@ -80,6 +80,12 @@ def test_words_of_usual_lines_do_not_count():
     assert find_word(lines, ["mirrored"]) == "X/cam_0.mp4 mirrored"
     assert new_lines(lines, ["negative frame_offset: frame 17"]) == ["X/cam_0.mp4 mirrored"]
     assert shortened("/a/b/c.mp4 is 1.23456 m") == "c.mp4 is 1.23 m"
+    assert shortened("CAPTURE/cam_0.mp4: 25 frames/s") == "cam_0.mp4: 25 frames/s"
+
+
+def test_offsets_are_named_with_their_number():
+    assert find_word(["say in capture.json how they belong together: frame_offset, or timestamps"], ["late"]) is None
+    assert find_word(['cam_1: set "frame_offset": 3'], ["late"])
 
 
 def test_the_tables_are_sound():
