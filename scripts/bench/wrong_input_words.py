@@ -20,8 +20,9 @@ WORDS: dict[str, str] = {
     "shorter": r"has \d+ frames,|shorter|ends (at|after) frame",
     "duplicates": r"\btwice\b|duplicate|same (frame|number|picture)|\.jpg and .*\.png|\.png and .*\.jpg",
     "no contrast": r"no contrast|without contrast|one colour|uniform|(black|grey|blank|empty) pictures?|shows? nothing",
-    "unit": r"is the unit right|check the unit|wrong unit|unit is wrong|times too (large|small)"
-    r"|hands? (is|are|of) .*mm (long|hand)|metres[ -]per[ -]unit .*(suggest|would)|the hands suggest|not in metres|centimetres|millimetres",
+    "unit": r"is the unit right|check the unit|wrong unit|unit is wrong|times too (large|small)|the hands suggest"
+    r"|hands? (is|are|of) .*mm (long|hand)|metres[ -]per[ -]unit .*(suggest|would)"
+    r"|not in metres|centimetres|millimetres",
     "inverted": r"inverted|inverse|wrong way round|cam(era)?[- ]to[- ]world|world[_ ]from[_ ]cam",
     "moved": r"\bmoved\b|refine-extrinsics|\bbumped\b",
     "intrinsics": r"focal|intrinsics (do|of|are|look)|principal point|another size|calibrated at|lens (is|of another)",
