@@ -1,4 +1,4 @@
-"""Captures for `wrong_input.py`: simulated bases with known truth, and drafts of changed copies of them.
+"""Make the captures of `wrong_input.py`: simulated bases with known truth, and drafts of changed copies of them.
 
 A draft says for every camera of the calibration what its pictures really show: which original camera filmed which
 original frames, and how the pictures were turned, resized or painted over. So the true pixels of every hand in every
@@ -58,7 +58,7 @@ QUARTERS = ("turned_90", "turned_270")
 
 @dataclass(frozen=True)
 class View:
-    """What the pictures of one camera of a made capture show, and how they are stored.
+    """Describes what the pictures of one camera of a made capture show, and how they are stored.
 
     camera: who really filmed them. frames: the original frame of each picture. turn: a key of `TURNS`. size_px: after
     the turn, if resized. paint: the grey value of pictures that show nothing. file: name in the capture folder. images:
@@ -81,7 +81,7 @@ class View:
 
 @dataclass(frozen=True)
 class Base:
-    """A simulated capture and its truth."""
+    """Reads a simulated capture and its truth."""
 
     name: str
     folder: Path
@@ -89,38 +89,38 @@ class Base:
 
     @cached_property
     def calibration(self) -> dict[str, Any]:
-        """The calibration as a document of handgen's own format."""
+        """Return the calibration as a document of handgen's own format."""
         return json.loads((self.folder / "calibration.json").read_text())
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The content of capture.json."""
+        """Return the content of capture.json."""
         return json.loads((self.folder / "capture.json").read_text())
 
     @cached_property
     def views(self) -> dict[str, View]:
-        """The intact views by camera."""
+        """Return the intact views by camera."""
         frames = tuple(range(BASES[self.name]["frames"]))
         return {name: View(name, frames, entry["file"]) for name, entry in self.settings["cameras"].items()}
 
     @cached_property
     def truth(self) -> Annotations:
-        """The truth, as annotations."""
+        """Return the truth, as annotations."""
         return Annotations(self.folder / "truth")
 
     @cached_property
     def keypoints_world_m(self) -> dict[tuple[int, str], np.ndarray]:
-        """The true keypoints (21, 3) by frame and side."""
+        """Return the true keypoints (21, 3) by frame and side."""
         return {(record.frame, record.side): record.keypoints_world_m for _, record in self.truth}
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """Which hands there are."""
+        """Say which hands there are."""
         return tuple(sorted({side for _, side in self.keypoints_world_m}))
 
     @lru_cache(maxsize=8)  # noqa: B019 - a base lives as long as the run
     def pictures(self, camera: str) -> list[np.ndarray]:
-        """All pictures of one camera, BGR."""
+        """Decode all pictures of one camera, BGR."""
         stream = cv2.VideoCapture(str(self.folder / self.views[camera].file))
         found = []
         while True:
@@ -166,7 +166,7 @@ def simulate_options(name: str, seed: int) -> list[str]:
 
 
 class Draft:
-    """A capture in the making: a copy of a base that a case changes before it is written.
+    """Holds a copy of a base that a case changes before it is written.
 
     views: by camera of the calibration. settings: capture.json, or None to have none; its file names are filled in.
     options: of `annotate`. keypoints: how keypoints are written (a key of `wrong_input_keypoints.WRITERS`), or None.
@@ -192,7 +192,7 @@ class Draft:
 
     @property
     def names(self) -> list[str]:
-        """The cameras in the calibration's order."""
+        """Return the cameras in the calibration's order."""
         return list(self.views)
 
     def rng(self) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""The wrong inputs of `wrong_input.py`: how each is made of an intact base, and the words that name its cause."""
+"""Change drafts of captures in the ways in which inputs are wrong; a case names one such change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Edit = Callable[[Draft], None]
 
 @dataclass(frozen=True)
 class Case:
-    """One input. words: keys of `WORDS`, any of which names the cause; of right inputs none.
+    """Describes one input. words: keys of `WORDS`, any of which names the cause; of right inputs none.
 
     keypoints: how keypoint files are written (`wrong_input_keypoints.WRITERS`); None is the default detector. options:
     of `annotate`. skip: says why the case cannot be made here, or returns None.

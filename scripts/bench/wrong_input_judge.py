@@ -19,7 +19,7 @@ GROUPS: dict[str, Sequence[Case]] = {"wrong": WRONG, "right": RIGHT, "intact": I
 
 @dataclass(frozen=True)
 class Real:
-    """A real capture: the options of annotate, and what is known to be wrong with it."""
+    """Holds the options of annotate for a real capture, and what is known to be wrong with it."""
 
     options: list[str]
     known: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ TARGETS: dict[str, tuple[str, float | None, bool]] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """One input and its verdict.
+    """Holds one input and its verdict.
 
     group: wrong, right, intact or real. said: the line that names the cause, or raises the alarm. wrong_views: accepted
     views whose label is wrong. lost: share of the intact run's hands that are not accepted with a right label.
@@ -64,12 +64,12 @@ class Judged:
 
     @property
     def silent_wrong(self) -> int:
-        """Wrong views of an input whose cause nothing names."""
+        """Count the wrong views of an input whose cause nothing names."""
         return 0 if self.said else self.wrong_views
 
     @property
     def refused(self) -> bool:
-        """Whether the commands failed, or lost more hands than they may."""
+        """Say whether annotate failed, or lost more hands than it may."""
         failed = any(status and name.startswith("annotate") for name, status in self.outcome.statuses.items())
         return failed or self.lost > MOST_LOST or self.outcome.crashed is not None
 
@@ -97,7 +97,7 @@ def judge(outcome: Outcome, found: Mapping[str, Outcome]) -> Judged:
 
 
 def summarise(judged: Sequence[Judged]) -> dict[str, float]:
-    """All figures; inputs that could not be made count as skipped alone."""
+    """Return all figures; inputs that could not be made count as skipped alone."""
     made = [one for one in judged if not one.outcome.skipped]
     wrong = [one for one in made if one.group == "wrong"]
     right = [one for one in made if one.group == "right"]
@@ -125,7 +125,7 @@ def summarise(judged: Sequence[Judged]) -> dict[str, float]:
 
 
 def print_cases(judged: Sequence[Judged]) -> None:
-    """One line per input: views accepted and wrong, the limit, hands lost, seconds, what was said."""
+    """Print a line per input: views accepted and wrong, the limit, hands lost, seconds, what was said."""
     print(f"{'input':38} {'group':6} {'views':>5} {'wrong':>5} {'> px':>6} {'px':>7} {'lost':>5} {'s':>5}  said")
     for one in judged:
         outcome = one.outcome
@@ -148,7 +148,7 @@ def error_line(outcome: Outcome) -> str:
 
 
 def markdown(judged: Sequence[Judged]) -> str:
-    """A table of the kinds of wrong input with what is said of each."""
+    """Return a table of the kinds of wrong input with what is said of each."""
     rows = ["| what is wrong | inputs | named | what handgen says |", "| --- | --- | --- | --- |"]
     kinds: dict[str, list[Judged]] = {}
     for one in judged:

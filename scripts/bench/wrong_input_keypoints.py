@@ -1,4 +1,4 @@
-"""Keypoint files for `wrong_input.py`: what a detector that is off by 0.5 px says of each picture."""
+"""Write keypoint files for `wrong_input.py`: what a detector that is off by 0.5 px says of each picture."""
 
 from __future__ import annotations
 

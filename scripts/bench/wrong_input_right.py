@@ -1,4 +1,4 @@
-"""The unusual but right inputs of `wrong_input.py`, and its intact ones."""
+"""List the unusual but right inputs of `wrong_input.py`, with how each is made, and its intact ones."""
 
 from __future__ import annotations
 

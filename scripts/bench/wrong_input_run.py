@@ -25,7 +25,7 @@ Hand = tuple[int, str]  # original frame, side
 
 @dataclass(frozen=True)
 class Label:
-    """One accepted view: the hand, its camera, and how far its keypoints are from the picture's truth."""
+    """Says of one accepted view how far its keypoints are from the truth of the picture."""
 
     hand: Hand
     camera: str
@@ -34,7 +34,7 @@ class Label:
 
 @dataclass
 class Outcome:
-    """What came of one input. statuses: exit status by command. lines: all output. frames: in all cameras."""
+    """Holds what came of one input. statuses: exit status by command. lines: all output. frames: in all cameras."""
 
     name: str
     statuses: dict[str, int] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Outcome:
 
     @property
     def p95_px(self) -> float:
-        """The 95th percentile of the labels' errors; infinite without labels."""
+        """Return the 95th percentile of the labels' errors; infinite without labels."""
         errors = [label.error_px for label in self.labels]
         return float(np.percentile(errors, 95)) if errors else np.inf
 
@@ -197,7 +197,7 @@ def shows_hands(view: View, own: int) -> bool:
 
 
 def label_error_px(pixels: np.ndarray, truth: tuple[np.ndarray, np.ndarray] | None) -> float:
-    """Mean distance of 21 keypoints from the truth, px; infinite where there is no such hand."""
+    """Return the mean distance of 21 keypoints from the truth, px; infinite where there is no such hand."""
     return np.inf if truth is None else float(np.linalg.norm(pixels - truth[0], axis=1).mean())
 
 

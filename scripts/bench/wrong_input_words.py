@@ -1,4 +1,4 @@
-"""Words by which handgen's output names the cause of a wrong input, and how the output is prepared for the search."""
+"""Find the words by which handgen's output names the cause of a wrong input."""
 
 from __future__ import annotations
 

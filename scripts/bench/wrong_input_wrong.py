@@ -1,4 +1,4 @@
-"""The table of wrong inputs: name, kind, base, how it is made, the words that name the cause, detector."""
+"""List the wrong inputs: name, base, how each is made, and the words that name its cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `scripts/bench/wrong_input.py` measures: true pixels of turned pictures, label errors, words, verdicts."""
+"""`scripts/bench/wrong_input.py` measures right: pixels of turned pictures, label errors, words, verdicts."""
 
 import sys
 from pathlib import Path
