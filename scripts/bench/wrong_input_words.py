@@ -53,9 +53,10 @@ def output_lines(text: str, folders: dict[Path, str]) -> list[str]:
 
 
 def find_word(lines: Iterable[str], kinds: Sequence[str]) -> str | None:
-    """Return the first line that names one of these kinds of causes."""
+    """Return the first line that names one of these kinds of causes; a sentence rather than a row of a table."""
     pattern = re.compile("|".join(f"(?:{WORDS[kind]})" for kind in kinds), re.IGNORECASE)
-    return next((line for line in lines if pattern.search(line)), None)
+    found = [line for line in lines if pattern.search(line)]
+    return next((line for line in found if ": " in line), found[0] if found else None)
 
 
 def new_lines(lines: Iterable[str], intact: Iterable[str]) -> list[str]:
@@ -72,5 +73,5 @@ def shortened(line: str, most: int = 170) -> str:
     """Shorten a line for a table: numbers to three digits, paths to their last part."""
     line = re.sub(r"(?:CAPTURE|ANNOTATIONS|FOLDER|/[\w.-]+)(?:/[\w.-]+)*/(?=[\w.-])", "", line)
     line = re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.3g}", line)
-    line = re.sub(r"\s+", " ", line).replace("|", "/")
+    line = re.sub(r"\s+", " ", line).replace("|", "/").replace("`", "'")
     return line if len(line) <= most else line[: most - 4].rstrip() + " ..."
