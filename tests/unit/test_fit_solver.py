@@ -102,16 +102,20 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 12, 17])
-def test_each_step_is_marquardts(rng, script, steps):
-    """Every pose that the solver asks the cost of, and the one that it ends with, to the last digits."""
-    matrix, gradient = positive_definite(rng, 2, 51), torch.as_tensor(rng.normal(size=(2, 51)))
+@pytest.mark.parametrize("pull", [1.0, 1e5])
+def test_each_step_is_marquardts(rng, script, steps, pull):
+    """Every pose that the solver asks the cost of, and the one that it ends with, to the last digits.
+
+    pull: so strong that no step is small, however much it is damped.
+    """
+    matrix, gradient = positive_definite(rng, 2, 51), pull * torch.as_tensor(rng.normal(size=(2, 51)))
     term = Scripted(SCRIPTS[script], matrix, gradient)
     state, cost = solve_poses(term, zero_state(2), steps)
     asked, expected, expected_cost = expected_poses(Scripted(SCRIPTS[script], matrix, gradient), zero_state(2), steps)
     assert len(term.asked) == len(asked)
     for found, wanted in zip((*term.asked, state), (*asked, expected), strict=True):
         torch.testing.assert_close(found.translation, wanted.translation, rtol=1e-9, atol=1e-15)
-        torch.testing.assert_close(found.rotations, wanted.rotations, rtol=1e-9, atol=1e-15)
+        torch.testing.assert_close(found.rotations, wanted.rotations, rtol=1e-9, atol=1e-15 * pull)
     np.testing.assert_allclose(cost, expected_cost, rtol=1e-12)
     assert term.last_alone == (len(asked) == steps + 1 > 1)  # no equations are made that nobody will use
 
@@ -252,6 +256,13 @@ def test_the_prior_on_the_betas_is_in_the_cost_that_is_compared():
             assert is_taken or not found.betas.any()
 
 
+def test_a_shared_solve_that_cannot_get_better_ends():
+    """Equal costs are no rise: the step is taken, and it is the last."""
+    problem = Scripted(np.full((9, 1), 7.0), torch.eye(61, dtype=torch.float64)[None], torch.zeros(1, 61).double())
+    solve_shared([problem], [zero_state(1)], 1.0, 5)
+    assert len(problem.asked) == 2
+
+
 def test_a_shared_solve_has_fifteen_steps_unless_told_otherwise(rng):
     costs = shared_script("falls")[0]
     problem = Scripted(costs, positive_definite(rng, 2, 61), torch.as_tensor(rng.normal(size=(2, 61))))
@@ -306,3 +317,6 @@ def test_a_sum_of_terms_is_their_sum(random_model, rig, rng):
         parts = problem.normal_equations(state, by_betas), term.normal_equations(state, by_betas)
         for found, first, second in zip(both.normal_equations(state, by_betas), *parts, strict=True):
             torch.testing.assert_close(found, first + 2 * second)
+    for each in (both, problem, weighted(term, 2.0)):
+        assert each.normal_equations(state)[1].shape == (2, 51)
+    assert problem.linearised(state).jacobian.shape == (2, 21, 3, 51)

@@ -104,7 +104,8 @@ def test_one_threshold_is_that_of_every_observation():
     found = triangulate(projections, pixels, confidence, 3.0)
     expected = triangulate(projections, pixels, confidence, np.full(confidence.shape, 3.0))
     np.testing.assert_array_equal(found.points_world, expected.points_world)
-    np.testing.assert_array_equal(found.inliers, found.error_px < 3.0)
+    np.testing.assert_array_equal(found.inliers, expected.inliers)
+    assert (found.error_px[found.inliers] < 3.0).all()
 
 
 def test_what_was_given_is_not_changed():
