@@ -59,7 +59,7 @@ TESTS = {
     "handgen/fit/kinematics.py": "test_fit test_monocular test_tracker",
     "handgen/fit/solver.py": "test_fit_solver test_fit test_sequence",
     "handgen/fit/pose_fit.py": "test_fit test_view_bias test_degenerate",
-    "handgen/fit/monocular.py": "test_monocular",
+    "handgen/fit/monocular.py": "test_monocular_steps test_monocular",
     "handgen/fit/corrections.py": "test_view_bias",
     "handgen/fit/surface.py": "test_silhouette",
     "handgen/fit/contact/spheres.py": "test_contact",
@@ -88,6 +88,7 @@ COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.In: (ast.NotIn,),
     ast.NotIn: (ast.In,),
 }
+STRICTNESS = ({ast.Lt, ast.LtE}, {ast.Gt, ast.GtE})
 OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -125,9 +126,11 @@ def mutations_of(module: str) -> list[Mutation]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     found = {}
-    for node in _nodes_of_behaviour(ast.parse(source)):
+    tree = ast.parse(source)
+    thresholds = _real_constants(tree)
+    for node in _nodes_of_behaviour(tree):
         start, end = (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
-        for changed in _changes(node):
+        for changed in _changes(node, thresholds):
             text = f"({ast.unparse(changed)})"
             if ast.dump(ast.parse(text, mode="eval").body) != ast.dump(node):
                 found[Mutation(module, start, end, text)] = None
@@ -158,8 +161,25 @@ def _nodes_of_behaviour(node: ast.AST) -> Iterator[ast.expr]:
                 yield from _nodes_of_behaviour(child)
 
 
-def _changes(node: ast.expr) -> Iterator[ast.expr]:
-    """Other expressions in the place of one."""
+def _real_constants(tree: ast.Module) -> frozenset[str]:
+    """The module's own names of numbers that are neither whole nor zero."""
+    return frozenset(
+        target.id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and _is_real(node.value, frozenset())
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    )
+
+
+def _is_real(node: ast.expr, names: frozenset[str]) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, float) and node.value != int(node.value)
+    return isinstance(node, ast.Name) and node.id in names
+
+
+def _changes(node: ast.expr, thresholds: frozenset[str]) -> Iterator[ast.expr]:
+    """Other expressions in the place of one. thresholds: names of numbers that nothing measured is ever equal to."""
     match node:
         case ast.Constant(value=bool()):
             yield ast.Constant(not node.value)
@@ -172,6 +192,9 @@ def _changes(node: ast.expr) -> Iterator[ast.expr]:
             yield node.operand
         case ast.Compare(ops=[op]):
             for other in COMPARISONS[type(op)]:
+                # Whether a measured number may also equal 0.3 means nothing; a count may well be 0 or 2.
+                if {type(op), other} in STRICTNESS and _is_real(node.comparators[0], thresholds):
+                    continue
                 yield ast.Compare(node.left, [other()], node.comparators)
         case ast.BoolOp():
             yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)

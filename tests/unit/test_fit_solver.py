@@ -317,6 +317,7 @@ def test_a_sum_of_terms_is_their_sum(random_model, rig, rng):
         parts = problem.normal_equations(state, by_betas), term.normal_equations(state, by_betas)
         for found, first, second in zip(both.normal_equations(state, by_betas), *parts, strict=True):
             torch.testing.assert_close(found, first + 2 * second)
+    assert weighted(term, 1.0) is term
     for each in (both, problem, weighted(term, 2.0)):
         assert each.normal_equations(state)[1].shape == (2, 51)
     assert problem.linearised(state).jacobian.shape == (2, 21, 3, 51)
