@@ -62,11 +62,11 @@ TESTS = {
     "handgen/fit/monocular.py": "test_monocular_steps test_monocular",
     "handgen/fit/corrections.py": "test_view_bias",
     "handgen/fit/surface.py": "test_silhouette",
-    "handgen/fit/contact/spheres.py": "test_contact",
+    "handgen/fit/contact/spheres.py": "test_contact_spheres test_contact",
     "handgen/fit/contact/separation.py": "test_contact test_motion",
-    "handgen/fit/contact/term.py": "test_contact",
-    "handgen/fit/silhouette/contour.py": "test_silhouette",
-    "handgen/fit/silhouette/matching.py": "test_silhouette",
+    "handgen/fit/contact/term.py": "test_contact_spheres test_contact",
+    "handgen/fit/silhouette/contour.py": "test_silhouette_parts test_silhouette",
+    "handgen/fit/silhouette/matching.py": "test_silhouette_parts test_silhouette",
 }
 # What decides speed, memory or wording alone: a change of it is no fault that a test could find.
 NO_BEHAVIOUR = {"_SOURCES", "_CUTOUT_CACHE_BYTES", "nbytes", "__len__", "__repr__"}
@@ -127,10 +127,12 @@ def mutations_of(module: str) -> list[Mutation]:
         starts.append(starts[-1] + len(line))
     found = {}
     tree = ast.parse(source)
-    thresholds = _real_constants(tree)
+    thresholds, unsigned = _real_constants(tree), _unsigned_differences(tree)
     for node in _nodes_of_behaviour(tree):
         start, end = (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
         for changed in _changes(node, thresholds):
+            if node in unsigned and isinstance(changed, ast.BinOp) and changed.left is node.right:
+                continue
             text = f"({ast.unparse(changed)})"
             if ast.dump(ast.parse(text, mode="eval").body) != ast.dump(node):
                 found[Mutation(module, start, end, text)] = None
@@ -176,6 +178,22 @@ def _is_real(node: ast.expr, names: frozenset[str]) -> bool:
     if isinstance(node, ast.Constant):
         return isinstance(node.value, float) and node.value != int(node.value)
     return isinstance(node, ast.Name) and node.id in names
+
+
+def _unsigned_differences(tree: ast.Module) -> frozenset[ast.expr]:
+    """Differences of which only the size counts: what is squared, or given to a norm alone."""
+    found: set[ast.expr] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.BinOp(left=difference, op=ast.Pow(), right=ast.Constant(value=2)):
+                found.add(difference)
+            case ast.Call(func=ast.Attribute(attr="abs" | "norm"), args=[difference, *_]):
+                found.add(difference)
+            case ast.Call(func=ast.Name(id="abs"), args=[difference]):
+                found.add(difference)
+            case ast.Call(func=ast.Attribute(attr="abs" | "norm" | "square", value=difference)):
+                found.add(difference)
+    return frozenset(node for node in found if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub))
 
 
 def _changes(node: ast.expr, thresholds: frozenset[str]) -> Iterator[ast.expr]:
