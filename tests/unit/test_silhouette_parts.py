@@ -196,7 +196,7 @@ def test_matches_are_the_nearest_alike_and_weigh_their_share(masks):
     contour, edges = masks
     found = match(contour, edges, 12.0)
     used = found.ends.shape[1] - edges.points.shape[1]
-    most, at_end_lost = [], 0
+    most = []
     for view in range(len(edges.points)):
         by_edge, points = plain_matches(contour, edges, view, 12.0)
         most.append(len(by_edge))
