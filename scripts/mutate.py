@@ -47,7 +47,7 @@ TESTS = {
     "handgen/stages/synthesize/labels.py": "test_labels",
     "handgen/stages/synthesize/virtual_camera.py": "test_virtual_camera",
     "handgen/stages/synthesize/warping.py": "test_warping test_reduced_cutouts test_composite",
-    "handgen/stages/synthesize/sample.py": "test_labels test_reduced_cutouts test_seeds test_synthesize",
+    "handgen/stages/synthesize/sample.py": "test_sample test_labels test_reduced_cutouts test_seeds test_synthesize",
     "handgen/segmentation/crops.py": "test_crops",
     "handgen/datasets/freihand/square_crops.py": "test_export_freihand",
     "handgen/io/labelled.py": "test_labels",
