@@ -69,7 +69,7 @@ TESTS = {
     "handgen/fit/silhouette/matching.py": "test_silhouette_parts test_silhouette",
 }
 # What decides speed, memory or wording alone: a change of it is no fault that a test could find.
-NO_BEHAVIOUR = {"_SOURCES", "_CUTOUT_CACHE_BYTES", "nbytes", "__len__", "__repr__"}
+NO_BEHAVIOUR = {"_SOURCES", "_CUTOUT_CACHE_BYTES", "_cutout_bytes", "nbytes", "__len__", "__repr__"}
 SAME_MEANING_KEYWORDS = {"strict", "maxsize", "dtype", "copy", "stacklevel", "optimize"}
 # Functions of two arguments whose order means nothing.
 SYMMETRIC = {"max", "min", "maximum", "minimum", "union1d", "hypot"}
@@ -147,6 +147,10 @@ def _nodes_of_behaviour(node: ast.AST) -> Iterator[ast.expr]:
         return
     if isinstance(node, ast.Assign) and any(getattr(target, "id", None) in NO_BEHAVIOUR for target in node.targets):
         return
+    if isinstance(node, ast.If | ast.While) and not NO_BEHAVIOUR.isdisjoint(_names(node.test)):
+        return  # what is forgotten when a cache is full
+    if isinstance(node, ast.AugAssign) and not NO_BEHAVIOUR.isdisjoint(_names(node.target)):
+        return
     if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("log.", "logging.", "cast")):
         return
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -161,6 +165,10 @@ def _nodes_of_behaviour(node: ast.AST) -> Iterator[ast.expr]:
                 continue
             if isinstance(child, ast.AST):
                 yield from _nodes_of_behaviour(child)
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
 
 
 def _real_constants(tree: ast.Module) -> frozenset[str]:
