@@ -49,7 +49,7 @@ TESTS = {
     "handgen/stages/synthesize/warping.py": "test_warping test_reduced_cutouts test_composite",
     "handgen/stages/synthesize/sample.py": "test_sample test_labels test_reduced_cutouts test_seeds test_synthesize",
     "handgen/segmentation/crops.py": "test_crops",
-    "handgen/datasets/freihand/square_crops.py": "test_export_freihand",
+    "handgen/datasets/freihand/square_crops.py": "test_square_crops test_export_freihand",
     "handgen/io/labelled.py": "test_labels",
     "handgen/multiview/association.py": "test_association_steps test_association test_tracking",
     "handgen/fit/block_tridiagonal.py": "test_block_tridiagonal",
