@@ -261,6 +261,11 @@ def test_a_shared_solve_that_cannot_get_better_ends():
     problem = Scripted(np.full((9, 1), 7.0), torch.eye(61, dtype=torch.float64)[None], torch.zeros(1, 61).double())
     solve_shared([problem], [zero_state(1)], 1.0, 5)
     assert len(problem.asked) == 2
+    pulled = Scripted(problem.costs, problem.matrix, torch.ones(1, 61).double())
+    for steps in (1, 2):
+        pulled.asked.clear()
+        (found,) = solve_shared([pulled], [zero_state(1)], 0.0, steps)
+        assert found.betas.abs().min() > 0.5
 
 
 def test_a_shared_solve_has_fifteen_steps_unless_told_otherwise(rng):
