@@ -171,11 +171,21 @@ def plain_matches(contour, edges, view, independent):
     return by_edge, points
 
 
-@pytest.fixture
-def masks(rng, pictures):
-    """Contours of the pictures, and masks' edges that have little to do with them."""
+@pytest.fixture(params=["of a barrel", "of short edges everywhere"])
+def masks(request, rng, pictures):
+    """Contours, and masks' edges that have little to do with them."""
     pixels, faces, border = pictures
     contour = MeshContour(faces, border).visible(pixels, SIZE)
+    if request.param != "of a barrel":  # also on the picture's border, and beyond it
+        count = (len(pixels), 150)
+        middle = rng.uniform((-2, -2), (SIZE[0] + 1, SIZE[1] + 1), (*count, 2))
+        middle[:, :40] = np.where(rng.random((len(pixels), 40, 2)) < 0.5, 0, np.array(SIZE) - 1)
+        middle[:, :40, 0] += rng.integers(0, 2, (len(pixels), 40)) * (rng.random((len(pixels), 40)) < 0.3)
+        half = rng.normal(0, 1, (*count, 2))
+        normals = np.stack([half[..., 1], -half[..., 0]], -1) / np.linalg.norm(half, axis=-1, keepdims=True)
+        ends = np.arange(300).reshape(150, 2)[None].repeat(len(pixels), 0)
+        places = np.stack([middle - half, middle + half], 2)
+        contour = ContourEdges(ends, places, normals, rng.random(count) > 0.1, rng.random(count) < 0.1)
     width, height = SIZE
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     distance = np.stack([np.hypot(x - 35 + a, y - 28 + b) - 14 for a, b in rng.uniform(-8, 8, (len(pixels), 2))])

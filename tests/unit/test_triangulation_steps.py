@@ -132,3 +132,24 @@ def test_information_of_observations_adds_up_and_is_solved(rng):
         assert solved.shape == (*batch.shape[:-2], 3)
         expected = [least_squares(projections, pixels[:, p], weights.ravel()) for p in range(7)]
         np.testing.assert_allclose(solved.reshape(7, 3), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_point_behind_a_camera_agrees_with_nothing_that_it_saw():
+    """Two pairs of cameras say two points; what the fifth saw is nearly the one, and exactly the other behind it."""
+    cameras = [*ring(4), look_at("fifth", np.array([0.0, 0.0, 0.1]), np.array([0.0, 0.0, 1.0]))]
+    projections = np.stack([camera.ideal_px_from_world for camera in cameras])
+    behind, front = np.array([0.02, 0.03, -0.1]), np.array([-0.0198, -0.0302, 0.3])  # nearly one line through the fifth
+    pixels = np.empty((5, 2))
+    for v, projection in enumerate(projections):
+        x, y, depth = projection @ np.append(front if v in (2, 3) else behind, 1)
+        pixels[v] = x / depth, y / depth
+    off, _ = errors(projections[4:], pixels[4:], front)
+    assert off[0] < 8.0**2
+    for threshold in (8.0, 12.0):
+        args = projections, pixels, np.ones(5), np.full(5, threshold)
+        found = triangulate(args[0], pixels[:, None], np.ones((5, 1)), threshold)
+        point, _, inliers, needs_pairs = plain(*args)
+        assert needs_pairs and inliers[4]
+        np.testing.assert_allclose(found.points_world[0], point, atol=1e-9)
+        np.testing.assert_allclose(point, front, atol=0.01)
+        assert found.inliers[:, 0].tolist() == inliers.tolist() == [False, False, True, True, True]
