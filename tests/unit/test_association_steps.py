@@ -145,6 +145,20 @@ def test_hands_are_what_the_rules_make_of_the_detections(hand, only_side):
     assert {0, 1, 2} & counts and len(counts) > 1 and conflicts > 2
 
 
+def test_opposite_labels_cost_a_fifth_of_a_view(hand, rng):
+    """A detection of the same side is taken although one of the other side fits better, but by no more than that."""
+    points = hand(natural_poses(hand, 1, rng)).keypoints[0].numpy()
+    here, there = (RIG.cameras[v].project(points)[0] for v in (0, 1))
+    noise, taken = rng.normal(0, 1.0, (21, 2)), []
+    for off_px in np.linspace(0, 12, 25):
+        same = Detection(there + noise + off_px * np.sign(noise), np.ones(21), 1.0)
+        detections = [[Detection(here, np.ones(21), 1.0)], [Detection(there, np.ones(21), 0.0), same], [], []]
+        (found,), (expected,) = associate_frame(RIG, 0, detections), plain(RIG, detections)
+        assert found.views[1].detection is expected.views[1].detection
+        taken.append(found.views[1].detection is same)
+    assert taken[0] and not taken[-1] and sum(np.diff(taken)) == 1
+
+
 def test_a_triangulated_hand_says_how_well_its_views_agree(hand, rng):
     points = hand(natural_poses(hand, 1, rng)).keypoints[0].numpy()
     views = {}

@@ -118,7 +118,7 @@ def plain(kinematics, observations, betas):
     return turn[:, None] @ state.rotations[:, :1].numpy(), state.rotations[:, 1:], wrist - root
 
 
-DEPTHS_M = np.array([0.6, 0.6, 0.5, 0.4, 0.5, 0.6, 0.3, 12.0, 30.0, 0.6, 0.6, 0.04])
+DEPTHS_M = np.array([0.6, 0.6, 0.5, 0.4, 0.5, 0.6, 0.06, 12.0, 30.0, 0.6, 0.6, 0.02])
 NOISE = np.array([0.1, 0.3, 0.2, 0.3, 0.1, 0.1, 0.4, 0.1, 0.1, 0.0, 0.0, 0.05])  # of the hand's length
 
 
