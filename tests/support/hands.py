@@ -11,7 +11,6 @@ from handgen.hand.model import HandPose
 from handgen.hand.model_files import HandArrays
 from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_PARENTS, TIP_VERTICES
 
-
 _SHAPES_MOVE_M = np.random.default_rng(1).normal(0, 0.002, (3, 10))  # what each beta moves the whole hand by
 
 
