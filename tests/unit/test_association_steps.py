@@ -9,6 +9,7 @@ from support.cameras import ring
 from support.hands import natural_poses
 
 from handgen.geometry.camera import Rig
+from handgen.geometry.triangulation import triangulate
 from handgen.multiview.association import (
     MultiviewHand,
     associate_frame,
@@ -157,6 +158,23 @@ def test_opposite_labels_cost_a_fifth_of_a_view(hand, rng):
         assert found.views[1].detection is expected.views[1].detection
         taken.append(found.views[1].detection is same)
     assert taken[0] and not taken[-1] and sum(np.diff(taken)) == 1
+
+
+def test_views_agree_within_three_sigmas_of_their_noise(hand, rng):
+    points = hand(natural_poses(hand, 1, rng)).keypoints[0].numpy()
+    views = {}
+    for v in range(4):
+        pixels = RIG.cameras[v].project(points)[0] + rng.normal(0, 1, (21, 2)) * rng.choice([1.0, 6.0, 15.0], (21, 1))
+        views[v] = make_view(RIG, v, Detection(pixels, rng.uniform(0.3, 1.0, 21), 0.9))
+    found = triangulate_hand(RIG, 0, views)
+    expected = triangulate(
+        np.stack([camera.ideal_px_from_world for camera in RIG]),
+        np.stack([view.ideal_px for view in views.values()]),
+        np.stack([view.confidence for view in views.values()]),
+        3.0 * np.array([[view.noise_px] for view in views.values()]),
+    )
+    np.testing.assert_allclose(found.points_world, expected.points_world, atol=1e-12)
+    assert 0.2 < expected.inliers.mean() < 0.95
 
 
 def test_a_triangulated_hand_says_how_well_its_views_agree(hand, rng):
