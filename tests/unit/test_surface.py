@@ -77,7 +77,9 @@ def test_arms_and_axes_are_how_joints_move_the_vertices(random_model, rng):
 def test_betas_move_vertices_by_differences(random_model, rng):
     state = state_of(natural_poses(random_model, 2, rng))
     surface = SurfaceKinematics(random_model)
-    found = surface.by_betas(state).reshape(2, 778, 3, 10)
+    found = surface.by_betas(state)
+    assert found.shape == (2, 778, 30)
+    found = found.reshape(2, 778, 3, 10)
     for k in range(10):
         step = 0.5 * torch.eye(10, dtype=torch.float64)[k]
         ahead, behind = (
