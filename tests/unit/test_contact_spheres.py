@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.hands import natural_poses, state_of
 
-from handgen.fit.contact.spheres import SphereHand, Spheres
+from handgen.fit.contact.spheres import SphereHand
 from handgen.fit.contact.term import ContactTerm
 from handgen.fit.kinematics import HandState
 from handgen.hand.skeleton import JOINT_PARENTS
@@ -154,22 +154,12 @@ def test_a_hand_that_is_absent_or_not_finite_has_no_weight(hands):
     assert not found.centers[2].any() and not found.centers[0].any() and found.centers[1].any()
 
 
-def test_shapes_of_spheres_are_checked():
-    centers, radii, weight = torch.zeros(2, 5, 3), torch.zeros(5), torch.zeros(2)
-    Spheres(centers, radii, weight)
-    for wrong in ((centers[..., :2], radii, weight), (centers, radii[:4], weight), (centers, radii, weight[:1])):
-        with pytest.raises(ValueError, match="Spheres: expected"):
-            Spheres(*wrong)
-
-
-@pytest.mark.parametrize(("pairs", "sigma_m"), [(6, 0.003), (None, None)])
-def test_contact_costs_the_depth_of_the_nearest_pairs_twice_over(hands, rng, pairs, sigma_m):
+def test_contact_costs_the_depth_of_the_nearest_pairs_twice_over(hands, rng):
     """Of each pair 2 d - h, where h is the depth when the term was made, over sqrt(2) deviations."""
     (first, second), (mine, theirs) = hands
     other = second.at(theirs, torch.tensor([True, True, False]))
-    options = {"pairs": pairs, "sigma_m": sigma_m} if pairs else {}
-    term = ContactTerm.between(first, mine, other, **options)
-    sigma_m, pairs = sigma_m or SIGMA_M, pairs or NEAR_PAIRS
+    term = ContactTerm.between(first, mine, other)
+    sigma_m, pairs = SIGMA_M, NEAR_PAIRS
     moved = mine.moved(torch.as_tensor(rng.normal(0, 0.01, (3, 51)) * np.repeat([1, 0.1], [48, 3])))
     for state in (mine, moved):
         for frame in range(3):
@@ -188,7 +178,7 @@ def test_contact_equations_are_those_of_its_residuals(hands, rng):
     """Slopes by the 51 parameters are differences; a pair that does not overlap has none."""
     (first, second), (mine, theirs) = hands
     other = second.at(theirs)
-    term = ContactTerm.between(first, mine, other, pairs=40)
+    term = ContactTerm.between(first, mine, other)
     state = mine.moved(torch.as_tensor(rng.normal(0, 0.01, (3, 51)) * np.repeat([1, 0.1], [48, 3])))
     matrix, gradient, cost = term.normal_equations(state)
     torch.testing.assert_close(cost, term.cost(state))

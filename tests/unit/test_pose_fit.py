@@ -96,7 +96,7 @@ def test_a_fit_is_one_solve_from_what_lies_between_the_frames_seen(kinematics, s
     ):
         assert_same(found.solved.state, expected.state, 1e-6)
         torch.testing.assert_close(found.solved.covariance(), expected.covariance(), rtol=1e-4, atol=1e-12)
-        assert found.frames.tolist() == list(FRAMES) and found.corrections is None and found.views == 3
+        assert found.frames.tolist() == list(FRAMES) and found.corrections is None
         assert not found.problem.terms
 
 
@@ -230,6 +230,3 @@ def test_the_prior_on_motion_has_the_captures_rate():
     assert MotionPrior.of(50.0, 3000.0) == MotionPrior(0.02, 3.0)
     assert MotionPrior.of(None, 500.0) == MotionPrior(1 / 30, 0.5)
     assert MotionPrior.of(50.0, 0.0) is None
-    for interval_s, sigma_m_s2 in ((0.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (1.0, -1.0)):
-        with pytest.raises(ValueError, match="must be positive"):
-            MotionPrior(interval_s, sigma_m_s2)
