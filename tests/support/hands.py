@@ -11,9 +11,14 @@ from handgen.hand.model import HandPose
 from handgen.hand.model_files import HandArrays
 from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_PARENTS, TIP_VERTICES
 
+_SHAPES_MOVE_M = np.random.default_rng(1).normal(0, 0.002, (3, 10))  # what each beta moves the whole hand by
+
 
 def random_hand_arrays(seed: int = 0, side: str = "right") -> HandArrays:
-    """A MANO-format model of random numbers: every term (pose correctives, blended tips) is far from zero."""
+    """A MANO-format model of random numbers: every term (pose correctives, blended tips) is far from zero.
+
+    Its wrist rests off the origin and moves with the betas, as MANO's does.
+    """
     rng = np.random.default_rng(seed)
     joints = np.zeros((16, 3))
     for i, finger in enumerate(FINGERS):
@@ -37,9 +42,9 @@ def random_hand_arrays(seed: int = 0, side: str = "right") -> HandArrays:
         name="random",
         side=side,
         sha256="0" * 64,
-        template=template,
+        template=template + (0.02, -0.03, 0.05),
         faces=rng.integers(0, 778, (1534, 3)),
-        shapedirs=np.einsum("vc,cdb->vdb", template, rng.normal(0, 0.03, (3, 3, 10))),
+        shapedirs=np.einsum("vc,cdb->vdb", template, rng.normal(0, 0.03, (3, 3, 10))) + _SHAPES_MOVE_M,
         posedirs=rng.normal(0, 5e-4, (778, 3, 135)),
         joint_regressor=regressor,
         weights=weights / weights.sum(1, keepdims=True),

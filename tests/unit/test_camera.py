@@ -152,3 +152,163 @@ def test_the_image_reaches_half_a_pixel_beyond_the_outer_centres():
     for (x, y), expected in [(pixel, True) for pixel in inside[1::2]] + [(pixel, False) for pixel in outside]:
         _, valid = camera.project_cam(np.array([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], 1.0]))
         assert bool(valid) == expected
+
+
+def test_a_fisheye_is_opencvs(rng):
+    import cv2
+
+    camera = camera_with("fisheye")
+    points = rng.uniform((-1.0, -0.8, 0.5), (1.0, 0.8, 1.0), (50, 3))
+    points[0, :2], points[1, :2] = 0.0, 1e-12
+    found, valid = camera.project_cam(points)
+    expected, _ = cv2.fisheye.projectPoints(
+        points[:, None], np.zeros(3), np.zeros(3), camera.intrinsics, camera.distortion
+    )
+    np.testing.assert_allclose(found, expected[:, 0], atol=1e-9)
+    np.testing.assert_array_equal(valid, camera.contains(found))
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_a_grid_of_pixels_is_undistorted_and_distorted_again(lens):
+    """All pixels at once, also those of a camera with skew; what is not a number is not valid and harms no other."""
+    plain = camera_with(lens)
+    intrinsics = plain.intrinsics + np.array([[0, 7.0, 0], [0, 0, 0], [0, 0, 0]])
+    for camera in (plain, Camera("skew", (1280, 720), intrinsics, plain.distortion, plain.lens)):
+        pixels = np.stack(np.meshgrid(np.arange(0, 1280, 91.0), np.arange(0, 720, 87.0)), -1)
+        given = pixels.copy()
+        given[2, 3] = np.nan
+        ideal, valid = camera.undistort(given)
+        assert valid.sum() == valid.size - 1 and not valid[2, 3]
+        rays = np.concatenate([ideal, np.ones_like(ideal[..., :1])], -1) @ np.linalg.inv(camera.intrinsics).T
+        found, seen = camera.project_cam(1.7 * rays[valid])
+        assert seen.all()
+        np.testing.assert_allclose(found, pixels[valid], atol=1e-6)
+        np.testing.assert_array_equal(camera.undistort(pixels.astype(int))[0][valid], ideal[valid])
+
+
+def test_what_the_lens_cannot_have_seen_is_not_undistorted():
+    """Beyond the turning point of a barrel lens at 0.976, whose image lies 0.651 from the axis, there is nothing."""
+    camera = Camera("cam", (4000, 3000), np.array([[900.0, 0, 2000], [0, 900, 1500], [0, 0, 1]]), np.r_[-0.35, 0, 0, 0])
+    pixels = np.array([[2000 + 900 * 0.63, 1500.0], [2000 + 900 * 0.7, 1500.0], [2000.0, 1500 - 900 * 0.63]])
+    ideal, valid = camera.undistort(pixels)
+    assert valid.tolist() == [True, False, True]
+    slope = (ideal[[0, 2]] - (2000, 1500)) / 900
+    radius = np.abs(slope).max(1)
+    np.testing.assert_allclose(radius - 0.35 * radius**3, 0.63, atol=1e-9)
+    assert (radius < 0.976).all()
+
+
+def reach_of(camera):
+    """The slope at which the lens' image of a ray from the axis turns back, of 600 steps up to 3."""
+    slopes = np.arange(601) / 200
+    pixels, _ = camera.project_cam(np.stack([slopes, np.zeros(601), np.ones(601)], -1))
+    rays = np.column_stack([pixels, np.ones(601)]) @ np.linalg.inv(camera.intrinsics).T
+    turns = np.flatnonzero(np.diff(np.hypot(rays[:, 0], rays[:, 1])) <= 0)
+    return slopes[turns[0]] + 1e-12 if len(turns) else np.inf
+
+
+@pytest.mark.parametrize("lens", LENSES)
+@pytest.mark.parametrize("turn_rad", [0.15, 1.2, 3.0])
+def test_maps_are_the_projection_of_every_pixel(lens, turn_rad):
+    """What the source cannot see, behind it or beyond the lens' reach, lies outside of any picture."""
+    source = camera_with(lens)
+    turn = np.array([[np.cos(turn_rad), 0, np.sin(turn_rad)], [0, 1, 0], [-np.sin(turn_rad), 0, np.cos(turn_rad)]])
+    tilt = np.array([[1, 0, 0], [0, np.cos(0.2), -np.sin(0.2)], [0, np.sin(0.2), np.cos(0.2)]])
+    center = np.array([0.3, -0.2, 0.5])
+    source = Camera("s", source.size_px, source.intrinsics, source.distortion, source.lens, Rigid(tilt, -tilt @ center))
+    intrinsics = np.array([[45.0, 3, 30], [0, 50, 20], [0, 0, 1]])
+    turned = turn @ tilt
+    target = Camera("t", (62, 45), intrinsics, cam_from_world=Rigid(turned, -turned @ center))
+    maps = resampling_maps(target, source)
+    assert all(m.dtype == np.float32 and m.shape == (45, 62) for m in maps)
+    x, y = np.meshgrid(np.arange(62), np.arange(45))
+    rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(intrinsics).T @ turned @ tilt.T
+    expected, _ = source.project_cam(1001 * rays)
+    seen = rays[..., 2] > 1e-6
+    slope = rays[..., :2] / np.where(seen, rays[..., 2], 1)[..., None]
+    seen &= np.linalg.norm(slope, axis=-1) <= reach_of(source)
+    found = np.stack(maps, -1)
+    if seen.all():  # between knots every 4 pixels, and the last, maps are linear
+        columns, rows = np.r_[0:61:4, 61], np.r_[0:45:4]
+        across = np.stack(
+            [
+                [np.interp(np.arange(62), columns, line) for line in m[rows][:, columns]]
+                for m in expected.T.swapaxes(1, 2)
+            ]
+        )
+        both = np.stack([[np.interp(np.arange(45), rows, line) for line in m.T] for m in across])
+        np.testing.assert_allclose(found, both.T, rtol=1e-6, atol=1e-3)
+    else:
+        np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-4, atol=1e-2)
+        assert (found[~seen] == -1e4).all()
+    with pytest.raises(ValueError, match="must have no distortion"):
+        resampling_maps(camera_with("five"), source)
+
+
+def test_a_camera_says_its_size_centre_and_place(rng):
+    rig = ring(3)
+    assert len(rig) == 3 and rig.names == ("cam0", "cam1", "cam2") and rig["cam2"] is rig.cameras[2]
+    assert rig.numbers == {"cam0": 0, "cam1": 1, "cam2": 2} and list(rig) == list(rig.cameras)
+    centers = [camera.center_world for camera in rig]
+    for i in range(3):
+        np.testing.assert_allclose(rig.cameras[i].cam_from_world.apply(centers[i]), 0, atol=1e-12)
+        for j in range(3):
+            assert rig.baselines_m()[i, j] == pytest.approx(np.linalg.norm(centers[i] - centers[j]), abs=1e-12)
+    np.testing.assert_array_equal(rig.baselines(), rig.baselines_m())
+    pixels, valid = rig.project(rng.uniform(-0.1, 0.1, (4, 5, 3)))
+    assert pixels.shape == (3, 4, 5, 2) and valid.shape == (3, 4, 5)
+    with pytest.raises(ValueError, match="names must differ"):
+        Rig((rig.cameras[0], rig.cameras[0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "refused"),
+    [
+        ({"intrinsics": np.array([[5.0, 0, 2], [1e-8, 5, 2], [0, 0, 1]])}, True),
+        ({"intrinsics": np.array([[5.0, 0, 2], [0, 5, 2], [1e-8, 0, 1]])}, True),
+        ({"intrinsics": np.array([[5.0, 0, 2], [0, 5, 2], [0, 1e-8, 1]])}, True),
+        ({"intrinsics": np.array([[5.0, 0, 2], [0, 5, 2], [0, 0, 1 + 1e-8]])}, True),
+        ({"intrinsics": np.array([[5.0, 0.4, 2], [1e-10, 5, 2], [1e-10, -1e-10, 1]])}, False),
+        ({"intrinsics": np.eye(4)[:3]}, True),
+        ({"intrinsics": np.array([[0.5, 0, 2], [0, 0.5, 2], [0, 0, 1]])}, False),
+        ({"distortion": np.zeros((1, 4))}, True),
+        ({"distortion": np.zeros(5), "lens": "fisheye"}, True),
+        ({"distortion": np.zeros(4), "lens": "fisheye"}, False),
+        ({"size_px": (10, 0)}, True),
+        ({"size_px": (1, 1)}, False),
+    ],
+)
+def test_what_a_camera_may_be(change, refused):
+    good = {"name": "c", "size_px": (10, 10), "intrinsics": np.diag([5.0, 5, 1])}
+    if refused:
+        with pytest.raises(ValueError, match="camera c"):
+            Camera(**(good | change))
+    else:
+        Camera(**(good | change))
+
+
+def test_an_ideal_camera_has_no_distortion():
+    assert camera_with("pinhole").is_ideal and not camera_with("five").is_ideal
+    zero = Camera("c", (10, 10), np.diag([5.0, 5, 1]), np.zeros(4), "fisheye")
+    assert not zero.is_ideal and Camera("c", (10, 10), np.diag([5.0, 5, 1]), np.zeros(5)).is_ideal
+    ideal = camera_with("five").ideal()
+    assert ideal.is_ideal and ideal.size_px == (1280, 720)
+    pixels, valid = ideal.undistort(np.array([[3, 4], [7, 1]]))
+    assert pixels.dtype == float and pixels.tolist() == [[3, 4], [7, 1]] and valid.all()
+    assert ideal.undistort(np.array([[np.nan, 4.0], [5.0, 4.0]]))[1].tolist() == [False, True]
+
+
+def test_the_depth_from_which_points_are_seen():
+    camera = camera_with("pinhole")
+    _, valid = camera.project_cam(np.array([[0, 0, 1.01e-3], [0, 0, 0.99e-3], [0, 0, -1.0]]))
+    assert valid.tolist() == [True, False, False]
+    pixels, _ = camera.project_cam(np.array([[0.2, -0.1, -1.0]]))
+    np.testing.assert_allclose(pixels, [[630 + 900 * 0.2, 350 - 905 * 0.1]])
+
+
+def test_the_projection_matrix_is_that_of_ideal_pixels(rng):
+    camera = ring(3, distortion=(-0.1, 0.02, 0, 0)).cameras[1]
+    points = rng.uniform(-0.1, 0.1, (6, 3))
+    homogeneous = np.column_stack([points, np.ones(6)]) @ camera.ideal_px_from_world.T
+    np.testing.assert_allclose(homogeneous[:, :2] / homogeneous[:, 2:], camera.ideal().project(points)[0], atol=1e-9)
+    np.testing.assert_allclose(homogeneous[:, 2], camera.cam_from_world.apply(points)[:, 2], atol=1e-12)

@@ -167,3 +167,56 @@ def test_wrong_shapes_are_named():
         convert.pose_from_pca(np.zeros((2, 46)), hand)
     with pytest.raises(ValueError, match=r"expected \(..., 21, n\)"):
         convert.reordered_keypoints(np.zeros((20, 3)), "mano", "handgen")
+
+
+@pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
+def test_poses_of_any_batch(batch, rng):
+    """One pose, a row of them and a table of them are changed each by itself."""
+    hand = load_hand("open", "right")
+    for numbers in (45, 48):
+        pose = full_pose(3, batch, numbers)
+        added = convert.full_from_relative(pose, hand)
+        np.testing.assert_allclose(added[..., -45:], pose[..., -45:] + hand.mean_pose)
+        np.testing.assert_array_equal(added[..., : numbers - 45], pose[..., : numbers - 45])
+        np.testing.assert_allclose(convert.relative_from_full(added, hand), pose, atol=1e-12)
+        rotations = convert.rotations_from_pose(pose)
+        assert rotations.shape == (*batch, numbers // 3, 3, 3)
+        np.testing.assert_allclose(convert.pose_from_rotations(rotations), pose, atol=1e-8)
+        flips = np.tile([1.0, -1.0, -1.0], numbers // 3)
+        np.testing.assert_array_equal(convert.mirrored_pose(pose), pose * flips)
+    coefficients = rng.normal(size=(*batch, 7))
+    expected = np.einsum("...k,kn->...n", coefficients, hand.pose_components[:7]) + hand.mean_pose
+    np.testing.assert_allclose(convert.pose_from_pca(coefficients, hand), expected)
+    np.testing.assert_allclose(convert.pca_from_pose(expected, hand, count=7), coefficients, atol=1e-6)
+    keypoints, vertices = rng.normal(size=(*batch, 21, 3)), rng.normal(size=(*batch, 778, 3))
+    tips = list(TIP_VERTEX_SETS["manopth"])
+    np.testing.assert_array_equal(convert.fingertips(vertices, "manopth"), vertices[..., tips, :])
+    changed = convert.with_fingertips(keypoints, vertices, "manopth")
+    np.testing.assert_array_equal(changed[..., [4, 8, 12, 16, 20], :], vertices[..., tips, :])
+    kept = [k for k in range(21) if k % 4 or k == 0]
+    np.testing.assert_array_equal(changed[..., kept, :], keypoints[..., kept, :])
+    betas, transl = rng.normal(size=(*batch, 10)), rng.normal(size=(*batch, 3))
+    shaped = hand.template + np.einsum("vcb,...b->...vc", hand.shapedirs, betas)
+    wrist = np.einsum("v,...vc->...c", hand.joint_regressor[0], shaped)
+    np.testing.assert_allclose(convert.rest_wrist(betas, hand), wrist, atol=1e-12)
+    np.testing.assert_allclose(convert.wrist_from_transl(transl, betas, hand), transl + wrist, atol=1e-12)
+    np.testing.assert_allclose(convert.transl_from_wrist(transl + wrist, betas, hand), transl, atol=1e-12)
+    orientation = full_pose(5, batch, 3)
+    turned = (convert.rotations_from_pose(orientation)[..., 0, :, :] @ wrist[..., None])[..., 0]
+    about = convert.origin_translation_from_transl(transl, orientation, betas, hand)
+    np.testing.assert_allclose(about, transl + wrist - turned, atol=1e-12)
+    back = convert.transl_from_origin_translation(about, orientation, betas, hand)
+    np.testing.assert_allclose(back, transl, atol=1e-12)
+
+
+def test_a_left_model_is_the_mirror_of_the_right_in_every_array():
+    from dataclasses import replace
+
+    right, left = (load_hand("open", side) for side in ("right", "left"))
+    assert convert.sides_mirror(right, left)
+    for name in ("template", "shapedirs", "posedirs", "joint_regressor", "weights"):
+        array = getattr(left, name).copy()
+        array.flat[array.size // 2] += 2.5e-5  # of 1e-5, with what the arrays themselves are rounded by
+        assert not convert.sides_mirror(right, replace(left, **{name: array})), name
+    nearly = replace(left, template=left.template + 0.9e-5)
+    assert convert.sides_mirror(right, nearly) and not convert.sides_mirror(right, right)

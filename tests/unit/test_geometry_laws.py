@@ -146,3 +146,104 @@ def test_gradients_flow_after_a_first_call_in_inference_mode():
     axis_angle = torch.full((3,), 0.1, requires_grad=True)
     turns.rotation_from_axis_angle(axis_angle).sum().backward()
     assert torch.isfinite(axis_angle.grad).all()
+
+
+def test_axis_angles_of_any_batch_and_any_turn(rng):
+    """One, many and many of many; beyond half a turn; the longest quaternion's part is each of the four."""
+    given = rng.normal(size=(3, 40, 3)) * rng.uniform(0, 4, (3, 40, 1))
+    for vectors in (given, given[0], given[0, 0]):
+        rotation = turns.rotation_from_axis_angle(torch.tensor(vectors))
+        expected = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(*vectors.shape, 3)
+        np.testing.assert_allclose(rotation, expected, atol=1e-12)
+        back = Rotation.from_matrix(expected.reshape(-1, 3, 3)).as_rotvec().reshape(vectors.shape)
+        np.testing.assert_allclose(turns.axis_angle_from_rotation(rotation), back, atol=1e-8)
+        np.testing.assert_allclose(
+            turns.skew(torch.tensor(vectors)) @ np.array([1.0, 2.0, 3.0]), np.cross(vectors, [1.0, 2.0, 3.0])
+        )
+    tiny = torch.tensor([[1e-9, -2e-9, 3e-9], [1e-13, 0, 0], [0, 0, 0]], dtype=torch.float64)
+    np.testing.assert_allclose(
+        turns.axis_angle_from_rotation(turns.rotation_from_axis_angle(tiny)), tiny, rtol=1e-6, atol=1e-12
+    )
+
+
+def test_exponential_has_slopes_at_zero():
+    for vector in (torch.zeros(3), torch.tensor([0.3, -0.2, 0.9])):
+        found = torch.autograd.functional.jacobian(turns.rotation_from_axis_angle, vector.double())
+        assert found.isfinite().all()
+        for k in range(3):
+            step = 1e-6 * torch.eye(3, dtype=torch.float64)[k]
+            ahead, behind = (turns.rotation_from_axis_angle(vector.double() + s * step) for s in (1, -1))
+            torch.testing.assert_close(found[..., k], (ahead - behind) / 2e-6, atol=1e-8, rtol=0)
+
+
+def test_shares_and_pairs_of_any_batch(rng):
+    first, second = (torch.tensor(random_rotations(rng, 6).reshape(2, 3, 3, 3)) for _ in range(2))
+    share = torch.tensor(rng.random((2, 1)))
+    found = turns.interpolated_rotation(first, second, share)
+    for i in range(2):
+        for j in range(3):
+            way = Rotation.from_matrix(second[i, j].numpy() @ first[i, j].numpy().T).as_rotvec()
+            expected = Rotation.from_rotvec(float(share[i, 0]) * way).as_matrix() @ first[i, j].numpy()
+            np.testing.assert_allclose(found[i, j], expected, atol=1e-9)
+    np.testing.assert_allclose(turns.interpolated_rotation(first, second, 0 * share), first, atol=1e-9)
+    np.testing.assert_allclose(turns.interpolated_rotation(first, second, 0 * share + 1), second, atol=1e-9)
+    source, target = rng.normal(size=(2, 2, 3, 5, 3))
+    found = turns.procrustes_rotation(torch.tensor(source), torch.tensor(target))
+    for i in range(2):
+        for j in range(3):
+            best, _ = Rotation.align_vectors(target[i, j], source[i, j])
+            np.testing.assert_allclose(found[i, j], best.as_matrix(), atol=1e-6)
+
+
+def test_turns_between_directions_of_any_angle(rng):
+    """To within 4 degrees of half a turn, where the axis is hardly told; beyond, only finite."""
+    a = np.array([0.6, 0.0, 0.8])
+    for degrees in (0.0, 1e-6, 30.0, 90.0, 150.0, 176.0):
+        b = Rotation.from_rotvec(np.radians(degrees) * np.array([0.8, 0.0, -0.6])).apply(a)
+        found = turns.rotation_between(torch.tensor(a), torch.tensor(b)).numpy()
+        expected = Rotation.from_rotvec(np.radians(degrees) * np.array([0.8, 0.0, -0.6])).as_matrix()
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert turns.rotation_between(torch.tensor(a), torch.tensor(-a)).isfinite().all()
+
+
+def test_one_matrix_and_a_batch_of_it_are_judged_alike(rng):
+    """Random matrices a little off: rows' products off by less than a thousandth, and no mirror."""
+    verdicts = []
+    for true in random_rotations(rng, 600):
+        matrix = true + rng.choice([1e-4, 3e-4, 1e-3]) * rng.normal(size=(3, 3)) * (rng.random((3, 3)) < 0.4)
+        matrix = matrix * rng.choice([-1, 1], p=[0.1, 0.9])
+        expected = bool(np.abs(matrix @ matrix.T - np.eye(3)).max() < 1e-3 and np.linalg.det(matrix) > 0)
+        assert is_rotation(matrix) == is_rotation(matrix[None]) == is_rotation(matrix[None, None]) == expected
+        assert is_rotation(np.stack([true, matrix])) == expected
+        verdicts.append(expected)
+    assert 0.2 < np.mean(verdicts) < 0.8
+    for wrong in (np.eye(4), np.eye(3)[:2], np.ones((5, 3, 2)), np.full((2, 3, 3), np.inf)):
+        assert not is_rotation(wrong)
+
+
+def test_what_is_no_transform_is_refused(rng):
+    rotations = random_rotations(rng, 2)
+    Rigid(rotations, np.zeros((2, 3)))
+    for rotation, translation, message in (
+        (rotations, np.zeros(3), "expected"),
+        (rotations[..., :2], np.zeros((2, 3)), "expected"),
+        (rotations[0], np.zeros(2), "expected"),
+        (rotations, np.array([[0, 0, 0], [0, np.nan, 0]]), "not finite"),
+        (rotations[0], np.array([0, 0, np.nan]), "not finite"),
+        (np.stack([rotations[0], 1.1 * rotations[1]]), np.zeros((2, 3)), "orthonormal"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Rigid(rotation, translation)
+
+
+def test_transforms_of_any_batch(rng):
+    a, b = (Rigid(random_rotations(rng, 6).reshape(2, 3, 3, 3), rng.normal(size=(2, 3, 3))) for _ in range(2))
+    assert a.as_matrix().shape == (2, 3, 4, 4)
+    np.testing.assert_allclose((a @ b).as_matrix(), a.as_matrix() @ b.as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(a.inverse().as_matrix(), np.linalg.inv(a.as_matrix()), atol=1e-12)
+    one = Rigid(a.rotation[1, 2], a.translation[1, 2])
+    points = rng.normal(size=(4, 5, 3))
+    expected = np.einsum("ab,ijb->ija", one.rotation, points) + one.translation
+    np.testing.assert_allclose(one.apply(points), expected, atol=1e-12)
+    np.testing.assert_allclose((one @ one.inverse()).as_matrix(), np.eye(4), atol=1e-12)
+    np.testing.assert_array_equal(Rigid.identity().as_matrix(), np.eye(4))

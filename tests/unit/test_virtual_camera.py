@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from support.annotations import open_hand, random_pose, ring_cameras
 
-from handgen.geometry.camera import Camera
+from handgen.geometry.camera import MIN_DEPTH_M, Camera
+from handgen.geometry.rigid import Rigid
 from handgen.hand.skeleton import MIRROR_X
 from handgen.stages.synthesize.config import SynthesizeConfig
-from handgen.stages.synthesize.virtual_camera import draw_view, in_mirror
+from handgen.stages.synthesize.virtual_camera import are_in_front, draw_view, in_mirror
 
 CONFIG = SynthesizeConfig(size=224)
 
@@ -79,3 +81,65 @@ def test_the_centre_stays_where_it_was(keypoints, rng):
     view = draw_view(cutout, keypoints, CONFIG, False, rng)
     np.testing.assert_allclose(view.camera.center_world, cutout.center_world, atol=1e-12)
     assert isinstance(view.camera, Camera) and view.camera.is_ideal and view.camera.size_px == (224, 224)
+
+
+def turn_to_axis(direction):
+    """The smallest rotation that takes a direction to the optical axis, by its axis and angle."""
+    x, y, z = direction / np.linalg.norm(direction)
+    across = np.hypot(x, y)
+    axis = np.array([y, -x, 0.0]) / max(across, 1e-15)
+    return Rotation.from_rotvec(axis * np.arctan2(across, z)).as_matrix()
+
+
+def box(points):
+    """Middle and half of the longer side of the slopes' box, with 12 mm of flesh at the mean depth."""
+    slope = points[:, :2] / points[:, 2:]
+    low, high = slope.min(0), slope.max(0)
+    return (low + high) / 2, (high - low).max() / 2 + 0.012 / points[:, 2].mean()
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_view_follows_from_its_four_random_numbers(keypoints, mirrored):
+    """Roll, share and shift, in this order, and the hand's place are all that a view depends on."""
+    cutout = ring_cameras(3)[2].cropped(100, 50, 300, 200)
+    config = SynthesizeConfig(size=200, rotation_deg=40.0, hand_share=(0.4, 0.9), shift_share=0.2)
+    for seed in range(5):
+        view = draw_view(cutout, keypoints, config, mirrored, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        roll, share, shift = rng.uniform(-40, 40), rng.uniform(0.4, 0.9), rng.uniform(-0.2, 0.2, 2)
+        points = cutout.cam_from_world.apply(keypoints)
+        turned = Rotation.from_euler("z", roll, degrees=True).as_matrix() @ turn_to_axis(points.mean(0))
+        middle, radius = box(points @ turned.T)
+        aim = middle - shift * 2 * radius / share
+        turned = turn_to_axis(np.append(aim, 1.0)) @ turned
+        focal = share * 200 / 2 / box(points @ turned.T)[1]
+        intrinsics = np.array([[focal, 0, 99.5], [0, focal, 99.5], [0, 0, 1]])
+        straight = Camera(
+            cutout.name, (200, 200), intrinsics, cam_from_world=Rigid(turned, np.zeros(3)) @ cutout.cam_from_world
+        )
+        expected = in_mirror(straight) if mirrored else straight
+        np.testing.assert_allclose(view.camera.intrinsics, expected.intrinsics, rtol=1e-9)
+        np.testing.assert_allclose(
+            view.camera.cam_from_world.as_matrix(), expected.cam_from_world.as_matrix(), atol=1e-9
+        )
+        assert view.mirrored == mirrored and view.camera.size_px == (200, 200) and view.camera.name == cutout.name
+
+
+def test_a_mirrors_camera_is_that_of_the_mirrored_world_and_picture():
+    straight = ring_cameras(2)[1].cropped(30, 20, 210, 160)
+    found, flip = in_mirror(straight), np.diag([-1.0, 1.0, 1.0])
+    k = straight.intrinsics
+    np.testing.assert_allclose(found.intrinsics, [[k[0, 0], 0, 209 - k[0, 2]], [0, k[1, 1], k[1, 2]], [0, 0, 1]])
+    np.testing.assert_allclose(found.cam_from_world.rotation, flip @ straight.cam_from_world.rotation @ flip)
+    np.testing.assert_allclose(found.cam_from_world.translation, flip @ straight.cam_from_world.translation)
+    assert found.size_px == straight.size_px and found.name == straight.name
+
+
+def test_a_hand_is_in_front_when_all_of_it_is_a_centimetre_away(keypoints, rng):
+    points = np.full((3, 3), 0.5)
+    for nearest in (0.2, 1.01 * 10 * MIN_DEPTH_M, 0.99 * 10 * MIN_DEPTH_M, 0.0, -0.2):
+        points[1, 2] = nearest
+        assert are_in_front(points) == (nearest > 0.01)
+    camera = ring_cameras(1)[0]
+    with pytest.raises(ValueError, match="not in front"):
+        draw_view(camera, 2 * camera.center_world - keypoints, CONFIG, False, rng)

@@ -6,7 +6,7 @@ import pytest
 
 from handgen.errors import HandgenError
 from handgen.io.cutouts import Cutout
-from handgen.segmentation.matting import Edge
+from handgen.segmentation.matting import Edge, matte_and_colors
 from handgen.stages.synthesize.warping import Pixels, Placed, PlacedHand, magnification, place_hand
 
 SIZE = (220, 170)  # of the cutout, width and height
@@ -124,7 +124,8 @@ def test_magnification_is_the_root_of_how_areas_grow():
             (moved(x, y + 1e-4) - moved(x, y - 1e-4)) / 2e-4,
         )
         area = abs(across[0] * down[1] - across[1] * down[0])
-        assert magnification(matrix, (x, y)) == pytest.approx(np.sqrt(area), rel=1e-5)
+        for scale in (1.0, -2.5):  # a homography means the same at any scale
+            assert magnification(scale * matrix, (x, y)) == pytest.approx(np.sqrt(area), rel=1e-5)
 
 
 def test_half_the_size_has_half_the_blur(cutout):
@@ -140,3 +141,116 @@ def test_a_hand_at_the_cutouts_border_is_kept_to_its_last_row(cutout):
     image = np.where(mask[..., None] > 0, np.uint8(BLUE), np.uint8(GREEN))
     found = place_hand(Pixels(Cutout(image, mask), Edge(0.6), True), np.eye(3), SIZE)
     np.testing.assert_array_equal(found.mask, mask)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("blur_px", [0.2, 0.6, 2.3])
+def test_layers_are_the_matte_of_the_hand_and_what_is_around_it(cutout, hard, blur_px):
+    """The matte is made of the mask's box and a margin of three sigmas of the edge's blur and two pixels."""
+    edge = Edge(blur_px, "green")
+    found = Pixels(cutout, edge, hard).hand
+    rows, columns = (np.flatnonzero(cutout.mask.any(axis)) for axis in (1, 0))
+    margin = int(np.ceil(3 * blur_px)) + 2
+    box = tuple(slice(max(n[0] - margin, 0), n[-1] + 1 + margin) for n in (rows, columns))
+    assert found.own is None and [(s.start, min(s.stop, n)) for s, n in zip(found.box, SIZE[::-1], strict=True)] == [
+        (s.start, min(s.stop, n)) for s, n in zip(box, SIZE[::-1], strict=True)
+    ]
+    image, mask = (np.ascontiguousarray(array[box]) for array in (cutout.image, cutout.mask))
+    colors, alpha = image, np.where(mask > 127, 255, 0)
+    if not hard:
+        alpha, colors, _ = matte_and_colors(image, mask, edge)
+    expected = np.zeros((*cutout.mask.shape, 4), np.uint8)
+    expected[box] = np.dstack([colors, alpha])
+    np.testing.assert_array_equal(found.pixels, expected)
+
+
+def warped_whole(source, matrix, size_px, keep_forearm):
+    """Everything of the sample that a cutout reaches, warped without a box of its own: colours, alpha and mask."""
+    layers = source.hand_and_arm if keep_forearm else source.hand
+    rows, columns = layers.box
+    parts = [layers.pixels[layers.box]] + ([] if layers.own is None else [layers.own[layers.box]])
+    height, width = parts[0].shape[:2]
+    matrix = matrix @ np.array([[1, 0, columns.start], [0, 1, rows.start], [0, 0, 1.0]])
+    scale = magnification(matrix, (width / 2, height / 2))
+    if scale < 0.49:
+        size = max(2, round(1.2 * scale * width)), max(2, round(1.2 * scale * height))
+        x, y = width / size[0], height / size[1]
+        matrix = matrix @ np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1.0]])
+        parts = [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts]
+    warped = [cv2.warpPerspective(part, matrix, size_px) for part in parts]
+    alpha = warped[0][..., 3]
+    alpha = np.where(alpha > 127, 255, 0) if source.hard else alpha
+    return warped[0][..., :3], alpha, np.where((alpha if layers.own is None else warped[1]) > 127, 255, 0)
+
+
+def arm_of(cutout):
+    arm = np.zeros_like(cutout.mask)
+    arm[40:110, :60] = 255
+    image = cutout.image.copy()
+    image[arm > 0] = BLUE
+    return Cutout(image, cutout.mask, arm)
+
+
+@pytest.mark.parametrize("keep_forearm", [False, True])
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize(
+    ("scale", "degrees", "x", "y", "tilt"),
+    [
+        (1.0, 0, 123.0, 118.0, 0),
+        (0.7, 40, 20.3, 30.8, 0),
+        (1.7, 160, 250.0, 230.0, 0),
+        (0.48, 10, 100.2, 90.1, 0),
+        (0.5, 10, 100.2, 90.1, 0),
+        (0.3, 0, 13.7, 220.4, 2e-3),
+        (0.2, -70, 240.0, 8.0, 0),
+        (0.011, 30, 60.0, 50.0, 0),
+        (0.8, 20, 120.0, 100.0, 9e-3),  # a part lies behind the camera
+        (3.0, 20, 120.0, 100.0, 1e-3),
+    ],
+)
+def test_a_box_around_the_hand_shows_what_the_whole_sample_would(
+    cutout, scale, degrees, x, y, tilt, hard, keep_forearm
+):
+    size_px, source = (260, 240), Pixels(arm_of(cutout), Edge(0.6), hard)
+    matrix = similarity(scale, degrees, x, y, tilt)
+    colors, alpha, mask = warped_whole(source, matrix, size_px, keep_forearm)
+    found = place_hand(source, 1.3 * matrix, size_px, keep_forearm)
+    if not alpha.any():
+        assert found is None
+        return
+    layer = found.layer
+    whole = np.zeros_like(alpha)
+    whole[layer.box] = layer.alpha
+    # OpenCV rounds places to 1/32 px, not always to the same side.
+    assert (np.abs(whole.astype(int) - alpha) > 12).mean() < 1e-3 and (found.mask != mask).mean() < 1e-3
+    own = alpha[layer.box] > 0
+    assert (np.abs(layer.colors.astype(int) - colors[layer.box])[own] > 12).mean() < 1e-2
+    rows, columns = (np.flatnonzero(alpha.any(axis)) for axis in (1, 0))
+    height, width = layer.alpha.shape
+    assert np.abs(np.subtract((layer.left, layer.top), (columns[0], rows[0]))).max() <= 1
+    assert np.abs(np.subtract((layer.left + width, layer.top + height), (columns[-1] + 1, rows[-1] + 1))).max() <= 1
+    assert layer.colors.shape == (height, width, 3)
+
+
+def test_layers_overlap_where_both_are():
+    """Every place of two rectangles about each other: rows and columns of the common part, in both."""
+    size = (20, 24)
+    placed = Placed(5, 6, np.zeros((7, 8, 3), np.uint8), np.zeros((7, 8), np.uint8))
+    for left in range(15):
+        for top in range(15):
+            other = Placed(left, top, np.zeros((4, 3, 3), np.uint8), np.zeros((4, 3), np.uint8))
+            maps = np.zeros((2, *size), int)
+            for each, layer in zip(maps, (placed, other), strict=True):
+                each[layer.box] = 1 + np.arange(layer.alpha.size).reshape(layer.alpha.shape)
+            both = (maps > 0).all(0)
+            found = placed.overlap(other)
+            assert (found is None) == (not both.any())
+            if found is not None:
+                for each, layer, part in zip(maps, (placed, other), found, strict=True):
+                    numbers = 1 + np.arange(layer.alpha.size).reshape(layer.alpha.shape)
+                    np.testing.assert_array_equal(numbers[part].ravel(), each[both])
+
+
+def test_solid_is_what_is_nearly_opaque():
+    alpha = np.array([[0, 127, 250, 251, 255]], np.uint8)
+    assert Placed(0, 0, np.zeros((1, 5, 3), np.uint8), alpha).solid.tolist() == [[0, 0, 0, 255, 255]]
