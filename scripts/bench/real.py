@@ -30,7 +30,7 @@ from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import fit_poses
 from handgen.fit.subject import SURE_ERROR_SHARE, estimate_metres_per_unit, fit_subject
 from handgen.geometry.camera import UnscaledRig
-from handgen.hand.skeleton import KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
+from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_PARENTS, MIDDLE_MCP, WRIST
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.multiview.association import MultiviewHand
@@ -55,6 +55,8 @@ TARGETS = {
     "room_fixed_offsets_px": ("room: the same, no offset learnt on this capture, px", 5.0, False),
     "room_palm_mm": ("room: middle knuckle to wrist (80 to 110), mm", 110, False),
     "room_leave_one_out_px": ("room: leave one view out, median px", 7.0, False),
+    "room_tips_mm": ("room: fitted fingertips to those clicked by eye, median mm", 4.5, False),
+    "room_tips_p90_mm": ("room: the same, 90th percentile", 10.0, False),
     "room_leave_one_out_hands": ("room: hands compared in a left-out view", 200, True),
     "peak_rss_mib": ("desk: peak memory of all processes, MiB", 2048, False),
 }
@@ -106,6 +108,22 @@ def accepted(out: Path) -> list[HandRecord]:
 def reprojection_px(records: list[HandRecord]) -> float:
     """Median over the records that a detection says something about."""
     return float(np.median([record.reprojection_px for record in records if record.reprojection_px is not None]))
+
+
+def tip_errors_mm(records: list[HandRecord], clicks: Path) -> np.ndarray:
+    """Distances of fitted fingertips from those that were clicked by eye in several cameras and triangulated.
+
+    Tips of hands that were not accepted count as infinitely far.
+    """
+    fitted = {(record.frame, record.side): record.keypoints_world_m for record in records}
+    tips = {f"{finger}_tip": keypoints[-1] for finger, keypoints in FINGER_KEYPOINTS.items()}
+    found = []
+    for frame, sides in json.loads(clicks.read_text())["triangulated_m"].items():
+        for side, points in sides.items():
+            hand = fitted.get((int(frame), side))
+            clicked = {tips[name]: point for name, point in points.items() if name in tips}
+            found += [np.inf if hand is None else np.linalg.norm(hand[tip] - p) * 1e3 for tip, p in clicked.items()]
+    return np.array(found)
 
 
 def bone_spread_mm(records: list[HandRecord]) -> float:
@@ -165,6 +183,7 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
     desk_records, room_records = accepted(desk), accepted(room)
     left_out = leave_one_out(room, captures / ROOM)
     assert left_out.error_px is not None
+    tips_mm = tip_errors_mm(room_records, captures / f"{ROOM}_clicks.json")
     palms = [np.linalg.norm(r.keypoints_world_m[MIDDLE_MCP] - r.keypoints_world_m[WRIST]) * 1e3 for r in room_records]
     return {
         "desk_frames": len({r.frame for r in desk_records}),
@@ -177,6 +196,8 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
         "room_fixed_offsets_px": fixed_offsets_px(captures / ROOM, room, "both"),
         "room_palm_mm": float(np.median(palms)),
         "room_leave_one_out_px": left_out.error_px.median,
+        "room_tips_mm": float(np.median(tips_mm)),
+        "room_tips_p90_mm": float(np.percentile(tips_mm, 90)),
         "room_leave_one_out_hands": left_out.hands,
         "peak_rss_mib": peak,
     }

@@ -49,7 +49,7 @@ def tracks_of_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibr
     fitter = HandFitter(job.config.fit, job.capture.rig, shape, detector, job.capture.fps)
     hands = hands_of_frames(job, job.with_context(index))
     tracks = []
-    for hand in fitter.fit(hands, job.frames(index), job.pictures, _redetect(job)):
+    for hand in fitter.fit(hands, job.frames(index), job.timely_pictures, _redetect(job)):
         seen_hands, fitted = hand.finite(job.frames(index))
         if seen_hands:
             tracks.append(FittedTrack(hand.side, hand.model, seen_hands, fitted))

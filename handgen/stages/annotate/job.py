@@ -103,6 +103,11 @@ class AnnotateJob:
         for pictures in self.capture.read(frames.start, frames.stop):
             yield [None if v in self.left_out else picture for v, picture in enumerate(pictures)]
 
+    def timely_pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
+        """Pictures like `pictures`, without those of late cameras: masks to learn from must be of the moment."""
+        for pictures in self.pictures(frames):
+            yield [None if v in self.delays else picture for v, picture in enumerate(pictures)]
+
     def trusted(self, detections: Sequence[Sequence[Sequence[Detection]]]) -> list[list[Sequence[Detection]]]:
         """Detections by frame and camera, without those of cameras that are left out."""
         return [[() if v in self.left_out else found for v, found in enumerate(frame)] for frame in detections]

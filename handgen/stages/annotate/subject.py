@@ -157,7 +157,7 @@ def _refine_with_masks(
             kinematics = kinematics_of(job.config.hand_model, side, person.offsets_m, job.config.device)
             fits.append(fit_poses(kinematics, rig, hands, shape.betas, person.view_bias))
     frames = sorted({frame for fit in fits for frame in fit.frames.tolist()})
-    pictures = (images for frame in frames for images in job.pictures(range(frame, frame + 1)))
+    pictures = (images for frame in frames for images in job.timely_pictures(range(frame, frame + 1)))
     masks = masks_of_frames(fits, frames, pictures, rig, job.config.background)
     seen = [SeenHand(fit, views) for fit, views in zip(fits, masks, strict=True)]
     return shape_from_masks(shape, person, job.config.hand_model, seen, detector.offsets_m, job.config.device)
