@@ -38,6 +38,9 @@ def _finite(evidence: Evidence, look: Bool[np.ndarray, " n"]) -> Outcome:
             if any(value is not None and not (np.abs(value) < HUGE).all() for value in values):
                 what = "pose, betas or translation is not finite, or beyond all bounds"
                 outcome.wrong[i] = Fault(what, "leave its parameters out")
+        intrinsics = hands.image(i).intrinsics
+        if intrinsics is not None and not (np.abs(intrinsics) < HUGE).all():
+            outcome.wrong[i] = Fault("the intrinsics are not finite, or beyond all bounds", "write pixels, or none")
     return outcome
 
 

@@ -71,6 +71,18 @@ def test_numbers_of_any_size_in_shards_are_findings(shards, tmp_path, data):
     assert run(root, workers=1).findings.kept or abs(value) < 1e6
 
 
+def test_a_focal_length_beyond_all_bounds_is_a_finding(shards, tmp_path):
+    """It was taken for a camera that is not known: no check looked at it."""
+    root = Path(shutil.copytree(shards, tmp_path / "shards"))
+
+    def change(document, _):
+        document["camera"]["intrinsics"][0][0] = 1e308
+
+    each_sample(change, only=3)(root)
+    found = run(root, workers=1).findings.kept
+    assert any("the intrinsics are not finite, or beyond all bounds" in str(finding) for finding in found)
+
+
 @FUZZED
 @given(st.data())
 def test_anything_in_a_pickle_of_hamers_is_a_finding(shards, tmp_path, data):

@@ -53,7 +53,8 @@ def posed_hands(
     found: list[list[PosedHand]] = [[] for _ in moments]
     for side in sides:
         seen = [(i, best) for i, moment in enumerate(moments) if (best := _best(moment, side)) is not None]
-        usable = [entry for entry in seen if _is_usable(entry[1][1], fitted)]
+        told = [in_front(hand).all() if fitted else hand.parameters and in_front(hand).any() for _, (_, hand) in seen]
+        usable = [entry for entry, enough in zip(seen, told, strict=True) if enough]
         if len(usable) < len(seen):
             left_out[NO_KEYPOINTS if fitted else NO_PARAMETERS] += len(seen) - len(usable)
         if not usable:
@@ -98,11 +99,6 @@ def _best(moment: Moment, side: str) -> tuple[LabelledImage, LabelledHand] | Non
     """The first picture that knows most of a hand; behind a camera its keypoints count as unknown."""
     pairs = [(image, hand) for image in moment.images for hand in image.hands if hand.side == side]
     return max(pairs, key=lambda pair: int(in_front(pair[1]).sum()), default=None)
-
-
-def _is_usable(hand: LabelledHand, fitted: bool) -> bool:
-    known = in_front(hand)
-    return bool(known.all()) if fitted else hand.parameters is not None and bool(known.any())
 
 
 def _world_points(image: LabelledImage, hand: LabelledHand) -> Float[np.ndarray, "21 3"]:
