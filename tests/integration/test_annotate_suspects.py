@@ -96,3 +96,22 @@ def test_pictures_without_contrast_give_nothing_and_exit_1(capture, tmp_path):
     done = CliRunner().invoke(main, ["annotate", str(grey), *arguments, "--hands", "right", "--workers", "1"])
     assert done.exit_code == 1
     assert "nothing was accepted" in done.output and "nothing in the picture speaks for it" in done.output
+
+
+def test_keypoints_of_a_right_hand_are_no_left_hand(capture, tmp_path):
+    """A file does not say the side, and the user says the wrong one: the shape tells."""
+    keypoints = true_keypoints(capture, tmp_path / "true.jsonl", noise_px=0.5)
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    rows = list(read_detections(Path(keypoints)))
+    for name in load_capture(capture).cameras.names:
+        np.save(arrays / f"{name}.npy", np.stack([row.keypoints_px for row in rows if row.camera == name]))
+    arguments = ["--detector", "keypoints", "--keypoints", str(arrays), "--refine", "none", "--workers", "1"]
+    done = {
+        side: CliRunner().invoke(
+            main, ["annotate", str(capture), "--out", str(tmp_path / side), "--hands", side, *arguments]
+        )
+        for side in ("left", "right")
+    }
+    assert done["left"].exit_code == 1 and "give --hands right" in done["left"].output
+    assert done["right"].exit_code == 0, done["right"].output

@@ -24,6 +24,7 @@ from handgen.multiview.tracking import HandObservations, hands_in_any_unit
 from handgen.progress import Progress
 from handgen.reconstruct.camera_check import ExtrinsicsCheck, check_extrinsics
 from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
+from handgen.reconstruct.hand_side import check_sides
 from handgen.reconstruct.hand_size import check_possible, hand_size
 from handgen.reconstruct.mask_refinement import masks_of_frames
 from handgen.records.detection import Detection
@@ -97,6 +98,9 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     estimated = job.capture.scale == "estimated"
     size = None if estimated else hand_size(job.config.hand_model, calibration, evidence.picked())
     check_possible(job.capture.path, size, job.capture.metres_per_unit or 1.0)
+    if job.hands != "both" or not detector.needs_images:  # else the detector's own word on sides was asked
+        config = job.config
+        check_sides(job.capture.path, config.hand_model, calibration, job.capture.rig, evidence.picked(), config.device)
     shape, person = HandShape(np.zeros(10)), calibration
     if picked := evidence.picked():
         shape, person = fit_subject(job.config.hand_model, calibration, job.capture.rig, picked, job.config.device)
