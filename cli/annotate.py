@@ -30,12 +30,11 @@ def annotate(capture: Location, out: Location | None, config: AnnotateConfig, ov
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
     """
-    from handgen.cli.console import print_report, steps_after_annotations
+    from handgen.cli.console import print_report, show_progress, steps_after_annotations
     from handgen.errors import HandgenError
-    from handgen.progress import progress_bars
     from handgen.stages.annotate import stage
 
-    with progress_bars() as progress:
+    with show_progress() as progress:
         report = stage.run(capture, out or capture / "annotations", config, progress, overwrite)
     print_report(report, as_json, steps_after_annotations(report.out, report.views))
     if report.nothing_accepted:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +13,38 @@ from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from handgen.progress import Progress
     from handgen.runtime.report import ReadableReport
     from handgen.stages.inspect.describe import Description
     from handgen.storage.filesystem import Location
+
+
+def is_quiet() -> bool:
+    """Tell whether --quiet was given."""
+    ctx = click.get_current_context(silent=True)
+    return bool(ctx and ctx.meta.get("handgen.quiet"))
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print a line for people, unless --quiet was given. err: on standard error."""
+    if not is_quiet():
+        click.echo(text, err=err)
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """A callback that shows the progress of a stage; with --quiet it does nothing."""
+    from handgen.progress import progress_bars
+
+    if is_quiet():
+        yield lambda what, done, total: None
+        return
+    with progress_bars() as progress:
+        yield progress
+
+
+def _console(soft_wrap: bool = True) -> Console:
+    return Console(highlight=False, soft_wrap=soft_wrap, quiet=is_quiet())
 
 
 def print_report(
@@ -28,7 +58,7 @@ def print_report(
     if as_json:
         print_json(report.to_json())
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     table = Table(title=report.title, title_justify="left", show_header=False, box=box.SIMPLE)
     for name, value in [*report.rows(), *more]:
         table.add_row(Text(name), Text(value))
@@ -43,7 +73,7 @@ def print_json(document: Any) -> None:
     """Print a document on standard output, for programs."""
     from handgen.storage.documents import dumps
 
-    click.echo(dumps(document, indent=True), nl=False)
+    click.echo(dumps(document, indent=True), nl=False)  # bytes: UTF-8 whatever the terminal shows
 
 
 def steps_after_annotations(out: Location, views: int) -> list[str]:
@@ -60,12 +90,17 @@ def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[
         style = "bold red" if wrong else ""
         cells = (name, "" if looked_at is None else str(looked_at), str(wrong), first(name))
         table.add_row(*(Text(cell, style=style) for cell in cells))
-    Console(highlight=False, soft_wrap=True).print(table)
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table for people."""
+    _console().print(table)
 
 
 def print_description(description: Description) -> None:
     """Print what a directory holds: facts, tables and notes."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = _console(soft_wrap=False)
     console.print(Text(f"{description.path}: {description.kind}", style="bold"))
     facts = Table(box=None, show_header=False, pad_edge=False)
     for name, value in description.facts:

@@ -5,6 +5,7 @@ The unit comes first: from there on the capture is in metres.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,12 +28,15 @@ from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
 from handgen.reconstruct.mask_refinement import masks_of_frames
 from handgen.records.detection import Detection
 from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
+from handgen.wording import counts_of
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
 _FEWEST_SIZED = 4  # hands that are sure, before their size says anything about the unit
 _POSSIBLE = (0.6, 1.6)  # sizes of hands, in people's mean: children of four, and more than anybody's
 _MASKED_FRAMES_PER_SIDE = 16  # whose masks the shape is learnt from
+
+log = logging.getLogger(__name__)
 
 Sample = list[tuple[range, list[list[list[Detection]]]]]  # frames, and their detections by frame and camera
 
@@ -84,6 +88,7 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     )
     explained = tuple(suspect for suspect in suspects if suspect.hypothesis is not None)
     job = replace(job, suspects=explained)
+    log.info("looked at %d of %d chunks", len(sample), job.chunk_count)
     if isinstance(job.capture.cameras, UnscaledRig):
         metres_per_unit = _metres_per_unit(job, job.capture.cameras, calibration, sample)
         job = replace(job, capture=job.capture.in_metres(metres_per_unit))
@@ -95,12 +100,23 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
         capture = replace(job.capture, cameras=check.rig) if moved else job.capture
         job = replace(job, capture=capture, suspects=explained + unexplained)
         evidence = _evidence(job, sample)
+    for suspect in job.suspects:
+        left_out = job.capture.cameras.numbers[suspect.camera] in job.left_out
+        log.info("camera %s, %s: %s", suspect.camera, "left out" if left_out else "used", suspect.note())
+    for move in check.moves:
+        log.log(logging.INFO if move.moved else logging.DEBUG, "since the calibration: %s", move)
     size = _size_factor(job, calibration, evidence)
     shape, person = HandShape(np.zeros(10)), calibration
     if picked := evidence.picked():
         shape, person = fit_subject(job.config.hand_model, calibration, job.capture.rig, picked, job.config.device)
     if job.config.refine == "silhouette":
         shape, person = _refine_with_masks(job, calibration, shape, person, evidence.sure)
+    log.info(
+        "hands that are sure: %s; betas %s; %.6g m per unit of the calibration (%s); their size: %s of people's mean",
+        *(counts_of({side: len(found) for side, found in evidence.sure.items()}), shape.betas.round(2).tolist()),
+        *(job.capture.metres_per_unit, job.capture.scale, "unknown part" if size is None else f"{size:.3f}"),
+    )
+    log.debug("offsets of the detector on this person, mm: %s", (person.offsets_m * 1e3).round(1).tolist())
     return Estimate(shape, person, check, job, size)
 
 
