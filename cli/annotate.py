@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def annotate(capture: Location, out: Location | None, config: AnnotateConfig, overwrite: bool, as_json: bool) -> None:
     """Find, fit and cut out the hands in CAPTURE (default: this folder): nobody labels anything.
 
+    Bare hands of one person: what is held may get into masks, and hands of others be taken for that person's.
+
     \b
     handgen annotate my_capture --out annotations
     handgen annotate my_capture --metres-per-unit 0.024      chessboard squares of 24 mm

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +13,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+
+from handgen.errors import HandgenError
 
 if TYPE_CHECKING:
     from handgen.progress import Progress
@@ -28,7 +32,8 @@ def is_quiet() -> bool:
 def say(text: str, err: bool = False) -> None:
     """Print a line for people, unless --quiet was given. err: on standard error."""
     if not is_quiet():
-        click.echo(text, err=err)
+        with printing():
+            click.echo(text, err=err)
 
 
 @contextmanager
@@ -43,8 +48,27 @@ def show_progress() -> Iterator[Progress]:
         yield progress
 
 
-def _console(soft_wrap: bool = True) -> Console:
-    return Console(highlight=False, soft_wrap=soft_wrap, quiet=is_quiet())
+@contextmanager
+def printing(soft_wrap: bool = True) -> Iterator[Console]:
+    """Print on standard output while the block lasts; HandgenError where it cannot be written, as on a full disk."""
+    try:
+        yield Console(highlight=False, soft_wrap=soft_wrap, quiet=is_quiet())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # nobody reads on, which is no error
+    except OSError as error:
+        _drop_output()
+        raise HandgenError(
+            f"standard output: cannot be written ({error.strerror}); make room, or print elsewhere"
+        ) from None
+
+
+def _drop_output() -> None:
+    """Send to nowhere what is printed from now on, and what is still to be written when the process ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def print_report(
@@ -58,22 +82,23 @@ def print_report(
     if as_json:
         print_json(report.to_json())
         return
-    console = _console()
     table = Table(title=report.title, title_justify="left", show_header=False, box=box.SIMPLE)
     for name, value in [*report.rows(), *more]:
         table.add_row(Text(name), Text(value))
-    console.print(table)
-    for note in report.remarks() if notes is None else notes:
-        console.print(Text(f"note: {note}"))
-    for step in ["Next:", *(f"  {step}" for step in next_steps)] if next_steps else ():
-        console.print(Text(step))
+    with printing() as console:
+        console.print(table)
+        for note in report.remarks() if notes is None else notes:
+            console.print(Text(f"note: {note}"))
+        for step in ["Next:", *(f"  {step}" for step in next_steps)] if next_steps else ():
+            console.print(Text(step))
 
 
 def print_json(document: Any) -> None:
     """Print a document on standard output, for programs."""
     from handgen.storage.documents import dumps
 
-    click.echo(dumps(document, indent=True), nl=False)  # bytes: UTF-8 whatever the terminal shows
+    with printing():
+        click.echo(dumps(document, indent=True), nl=False)  # bytes: UTF-8 whatever the terminal shows
 
 
 def steps_after_annotations(out: Location, views: int) -> list[str]:
@@ -95,23 +120,24 @@ def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[
 
 def print_table(table: Table) -> None:
     """Print a table for people."""
-    _console().print(table)
+    with printing() as console:
+        console.print(table)
 
 
 def print_description(description: Description) -> None:
     """Print what a directory holds: facts, tables and notes."""
-    console = _console(soft_wrap=False)
-    console.print(Text(f"{description.path}: {description.kind}", style="bold"))
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in description.facts:
-        facts.add_row(Text(name, style="dim"), Text(value))
-    console.print(facts)
-    for table in description.tables:
-        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
-        for i, column in enumerate(table.columns):
-            shown.add_column(Text(column), justify="right" if i else "left")
-        for row in table.rows:
-            shown.add_row(*map(Text, row))
-        console.print(shown)
-    for note in description.notes:
-        console.print(Text(f"note: {note}"))
+    with printing(soft_wrap=False) as console:
+        console.print(Text(f"{description.path}: {description.kind}", style="bold"))
+        facts = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in description.facts:
+            facts.add_row(Text(name, style="dim"), Text(value))
+        console.print(facts)
+        for table in description.tables:
+            shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
+            for i, column in enumerate(table.columns):
+                shown.add_column(Text(column), justify="right" if i else "left")
+            for row in table.rows:
+                shown.add_row(*map(Text, row))
+            console.print(shown)
+        for note in description.notes:
+            console.print(Text(f"note: {note}"))

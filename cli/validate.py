@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", type=LocationType(file=True), metavar="PATH")
+@click.argument("path", type=LocationType(exists=True, file=True), metavar="PATH")
 @click.option("--digests", is_flag=True, help="Recompute the SHA-256 of every file and compare it with the manifest's.")
 @click.option("--pixels", is_flag=True, help="Look at every picture and mask; without it at some of each part.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")
@@ -31,7 +31,7 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     All labels are looked at (reprojection, metres, side, joint order, mean pose, rotations, betas), and some pictures.
     Changes nothing: it says what to change. Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
-    from handgen.cli.console import print_checks, print_json, print_report, show_progress
+    from handgen.cli.console import print_checks, print_json, print_report, printing, show_progress
     from handgen.stages.validate.stage import run
 
     with show_progress() as progress:
@@ -41,7 +41,8 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     else:
         print_checks(report.checks, lambda name: report.findings.first_of(name).rpartition("/")[2])
         print_report(report, False, (), notes=report.notes)
-        for finding in report.findings.kept:
-            click.echo(str(finding))
+        with printing():
+            for finding in report.findings.kept:
+                click.echo(str(finding))
     if not report.valid:
         raise SystemExit(1)

@@ -117,8 +117,8 @@ def log_decisions(log: logging.Logger, chunk: int, frames: range, records: Seque
     counts = Counts()
     counts.add(list(records))
     log.info(
-        "chunk %d, frames %d to %d: hands fitted: %s; accepted: %s; rejected: %s; views accepted: %d; of accepted hands "
-        "rejected: %s",
+        "chunk %d, frames %d to %d: hands fitted: %s; accepted: %s; rejected: %s; views accepted: %d; of accepted "
+        "hands rejected: %s",
         *(chunk, frames.start, frames.stop - 1, counts_of(counts.records), counts_of(counts.accepted)),
         *(counts_of(counts.rejected), counts.views, counts_of(counts.views_rejected)),
     )

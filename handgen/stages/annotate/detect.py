@@ -57,7 +57,7 @@ def detect_chunk(job: AnnotateJob, index: int) -> None:
     log.info(
         "chunk %d, frames %d to %d: %d detections (%s), %d of them found when searched again",
         *(index, frames.start, frames.stop - 1, len(rows), ", ".join(f"{name} {seen[name]}" for name in names)),
-        sum(row.redetected for row in rows),
+        sum(row.again for row in rows),
     )
     path = job.detections_path(index)
     filesystem.make_folder(path.parent)

@@ -6,7 +6,7 @@ The unit comes first: from there on the capture is in metres.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from handgen.fit.silhouette.shape import SeenHand, shape_from_masks
 from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, estimate_metres_per_unit, fit_subject, size_factor
 from handgen.geometry.camera import UnscaledRig
 from handgen.hand.skeleton import SIDES
+from handgen.media.arrays import Image
 from handgen.multiview.association import MultiviewHand, evenly_spaced
 from handgen.multiview.tracking import HandObservations, hands_in_any_unit
 from handgen.progress import Progress
@@ -110,7 +111,7 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     if picked := evidence.picked():
         shape, person = fit_subject(job.config.hand_model, calibration, job.capture.rig, picked, job.config.device)
     if job.config.refine == "silhouette":
-        shape, person = _refine_with_masks(job, calibration, shape, person, evidence.sure)
+        shape, person = _refine_with_masks(job, calibration, shape, person, evidence.sure, show)
     log.info(
         "hands that are sure: %s; betas %s; %.6g m per unit of the calibration (%s); their size: %s of people's mean",
         *(counts_of({side: len(found) for side, found in evidence.sure.items()}), shape.betas.round(2).tolist()),
@@ -178,6 +179,7 @@ def _refine_with_masks(
     shape: HandShape,
     person: DetectorCalibration,
     sure: Mapping[str, Sequence[MultiviewHand]],
+    show: Progress,
 ) -> tuple[HandShape, DetectorCalibration]:
     """Fit the shape and the person's offsets again so that masks agree with them. detector: on anybody."""
     rig, fits = job.capture.rig, []
@@ -186,7 +188,13 @@ def _refine_with_masks(
             kinematics = kinematics_of(job.config.hand_model, side, person.offsets_m, job.config.device)
             fits.append(fit_poses(kinematics, rig, hands, shape.betas, person.view_bias))
     frames = sorted({frame for fit in fits for frame in fit.frames.tolist()})
-    pictures = (images for frame in frames for images in job.pictures(range(frame, frame + 1)))
-    masks = masks_of_frames(fits, frames, pictures, rig, job.config.background)
+
+    def pictures() -> Iterator[Sequence[Image | None]]:
+        for done, frame in enumerate(frames):
+            show("hand shape", done, len(frames))
+            yield from job.pictures(range(frame, frame + 1))
+        show("hand shape", len(frames), len(frames))
+
+    masks = masks_of_frames(fits, frames, pictures(), rig, job.config.background)
     seen = [SeenHand(fit, views) for fit, views in zip(fits, masks, strict=True)]
     return shape_from_masks(shape, person, job.config.hand_model, seen, detector.offsets_m, job.config.device)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from handgen.datasets.registry import find_format
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.io import annotations as store
@@ -16,12 +17,14 @@ from handgen.io import shards
 from handgen.io.capture.camera_files import list_sources
 from handgen.io.capture.capture import KIND as CAPTURE_KIND
 from handgen.io.capture.capture import Capture, load_capture
+from handgen.media.video import VIDEO_SUFFIXES
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, kind_of
-from handgen.wording import count_of
+from handgen.wording import count_of, counts_of
 
+_EXPORT = "export"
 MAX_ROWS = 20  # of chunks or shards in a table
 _HOW_TO_SCALE = "annotate with --metres-per-unit X, or auto to scale by the hand"
 
@@ -39,7 +42,7 @@ class Table:
 class Description:
     """Contents of a directory. facts: name -> text with its unit. data: the same for programs, as JSON."""
 
-    kind: Literal["capture", "annotations", "shards"]
+    kind: Literal["capture", "annotations", "shards", "export"]
     path: Location
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
@@ -53,10 +56,10 @@ def describe(
     """Describe the directory `path` by its manifest, or as a capture if it has none.
 
     calibration and metres_per_unit: for captures, as in `handgen.io.capture.capture.load_capture`; an unknown unit is
-    no error here. Raises HandgenError if the directory is none of the three, or cannot be read.
+    no error here. Raises HandgenError if the directory is none that handgen writes, or cannot be read.
     """
     if not filesystem.is_folder(path):
-        raise HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
+        raise _no_folder(path)
     kind = kind_of(path)
     if kind == store.KIND:
         return _describe_annotations(store.Annotations(path))
@@ -64,16 +67,49 @@ def describe(
         return _describe_shards(path, shards.read_manifest(path))
     if kind != CAPTURE_KIND and filesystem.size_of(path / MANIFEST) is not None:
         read_json(path / MANIFEST)  # which says so if it is no JSON at all
-        ours = f"{store.KIND!r} or {shards.KIND!r}"
-        raise HandgenError(f"{path / MANIFEST}: its kind is {kind!r}, not {ours}; was it made by handgen?")
+        if kind == _EXPORT:
+            return _describe_export(path, read_json(path / MANIFEST, "export_manifest"))
+        raise HandgenError(
+            f"{path / MANIFEST}: its kind is {kind!r}, which handgen does not write; give a capture, annotations, "
+            "shards or an export"
+        )
     is_bare = isinstance(path, Path) and not (path / "capture.json").exists() and not list_sources(path)
     if calibration is None and is_bare:
+        assert isinstance(path, Path)
+        if (format := find_format(path)) is not None:
+            raise HandgenError(
+                f"{path}: a data set in the format {format}; `handgen validate {path}` checks it, and `handgen import "
+                f"--format {format} {path} --out ANNOTATIONS` makes annotations of it"
+            )
         raise HandgenError(
             f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
             "sub-folders of images); give one of these directories"
         )
     capture = load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
     return _describe_capture(capture)
+
+
+def _no_folder(path: Location) -> HandgenError:
+    """Make the error about a place that is no folder: what it is, and what to give."""
+    if not (isinstance(path, Path) and path.exists()):
+        return HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        fact = "a video; a capture is the folder that holds one per camera and a calibration"
+        return HandgenError(f"{path}: {fact}: handgen inspect {path.absolute().parent}")
+    fact = "a file; give the folder that it lies in"
+    return HandgenError(f"{path}: {fact}, or see `handgen validate {path}` if it is a calibration")
+
+
+def _describe_export(path: Location, manifest: Mapping[str, Any]) -> Description:
+    """Describe what `handgen export` wrote."""
+    facts = [
+        ("format", manifest["format"] + (f", split {manifest['split']}" if manifest["split"] else "")),
+        ("pictures", f"{manifest['pictures']}, with {counts_of(manifest['sides'])} hands"),
+        ("made of", f"{manifest['source']['kind']} in {manifest['source']['path']}"),
+        ("left out", counts_of(manifest["left_out"])),
+    ]
+    tables = (_row_table("Files", manifest["files"]),)
+    return _describe_output("export", path, manifest, facts, "configuration", tables, tuple(manifest["notes"]))
 
 
 def _describe_capture(capture: Capture) -> Description:
@@ -188,7 +224,7 @@ def _describe_shards(path: Location, manifest: Mapping[str, Any]) -> Description
 
 
 def _describe_output(
-    kind: Literal["annotations", "shards"],
+    kind: Literal["annotations", "shards", "export"],
     path: Location,
     manifest: Mapping[str, Any],
     facts: Sequence[tuple[str, str]],
