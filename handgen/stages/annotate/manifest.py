@@ -23,7 +23,6 @@ from handgen.stages.annotate.job import AnnotateJob
 from handgen.stages.annotate.report import AnnotateReport
 from handgen.stages.annotate.subject import Estimate
 
-BARE_HANDS = "annotated as the bare hands of one person: held objects and several people are not told apart yet"
 _USUAL_SIZE = (0.84, 1.2)  # of people's mean hand: three standard deviations of adults
 
 
@@ -95,7 +94,7 @@ def _describe_suspect(job: AnnotateJob, suspect: Suspect) -> dict[str, Any]:
 
 
 def _notes(job: AnnotateJob, shape: HandShape, counts: Counts, size: float | None) -> list[str]:
-    notes = [BARE_HANDS, *job.capture.notes]
+    notes = list(job.capture.notes)
     if size is not None and not _USUAL_SIZE[0] < size < _USUAL_SIZE[1]:
         assert job.capture.metres_per_unit is not None
         notes.append(

@@ -88,7 +88,8 @@ def _why_nothing(job: ImportJob, counts: Counts, left_out: Counter[str], missing
     """Say why no record was accepted, with the figure that decided; None if one was."""
     if counts.records.total():
         return counts.why_nothing(QualityLimits(min_mask_iou=job.config.min_mask_iou))
-    return f"no hand in {count_of(job.count, 'frame')} (left out: {counts_of(left_out)}; missing pictures: {missing_count})"
+    without = f"left out: {counts_of(left_out)}; missing pictures: {missing_count}"
+    return f"no hand in {count_of(job.count, 'frame')} ({without})"
 
 
 def _notes(job: ImportJob, betas: np.ndarray, missing: list[str], missing_count: int) -> list[str]:
