@@ -111,7 +111,7 @@ def _interruptible(ctx: click.Context | None) -> Iterator[None]:
 
 
 def _kept(ctx: click.Context | None) -> str:
-    """What a command leaves that does not get to its end, as the rest of a sentence."""
+    """Say what a command leaves that does not get to its end, as the rest of a sentence."""
     kept = _KEPT.get(ctx.invoked_subcommand or "") if ctx else None
     return f": {kept}" if kept else ""
 
@@ -142,7 +142,7 @@ def _set_up_logging(ctx: click.Context, param: click.Parameter, value: int) -> N
 def _add_common_options(command: click.Command) -> click.Command:
     """Add -v and --quiet to a command and to those below it."""
     if not any(each.name == "quiet" for each in command.params):
-        more = {"expose_value": False, "callback": _set_up_logging}
+        more: dict[str, Any] = {"expose_value": False, "callback": _set_up_logging}
         command.params += [
             click.Option(["-v", "--verbose"], count=True, help="Log what happens (-v), and details (-vv).", **more),
             click.Option(["-q", "--quiet"], is_flag=True, help="Print errors only, and --json.", **more),

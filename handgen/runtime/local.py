@@ -154,9 +154,9 @@ def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int, mailb
             if not running:
                 work.is_done = True
                 return
-            finished, _ = wait(running, timeout=mailbox.wait_s, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=mailbox.wait_s, return_when=FIRST_COMPLETED)
             mailbox.tell()
-            for future in finished:
+            for future in done:
                 result = future.result()
                 del running[future]
                 work.deaths = 0
