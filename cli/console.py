@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from handgen.errors import HandgenError
+from handgen.wording import printable
 
 if TYPE_CHECKING:
     from handgen.progress import Progress
@@ -71,6 +72,10 @@ def _drop_output() -> None:
         os.close(nowhere)
 
 
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
+
+
 def print_report(
     report: ReadableReport,
     as_json: bool,
@@ -82,15 +87,15 @@ def print_report(
     if as_json:
         print_json(report.to_json())
         return
-    table = Table(title=report.title, title_justify="left", show_header=False, box=box.SIMPLE)
+    table = Table(title=printable(report.title), title_justify="left", show_header=False, box=box.SIMPLE)
     for name, value in [*report.rows(), *more]:
-        table.add_row(Text(name), Text(value))
+        table.add_row(_text(name), _text(value))
     with printing() as console:
         console.print(table)
         for note in report.remarks() if notes is None else notes:
-            console.print(Text(f"note: {note}"))
+            console.print(_text(f"note: {note}"))
         for step in ["Next:", *(f"  {step}" for step in next_steps)] if next_steps else ():
-            console.print(Text(step))
+            console.print(_text(step))
 
 
 def print_json(document: Any) -> None:
@@ -114,7 +119,7 @@ def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[
     for name, looked_at, wrong in checks:
         style = "bold red" if wrong else ""
         cells = (name, "" if looked_at is None else str(looked_at), str(wrong), first(name))
-        table.add_row(*(Text(cell, style=style) for cell in cells))
+        table.add_row(*(_text(cell, style) for cell in cells))
     print_table(table)
 
 
@@ -127,17 +132,17 @@ def print_table(table: Table) -> None:
 def print_description(description: Description) -> None:
     """Print what a directory holds: facts, tables and notes."""
     with printing(soft_wrap=False) as console:
-        console.print(Text(f"{description.path}: {description.kind}", style="bold"))
+        console.print(_text(f"{description.path}: {description.kind}", "bold"))
         facts = Table(box=None, show_header=False, pad_edge=False)
         for name, value in description.facts:
-            facts.add_row(Text(name, style="dim"), Text(value))
+            facts.add_row(_text(name, "dim"), _text(value))
         console.print(facts)
         for table in description.tables:
-            shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
+            shown = Table(title=printable(table.title), title_justify="left", box=box.SIMPLE)
             for i, column in enumerate(table.columns):
-                shown.add_column(Text(column), justify="right" if i else "left")
+                shown.add_column(_text(column), justify="right" if i else "left")
             for row in table.rows:
-                shown.add_row(*map(Text, row))
+                shown.add_row(*map(_text, row))
             console.print(shown)
         for note in description.notes:
-            console.print(Text(f"note: {note}"))
+            console.print(_text(f"note: {note}"))

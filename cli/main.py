@@ -82,19 +82,20 @@ class HandgenGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Translate errors in one place."""
         from handgen.errors import HandgenError
+        from handgen.wording import printable
 
         with _interruptible(ctx):
             try:
                 return super().invoke(ctx)
             except HandgenError as error:
-                raise click.ClickException(str(error)) from error
+                raise click.ClickException(printable(str(error))) from error
             except MemoryError as error:
                 raise click.ClickException(f"there is not enough memory{_kept(ctx)}; give fewer --workers") from error
             except OSError as error:
                 if "://" not in str(error.filename):
                     raise
                 hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
-                raise click.ClickException(f"{error.filename}: {error.strerror}; {hint}") from error
+                raise click.ClickException(printable(f"{error.filename}: {error.strerror}; {hint}")) from error
 
 
 @contextmanager
@@ -121,7 +122,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError, ValueError):  # nobody reads it any more
-            print(self.format(record), file=sys.stderr)
+            print(self.format(record).replace("\x1b", "\\x1b"), file=sys.stderr)
 
 
 def _set_up_logging(ctx: click.Context, param: click.Parameter, value: int) -> None:

@@ -33,6 +33,7 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     """
     from handgen.cli.console import print_checks, print_json, print_report, printing, show_progress
     from handgen.stages.validate.stage import run
+    from handgen.wording import printable
 
     with show_progress() as progress:
         report = run(path, digests, pixels, workers, progress)
@@ -43,6 +44,6 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
         print_report(report, False, (), notes=report.notes)
         with printing():
             for finding in report.findings.kept:
-                click.echo(str(finding))
+                click.echo(printable(str(finding)))
     if not report.valid:
         raise SystemExit(1)

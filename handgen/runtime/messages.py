@@ -113,6 +113,11 @@ def send_with(write: Callable[[bytes], None], level: int) -> None:
     logger.setLevel(level)
 
 
+def is_sending() -> bool:
+    """Tell whether `send_with` was called in this process."""
+    return _write is not None
+
+
 class _Sender(logging.Handler):
     """Sends the records of a process that works for another one, long texts in pieces."""
 

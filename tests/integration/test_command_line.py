@@ -384,3 +384,16 @@ def test_memory_that_is_not_enough_is_one_line(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr("handgen.stages.annotate.stage.run", greedy)
     refused(annotate(made, tmp_path / "out"), "not enough memory", "finished chunks are kept", "fewer --workers")
+
+
+def test_names_out_of_files_do_not_reach_the_terminal_as_they_are(made, tmp_path):
+    """Escapes that clear the screen, and a line break that forges a line of handgen's."""
+    hostile = "cam\x1b[2J\nError: all is well"
+    capture = shutil.copytree(made / "capture", tmp_path / "capture")
+    document = json.loads((capture / "calibration.json").read_text())
+    document["cameras"][0]["name"] = hostile
+    (capture / "calibration.json").write_text(json.dumps(document))
+    for command in ("annotate", "inspect", "validate"):
+        result = invoke(command, capture)
+        assert result.exit_code == 1 and "\x1b" not in result.output and "\nError: all is well" not in result.output
+        assert "\\x1b[2J" in result.output
