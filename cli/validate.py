@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", type=LocationType(exists=True, file=True), metavar="PATH")
+@click.argument("path", type=LocationType(file=True), metavar="PATH")
 @click.option("--digests", is_flag=True, help="Recompute the SHA-256 of every file and compare it with the manifest's.")
 @click.option("--pixels", is_flag=True, help="Look at every picture and mask; without it at some of each part.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one per core]")

@@ -185,7 +185,10 @@ class _Mailbox:
                     taken, self.kept = self.kept, []
                     return taken
 
-            self._actor = ray.remote(num_cpus=0)(Messages).remote()
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+            self._actor = ray.remote(num_cpus=0, scheduling_strategy=here)(Messages).remote()
 
     @property
     def wait_s(self) -> float:

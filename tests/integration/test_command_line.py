@@ -247,13 +247,17 @@ def test_a_command_like_no_other_is_told_all():
     refused(invoke("zzz"), *COMMANDS, status=2)
 
 
-@pytest.mark.parametrize("command", ["annotate", "inspect", "validate", "evaluate", "export"])
+@pytest.mark.parametrize("command", ["annotate", "inspect", "evaluate", "export"])
 def test_a_place_that_does_not_exist(made, tmp_path, command):
     shutil.copytree(made / "annotations", tmp_path / "annotations")
     more = ("--format", "coco", "--out", tmp_path / "x") if command == "export" else ()
     refused(invoke(command, tmp_path / "anotations", *more), "does not exist", tmp_path / "annotations", status=2)
     line = refused(invoke(command, tmp_path / "zzz", *more), tmp_path / "zzz", "does not exist", status=2)
     assert "mean" not in line
+
+
+def test_a_place_that_does_not_exist_is_nothing_to_validate(tmp_path):
+    refused(invoke("validate", tmp_path / "zzz"), tmp_path / "zzz", "no such file or folder", "correct the path")
 
 
 def test_a_file_in_the_place_of_a_folder(made, tmp_path):

@@ -101,7 +101,7 @@ def test_shards_are_the_same_when_a_node_dies_in_the_middle(cluster, tmp_path):
     said = json.loads(output)
     assert said["written"] == 240
     done = [done for _, done, total in said["steps"] if total == 240]
-    assert len(done) == len(said["steps"]) and set(done) >= set(range(0, 241, 10)) and max(done) == done[-1] == 240
+    assert len(done) == len(said["steps"]) >= 25 and done[0] == 0 and done[-1] == max(done) == 240
     expected = contents(tmp_path / "local", "*.tar", "manifest.json", "run.json")
     assert len(expected) == 26
     assert contents(tmp_path / "ray", "*.tar", "manifest.json", "run.json") == expected
