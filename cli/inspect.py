@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("directory", default=".", type=LocationType(exists=True, file=True), metavar="[DIR]")
+@click.argument("directory", default=".", type=LocationType(exists=True), metavar="[DIR]")
 @config_options(InspectConfig)
 @json_option
 def inspect(directory: Location, config: InspectConfig, as_json: bool) -> None:

@@ -267,9 +267,9 @@ def test_a_file_in_the_place_of_a_folder(made, tmp_path):
     calibration = next(path for path in capture.iterdir() if path.suffix in (".toml", ".json"))
     refused(invoke("annotate", video), video, "is a file", "the folder that it lies in", status=2)
     refused(invoke("synthesize", video), video, "is a file", status=2)
-    refused(invoke("inspect", video), video, "a video", f"handgen inspect {capture}")
+    refused(invoke("inspect", video), video, "is a file", f"lies in, '{capture}'", status=2)
     refused(invoke("validate", video), video, "a video", "folder of the capture")
-    refused(invoke("inspect", calibration), calibration, f"handgen validate {calibration}")
+    refused(invoke("inspect", calibration), calibration, f"lies in, '{capture}'", status=2)
 
 
 def test_an_export_is_described(made, tmp_path):

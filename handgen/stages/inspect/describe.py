@@ -17,7 +17,6 @@ from handgen.io import shards
 from handgen.io.capture.camera_files import list_sources
 from handgen.io.capture.capture import KIND as CAPTURE_KIND
 from handgen.io.capture.capture import Capture, load_capture
-from handgen.media.video import VIDEO_SUFFIXES
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
@@ -59,7 +58,7 @@ def describe(
     no error here. Raises HandgenError if the directory is none that handgen writes, or cannot be read.
     """
     if not filesystem.is_folder(path):
-        raise _no_folder(path)
+        raise HandgenError(f"{path}: no such folder; give a capture, annotations, shards or an export")
     kind = kind_of(path)
     if kind == store.KIND:
         return _describe_annotations(store.Annotations(path))
@@ -87,17 +86,6 @@ def describe(
         )
     capture = load_capture(path, calibration=calibration, metres_per_unit=metres_per_unit, require_scale=False)
     return _describe_capture(capture)
-
-
-def _no_folder(path: Location) -> HandgenError:
-    """Make the error about a place that is no folder: what it is, and what to give."""
-    if not (isinstance(path, Path) and path.exists()):
-        return HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        fact = "a video; a capture is the folder that holds one per camera and a calibration"
-        return HandgenError(f"{path}: {fact}: handgen inspect {path.absolute().parent}")
-    fact = "a file; give the folder that it lies in"
-    return HandgenError(f"{path}: {fact}, or see `handgen validate {path}` if it is a calibration")
 
 
 def _describe_export(path: Location, manifest: Mapping[str, Any]) -> Description:
