@@ -211,11 +211,8 @@ class LocationType(click.ParamType):  # type: ignore[type-arg]
         """The location; one that is not as it must be is wrong usage."""
         if not isinstance(value, str) or "://" not in value:
             if not self.file and Path(value).is_file():
-                self.fail(
-                    f"{str(value)!r} is a file; give the folder that it lies in, {str(Path(value).absolute().parent)!r}.",
-                    param,
-                    ctx,
-                )
+                folder = str(Path(value).absolute().parent)
+                self.fail(f"{str(value)!r} is a file; give the folder that it lies in, {folder!r}.", param, ctx)
             if self.exists and (near := _nearest(Path(value))) is not None:
                 kind = self.name.partition("|")[0].capitalize()
                 self.fail(f"{kind} {str(value)!r} does not exist. Did you mean {str(near)!r}?", param, ctx)
