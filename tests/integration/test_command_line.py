@@ -241,10 +241,7 @@ def test_ctrl_c_keeps_shards_and_the_same_command_goes_on(made, tmp_path):
 )
 def test_a_misspelt_command_is_told_the_right_one(typed, meant):
     refused(invoke(typed, "x"), repr(typed), f"did you mean {meant!r}?", status=2)
-
-
-def test_a_command_like_no_other_is_told_all():
-    refused(invoke("zzz"), *COMMANDS, status=2)
+    refused(invoke("zzz"), *COMMANDS, status=2)  # like no other: all are named
 
 
 @pytest.mark.parametrize("command", ["annotate", "inspect", "evaluate", "export"])
