@@ -331,9 +331,6 @@ def test_a_store_without_credentials_says_what_is_missing(monkeypatch, tmp_path)
     refused(invoke("inspect", "s3://bucket/capture"), "credentials", "docs/storage.md", status=2)
 
 
-# --- nothing accepted
-
-
 def test_an_import_of_which_nothing_is_accepted_is_an_error_with_the_figure(tmp_path):
     write_freihand(tmp_path / "set", count=3)
     result = invoke("import", tmp_path / "set", "--format", "freihand", "--out", tmp_path / "out", "--workers", 1,
