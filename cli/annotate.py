@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 def annotate(capture: Location, out: Location | None, config: AnnotateConfig, overwrite: bool, as_json: bool) -> None:
     """Find, fit and cut out the hands in CAPTURE (default: this folder): nobody labels anything.
 
+    Bare hands of one person: what is held may get into masks, and hands of others be taken for that person's.
+
     \b
     handgen annotate my_capture --out annotations
     handgen annotate my_capture --metres-per-unit 0.024      chessboard squares of 24 mm
@@ -30,12 +32,11 @@ def annotate(capture: Location, out: Location | None, config: AnnotateConfig, ov
     Run it again after an interruption: finished chunks are kept. `handgen inspect CAPTURE` says first whether the
     calibration is understood.
     """
-    from handgen.cli.console import print_report, steps_after_annotations
+    from handgen.cli.console import print_report, show_progress, steps_after_annotations
     from handgen.errors import HandgenError
-    from handgen.progress import progress_bars
     from handgen.stages.annotate import stage
 
-    with progress_bars() as progress:
+    with show_progress() as progress:
         report = stage.run(capture, out or capture / "annotations", config, progress, overwrite)
     print_report(report, as_json, steps_after_annotations(report.out, report.views))
     if report.nothing_accepted:

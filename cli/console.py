@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,10 +14,66 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from handgen.errors import HandgenError
+from handgen.wording import printable
+
 if TYPE_CHECKING:
+    from handgen.progress import Progress
     from handgen.runtime.report import ReadableReport
     from handgen.stages.inspect.describe import Description
     from handgen.storage.filesystem import Location
+
+
+def is_quiet() -> bool:
+    """Tell whether --quiet was given."""
+    ctx = click.get_current_context(silent=True)
+    return bool(ctx and ctx.meta.get("handgen.quiet"))
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print a line for people, unless --quiet was given. err: on standard error."""
+    if not is_quiet():
+        with printing():
+            click.echo(text, err=err)
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """A callback that shows the progress of a stage; with --quiet it does nothing."""
+    from handgen.progress import progress_bars
+
+    if is_quiet():
+        yield lambda what, done, total: None
+        return
+    with progress_bars() as progress:
+        yield progress
+
+
+@contextmanager
+def printing(soft_wrap: bool = True) -> Iterator[Console]:
+    """Print on standard output while the block lasts; HandgenError where it cannot be written, as on a full disk."""
+    try:
+        yield Console(highlight=False, soft_wrap=soft_wrap, quiet=is_quiet())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # nobody reads on, which is no error
+    except OSError as error:
+        _drop_output()
+        raise HandgenError(
+            f"standard output: cannot be written ({error.strerror}); make room, or print elsewhere"
+        ) from None
+
+
+def _drop_output() -> None:
+    """Send to nowhere what is printed from now on, and what is still to be written when the process ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style)
 
 
 def print_report(
@@ -28,22 +87,23 @@ def print_report(
     if as_json:
         print_json(report.to_json())
         return
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table(title=report.title, title_justify="left", show_header=False, box=box.SIMPLE)
+    table = Table(title=printable(report.title), title_justify="left", show_header=False, box=box.SIMPLE)
     for name, value in [*report.rows(), *more]:
-        table.add_row(Text(name), Text(value))
-    console.print(table)
-    for note in report.remarks() if notes is None else notes:
-        console.print(Text(f"note: {note}"))
-    for step in ["Next:", *(f"  {step}" for step in next_steps)] if next_steps else ():
-        console.print(Text(step))
+        table.add_row(_text(name), _text(value))
+    with printing() as console:
+        console.print(table)
+        for note in report.remarks() if notes is None else notes:
+            console.print(_text(f"note: {note}"))
+        for step in ["Next:", *(f"  {step}" for step in next_steps)] if next_steps else ():
+            console.print(_text(step))
 
 
 def print_json(document: Any) -> None:
     """Print a document on standard output, for programs."""
     from handgen.storage.documents import dumps
 
-    click.echo(dumps(document, indent=True), nl=False)
+    with printing():
+        click.echo(dumps(document, indent=True), nl=False)  # bytes: UTF-8 whatever the terminal shows
 
 
 def steps_after_annotations(out: Location, views: int) -> list[str]:
@@ -59,24 +119,30 @@ def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[
     for name, looked_at, wrong in checks:
         style = "bold red" if wrong else ""
         cells = (name, "" if looked_at is None else str(looked_at), str(wrong), first(name))
-        table.add_row(*(Text(cell, style=style) for cell in cells))
-    Console(highlight=False, soft_wrap=True).print(table)
+        table.add_row(*(_text(cell, style) for cell in cells))
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table for people."""
+    with printing() as console:
+        console.print(table)
 
 
 def print_description(description: Description) -> None:
     """Print what a directory holds: facts, tables and notes."""
-    console = Console(highlight=False, soft_wrap=False)
-    console.print(Text(f"{description.path}: {description.kind}", style="bold"))
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in description.facts:
-        facts.add_row(Text(name, style="dim"), Text(value))
-    console.print(facts)
-    for table in description.tables:
-        shown = Table(title=table.title, title_justify="left", box=box.SIMPLE)
-        for i, column in enumerate(table.columns):
-            shown.add_column(Text(column), justify="right" if i else "left")
-        for row in table.rows:
-            shown.add_row(*map(Text, row))
-        console.print(shown)
-    for note in description.notes:
-        console.print(Text(f"note: {note}"))
+    with printing(soft_wrap=False) as console:
+        console.print(_text(f"{description.path}: {description.kind}", "bold"))
+        facts = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in description.facts:
+            facts.add_row(_text(name, "dim"), _text(value))
+        console.print(facts)
+        for table in description.tables:
+            shown = Table(title=printable(table.title), title_justify="left", box=box.SIMPLE)
+            for i, column in enumerate(table.columns):
+                shown.add_column(_text(column), justify="right" if i else "left")
+            for row in table.rows:
+                shown.add_row(*map(_text, row))
+            console.print(shown)
+        for note in description.notes:
+            console.print(_text(f"note: {note}"))

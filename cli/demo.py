@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,11 +27,10 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
     Needs no cameras and no licensed files; downloads the two keypoint networks if `handgen models fetch` has
     not been run. A demo that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import print_json
+    from handgen.cli.console import print_json, say, show_progress
     from handgen.detect.mediapipe import networks
     from handgen.errors import HandgenError
     from handgen.media.images import write_png
-    from handgen.progress import progress_bars
     from handgen.stages.annotate import stage as annotate
     from handgen.stages.annotate.config import AnnotateConfig
     from handgen.stages.simulate import stage as simulate
@@ -41,8 +41,7 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
 
     began = time.perf_counter()
 
-    def say(text: str) -> None:
-        click.echo(text, err=as_json)
+    tell = partial(say, err=as_json)
 
     capture, annotations, shards = out / "capture", out / "annotations", out / "shards"
     sheet = out / "contact_sheet.png"
@@ -52,29 +51,29 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
         for name in networks.NETWORKS:
             networks.locate(name)
     except HandgenError:
-        say(f"0. fetching the two keypoint networks (from {networks.WHEEL_REQUIREMENT}, by pip; once)")
+        tell(f"0. fetching the two keypoint networks (from {networks.WHEEL_REQUIREMENT}, by pip; once)")
         networks.fetch()
-    say(f"1. rendering a capture: {capture}")
-    with progress_bars() as progress:
+    tell(f"1. rendering a capture: {capture}")
+    with show_progress() as progress:
         simulated = simulate.run(capture, SimulateConfig(views=4, frames=24, fps=8, workers=workers), progress)
-    say(
+    tell(
         f"   {simulated.cameras} cameras x {simulated.frames} frames "
         f"({simulated.seconds:.0f} s, {simulated.views_per_s:.1f} views/s)"
     )
-    say(f"2. annotating it from its pixels: {annotations}")
+    tell(f"2. annotating it from its pixels: {annotations}")
     # The truth lies in the capture, too: it is not passed on, and `annotate` does not look for it.
-    with progress_bars() as progress:
+    with show_progress() as progress:
         annotated = annotate.run(capture, annotations, AnnotateConfig(workers=workers), progress)
     accepted, found = sum(annotated.accepted.values()), sum(annotated.records.values())
-    say(
+    tell(
         f"   {accepted} of {found} hands accepted in {annotated.frames} frames, "
         f"reprojection {_show(annotated.reprojection_px, '.1f')} px, "
         f"mask IoU {_show(annotated.mask_iou, '.2f')} ({annotated.seconds:.0f} s)"
     )
-    say(f"3. synthesizing training samples on made-up backgrounds: {shards}")
-    with progress_bars() as progress:
+    tell(f"3. synthesizing training samples on made-up backgrounds: {shards}")
+    with show_progress() as progress:
         synthesized = synthesize.run(annotations, shards, None, SynthesizeConfig(workers=workers), progress)
-    say(
+    tell(
         f"   {synthesized.samples} samples in {synthesized.shards} shards "
         f"({synthesized.seconds:.0f} s, {synthesized.samples_per_s:.0f} samples/s)"
     )
@@ -90,11 +89,11 @@ def demo(out: Path, workers: int | None, as_json: bool) -> None:
         }
         print_json(document)
         return
-    say(f"4. done in {seconds:.0f} s; look at {sheet}")
-    say("Next:")
-    say(f"  handgen inspect {shards}")
-    say(f"  handgen annotate {capture} --out {annotations} --preview 4     the fits, drawn on the views")
-    say("  handgen inspect CAPTURE; handgen annotate CAPTURE     with your own cameras")
+    tell(f"4. done in {seconds:.0f} s; look at {sheet}")
+    tell("Next:")
+    tell(f"  handgen inspect {shards}")
+    tell(f"  handgen annotate {capture} --out {annotations} --preview 4     the fits, drawn on the views")
+    tell("  handgen inspect CAPTURE; handgen annotate CAPTURE     with your own cameras")
 
 
 def _show(value: float | None, form: str) -> str:

@@ -45,12 +45,11 @@ def evaluate(
         raise click.UsageError("nothing to compare with; give --truth TRUTH, or --leave-one-view-out, or both")
     if capture is not None and not leave_one_view_out:
         raise click.UsageError("--capture is for --leave-one-view-out; give both or neither")
-    from handgen.cli.console import print_report
-    from handgen.progress import progress_bars
+    from handgen.cli.console import print_report, show_progress
     from handgen.stages.evaluate import stage
 
     if leave_one_view_out:
         config = replace(config, capture=str(capture or annotations.resolve().parent))
-    with progress_bars() as progress:
+    with show_progress() as progress:
         report = stage.run(annotations, truth, config, progress, report_dir, overwrite)
     print_report(report, as_json, [f"open {report_dir / 'report.html'}"] if report_dir else [])

@@ -31,10 +31,9 @@ def export(source: Location, out: Location, config: ExportConfig, overwrite: boo
     Conventions of each (frames, units, orders, mean pose): docs/formats.md. Memory does not depend on the number of
     samples. Run it again after an interruption: what is finished is kept.
     """
-    from handgen.cli.console import print_report
-    from handgen.progress import progress_bars
+    from handgen.cli.console import print_report, show_progress
     from handgen.stages.export import stage
 
-    with progress_bars() as progress:
+    with show_progress() as progress:
         report = stage.run(source, out, config, progress, overwrite)
     print_report(report, as_json, [f"handgen validate {report.out}"])

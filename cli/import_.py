@@ -31,10 +31,12 @@ def import_(directory: Path, out: Location, config: ImportConfig, overwrite: boo
     DIR is what you downloaded and unpacked; its terms hold for what is made of it. Run it again after an interruption:
     finished chunks are kept. What is read of each format: docs/import.md.
     """
-    from handgen.cli.console import print_report, steps_after_annotations
-    from handgen.progress import progress_bars
+    from handgen.cli.console import print_report, show_progress, steps_after_annotations
+    from handgen.errors import HandgenError
     from handgen.stages.import_ import stage
 
-    with progress_bars() as progress:
+    with show_progress() as progress:
         report = stage.run(directory, out, config, progress, overwrite)
     print_report(report, as_json, steps_after_annotations(report.out, report.views))
+    if report.nothing_accepted:
+        raise HandgenError(f"{directory}: nothing was accepted: {report.nothing_accepted}")

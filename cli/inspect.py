@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @config_options(InspectConfig)
 @json_option
 def inspect(directory: Location, config: InspectConfig, as_json: bool) -> None:
-    """Say what DIR (default: this folder) holds: a capture, annotations or shards.
+    """Say what DIR (default: this folder) holds: a capture, annotations, shards or an export.
 
     \b
     handgen inspect my_capture              before annotating: is the calibration understood, is the

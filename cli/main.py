@@ -1,12 +1,18 @@
-"""The command group: finds commands by name, sets up logging, shows a HandgenError as one line."""
+"""The command group: finds commands by name, sets up logging, shows what goes wrong as one line."""
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import keyword
 import logging
 import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -25,13 +31,21 @@ COMMANDS = {
     "simulate": "Render a capture with known truth.",
     "evaluate": "Annotations against truth: millimetres, pixels, masks, missing and false hands.",
 }
-
-
+# What a command that was interrupted leaves, so that the same command goes on from there.
+_KEPT = {
+    "demo": "what is finished is kept",
+    "annotate": "finished chunks are kept",
+    "import": "finished chunks are kept",
+    "simulate": "finished chunks are kept",
+    "synthesize": "finished shards are kept",
+    "export": "finished parts are kept",
+}
+_INTERRUPTED = 128 + signal.SIGINT
 _REFUSALS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL)  # of a store: what to set up, not to wait for
 
 
 class HandgenGroup(click.Group):
-    """Loads commands when needed; a HandgenError becomes one line, anything else keeps its traceback."""
+    """Loads commands when needed; what a user can mend becomes one line, anything else keeps its traceback."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of `COMMANDS`."""
@@ -42,26 +56,115 @@ class HandgenGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
-        return getattr(importlib.import_module(f"handgen.cli.{name}"), name)
+        return _add_common_options(getattr(importlib.import_module(f"handgen.cli.{name}"), name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that is misspelt is wrong usage, which names the nearest."""
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0].lower(), COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"give one of {', '.join(COMMANDS)}"
+            ctx.fail(f"no such command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the options before the command; plug-ins are imported here."""
+        _prepare_streams()
+        with _interruptible(None):
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Translate errors in one place."""
         from handgen.errors import HandgenError
+        from handgen.wording import printable
 
+        with _interruptible(ctx):
+            try:
+                return super().invoke(ctx)
+            except HandgenError as error:
+                raise click.ClickException(printable(str(error))) from error
+            except MemoryError as error:
+                raise click.ClickException(f"there is not enough memory{_kept(ctx)}; give fewer --workers") from error
+            except OSError as error:
+                if "://" not in str(error.filename):
+                    raise
+                hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
+                raise click.ClickException(printable(f"{error.filename}: {error.strerror}; {hint}")) from error
+
+
+@contextmanager
+def _interruptible(ctx: click.Context | None) -> Iterator[None]:
+    """Turn Ctrl-C into one line, which says what is kept, and the exit status that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would end the message
+        kept = _kept(ctx)
+        click.echo("Interrupted" + (f"{kept}; run the same command again to go on" if kept else ""), err=True)
+        raise SystemExit(_INTERRUPTED) from None
+
+
+def _kept(ctx: click.Context | None) -> str:
+    """Say what a command leaves that does not get to its end, as the rest of a sentence."""
+    kept = _KEPT.get(ctx.invoked_subcommand or "") if ctx else None
+    return f": {kept}" if kept else ""
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to what standard error is at the moment: a progress bar that is shown replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):  # nobody reads it any more
+            print(self.format(record).replace("\x1b", "\\x1b"), file=sys.stderr)
+
+
+def _set_up_logging(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    """Log and print as much as -v and --quiet ask for, before the command's name and after it."""
+    ctx.meta[f"handgen.{param.name}"] = ctx.meta.get(f"handgen.{param.name}", 0) + value
+    verbose, quiet = (ctx.meta.get(f"handgen.{name}", 0) for name in ("verbose", "quiet"))
+    if verbose and quiet:
+        raise click.UsageError("--verbose and --quiet contradict each other; give one of them", ctx)
+    root, ours = logging.getLogger(), logging.getLogger("handgen")
+    handler = next((one for one in root.handlers if isinstance(one, _StderrHandler)), None) or _StderrHandler()
+    form = "%(asctime)s %(levelname).1s %(name)s: %(message)s" if verbose else "%(levelname)s: %(message)s"
+    handler.setFormatter(logging.Formatter(form, "%H:%M:%S"))
+    root.addHandler(handler)
+    root.setLevel(logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING)
+    ours.setLevel(logging.DEBUG if verbose > 1 else logging.NOTSET)  # not the details of other libraries
+
+
+def _add_common_options(command: click.Command) -> click.Command:
+    """Add -v and --quiet to a command and to those below it."""
+    if not any(each.name == "quiet" for each in command.params):
+        more: dict[str, Any] = {"expose_value": False, "callback": _set_up_logging}
+        command.params += [
+            click.Option(["-v", "--verbose"], count=True, help="Log what happens (-v), and details (-vv).", **more),
+            click.Option(["-q", "--quiet"], is_flag=True, help="Print errors only, and --json.", **more),
+        ]
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _add_common_options(below)
+    return command
+
+
+def _prepare_streams() -> None:
+    """Make standard streams usable that are closed, or cannot show all characters."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
-            return super().invoke(ctx)
-        except HandgenError as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            if "://" not in str(error.filename):
-                raise
-            hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
-            raise click.ClickException(f"{error.filename}: {error.strerror}; {hint}") from error
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the number; else the next file would, and get what others print
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w"))  # noqa: SIM115  as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 @click.group(cls=HandgenGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -70,8 +173,7 @@ class HandgenGroup(click.Group):
               callback=lambda ctx, param, modules: _prepare(modules),
               help="Import a module that adds detectors, calibration formats, metrics, ...; see docs/contributing.md. "
               "May be repeated; HANDGEN_PLUGINS=one,two does the same.")  # fmt: skip
-@click.option("-v", "--verbose", count=True, help="Log what happens (-v) and details (-vv) to standard error.")
-def main(verbose: int) -> None:
+def main() -> None:
     """Training sets for hand-pose estimation from calibrated multi-camera video; nobody labels anything.
 
     \b
@@ -80,10 +182,8 @@ def main(verbose: int) -> None:
     handgen annotate CAPTURE --out ANNOTATIONS               find, fit and cut out the hands
     handgen synthesize ANNOTATIONS --backgrounds DIR --out SHARDS
 
-    Exit status: 0 success, 1 something to fix in the input, 2 wrong usage.
+    Exit status: 0 success, 1 something to fix in the input, 2 wrong usage, 130 interrupted.
     """
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(levelname).1s %(name)s: %(message)s")
 
 
 def _prepare(modules: tuple[str, ...]) -> None:
@@ -99,6 +199,8 @@ def _prepare(modules: tuple[str, ...]) -> None:
     except HandgenError as error:
         raise click.ClickException(str(error)) from error
 
+
+_add_common_options(main)
 
 if __name__ == "__main__":
     main()

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 
-from handgen.cli.console import print_json
+from handgen.cli.console import print_json, print_table, say
 from handgen.cli.options import json_option
 
 
@@ -39,7 +38,7 @@ def fetch(source: Path | None, force: bool, as_json: bool) -> None:
     for network in found:
         digest = "SHA-256 as pinned" if network.pinned else "SHA-256 NOT the pinned one"
         verb = "wrote" if network.written else "already there:"
-        click.echo(f"{verb} {network.path} ({network.size_bytes / 1e6:.1f} MB, {digest})")
+        say(f"{verb} {network.path} ({network.size_bytes / 1e6:.1f} MB, {digest})")
 
 
 @models.command()
@@ -60,15 +59,15 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
         print_json([_row(hand.path, hand) | {name: getattr(hand, name) for name in more} for hand in added])
         return
     for hand in added:
-        click.echo(f"wrote {hand.path} (MANO's {hand.side} hand, {hand.size_bytes / 1e6:.1f} MB)")
+        say(f"wrote {hand.path} (MANO's {hand.side} hand, {hand.size_bytes / 1e6:.1f} MB)")
         difference_mm = hand.smplx_difference_mm
         if difference_mm is None:
             compared = "not compared with smplx, which is not installed"
         else:
             compared = f"within {difference_mm:.1g} mm of smplx's own kinematics in random poses and shapes"
         for line in (*hand.remarks, *([f"mended: {hand.note}"] if hand.note else []), compared):
-            click.echo(f"  {line}")
-    click.echo("use: --hand-model mano")
+            say(f"  {line}")
+    say("use: --hand-model mano")
 
 
 @models.command("list")
@@ -99,7 +98,7 @@ def list_models(as_json: bool) -> None:
             else:
                 checked = "mended" if there.note else "as given"
         table.add_row(path.name, size, checked, str(path))
-    Console().print(table)
+    print_table(table)
 
 
 def _row(path: Path, found: Any) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import functools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass
 from pathlib import Path
@@ -122,7 +125,7 @@ class _Described:
         if option.kind == "file":
             return LocalPath(exists=True, dir_okay=False)
         if option.kind == "location":
-            return LocationType(exists=True, file=True)
+            return LocationType(exists=True, file=True, web=True)
         has_bounds = any(bound is not None for bound in (low, high, option.above))
         if self.type is int and has_bounds:
             return click.IntRange(low, high)  # type: ignore[arg-type]
@@ -192,19 +195,31 @@ class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic from click 
 
 
 class LocationType(click.ParamType):  # type: ignore[type-arg]
-    """A path, or the URL of a file or folder in a store. exists: it must be there. file: it may be a file, too."""
+    """A path, or the URL of a file or folder in a store.
+
+    exists: it must be there. file: it may be a file, too. web: a file of a web server will do.
+    """
 
     name = "path|url"
 
-    def __init__(self, exists: bool = False, file: bool = False) -> None:
-        self.exists, self.file = exists, file
+    def __init__(self, exists: bool = False, file: bool = False, web: bool = False) -> None:
+        self.exists, self.file, self.web = exists, file, web
         self.name = "path|url" if file else "directory|url"
         self._path = click.Path(exists=exists, file_okay=file, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         """The location; one that is not as it must be is wrong usage."""
         if not isinstance(value, str) or "://" not in value:
+            if not self.file and Path(value).is_file():
+                folder = str(Path(value).absolute().parent)
+                self.fail(f"{str(value)!r} is a file; give the folder that it lies in, {folder!r}.", param, ctx)
+            if self.exists and (near := _nearest(Path(value))) is not None:
+                kind = self.name.partition("|")[0].capitalize()
+                self.fail(f"{kind} {str(value)!r} does not exist. Did you mean {str(near)!r}?", param, ctx)
             return self._path.convert(value, param, ctx)
+        if value.startswith(("http://", "https://")) and not self.web:
+            said = "is a web address, whose files cannot be listed; copy them here, or give the URL of a store (s3://)."
+            self.fail(f"{value!r} {said}", param, ctx)
         from handgen.errors import HandgenError
         from handgen.storage import filesystem
 
@@ -220,7 +235,19 @@ class LocationType(click.ParamType):  # type: ignore[type-arg]
         except HandgenError as error:
             self.fail(str(error), param, ctx)
         except OSError as error:
-            self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
+            refused = error.errno in (errno.EACCES, errno.EPERM)
+            hint = "give credentials that may list and read there" if refused else "correct the URL"
+            self.fail(f"{value!r} cannot be read: {error.strerror or error}; {hint} (docs/storage.md)", param, ctx)
+
+
+def _nearest(path: Path) -> Path | None:
+    """The path of the most similar name beside one that does not exist."""
+    try:
+        names = [] if path.exists() else os.listdir(path.parent)
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=1)
+    return path.with_name(near[0]) if near else None
 
 
 class LocalPath(click.Path):

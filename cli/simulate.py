@@ -26,11 +26,10 @@ def simulate(out: Path, config: SimulateConfig, overwrite: bool, as_json: bool) 
     The person is not of the model that annotate fits: their shape is outside its ten betas. The same options give the
     same truth, byte by byte. A run that was interrupted goes on where it stopped.
     """
-    from handgen.cli.console import print_report
-    from handgen.progress import progress_bars
+    from handgen.cli.console import print_report, show_progress
     from handgen.stages.simulate import stage
 
-    with progress_bars() as progress:
+    with show_progress() as progress:
         report = stage.run(out, config, progress, overwrite)
     annotations = report.out / "annotations"
     next_steps = [

@@ -45,14 +45,13 @@ def synthesize(
     """
     if keep_forearm:
         config = replace(config, forearm_probability=1.0)
-    from handgen.cli.console import print_json, print_report
+    from handgen.cli.console import print_json, print_report, say, show_progress
     from handgen.media.images import write_png
-    from handgen.progress import progress_bars
     from handgen.stages.synthesize import stage
     from handgen.visualize.drawing import contact_sheet, sheet_samples
 
     annotations = annotations or (Path(DEFAULT_ANNOTATIONS),)
-    with progress_bars() as progress:
+    with show_progress() as progress:
         if preview:
             samples = sheet_samples(stage.preview(annotations, backgrounds, config, progress=progress))
             write_png(preview, contact_sheet(samples, columns=4, twice=True))
@@ -60,7 +59,7 @@ def synthesize(
                 if as_json:
                     print_json({"preview": str(preview)})
                 else:
-                    click.echo(f"{preview}: look at it; then run the same command with --out instead of --preview")
+                    say(f"{preview}: look at it; then run the same command with --out instead of --preview")
                 return
         report = stage.run(annotations, out or Path(DEFAULT_OUT), backgrounds, config, progress, overwrite)
     next_steps = [

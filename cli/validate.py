@@ -31,18 +31,19 @@ def validate(path: Location, digests: bool, pixels: bool, workers: int | None, a
     All labels are looked at (reprojection, metres, side, joint order, mean pose, rotations, betas), and some pictures.
     Changes nothing: it says what to change. Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
-    from handgen.cli.console import print_checks, print_json, print_report
-    from handgen.progress import progress_bars
+    from handgen.cli.console import print_checks, print_json, print_report, printing, show_progress
     from handgen.stages.validate.stage import run
+    from handgen.wording import printable
 
-    with progress_bars() as progress:
+    with show_progress() as progress:
         report = run(path, digests, pixels, workers, progress)
     if as_json:
         print_json(report.to_json())
     else:
         print_checks(report.checks, lambda name: report.findings.first_of(name).rpartition("/")[2])
         print_report(report, False, (), notes=report.notes)
-        for finding in report.findings.kept:
-            click.echo(str(finding))
+        with printing():
+            for finding in report.findings.kept:
+                click.echo(printable(str(finding)))
     if not report.valid:
         raise SystemExit(1)

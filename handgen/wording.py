@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 
+def printable(text: str) -> str:
+    """Escape what would move a terminal's cursor or break a line: names out of files may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def count_of(count: int, noun: str, plural: str | None = None) -> str:
     """Count things: "1 subject", "2 subjects". plural: where it is not the noun with an s."""
     return f"{count} {noun if count == 1 else plural or noun + 's'}"

@@ -19,6 +19,7 @@ from handgen.io import annotations as store
 from handgen.io import shards
 from handgen.io.annotations import Annotations
 from handgen.io.labelled import label_hand, label_sample
+from handgen.io.places import looks_like_capture, no_annotations
 from handgen.media import images
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.records.labelled_image import LabelledHand, LabelledImage
@@ -39,6 +40,8 @@ def open_source(root: Location, split: str | None = None, include_rejected: bool
             raise HandgenError(f"{root}: annotations have no splits; leave --split out, or give shards")
         Annotations(root)  # finished, and what they should be
         return AnnotationSource(root, _digest(root), include_rejected)
+    if looks_like_capture(root, kind):
+        raise no_annotations(root)
     what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
     raise HandgenError(f"{root}: {what}; give a directory of shards or of annotations")
 

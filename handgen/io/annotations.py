@@ -30,6 +30,7 @@ from handgen.geometry.camera import Rig
 from handgen.hand.skeleton import SIDES
 from handgen.io.camera_json import camera_from_document
 from handgen.io.cutouts import Cutout, CutoutTar, encode_cutout
+from handgen.io.places import no_annotations
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.storage import filesystem
 from handgen.storage.documents import dumps, loads, read_json, validate
@@ -126,12 +127,8 @@ class Annotations:
 
     def __init__(self, root: str | Location) -> None:
         self.root = root = filesystem.location(root)
-        if filesystem.size_of(root / MANIFEST) is None:
-            raise HandgenError(
-                f"{root}: no {MANIFEST}, so no finished annotations; run `handgen annotate CAPTURE --out {root}` first"
-            )
-        if (kind := kind_of(root)) not in (KIND, None):
-            raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen annotate` wrote")
+        if filesystem.size_of(root / MANIFEST) is None or kind_of(root) not in (KIND, None):
+            raise no_annotations(root)
         self.manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
         self._tars: dict[int, CutoutTar] = {}
         self._fetched: dict[tuple[Location, Span], bytes] = {}

@@ -5,6 +5,7 @@ Annotating, importing and simulating each say what they know and why something i
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -109,6 +110,25 @@ def median_iou(views: Sequence[ViewRecord]) -> float | None:
 def rounded(value: float | np.floating) -> float:
     """A pixel or a share as records hold it."""
     return round(float(value), 4)
+
+
+def log_decisions(log: logging.Logger, chunk: int, frames: range, records: Sequence[HandRecord]) -> None:
+    """Log what became of the hands of one chunk; the figures of each as details."""
+    counts = Counts()
+    counts.add(list(records))
+    log.info(
+        "chunk %d, frames %d to %d: hands fitted: %s; accepted: %s; rejected: %s; views accepted: %d; of accepted "
+        "hands rejected: %s",
+        *(chunk, frames.start, frames.stop - 1, counts_of(counts.records), counts_of(counts.accepted)),
+        *(counts_of(counts.rejected), counts.views, counts_of(counts.views_rejected)),
+    )
+    for record in records if log.isEnabledFor(logging.DEBUG) else ():
+        faults = [f"{view.camera.name} ({', '.join(view.reasons)})" for view in record.views if view.reasons]
+        log.debug(
+            "frame %d, %s hand: %s; seen by %d views, reprojection %s px, expected error %s mm; rejected views: %s",
+            *(record.frame, record.side, ", ".join(record.reasons) or "accepted", record.views_detected),
+            *(record.reprojection_px, record.expected_error_mm, ", ".join(faults) or "none"),
+        )
 
 
 class Counts:

@@ -18,6 +18,7 @@ from multiprocessing import connection
 from typing import Any, TypeVar
 
 from handgen.errors import HandgenError
+from handgen.runtime import messages
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,6 +26,7 @@ Result = TypeVar("Result")
 # Environment of processes that work: numerical libraries read it once, when they are loaded.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _QUEUED_PER_WORKER = 2  # items taken ahead of the workers, so that a long lazy sequence is never held whole
+_LISTEN_S = 0.2  # how often the run hears how far its units are
 _MOST_DEATHS = 3  # of worker processes, with no unit finished in between
 _END = object()
 
@@ -60,18 +62,56 @@ def map_units(function: Callable[[Item], Result], items: Iterable[Item], workers
             yield from map(function, items)
         return
     work = _Work(items)
-    while not work.is_done:
-        try:
-            yield from _in_pool(function, work, workers)
-        except BrokenProcessPool:
-            work.deaths += 1
-            if work.deaths == _MOST_DEATHS:
-                raise HandgenError(
-                    "worker processes die, perhaps for want of memory; what was finished is kept: run it again, "
-                    "with fewer --workers if it repeats (a script needs `if __name__ == '__main__':` around its call)"
-                ) from None
-            workers = max(1, workers - 1)
-            log.warning("a worker process died, perhaps for want of memory; going on with %d", workers)
+    with _Mailbox() as mailbox:
+        while not work.is_done:
+            try:
+                yield from _in_pool(function, work, workers, mailbox)
+            except BrokenProcessPool:
+                work.deaths += 1
+                if work.deaths == _MOST_DEATHS:
+                    raise HandgenError(
+                        "worker processes die, perhaps for want of memory; what was finished is kept: run it again, "
+                        "with fewer --workers if it repeats (a script needs `if __name__ == '__main__':` around its "
+                        "call)"
+                    ) from None
+                workers = max(1, workers - 1)
+                log.warning("a worker process died, perhaps for want of memory; going on with %d", workers)
+
+
+class _Mailbox:
+    """Messages of worker processes: a thread logs what they log, `tell` passes on in this one how far units are."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = multiprocessing.Pipe(duplex=False)
+        self._heard = messages.current_listener()
+        self._told: dict[int, float] = {}
+        self._thread = threading.Thread(target=self._read, name="handgen-messages", daemon=True)
+
+    @property
+    def wait_s(self) -> float | None:
+        """The longest time between two calls of `tell`; None where nobody hears."""
+        return _LISTEN_S if self._heard else None
+
+    def tell(self) -> None:
+        """Say how far units are that have sent something since the last time."""
+        while self._heard and self._told:
+            self._heard(*self._told.popitem())
+
+    def _read(self) -> None:
+        while message := self._reader.recv_bytes():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # this thread must go on, or workers would wait
+                if (told := messages.deliver(message)) is not None:
+                    self._told[told[0]] = told[1]
+
+    def __enter__(self) -> _Mailbox:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.writer.send_bytes(b"")  # after the last message of workers, which have ended
+        self._thread.join()
+        self.writer.close()
+        self._reader.close()
 
 
 class _Work:
@@ -92,11 +132,14 @@ class _Work:
         self._given_back += items
 
 
-def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int) -> Iterator[Result]:
+def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int, mailbox: _Mailbox) -> Iterator[Result]:
     """Yield the results of a pool of processes until all is done; BrokenProcessPool when one of them dies."""
     with _limit_threads_in_children():
         pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(function,)
+            workers,
+            multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(function, mailbox.writer, messages.log_level()),
         )
     running: dict[Future[Result], Any] = {}
     try:
@@ -111,7 +154,9 @@ def _in_pool(function: Callable[[Any], Result], work: _Work, workers: int) -> It
             if not running:
                 work.is_done = True
                 return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            done, _ = wait(running, timeout=mailbox.wait_s, return_when=FIRST_COMPLETED)
+            mailbox.tell()
+            for future in done:
                 result = future.result()
                 del running[future]
                 work.deaths = 0
@@ -144,13 +189,17 @@ def _children_ignore_interrupts() -> Iterator[None]:
 _function: Callable[[Any], Any] | None = None  # of this worker process
 
 
-def _start_worker(function: Callable[[Any], Any]) -> None:
-    """Prepare a worker process; torch, where it is used, takes its one thread from the environment."""
+def _start_worker(function: Callable[[Any], Any], writer: connection.Connection, level: int) -> None:
+    """Prepare a worker process; torch, where it is used, takes its one thread from the environment.
+
+    writer: takes the worker's messages, and what it logs from `level` on.
+    """
     import cv2
 
     global _function
     _function = function
     cv2.setNumThreads(1)
+    messages.send_with(writer.send_bytes, level)
     threading.Thread(target=_end_with_parent, name="handgen-parent", daemon=True).start()
 
 

@@ -10,6 +10,7 @@ import contextlib
 import heapq
 import importlib
 import logging
+import math
 import os
 import secrets
 import signal
@@ -23,11 +24,12 @@ from typing import Any
 
 from handgen import plugins
 from handgen.errors import HandgenError
-from handgen.runtime import reproducibility
+from handgen.runtime import messages, reproducibility
 from handgen.runtime.local import ONE_THREAD, Item, Result, default_workers
 from handgen.runtime.ray_node import Outcome, RemoteTraceback, create_task
 
 _QUEUED_PER_CPU = 2  # tasks in flight, so that no CPU waits for this process
+_LISTEN_S, _LAST_S = 1.0, 5.0  # how often messages of units are fetched; how long the last are waited for
 _LOOK_S = 5.0  # how often the cluster is asked for its size
 _MOST_TRIES = 8  # of a unit whose processes die
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0  # before it is tried again
@@ -160,6 +162,69 @@ class _Unit:
     tries: int = 0
 
 
+class _Mailbox:
+    """An actor that keeps the messages of units until this process fetches them; without it there are none.
+
+    Used where somebody hears how far units are, or their log is asked for. Its death costs messages, nothing else.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray, self._heard, self._asked = ray, messages.current_listener(), None
+        self._level = messages.log_level()
+        self._actor = None
+        if self._heard is not None or self._level < logging.WARNING:
+
+            class Messages:  # made here, so that it is sent as code and needs no handgen of the node's
+                def __init__(self) -> None:
+                    self.kept: list[bytes] = []
+
+                def put(self, sent: list[bytes]) -> None:
+                    self.kept = [*self.kept, *sent][-10_000:]
+
+                def take(self) -> list[bytes]:
+                    taken, self.kept = self.kept, []
+                    return taken
+
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+            self._actor = ray.remote(num_cpus=0, scheduling_strategy=here)(Messages).remote()
+
+    @property
+    def wait_s(self) -> float:
+        """The longest time between two calls of `fetch`."""
+        return _LISTEN_S if self._actor else math.inf
+
+    def address(self) -> list[Any]:
+        """What a unit needs to send messages here: the actor, and the level from which on to log."""
+        return [self._actor, self._level] if self._actor else []
+
+    def fetch(self) -> None:
+        """Deliver what has come, and ask for more; never waits."""
+        if self._actor is None:
+            return
+        with contextlib.suppress(self._ray.exceptions.RayError):  # the actor's node has died
+            if self._asked is not None and self._ray.wait([self._asked], timeout=0)[0]:
+                asked, self._asked = self._asked, None
+                for message in self._ray.get(asked):
+                    told = messages.deliver(message)
+                    if told is not None and self._heard is not None:
+                        self._heard(*told)
+            if self._asked is None:
+                self._asked = self._actor.take.remote()
+
+    def close(self) -> None:
+        """Deliver what is there at the end, and end the actor."""
+        if self._actor is not None:
+            with contextlib.suppress(Exception):  # the cluster itself may be gone
+                for _ in range(2):  # what was on its way when it was asked last, and what came since
+                    self.fetch()
+                    self._ray.wait([self._asked], timeout=_LAST_S)
+                self.fetch()
+            with contextlib.suppress(Exception):
+                self._ray.kill(self._actor)
+
+
 class _Run:
     """One `map_units`: which units run, which wait to be tried again, and how many may run."""
 
@@ -177,7 +242,9 @@ class _Run:
         unit, self._versions = create_task()
         # Lost units are tried again here, not by Ray, which does it for ever where memory is short.
         self._task = ray.remote(num_cpus=1, max_retries=0)(unit)
-        self._common = (self._versions, uuid.uuid4().hex, [ray.put(function)], os.getcwd())  # in a list: not fetched
+        self._mailbox = _Mailbox(ray)
+        # In a list: not fetched.
+        self._common = (self._versions, uuid.uuid4().hex, [ray.put(function), *self._mailbox.address()], os.getcwd())
         exceptions = ray.exceptions
         self._losses = (
             exceptions.WorkerCrashedError,
@@ -192,6 +259,7 @@ class _Run:
         try:
             while self._fill():
                 finished, _ = self._ray.wait(list(self._running), timeout=self._wait_s())
+                self._mailbox.fetch()
                 if finished:  # one; all the others that have finished meanwhile as well
                     finished, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
                 for reference in finished:
@@ -200,6 +268,7 @@ class _Run:
                     if outcome is not None:
                         yield outcome.result
         finally:
+            self._mailbox.close()
             # Ray ends the tasks of a process that leaves the cluster; cancelling one that is about to end makes Ray
             # (2.60) abort this process. Those of a program that stays are waited for.
             if self._running and not self._leaves:
@@ -232,7 +301,8 @@ class _Run:
     def _wait_s(self) -> float:
         if not self._running:  # `ray.wait` of nothing returns at once
             time.sleep(max(0.0, self._waiting[0][0] - time.monotonic()))
-        return min(_LOOK_S, max(0.0, self._waiting[0][0] - time.monotonic())) if self._waiting else _LOOK_S
+        longest_s = min(_LOOK_S, self._mailbox.wait_s)
+        return min(longest_s, max(0.0, self._waiting[0][0] - time.monotonic())) if self._waiting else longest_s
 
     def _outcome(self, reference: Any, unit: _Unit) -> Outcome | None:
         """Return what a task gave; None where it was lost and will be done again."""

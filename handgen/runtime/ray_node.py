@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from handgen.plugins import load_plugins
-from handgen.runtime import reproducibility
+from handgen.runtime import messages, reproducibility
 from handgen.runtime.local import make_sendable
 
 # Packages whose versions decide bytes; of each the names of distributions that bring it.
@@ -43,8 +45,25 @@ class RemoteTraceback(Exception):
 _functions: dict[str, Callable[[Any], Any]] = {}  # of this worker process: the one it works with, by its name
 
 
-def do_unit(name: str, function: Any, folder: str, item: bytes) -> Outcome:
-    """Do one pickled unit in this process. function: Ray's reference to what is called `name`. folder: the run's."""
+def _send_messages(actor: Any = None, level: int = 0) -> None:
+    """Send the messages of this process to the actor of a run, without waiting for it; drop them if it has none."""
+
+    def write(message: bytes) -> None:
+        with suppress(Exception):  # messages are worth no unit
+            actor.put.remote([message])
+
+    if actor is not None:
+        messages.send_with(write, level)
+    elif messages.is_sending():  # of the run before
+        messages.send_with(lambda message: None, logging.CRITICAL)
+
+
+def do_unit(name: str, function: Any, folder: str, item: bytes, send_to: list[Any]) -> Outcome:
+    """Do one pickled unit in this process.
+
+    function: Ray's reference to what is called `name`. folder: the run's. send_to: actor and level of messages, or
+    nothing.
+    """
     import ray
     from ray import cloudpickle
 
@@ -57,6 +76,7 @@ def do_unit(name: str, function: Any, folder: str, item: bytes) -> Outcome:
             if os.path.isdir(folder):
                 os.chdir(folder)
             load_plugins()
+            _send_messages(*send_to)
             _functions.clear()
             _functions[name] = ray.get(function)
         return Outcome(_functions[name](cloudpickle.loads(item)))
@@ -98,6 +118,6 @@ def create_task() -> tuple[Callable[..., Any], dict[str, str]]:
             is_right.append(True)
         from handgen.runtime.ray_node import do_unit
 
-        return do_unit(name, function[0], folder, item)
+        return do_unit(name, function[0], folder, item, function[1:])
 
     return handgen_unit, versions()

@@ -11,6 +11,8 @@ away before anything is written anew, so a manifest that is there never promises
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from handgen.errors import HandgenError
 from handgen.progress import Progress
+from handgen.runtime import messages
 from handgen.runtime.engines import Engine
 from handgen.runtime.local import limit_threads
 from handgen.storage import filesystem
@@ -30,6 +33,8 @@ from handgen.storage.journal import Journal
 from handgen.storage.output import MANIFEST, claim_output
 
 Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,17 +63,33 @@ def map_missing(
     missing = [number for number in range(len(units.sizes)) if number not in finished]
     total = sum(units.sizes)
     done = total - sum(units.sizes[number] for number in missing)
+    unfinished, begun = set(missing), dict[int, int]()  # begun: how much is done of unfinished units
+
+    def hear(number: int, amount: float) -> None:
+        now = min(int(amount), units.sizes[number])
+        if number in unfinished and begun.get(number, 0) != now:
+            begun[number] = now
+            show(units.step, done + sum(begun.values()), total)
+
     items = ((number, units.item(number)) for number in missing)
+    log.info("%s: %d of %d are done, %d units to do", units.step, done, total, len(missing))
     show(units.step, done, total)
-    for number, result in engine.map_units(partial(_do, units.function), items, len(missing)):
-        yield number, result
-        done += units.sizes[number]
-        show(units.step, done, total)
+    with messages.listen(hear):
+        for number, result in engine.map_units(partial(_do, units.step, units.function), items, len(missing)):
+            yield number, result
+            unfinished.discard(number)
+            begun.pop(number, None)
+            done += units.sizes[number]
+            show(units.step, done + sum(begun.values()), total)
 
 
-def _do(function: Callable[[Any], Result], numbered_item: tuple[int, Any]) -> tuple[int, Result]:
+def _do(step: str, function: Callable[[Any], Result], numbered_item: tuple[int, Any]) -> tuple[int, Result]:
     number, item = numbered_item
-    return number, function(item)
+    began = time.perf_counter()
+    with messages.working_on(number):
+        result = function(item)
+    log.info("%s: unit %d took %.2f s", step, number, time.perf_counter() - began)
+    return number, result
 
 
 class ResumableRun:

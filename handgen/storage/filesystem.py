@@ -50,7 +50,7 @@ def location(text: str | Location) -> Location:
     try:
         place = UPath(text, **_options(scheme))
         place.fs  # noqa: B018  the driver is imported here
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, TypeError) as error:  # of a driver that wants more than an address
         extra = EXTRAS.get(scheme)
         hint = f"pip install 'handgen[{extra}]'" if extra else "give a path, or a URL that fsspec has a driver for"
         raise HandgenError(f"{text}: cannot be used here ({error}); {hint}") from None

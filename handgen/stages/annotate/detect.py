@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,9 +19,14 @@ from handgen.multiview.tracking import hands_in_any_unit
 from handgen.reconstruct.fit_hands import BRIDGED_FRAMES
 from handgen.reconstruct.redetection import SearchRegion, views_to_search
 from handgen.records.detection import Detection, DetectionRecord
+from handgen.runtime.messages import advancing
 from handgen.runtime.resumable_run import Units
 from handgen.stages.annotate.job import AnnotateJob
 from handgen.storage import filesystem
+
+_SHARE_AGAIN = 0.2  # of a frame's work that is looking again
+
+log = logging.getLogger(__name__)
 
 
 def detect_units(job: AnnotateJob) -> Units[None]:
@@ -39,12 +46,19 @@ def detect_chunk(job: AnnotateJob, index: int) -> None:
     names = job.capture.cameras.names
     views = [detector.start(name) for name in names]
     rows = []
-    for numbers, images in _pictures(job, detector, frames):
+    again = job.config.redetect and detector.needs_images
+    for numbers, images in advancing(_pictures(job, detector, frames), 1 - _SHARE_AGAIN * again):
         for name, view, number, image in zip(names, views, numbers, images, strict=True):
             if number >= 0 and image is not None:
                 rows += [_row(name, number, found) for found in view.detect(image, number)]
-    if job.config.redetect and detector.needs_images:
+    if again:
         rows += _redetect_missed(job, detector, frames, rows)
+    seen = Counter(row.camera for row in rows)
+    log.info(
+        "chunk %d, frames %d to %d: %d detections (%s), %d of them found when searched again",
+        *(index, frames.start, frames.stop - 1, len(rows), ", ".join(f"{name} {seen[name]}" for name in names)),
+        sum(row.again for row in rows),
+    )
     path = job.detections_path(index)
     filesystem.make_folder(path.parent)
     write_detections(path, sorted(rows, key=lambda row: (row.frame, names.index(row.camera))))
@@ -71,12 +85,15 @@ def _redetect_missed(
     by_frame: dict[int, list[SearchRegion]] = {}
     for region in views_to_search(rig, hands_in_any_unit(rig, frames, detections, job.hands), BRIDGED_FRAMES):
         by_frame.setdefault(region.frame, []).append(region)
+    places = sum(map(len, by_frame.values()))
+    log.debug("frames %d to %d: %d places to search again", frames.start, frames.stop - 1, places)
     if not by_frame:
         return []
     views = [detector.start(name) for name in rig.names]
     found_again = []
     wanted = range(min(by_frame), max(by_frame) + 1)
-    for frame, (numbers, images) in zip(wanted, _pictures(job, detector, wanted), strict=True):
+    pictures = advancing(_pictures(job, detector, wanted), _SHARE_AGAIN)
+    for frame, (numbers, images) in zip(wanted, pictures, strict=True):
         for region in by_frame.get(frame, []):
             number, image = numbers[region.camera], images[region.camera]
             if number < 0 or image is None:

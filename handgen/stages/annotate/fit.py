@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,12 +11,18 @@ from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.subject import HandShape
 from handgen.io import annotations as store
 from handgen.io.cutouts import Cutout
+from handgen.media.arrays import Image
 from handgen.reconstruct.fit_hands import FittedTrack, HandFitter, records_of_frame
+from handgen.reconstruct.fit_terms import weights_of
 from handgen.reconstruct.mask_tracking import Redetect
+from handgen.reconstruct.record_builder import log_decisions
 from handgen.records.annotation import HandRecord
+from handgen.runtime.messages import advancing
 from handgen.runtime.resumable_run import Units
 from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 from handgen.stages.annotate.subject import Estimate
+
+log = logging.getLogger(__name__)
 
 
 def fit_units(estimated: Estimate) -> Units[dict[str, Any]]:
@@ -29,27 +36,45 @@ def fit_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration,
     """Write one chunk's records and cutouts; returns what the manifest says of its files. shape: of the person."""
     frames = job.frames(index)
     rig = job.capture.rig
-    tracks = tracks_of_chunk(job, shape, detector, index)
+    by_masks = (job.config.track == "silhouette", weights_of(job.config.fit)["silhouette"] > 0)
+    passes = 1 + sum(by_masks)  # over the pictures
+    tracks = tracks_of_chunk(job, shape, detector, index, 1 / passes)
     records: list[HandRecord] = []
 
     def cutouts() -> Iterator[tuple[str, Cutout]]:
         detected = job.trusted(detections_of_frames(job, frames))
-        for frame, images, seen in zip(frames, job.pictures(frames), detected, strict=True):
+        pictures = advancing(job.pictures(frames), 1 / passes)
+        for frame, images, seen in zip(frames, pictures, detected, strict=True):
             for record, found in records_of_frame(
                 frame, images, rig, tracks, job.subject, job.config.background, job.config.limits, seen, job.delays
             ):
                 records.append(record)
                 yield from found
 
-    return store.write_chunk(job.out, index, records, cutouts())
+    described = store.write_chunk(job.out, index, records, cutouts())
+    log_decisions(log, index, frames, records)
+    return described
 
 
-def tracks_of_chunk(job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int) -> list[FittedTrack]:
-    """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed."""
+def tracks_of_chunk(
+    job: AnnotateJob, shape: HandShape, detector: DetectorCalibration, index: int, share: float = 0.0
+) -> list[FittedTrack]:
+    """The hands of a chunk, fitted together with its context: its own frames, without those whose fit failed.
+
+    share: of the work on a frame that is reading its pictures once.
+    """
     fitter = HandFitter(job.config.fit, job.capture.rig, shape, detector, job.capture.fps)
     hands = hands_of_frames(job, job.with_context(index))
+    for found in hands:
+        log.info(
+            "chunk %d: %s hand associated in %d frames, context included", index, found.side, len(found.seen_hands)
+        )
+
+    def pictures(frames: range) -> Iterator[Sequence[Image | None]]:
+        return advancing(job.timely_pictures(frames), share)
+
     tracks = []
-    for hand in fitter.fit(hands, job.frames(index), job.timely_pictures, _redetect(job)):
+    for hand in fitter.fit(hands, job.frames(index), pictures, _redetect(job)):
         seen_hands, fitted = hand.finite(job.frames(index))
         if seen_hands:
             tracks.append(FittedTrack(hand.side, hand.model, seen_hands, fitted))

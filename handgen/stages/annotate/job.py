@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ from handgen.version import __version__
 
 _CONTEXT_FRAMES = 12  # before and after a chunk that its hands are fitted with: more than a gap, so both sides know it
 _PACKAGES = ("numpy", "scipy", "torch", "opencv", "simplejpeg", "ai-edge-litert")  # that make the bytes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,13 @@ def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show
         metres_per_unit=config.metres_per_unit,
         progress=partial(show, "fetch, MiB"),
     )
+    log.info(
+        "%s: %d frames of cameras %s; calibration %s in %s, %s",
+        *(capture_path, capture.frame_count, ", ".join(capture.cameras.names)),
+        *(capture.calibration.format, capture.calibration.path, capture.calibration.unit_note),
+    )
+    for note in capture.notes:
+        log.info("%s", note)
     if len(capture.cameras) < config.min_views:
         raise HandgenError(
             f"{capture_path}: has {len(capture.cameras)} of the {config.min_views} cameras that must see a hand "

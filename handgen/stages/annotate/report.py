@@ -9,6 +9,8 @@ from handgen.runtime.report import OutputReport
 from handgen.storage.filesystem import Location
 from handgen.wording import counts_of
 
+_TAKEN_FOR_GRANTED = "taken for bare hands of one person; held objects and several people are not told apart yet"
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AnnotateReport(OutputReport):
@@ -50,6 +52,10 @@ class AnnotateReport(OutputReport):
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return super().to_json() | {"previews": [str(path) for path in self.previews]}
+
+    def remarks(self) -> list[str]:
+        """The notes, and what handgen takes for granted: it is not the capture's, so the manifest does not keep it."""
+        return [*self.notes, _TAKEN_FOR_GRANTED]
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value with its unit."""

@@ -5,7 +5,8 @@ The unit comes first: from there on the capture is in metres.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from handgen.fit.silhouette.shape import SeenHand, shape_from_masks
 from handgen.fit.subject import SURE_ERROR_SHARE, HandShape, estimate_metres_per_unit, fit_subject
 from handgen.geometry.camera import UnscaledRig
 from handgen.hand.skeleton import SIDES
+from handgen.media.arrays import Image
 from handgen.multiview.association import MultiviewHand, evenly_spaced
 from handgen.multiview.tracking import HandObservations, hands_in_any_unit
 from handgen.progress import Progress
@@ -29,10 +31,13 @@ from handgen.reconstruct.hand_size import check_possible, hand_size
 from handgen.reconstruct.mask_refinement import masks_of_frames
 from handgen.records.detection import Detection
 from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
+from handgen.wording import counts_of
 
 _CHUNKS = 32  # that are looked at, spread over the capture
 _FRAMES_PER_SIDE = 256
 _MASKED_FRAMES_PER_SIDE = 16  # whose masks the shape is learnt from
+
+log = logging.getLogger(__name__)
 
 Sample = list[tuple[range, list[list[list[Detection]]]]]  # frames, and their detections by frame and camera
 
@@ -84,6 +89,7 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     )
     explained = tuple(suspect for suspect in suspects if suspect.hypothesis is not None)
     job = replace(job, suspects=explained)
+    log.info("looked at %d of %d chunks", len(sample), job.chunk_count)
     if isinstance(job.capture.cameras, UnscaledRig):
         metres_per_unit = _metres_per_unit(job, job.capture.cameras, calibration, sample)
         job = replace(job, capture=job.capture.in_metres(metres_per_unit))
@@ -95,6 +101,11 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
         capture = replace(job.capture, cameras=check.rig) if moved else job.capture
         job = replace(job, capture=capture, suspects=explained + unexplained)
         evidence = _evidence(job, sample)
+    for suspect in job.suspects:
+        left_out = job.capture.cameras.numbers[suspect.camera] in job.left_out
+        log.info("camera %s, %s: %s", suspect.camera, "left out" if left_out else "used", suspect.note())
+    for move in check.moves:
+        log.log(logging.INFO if move.moved else logging.DEBUG, "since the calibration: %s", move)
     estimated = job.capture.scale == "estimated"
     size = None if estimated else hand_size(job.config.hand_model, calibration, evidence.picked())
     check_possible(job.capture.path, size, job.capture.metres_per_unit or 1.0)
@@ -105,7 +116,13 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     if picked := evidence.picked():
         shape, person = fit_subject(job.config.hand_model, calibration, job.capture.rig, picked, job.config.device)
     if job.config.refine == "silhouette":
-        shape, person = _refine_with_masks(job, calibration, shape, person, evidence.sure)
+        shape, person = _refine_with_masks(job, calibration, shape, person, evidence.sure, show)
+    log.info(
+        "hands that are sure: %s; betas %s; %.6g m per unit of the calibration (%s); their size: %s of people's mean",
+        *(counts_of({side: len(found) for side, found in evidence.sure.items()}), shape.betas.round(2).tolist()),
+        *(job.capture.metres_per_unit, job.capture.scale, "unknown part" if size is None else f"{size:.3f}"),
+    )
+    log.debug("offsets of the detector on this person, mm: %s", (person.offsets_m * 1e3).round(1).tolist())
     return Estimate(shape, person, check, job, size)
 
 
@@ -153,6 +170,7 @@ def _refine_with_masks(
     shape: HandShape,
     person: DetectorCalibration,
     sure: Mapping[str, Sequence[MultiviewHand]],
+    show: Progress,
 ) -> tuple[HandShape, DetectorCalibration]:
     """Fit the shape and the person's offsets again so that masks agree with them. detector: on anybody."""
     rig, fits = job.capture.rig, []
@@ -161,7 +179,13 @@ def _refine_with_masks(
             kinematics = kinematics_of(job.config.hand_model, side, person.offsets_m, job.config.device)
             fits.append(fit_poses(kinematics, rig, hands, shape.betas, person.view_bias))
     frames = sorted({frame for fit in fits for frame in fit.frames.tolist()})
-    pictures = (images for frame in frames for images in job.timely_pictures(range(frame, frame + 1)))
-    masks = masks_of_frames(fits, frames, pictures, rig, job.config.background)
+
+    def pictures() -> Iterator[Sequence[Image | None]]:
+        for done, frame in enumerate(frames):
+            show("hand shape", done, len(frames))
+            yield from job.timely_pictures(range(frame, frame + 1))
+        show("hand shape", len(frames), len(frames))
+
+    masks = masks_of_frames(fits, frames, pictures(), rig, job.config.background)
     seen = [SeenHand(fit, views) for fit, views in zip(fits, masks, strict=True)]
     return shape_from_masks(shape, person, job.config.hand_model, seen, detector.offsets_m, job.config.device)

@@ -32,6 +32,7 @@ from handgen.reconstruct.settings import FitSettings, parse_term_weight
 from handgen.records.detection import Detection
 from handgen.runtime.engines import Engine
 from handgen.runtime.local import LocalEngine
+from handgen.runtime.messages import advance
 from handgen.runtime.resumable_run import Units, map_missing
 from handgen.stages.evaluate.distributions import Distribution, distribution
 from handgen.storage import filesystem
@@ -103,7 +104,7 @@ def leave_one_out(
     """Leave every view out once. HandgenError for fewer than three views, or annotations of another capture."""
     setting = open_setting(annotations_path, capture_path, calibration)
     views = len(setting.rig)
-    units = Units("leave views out", [1] * views, partial(_without_view, setting))
+    units = Units("leave views out", [setting.capture.frame_count] * views, partial(_without_view, setting))
     results = dict(map_missing(units, (), engine, progress))
     px, mm = (np.concatenate([results[view][i] for view in range(views)]) for i in (0, 1))
     each = tuple(
@@ -167,6 +168,7 @@ def _without_view(setting: Setting, view: int) -> tuple[np.ndarray, np.ndarray]:
         fitter = HandFitter(setting.fit, setting.rig, *person, setting.capture.fps)
         for frames in blocks:
             errors += _compared(setting, view, fitter, frames, setting.detections(frames))
+            advance(len(frames))
     px, mm = np.array(errors).reshape(-1, 2, 21).swapaxes(0, 1)
     return px, mm
 

@@ -16,6 +16,7 @@ from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import JOINT_COUNT, KEYPOINT_COUNT, SIDES
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
+from handgen.runtime.messages import advancing
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.masks import boundary_f, boundary_tolerance_px, iou, resample_mask
 from handgen.stages.evaluate.matched import Hands, ViewErrors
@@ -91,7 +92,8 @@ def _views(annotated: Annotations, truth: Annotations, pairs: Sequence[Pair], jo
     """The views in which the truth shows the hand."""
     rows: list[tuple[int, int, np.ndarray, float, float]] = []
     cameras = {name: (annotated.rig[name], truth.rig[name]) for name in job.cameras}
-    for hand, pair in enumerate(pairs):
+    share = len({pair.truth.frame for pair in pairs}) / max(len(pairs), 1)
+    for hand, pair in enumerate(advancing(pairs, share)):
         mine = {view.camera.name: view for view in pair.annotated.views}
         for true_view in pair.truth.views:
             name = true_view.camera.name

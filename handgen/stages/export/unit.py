@@ -17,6 +17,7 @@ from handgen.errors import HandgenError
 from handgen.hand.model_files import MOST_BETA
 from handgen.hand.skeleton import SIDES
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage, in_picture
+from handgen.runtime.messages import advance
 from handgen.runtime.resumable_run import ResumableRun, Units
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
@@ -108,6 +109,7 @@ def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:
             if largest > MOST_BETA:
                 result.betas[picture.subject] = max(largest, result.betas.get(picture.subject, 0.0))
             yield replace(picture, hands=(first_hand, *seen))
+            advance()
 
     result.written = writer.write(unit, first, taken())
     result.written.leave_out(TOO_FEW, sum(too_few))

@@ -7,6 +7,7 @@ cameras, what was left out, which pictures were not there. It is written before 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -24,9 +25,11 @@ from handgen.geometry.camera import Camera
 from handgen.io import annotations as store
 from handgen.io.camera_json import camera_document
 from handgen.io.cutouts import Cutout
+from handgen.reconstruct.record_builder import log_decisions
 from handgen.reconstruct.settings import QualityLimits
 from handgen.records.annotation import HandRecord
 from handgen.records.labelled_image import LabelledImage
+from handgen.runtime.messages import advancing
 from handgen.runtime.resumable_run import ResumableRun, Units
 from handgen.stages.import_.config import ImportConfig
 from handgen.stages.import_.posing import PosedHand, posed_hands
@@ -38,6 +41,8 @@ from handgen.storage.filesystem import Location
 IMPORTED = "imported"
 Chunks = dict[int, dict[str, Any]]  # by index what the manifest says of the files of a chunk
 _NUMBERS = ("size_px", "intrinsics", "cam_from_world")  # that a camera's name tells apart
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def import_chunk(job: ImportJob, index: int) -> dict[str, Any]:
 
     def cutouts() -> Iterator[tuple[str, Cutout]]:
         limits = QualityLimits(min_mask_iou=job.config.min_mask_iou)
-        for frame, present in zip(frames, hands, strict=True):
+        for frame, present in advancing(zip(frames, hands, strict=True)):
             (moment,) = job.reader.moments(frame, frame + 1)
             cameras, model = found.cameras_of(moment), (job.hand_model, job.fitted)
             made = records_of_moment(frame, moment, present, cameras, *model, limits, str(job.reader.root))
@@ -88,7 +93,9 @@ def import_chunk(job: ImportJob, index: int) -> dict[str, Any]:
                 yield from pixels
         found.write(index, hands, left_out)  # like the tar before the records, which say that a chunk is complete
 
-    return store.write_chunk(job.out, index, records, cutouts())
+    described = store.write_chunk(job.out, index, records, cutouts())
+    log_decisions(log, index, frames, records)
+    return described
 
 
 class _Found:

@@ -14,8 +14,10 @@ from handgen.hand.model_files import MOST_BETA, load_hand
 from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
 from handgen.reconstruct.record_builder import Counts
+from handgen.reconstruct.settings import QualityLimits
 from handgen.stages.import_.chunk import ImportJob, read_imported
 from handgen.stages.import_.report import ImportReport
+from handgen.wording import count_of, counts_of
 
 _NAMED_PICTURES = 5
 
@@ -66,6 +68,7 @@ def build_manifest(
         shapes=len(subjects),
         people=len(people),
         cameras=len(cameras),
+        nothing_accepted=_why_nothing(job, counts, left_out, missing_count),
         notes=tuple(_notes(job, betas, missing[:_NAMED_PICTURES], missing_count)),
     )
     manifest = annotation_manifest(
@@ -79,6 +82,14 @@ def build_manifest(
         report.summary(),
     )
     return manifest, report
+
+
+def _why_nothing(job: ImportJob, counts: Counts, left_out: Counter[str], missing_count: int) -> str | None:
+    """Say why no record was accepted, with the figure that decided; None if one was."""
+    if counts.records.total():
+        return counts.why_nothing(QualityLimits(min_mask_iou=job.config.min_mask_iou))
+    without = f"left out: {counts_of(left_out)}; missing pictures: {missing_count}"
+    return f"no hand in {count_of(job.count, 'frame')} ({without})"
 
 
 def _notes(job: ImportJob, betas: np.ndarray, missing: list[str], missing_count: int) -> list[str]:

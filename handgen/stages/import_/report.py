@@ -16,7 +16,7 @@ class ImportReport(OutputReport):
     frames: moments that were read; written_frames: by this run, the rest was there already.
     parameters: "taken over" or "fitted". residual_mm: from the data set's keypoints to the model's, median and 95 %
     over the hands. mask_iou: median over accepted records. left_out: hands without a record, per reason. shapes: sets
-    of betas; people: who they are of, 0 if nobody knows.
+    of betas; people: who they are of, 0 if nobody knows. nothing_accepted: why, where no record was accepted.
     """
 
     format: str
@@ -36,6 +36,7 @@ class ImportReport(OutputReport):
     shapes: int
     people: int
     cameras: int
+    nothing_accepted: str | None = None
     written_frames: int = 0
 
     RATE: ClassVar[str] = "frames_per_s"

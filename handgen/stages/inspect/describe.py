@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from handgen.datasets.registry import find_format
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.io import annotations as store
@@ -22,8 +23,9 @@ from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, kind_of
-from handgen.wording import count_of
+from handgen.wording import count_of, counts_of
 
+_EXPORT = "export"
 MAX_ROWS = 20  # of chunks or shards in a table
 _HOW_TO_SCALE = "annotate with --metres-per-unit X, or auto to scale by the hand"
 
@@ -41,7 +43,7 @@ class Table:
 class Description:
     """Contents of a directory. facts: name -> text with its unit. data: the same for programs, as JSON."""
 
-    kind: Literal["capture", "annotations", "shards"]
+    kind: Literal["capture", "annotations", "shards", "export"]
     path: Location
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
@@ -52,12 +54,12 @@ class Description:
 def describe(path: Location, config: InspectConfig | None = None, progress: Progress | None = None) -> Description:
     """Describe the directory `path` by its manifest, or as a capture if it has none.
 
-    config: for captures; an unknown unit is no error here. Raises HandgenError if the directory is none of the three,
-    or cannot be read.
+    config: for captures; an unknown unit is no error here. Raises HandgenError if the directory is none that handgen
+    writes, or cannot be read.
     """
     config = config or InspectConfig()
     if not filesystem.is_folder(path):
-        raise HandgenError(f"{path}: no such folder; give a capture, annotations or shards directory")
+        raise HandgenError(f"{path}: no such folder; give a capture, annotations, shards or an export")
     kind = kind_of(path)
     if kind == store.KIND:
         return _describe_annotations(store.Annotations(path))
@@ -65,10 +67,20 @@ def describe(path: Location, config: InspectConfig | None = None, progress: Prog
         return _describe_shards(path, shards.read_manifest(path))
     if kind != CAPTURE_KIND and filesystem.size_of(path / MANIFEST) is not None:
         read_json(path / MANIFEST)  # which says so if it is no JSON at all
-        ours = f"{store.KIND!r} or {shards.KIND!r}"
-        raise HandgenError(f"{path / MANIFEST}: its kind is {kind!r}, not {ours}; was it made by handgen?")
+        if kind == _EXPORT:
+            return _describe_export(path, read_json(path / MANIFEST, "export_manifest"))
+        raise HandgenError(
+            f"{path / MANIFEST}: its kind is {kind!r}, which handgen does not write; give a capture, annotations, "
+            "shards or an export"
+        )
     is_bare = isinstance(path, Path) and not (path / "capture.json").exists() and not list_sources(path)
     if config.calibration is None and is_bare:
+        assert isinstance(path, Path)
+        if (format := find_format(path)) is not None:
+            raise HandgenError(
+                f"{path}: a data set in the format {format}; `handgen validate {path}` checks it, and `handgen import "
+                f"--format {format} {path} --out ANNOTATIONS` makes annotations of it"
+            )
         raise HandgenError(
             f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
             "sub-folders of images); give one of these directories"
@@ -92,6 +104,18 @@ def _with_detections(described: Description, capture: Capture, config: InspectCo
         notes=(*described.notes, *notes),
         data={**described.data, "detected": found, "notes": [*described.notes, *notes]},
     )
+
+
+def _describe_export(path: Location, manifest: Mapping[str, Any]) -> Description:
+    """Describe what `handgen export` wrote."""
+    facts = [
+        ("format", manifest["format"] + (f", split {manifest['split']}" if manifest["split"] else "")),
+        ("pictures", f"{manifest['pictures']}, with {counts_of(manifest['sides'])} hands"),
+        ("made of", f"{manifest['source']['kind']} in {manifest['source']['path']}"),
+        ("left out", counts_of(manifest["left_out"])),
+    ]
+    tables = (_row_table("Files", manifest["files"]),)
+    return _describe_output("export", path, manifest, facts, "configuration", tables, tuple(manifest["notes"]))
 
 
 def _describe_capture(capture: Capture) -> Description:
@@ -206,7 +230,7 @@ def _describe_shards(path: Location, manifest: Mapping[str, Any]) -> Description
 
 
 def _describe_output(
-    kind: Literal["annotations", "shards"],
+    kind: Literal["annotations", "shards", "export"],
     path: Location,
     manifest: Mapping[str, Any],
     facts: Sequence[tuple[str, str]],

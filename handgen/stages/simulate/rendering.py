@@ -19,6 +19,7 @@ from handgen.media.video_writer import piece_writer
 from handgen.reconstruct.hand_view import PosedMesh, cut_out
 from handgen.reconstruct.record_builder import add_views, build_view
 from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.runtime.messages import advancing
 from handgen.runtime.resumable_run import Units
 from handgen.segmentation.segment import Segmented, iou
 from handgen.stages.simulate.config import SimulateConfig
@@ -126,7 +127,7 @@ def _render_chunk(out: Path, config: SimulateConfig, index: int) -> dict[str, An
     records: list[HandRecord] = []
 
     def cutouts(write: Callable[[int, int, np.ndarray], None]) -> Iterator[tuple[str, Cutout]]:
-        for frame in frames:
+        for frame in advancing(frames):
             for record, found in record_frame(scene, frame, partial(write, frame)):
                 records.append(record)
                 yield from found

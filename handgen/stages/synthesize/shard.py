@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -11,11 +12,14 @@ import numpy as np
 
 from handgen.io import shards
 from handgen.io.cutouts import DamagedCutout
+from handgen.runtime.messages import advancing
 from handgen.runtime.resumable_run import Units
 from handgen.stages.synthesize.plan import Plan
 from handgen.stages.synthesize.sample import SampleMaker, ShardUnit, SynthesizeJob
 from handgen.storage import filesystem
 from handgen.storage.output import write_error
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def make_shard(job: SynthesizeJob, unit: ShardUnit) -> ShardResult:
             description = shards.describe_empty_shard(path)
     except OSError as error:
         raise write_error(error, path) from None
+    log.info("%s: %d samples, %d damaged cutouts left out", unit.name, len(samples), len(damaged))
     return ShardResult(unit.number, description, True, tuple(sorted(maker.problems.items())), damaged)
 
 
@@ -81,7 +86,7 @@ def _make_samples(maker: SampleMaker, unit: ShardUnit) -> tuple[list[shards.Samp
     maker.begin(unit)
     made: dict[int, shards.Sample] = {}
     left_out: Counter[str] = Counter()
-    for place in np.argsort(unit.picks, kind="stable").tolist():
+    for place in advancing(np.argsort(unit.picks, kind="stable").tolist()):
         try:
             made[place] = maker.sample(unit, place)
         except DamagedCutout as error:

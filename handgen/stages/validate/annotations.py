@@ -24,6 +24,8 @@ from handgen.label_checks.rotations import transform_fault
 from handgen.progress import Progress
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.runtime.engines import Engine
+from handgen.runtime.messages import advancing
+from handgen.runtime.resumable_run import Units, map_missing
 from handgen.stages.validate.cameras import check_cameras, check_rig
 from handgen.stages.validate.records import LEFT_OUT, Setting, image_of, rotation_faults, view_faults
 from handgen.storage import filesystem
@@ -71,18 +73,17 @@ def check(
         what = f"chunks have {frames} frames, the capture {manifest['capture']['frame_count']}"
         findings.add("frames", where, what, "run `handgen annotate` again")
     present = [entry for entry in chunks if all(name_of(entry, suffix) in there for suffix in store.FILES.values())]
-    show("reading chunks", 0, len(present))
     tolerances = Tolerances(pixels_per_part=None if pixels else Tolerances.pixels_per_part, in_mask=_IN_MASK)
     check_one = partial(check_chunk, root, uuid4().hex, frozenset(manifest["subjects"]), digests, tolerances)
     facts = {"frames": frames, "chunks": len(present), "records": 0, "views": 0}
     parts, seen = list[Part](), set[frozenset[str]]()
-    for done, found in enumerate(engine.map_units(check_one, present, len(present)), 1):
+    units = Units("reading chunks", [entry["frames"] for entry in present], check_one, present.__getitem__)
+    for _, found in map_missing(units, (), engine, show):
         findings.extend(found.findings)
         parts += found.parts
         seen |= found.seen
         facts["records"] += found.records
         facts["views"] += found.views
-        show("reading chunks", done, len(present))
     notes = [] if digests else ["digests were not recomputed; --digests does"]
     if digests and any("files" not in entry for entry in chunks):
         notes.append("the manifest holds no digests: the annotations were made by an earlier version")
@@ -197,7 +198,7 @@ def _check_cutouts(
 ) -> None:
     """The cutouts of one chunk, and what their labels mean, a batch of them in memory at a time."""
     cutouts, decoded = dict[str, list[tuple[HandRecord, ViewRecord]]](), CutoutTar(chunk_tar)
-    for record in records:
+    for record in advancing(records, len({record.frame for record in records}) / max(len(records), 1)):
         for view in record.views:
             cutouts.setdefault(view.cutout, []).append((record, view))
             try:

@@ -24,6 +24,8 @@ from handgen.media import images
 from handgen.progress import Progress
 from handgen.records.labelled_image import LabelledImage
 from handgen.runtime.engines import Engine
+from handgen.runtime.messages import advancing
+from handgen.runtime.resumable_run import Units, map_missing
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -79,15 +81,13 @@ def check(
     present = [entry for entry in manifest["shards"] if entry["name"] in there]
     checks: list[ShardCheck] = []
     uses: dict[str, Counter[int]] = {split["name"]: Counter() for split in manifest["splits"]}
-    total, done = sum(entry["samples"] for entry in present), 0
-    show("reading shards", 0, total)
-    for found in engine.map_units(partial(check_shard, job), present, len(present)):
+    sizes = [entry["samples"] for entry in present]
+    units = Units("reading shards", sizes, partial(check_shard, job), present.__getitem__)
+    for _, found in map_missing(units, (), engine, show):
         findings.extend(found.findings)
         uses.setdefault(found.split, Counter()).update(found.uses)
         found.uses, found.findings = Counter(), Findings()
         checks.append(found)
-        done += found.samples
-        show("reading shards", min(done, total), total)
     _check_whole(findings, root, manifest, checks)
     if len(checks) == len(manifest["shards"]):
         for split in manifest["splits"]:
@@ -124,7 +124,7 @@ def check_shard(job: ShardCheckJob, entry: dict[str, Any]) -> ShardCheck:
     path, found = job.root / name, ShardCheck(name.rpartition("-")[0], name)
     examiner = BatchExaminer(f"{path}, sample ", HandModels(job.models), job.tolerances)
     try:
-        for key, members in shards.read_groups(path):
+        for key, members in advancing(shards.read_groups(path)):
             try:
                 examiner.add(_check_sample(job, found, path, key, members))
             except HandgenError as error:

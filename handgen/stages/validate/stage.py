@@ -70,8 +70,12 @@ def run(
 
 def _recognise_kind(path: Location) -> str:
     """The kind of a place, a format's name for exports. Raises HandgenError when it is none that is checked."""
-    if isinstance(path, Path) and path.is_file():
-        return CALIBRATION
+    if isinstance(path, Path) and not path.is_dir():
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            raise HandgenError(f"{path}: a video; give the folder of the capture, which holds one per camera")
+        if path.is_file():
+            return CALIBRATION
+        raise HandgenError(f"{path}: no such file or folder; correct the path")
     kind = kind_of(path)
     if kind in OUTPUTS:
         return kind
