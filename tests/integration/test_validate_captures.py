@@ -112,8 +112,10 @@ def test_frame_counts_that_differ_are_told_unless_offsets_say_why(tmp_path):
 
 def test_frame_rates_that_differ_are_told(tmp_path):
     capture = make_capture(tmp_path, rig=ring(2))
-    write_video(capture / "cam1.mp4", 1, 30, fps=30.0)
-    assert "25 to 30 frames/s" in found(capture)["frame rates"]
+    write_video(capture / "cam1.mp4", 1, 30, fps=26.0)  # as many frames: taken for a rate that was measured
+    assert "25 to 26 frames/s" in found(capture)["frame rates"]
+    write_video(capture / "cam1.mp4", 1, 36, fps=30.0)  # as long: matched by time
+    assert "frame rates" not in found(capture)
 
 
 def test_one_video_for_two_cameras_is_told(tmp_path):

@@ -20,6 +20,7 @@ from handgen.geometry.camera import Camera, Rig, UnscaledRig
 from handgen.io.calibration_files.base import Calibration
 from handgen.io.calibration_files.registry import calibration_suffixes, load_calibration
 from handgen.io.capture import camera_files, synchronization
+from handgen.io.capture.frame_matching import rates_differ
 from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
@@ -171,7 +172,7 @@ def load_capture(
     names, files = camera_files.choose_files(path, settings.get("cameras"), calibrated, notes)
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
         sources = list(pool.map(lambda file: open_image_folder(file) if file.is_dir() else open_video(file), files))
-    source_frames = synchronization.schedule_frames(path, settings, names, sources, notes)
+    source_frames, fps = synchronization.schedule_frames(path, settings, names, sources, notes)
     by_name = {camera.name: camera for camera in calibrated.cameras}
     cameras = [
         _fit_to_images(by_name[name], calibrated, source, notes) for name, source in zip(names, sources, strict=True)
@@ -189,7 +190,7 @@ def load_capture(
         notes=tuple(notes),
         hands=settings.get("hands"),
         subject=settings.get("subject"),
-        fps=_common_fps(sources, notes) or settings.get("fps"),
+        fps=_common_fps(sources) or settings.get("fps") or fps,
         folder=path,
     )
 
@@ -245,11 +246,6 @@ def _scale(
     return float(value)
 
 
-def _common_fps(sources: list[VideoFile | ImageFolder], notes: list[str]) -> float | None:
+def _common_fps(sources: list[VideoFile | ImageFolder]) -> float | None:
     rates = [source.fps for source in sources if source.fps]
-    if not rates:
-        return None
-    if max(rates) > 1.01 * min(rates):
-        notes.append(f"the videos' frame rates differ: {', '.join(f'{rate:.4g}' for rate in rates)} frames/s")
-        return None
-    return float(rates[0])
+    return float(rates[0]) if rates and not rates_differ(rates) else None
