@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from handgen.errors import HandgenError
 from handgen.io.calibration_files.base import Calibration
+from handgen.io.capture.camera_names import name_matches, number_in
 from handgen.media.image_folder import list_images, natural_key
 from handgen.media.images import IMAGE_SUFFIXES
 from handgen.media.video import VIDEO_SUFFIXES
@@ -115,16 +114,24 @@ def match_cameras(
 ) -> tuple[list[Path], str | None]:
     """The source of each camera, and what to tell the user about how they were matched.
 
-    By the exact name, else by the last, else by the first number in the name, else, if there are as many files as
-    cameras and no other way matches a single one, by order. Raises HandgenError naming what has no partner.
+    By the exact name, else by whatever of the name or number stands in the file's (`camera_names`), else, if there are
+    as many files as cameras and not a single one matches, by order. Raises HandgenError naming what has no partner,
+    and for files whose names say two things.
     """
-    best: dict[str, Path] = {}
-    for key in (_stem, _number, partial(_number, place=0)):
-        matched = _match_by(key, names, sources)
-        if len(matched) == len(names) == len(sources):
-            return [matched[name] for name in names], None
-        if len(matched) > len(best):
-            best = matched
+    *by_name, last, first = (
+        {name: sources[index] for name, index in found.items()}
+        for found in name_matches(names, [_stem(source) for source in sources])
+    )
+    complete = [found for found in (*by_name, last, first) if len(found) == len(names) == len(sources)]
+    if complete and complete[0] is last and complete[-1] != last:
+        name = next(name for name in names if first[name] != last[name])
+        raise HandgenError(
+            f"{capture}: {last[name].name} and {first[name].name} may both be camera {name}, by the last and by the "
+            "first number in their names; rename them, or list cameras and files in capture.json"
+        )
+    if complete:
+        return [complete[0][name] for name in names], None
+    best = max((*by_name, last, first), key=len)
     if not best and len(names) == len(sources):
         pairs = ", ".join(f"{source.name} = camera {name}" for name, source in zip(names, sources, strict=True))
         return list(sources), f"matched files to cameras by order: {pairs}"
@@ -144,31 +151,12 @@ def match_cameras(
 
 def camera_spellings(names: Sequence[str], sources: Sequence[Path]) -> dict[str, str]:
     """Every way in which a file may call a camera -> its name: name, file stem, number if it is unique."""
-    numbers = [_number(name) for name in names]
+    numbers = [number_in(name) for name in names]
     spellings = {number: name for name, number in zip(names, numbers, strict=True) if number}
     unique = {number: name for number, name in spellings.items() if numbers.count(number) == 1}
     stems = {_stem(source): name for name, source in zip(names, sources, strict=True)}
     return unique | stems | {name: name for name in names}
 
 
-def _match_by(
-    key: Callable[[str | Path], str | None], names: Sequence[str], sources: Sequence[Path]
-) -> dict[str, Path]:
-    by_source: dict[str | None, list[Path]] = {}
-    for source in sources:
-        by_source.setdefault(key(source), []).append(source)
-    name_keys = [key(name) for name in names]
-    return {
-        name: by_source[value][0]
-        for name, value in zip(names, name_keys, strict=True)
-        if value is not None and name_keys.count(value) == 1 and len(by_source.get(value, ())) == 1
-    }
-
-
-def _stem(thing: str | Path) -> str:
-    return thing if isinstance(thing, str) else (thing.name if thing.is_dir() else thing.stem)
-
-
-def _number(thing: str | Path, place: int = -1) -> str | None:
-    found = re.findall(r"\d+", _stem(thing))
-    return (found[place].lstrip("0") or "0") if found else None
+def _stem(source: Path) -> str:
+    return source.name if source.is_dir() else source.stem
