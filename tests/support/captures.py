@@ -1,6 +1,7 @@
 """Small captures of coloured frames."""
 
 import json
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,6 +75,29 @@ def write_timed_video(path: Path, camera: int, frames, times_ms, size_px=SIZE_PX
             frame.pts, frame.time_base = round(time_ms * 90), Fraction(1, 90_000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def trim_video(source: Path, target: Path, start_s: float) -> Path:
+    """Copy a video's packets from the key frame before a time; an edit list leaves out what comes before it."""
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(source)) as whole, av.open(str(target), "w", options=options) as part:
+        stream = whole.streams.video[0]
+        copy, start = part.add_stream_from_template(stream), round(start_s / stream.time_base)
+        whole.seek(start, stream=stream)
+        for packet in whole.demux(stream):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - start, packet.dts - start, copy
+                part.mux(packet)
+    return target
+
+
+def rotate_video(path: Path) -> Path:
+    """Set the tag that makes players turn a video clockwise by 90 degrees (ISO 14496-12, tkhd)."""
+    content = bytearray(path.read_bytes())
+    matrix = content.index(b"tkhd") + 44
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 2**16, 0, -(2**16), 0, 0, SIZE_PX[1] << 16, 0, 2**30)
+    path.write_bytes(bytes(content))
     return path
 
 

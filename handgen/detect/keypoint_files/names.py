@@ -21,6 +21,8 @@ _SYNONYMS = {
     "ring": ("ring",),
     "pinky": ("pinky", "pinkie", "little", "small"),
 }
+WHOLE_BODY_COUNT = 133  # keypoints of COCO-WholeBody (mmpose, configs/_base_/datasets/coco_wholebody.py)
+WHOLE_BODY = {"left": slice(91, 112), "right": slice(112, 133)}
 _SIDE_WORDS = {"left": "left", "l": "left", "right": "right", "r": "right"}
 
 
