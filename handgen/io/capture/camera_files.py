@@ -8,6 +8,7 @@ from typing import Any
 
 from handgen.errors import HandgenError
 from handgen.io.calibration_files.base import Calibration
+from handgen.io.calibration_files.toml_cameras import IGNORED
 from handgen.io.capture.camera_names import name_matches, number_in
 from handgen.media.image_folder import list_images, natural_key
 from handgen.media.images import IMAGE_SUFFIXES
@@ -89,11 +90,16 @@ def choose_files(
 ) -> tuple[list[str], list[Path]]:
     """Names and files of the cameras to use. listed: capture.json's cameras. notes: gets what a user should know."""
     if listed is None:
-        found = find_sources(path)
+        found = _without_ignored(find_sources(path), calibrated, notes)
         files, note = match_cameras(calibrated.names, found, path, calibrated.path)
         notes += [note] if note else []
         return list(calibrated.names), files
     for name in listed:
+        if name in calibrated.uncalibrated:
+            raise HandgenError(
+                f"{path / 'capture.json'}: camera {name} is not calibrated in {calibrated.path} "
+                f"({calibrated.uncalibrated[name]}); finish its calibration, or take it out"
+            )
         if name not in calibrated.names:
             raise HandgenError(
                 f"{path / 'capture.json'}: camera {name} is not in {calibrated.path} "
@@ -103,10 +109,29 @@ def choose_files(
     files = [inside(path, listed[name]["file"], f"camera {name}") for name in names]
     if len(set(files)) < len(files):
         raise HandgenError(f"{path / 'capture.json'}: two cameras have the same file; give each its own")
-    unused = [name for name in calibrated.names if name not in listed]
+    unused = [name for name in (*calibrated.names, *calibrated.uncalibrated) if name not in listed]
     if unused:
         notes.append(f"not listed in capture.json and left out: camera {', '.join(unused)}")
     return names, files
+
+
+def _without_ignored(sources: list[Path], calibrated: Calibration, notes: list[str]) -> list[Path]:
+    """The sources but those of cameras that the calibration ignores; HandgenError for one of a camera it lacks."""
+    if not calibrated.uncalibrated:
+        return sources
+    cameras = (*calibrated.names, *calibrated.uncalibrated)
+    found = max(name_matches(cameras, [_stem(source) for source in sources]), key=len)
+    left_out = []
+    for name, why in calibrated.uncalibrated.items():
+        if name in found and why != IGNORED:
+            raise HandgenError(
+                f"{sources[found[name]]}: camera {name} is not calibrated in {calibrated.path} ({why}); finish its "
+                "calibration, remove it, or list the cameras to use in capture.json"
+            )
+        left_out += [found[name]] if name in found else []
+    told = ", ".join(f"{name} ({why})" for name, why in calibrated.uncalibrated.items())
+    notes.append(f"not calibrated in {calibrated.path.name} and left out: camera {told}")
+    return [source for index, source in enumerate(sources) if index not in left_out]
 
 
 def match_cameras(
