@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.annotations import write_annotations
-from support.calibration_files import WRITERS
+from support.calibration_files import WRITERS, write_caliscope
 from support.cameras import ring
 from support.captures import make_capture, write_video
 
@@ -158,3 +158,9 @@ def test_cameras_of_one_picture_each_are_no_rig(tmp_path):
     (root / "manifest.json").write_text(json.dumps(manifest))
     report = run(root, workers=1)
     assert report.valid and "camera twice" not in report.looked_at
+
+
+def test_what_a_calibration_leaves_out_is_a_note(tmp_path):
+    write_caliscope(tmp_path, ring(2))
+    report = run(tmp_path / "array.toml", workers=1)
+    assert report.valid and "camera unused is not calibrated (ignore = true)" in report.notes

@@ -186,7 +186,7 @@ def _cameras_of(entries: Sequence[Path], cameras: tuple[str, ...]) -> dict[Path,
     Where that gives none to any entry, whatever of the cameras' names or numbers stands in the entries' names.
     """
     stems = {entry: entry.name if entry.is_dir() else entry.stem for entry in entries}
-    exact = {}
+    exact: dict[Path, str] = {}
     for entry, stem in stems.items():
         short = stem.removesuffix("_json").removeprefix(mmpose.PREFIX).partition(deeplabcut.MARK)[0]
         known = [spelling for spelling in (stem, short) if spelling in cameras]

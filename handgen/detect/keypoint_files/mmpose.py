@@ -15,7 +15,7 @@ The order of 21 keypoints is that of `meta_info`'s names (without them OneHand10
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from handgen.detect.keypoint_files.hands import (
     check_file,
     check_frame,
 )
-from handgen.detect.keypoint_files.names import WHOLE_BODY, WHOLE_BODY_COUNT, places_of, side_of
+from handgen.detect.keypoint_files.names import WHOLE_BODIES, places_of, side_of
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
 from handgen.storage.json_stream import list_items
@@ -40,13 +40,6 @@ from handgen.storage.json_stream import list_items
 PREFIX = "results_"  # of the demos' files
 SUFFIX = ".json"
 KEYS = (b'"instance_info"', b'"instances"', b'"keypoint_scores"', b'"meta_info"')  # by which a file is known
-_SAPIENS_COUNT = 308
-# https://github.com/facebookresearch/sapiens, pose/configs/_base_/datasets/goliath.py: from the tips to the palm, then
-# the wrist.
-_SAPIENS = {
-    side: [first + 20, *(first + 4 * finger + joint for finger in range(5) for joint in (3, 2, 1, 0))]
-    for side, first in (("left", 42), ("right", 21))
-}
 _SIDE_KEYS = ("hand_type", "handedness", "side", "label")
 _HEAD_BYTES = 2**16
 _MAX_INSTANCES = 200  # in one image
@@ -82,10 +75,9 @@ class _Hands(HandList):
     def add_instance(self, frame: int, instance: Any, where: str) -> None:
         """The hand or hands of an instance."""
         rows = _rows(instance, where)
-        parts: Mapping[str, Any] = {WHOLE_BODY_COUNT: WHOLE_BODY, _SAPIENS_COUNT: _SAPIENS}.get(len(rows), {})
-        if parts:
-            for side, part in parts.items():
-                self.add(frame, rows[part], float(side == "right"))
+        if len(rows) in WHOLE_BODIES:
+            for side, places in WHOLE_BODIES[len(rows)].items():
+                self.add(frame, rows[places], float(side == "right"))
         elif len(rows) == KEYPOINT_COUNT:
             texts = (value for key in _SIDE_KEYS if isinstance(value := instance.get(key), str))
             said = next(filter(None, map(side_of, texts)), self.side)
@@ -98,7 +90,7 @@ class _Hands(HandList):
         else:
             raise HandgenError(
                 f"{where}: an instance of {len(rows)} keypoints, expected {KEYPOINT_COUNT} (a hand), "
-                f"{WHOLE_BODY_COUNT} (COCO-WholeBody) or {_SAPIENS_COUNT} (Sapiens); choose such a network"
+                "133 (COCO-WholeBody) or 308 (Sapiens); choose such a network"
             )
 
     def learn(self, meta: Any) -> None:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from handgen.detect.base import CameraFrames
 from handgen.detect.keypoint_files.frame_files import file_frames
 from handgen.detect.keypoint_files.hands import MAX_PX, NORMALISED, CameraHands, HandList, check_file
-from handgen.detect.keypoint_files.names import WHOLE_BODY, WHOLE_BODY_COUNT
+from handgen.detect.keypoint_files.names import WHOLE_BODIES
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 
@@ -80,10 +80,10 @@ def _hand(person: Any, side: str, where: str) -> Float[np.ndarray, "21 3"] | Non
     numbers = person.get(key) if isinstance(person, dict) else ()
     if numbers is None or numbers == []:
         body = person.get("pose_keypoints_2d")
-        if not isinstance(body, list) or len(body) != 3 * WHOLE_BODY_COUNT:
+        places = WHOLE_BODIES.get(len(body) // 3 if isinstance(body, list) else 0)
+        if places is None or len(body) % 3:
             return None
-        key, part = "pose_keypoints_2d", WHOLE_BODY[side]
-        numbers = body[3 * part.start : 3 * part.stop]
+        key, numbers = "pose_keypoints_2d", [body[3 * place : 3 * place + 3] for place in places[side]]
     try:
         return np.array(numbers, float).reshape(KEYPOINT_COUNT, 3)
     except (TypeError, ValueError, OverflowError):
@@ -92,7 +92,8 @@ def _hand(person: Any, side: str, where: str) -> Float[np.ndarray, "21 3"] | Non
 
 def _canvas(document: dict[str, Any], hands: list[Float[np.ndarray, "21 3"]]) -> tuple[float, float]:
     """Pixels of one unit, across and down: the canvas's size where coordinates were divided by it."""
-    size = [document.get(key) for key in ("canvas_width", "canvas_height")]
-    if not hands or not all(type(value) is int and 0 < value <= MAX_PX for value in size):
+    size = (document.get("canvas_width"), document.get("canvas_height"))
+    width, height = (float(side) if isinstance(side, int | float) and 0 < side <= MAX_PX else 0.0 for side in size)
+    if not hands or not width or not height or np.nanmax(np.abs(np.stack(hands)[..., :2])) > NORMALISED:
         return 1.0, 1.0
-    return (size[0], size[1]) if np.nanmax(np.abs(np.stack(hands)[..., :2])) <= NORMALISED else (1.0, 1.0)
+    return width, height

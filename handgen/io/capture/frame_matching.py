@@ -124,7 +124,7 @@ def nearest(times: Times, moments: Times) -> Int[np.ndarray, " moments"]:
 
 
 def _spaced(times: Times, least: float) -> Times:
-    """Those of rising times that follow the one before at a distance."""
+    """Thin out rising times so that each is farther than `least` from the one before."""
     kept: list[float] = []
     for time in times.tolist():
         if not kept or time - kept[-1] > least:

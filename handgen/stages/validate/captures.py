@@ -36,7 +36,7 @@ def check_calibration(path: Location) -> Checked:
         _name_failure(findings, here, error)
         return Checked(findings, {"cameras": 0})
     checked = Checked(findings, {"cameras": len(calibration.cameras)}, list(calibration.notes))
-    checked.notes += [f"camera {name} is not calibrated ({why})" for name, why in calibration.uncalibrated.items()]
+    checked.notes.extend(f"camera {name} is not calibrated ({why})" for name, why in calibration.uncalibrated.items())
     factor, cameras = calibration.metres_per_unit, tuple(calibration.cameras)
     if factor is not None:
         checked.notes.append(f"unit: {calibration.unit_note}")
