@@ -49,6 +49,7 @@ class AnnotateOptions(TypedDict, total=False):
     term: tuple[str, ...]
     track: str
     refine_extrinsics: bool
+    keep_suspects: bool
     acceleration: float
     min_views: int
     chunk_frames: int

@@ -168,6 +168,13 @@ def test_missing_keypoints_of_arrays_have_no_confidence(missing, columns, tmp_pa
     np.testing.assert_allclose(seen.keypoints_px[4], np.delete(values[0, :, :2], 4, 0).mean(0), rtol=1e-5)
 
 
+def test_keypoints_of_a_longer_video_are_an_error(tmp_path, rng):
+    np.save(tmp_path / "cam0.npy", np.stack([hand(rng)] * 20))
+    assert frames_with_hands(detector(tmp_path, "left", ONE, {"cam0": CameraFrames(19)}), count=20)[-1] == 19
+    with pytest.raises(HandgenError, match=r"cam0\.npy: has keypoints of frame 19, but camera cam0 only 15 frames"):
+        detector(tmp_path, "left", ONE, {"cam0": CameraFrames(15)})
+
+
 def test_normalised_arrays_are_an_error(tmp_path, rng):
     np.save(tmp_path / "cam0.npy", rng.uniform(0, 1, (5, 21, 2)))
     with pytest.raises(HandgenError, match=r"cam0\.npy: all coordinates are within 0 to 1: normalised"):

@@ -127,6 +127,17 @@ def test_offsets_in_capture_json_come_before_numbers(tmp_path):
     assert (capture.source_frames == np.arange(8)[:, None]).all()
 
 
+def test_a_folder_with_holes_beside_a_video(tmp_path):
+    write_video(tmp_path / "cam0.mp4", 0, 12)
+    write_images(tmp_path / "videos" / "cam1", 1, ())
+    for number in without(12, 5):
+        cv2.imwrite(str(tmp_path / "videos" / "cam1" / f"{number + 1}.png"), numbered_image(1, number))
+    files = {"cam0": {"file": "cam0.mp4"}, "cam1": {"file": "videos/cam1"}}
+    capture = load_capture(make_capture(tmp_path, (), rig=small_rig("cam0", "cam1"), settings={"cameras": files}))
+    assert [row[1] for row in seen(capture)] == [None if i == 5 else (1, i) for i in range(12)]
+    assert capture.notes == ("camera cam1: 1 picture missing, the first is number 6",)
+
+
 @pytest.mark.parametrize("names", [("f{}.jpg", "f{}.png"), ("f{}.png", "f{}_mask.png"), ("f{}.png", "f00{}.png")])
 def test_a_frame_twice_in_a_folder_is_an_error(names, tmp_path):
     for name in names:

@@ -57,11 +57,18 @@ def read(
     known = frames or {}
     by_camera: dict[str, CameraHands] = {}
     for camera, path in found:
-        by_camera |= (
-            _read_all(path, cameras, side)
-            if camera is None
-            else {camera: _read_one(path, camera, side, known.get(camera))}
-        )
+        if camera is None:
+            by_camera |= _read_all(path, cameras, side)
+        else:
+            by_camera[camera] = _read_one(path, camera, side, known.get(camera))
+    for camera, own in known.items():
+        last = int(max(by_camera[camera].frames, default=0))
+        if last - own.count > max(2, own.count // 100):  # decoders may differ by some frames at the end
+            where = dict(found).get(camera) or dict(found)[None]
+            raise HandgenError(
+                f"{where}: has keypoints of frame {last}, but camera {camera} only {own.count} frames; give those of "
+                "this video, frames numbered from 0"
+            )
     return by_camera
 
 

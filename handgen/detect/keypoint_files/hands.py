@@ -61,8 +61,10 @@ class HandList:
         self.right.append(right)
 
     def packed(self) -> CameraHands:
-        """The hands, sorted by frame; those of one frame keep their order."""
-        return _packed(*self._arrays())
+        """The hands, sorted by frame; those of one frame keep their order. HandgenError if none is in pixels."""
+        frames, values, right = self._arrays()
+        _check_pixels(values[..., :2][values[..., 2] > 0], self.where)
+        return _packed(frames, values, right)
 
     def packed_scored(self) -> CameraHands:
         """The hands, as `pack_scored` makes them."""
@@ -88,11 +90,7 @@ def pack_scored(
     scores = np.clip(np.nan_to_num(hands[..., 2], posinf=0.0, neginf=0.0), 0, 1)
     seen = np.isfinite(hands[..., :2]).all(-1) & (scores > 0)
     seen &= ~((hands[..., :2] == 0).all(-1) | (hands[..., :2] == -1).all(-1))
-    if seen.any() and np.abs(hands[..., :2][seen]).max() <= NORMALISED:
-        raise HandgenError(
-            f"{where}: all coordinates are within 0 to 1: normalised, and not in pixels; multiply x by the picture's "
-            "width and y by its height (OpenPose: run it with --keypoint_scale 0)"
-        )
+    _check_pixels(hands[..., :2][seen], where)
     far = np.argwhere(seen & (np.abs(np.nan_to_num(hands[..., :2])) > MAX_PX).any(-1))
     if len(far):
         hand, keypoint = far[0]
@@ -104,6 +102,15 @@ def pack_scored(
     mean = places.sum(1, keepdims=True) / seen.sum(1)[:, None, None]
     packed = np.concatenate([np.where(seen[..., None], places, mean), np.where(seen, scores, 0)[..., None]], -1)
     return _packed(frames[kept], packed.astype(np.float32), right[kept].astype(float))
+
+
+def _check_pixels(places: Float[np.ndarray, "n 2"], where: str) -> None:
+    """Raise a HandgenError if all places are in units of the picture's size."""
+    if len(places) and np.abs(places).max() <= NORMALISED:
+        raise HandgenError(
+            f"{where}: all coordinates are within 0 to 1: normalised, and not in pixels; multiply x by the picture's "
+            "width and y by its height (OpenPose: run it with --keypoint_scale 0)"
+        )
 
 
 def check_frame(number: int, where: str) -> int:

@@ -94,6 +94,6 @@ def _canvas(document: dict[str, Any], hands: list[Float[np.ndarray, "21 3"]]) ->
     """Pixels of one unit, across and down: the canvas's size where coordinates were divided by it."""
     size = (document.get("canvas_width"), document.get("canvas_height"))
     width, height = (float(side) if isinstance(side, int | float) and 0 < side <= MAX_PX else 0.0 for side in size)
-    if not hands or not width or not height or np.nanmax(np.abs(np.stack(hands)[..., :2])) > NORMALISED:
+    if not hands or not width or not height or np.abs(np.nan_to_num(np.stack(hands)[..., :2])).max() > NORMALISED:
         return 1.0, 1.0
     return width, height

@@ -18,18 +18,25 @@ _BY_ORDER = "by order (frame_offset in capture.json says it otherwise)"
 
 
 def by_number(names: Sequence[str], sources: Sequence[Source], notes: list[str]) -> tuple[Schedule, None] | None:
-    """Return the schedule by the numbers of pictures; None where there is a video, or they cannot be matched so.
+    """Return the schedule by the numbers of pictures; None where there are none, or they cannot be matched so.
 
+    The frames of a video among folders that lack pictures are numbered from the first picture on.
     notes: gets the pictures that are missing, per camera, and why the order decides if it does.
     """
     folders = [source for source in sources if isinstance(source, ImageFolder)]
-    if len(folders) < len(sources):
-        return None
     numbers = [found for source in folders if (found := frame_numbers(source.stems)) is not None]
-    if len(numbers) < len(folders):
+    if not folders or len(numbers) < len(folders):
         if len({source.stems for source in folders}) > 1:
             notes.append(f"the pictures' names hold no number of the frame: matched {_BY_ORDER}")
         return None
+    if len(folders) < len(sources):
+        if not any(len(frame_matching.missing_numbers(own)) for own in numbers):
+            return None
+        first, pictures = min(int(own[0]) for own in numbers), iter(numbers)  # the number of a video's first frame
+        numbers = [
+            next(pictures) if isinstance(source, ImageFolder) else first + np.arange(source.frame_count)
+            for source in sources
+        ]
     schedule = frame_matching.match_by_number(numbers)
     if schedule is None:
         if min(len(str(own[0])) for own in numbers) >= _TIME_DIGITS:
