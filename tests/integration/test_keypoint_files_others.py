@@ -50,6 +50,7 @@ def rtmlib_person(left, right):
         (["left", "right"], ["right_keypoints"], [1]),
         (["im_7", "im_8", "im_9"], ["im_7_000000", "im_8_000001", "im_9_000002"], [0, 1, 2]),  # Pose2Sim of images
         (["im_1", "im_2", "im_3"], ["take_000001", "take_000003"], [0, 2]),  # by number
+        (["im_4", "im_5", "im_9"], ["take_000005", "take_000009"], [1, 2]),
         (["im_1", "im_2", "im_3"], ["take_000000", "take_000001", "take_000002"], [0, 1, 2]),  # counted from 0
         (["im_0", "im_1", "im_4"], ["take_0000", "take_0001", "take_0002"], [0, 1, 2]),  # by order
         ([], ["cam01.0000", "cam01.0002"], [0, 2]),

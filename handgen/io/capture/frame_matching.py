@@ -106,8 +106,9 @@ def match_by_time(times: Sequence[Times], from_start: bool = True) -> tuple[Sche
     for own in aligned:
         between = own[np.abs(moments[nearest(moments, own)] - own) > _APART * step]
         moments = np.sort(np.concatenate([moments, _spaced(between, _APART * step)]))
-    first, last = max(own[0] for own in aligned), min(own[-1] for own in aligned)
-    moments = moments[(moments >= first - step / 2) & (moments <= last + step / 2)]
+    first = max(own[0] for own in aligned)
+    last = min(own[-1] + pause for own, pause in zip(aligned, steps, strict=True))  # a frame lasts until the next
+    moments = moments[(moments >= first - step / 2) & (moments < last - step / 2)]
     columns = []
     for own in aligned:
         at = nearest(own, moments)
