@@ -91,8 +91,8 @@ def load_calibration(path: Path) -> Calibration:
             "correct it or name one with --calibration FILE"
         )
     raise HandgenError(
-        f"{path}: no calibration (none of the formats was recognised: {formats}); calibrate the cameras first, and "
-        "put the file beside the videos or name it with --calibration FILE"
+        f"{path}: no calibration: none of the calibration formats was recognised ({formats}); calibrate the cameras "
+        "first, and put the file beside the videos or name it with --calibration FILE"
     )
 
 
