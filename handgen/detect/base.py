@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,17 +15,26 @@ from handgen.records.detection import Detection
 
 
 @dataclass(frozen=True)
+class CameraFrames:
+    """A camera's own frames. stems: the pictures' names without suffixes, in their order; none of a video."""
+
+    count: int
+    stems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DetectionTask:
     """A stage's instructions for a detector that it makes.
 
     cameras: names, in the rig's order. max_hands: per view. side: the one hand that there is, if that is known. device:
-    cpu or cuda, where the detector has a choice.
+    cpu or cuda, where the detector has a choice. frames: what is known of each camera's own frames, by camera.
     """
 
     cameras: tuple[str, ...]
     max_hands: int = 2
     side: str | None = None
     device: str = "cpu"
+    frames: Mapping[str, CameraFrames] = field(default_factory=dict)
 
 
 class ViewDetector(Protocol):

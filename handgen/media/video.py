@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -31,18 +32,27 @@ _DAMAGED = "the file is truncated or damaged; copy or record it again"
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video as the scan found it. times_ms: (frames,), the timestamp of each frame that can be decoded."""
+    """A video as the scan found it. times_ms: (frames,), the timestamp of each frame that can be decoded.
+
+    rotation_deg: clockwise, as a tag in the file asks for; images are turned by it, and `size_px` is theirs.
+    """
 
     path: Path
     size_px: tuple[int, int]
     fps: float | None
     times_ms: Float[np.ndarray, " frames"]
     header_frame_count: int
+    rotation_deg: int = 0
 
     @property
     def frame_count(self) -> int:
         """Number of frames that can be decoded."""
         return len(self.times_ms)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the frames, which those of a video have not."""
+        return ()
 
     def relocate(self, old: Path, new: Path) -> VideoFile:
         """Return the video with its file in folder `new` instead of `old`."""
@@ -118,6 +128,7 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
     try:
         header_count = round(reader.get(cv2.CAP_PROP_FRAME_COUNT))
         fps = float(reader.get(cv2.CAP_PROP_FPS))
+        rotation = round(reader.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
         fps = fps if np.isfinite(fps) and 0.1 <= fps <= 10_000 else 0.0
         times: list[float] = []
         size_px = (0, 0)
@@ -139,9 +150,27 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
     if short and fps and path.suffix.lower() in (".mkv", ".webm"):  # these say a duration, not a count
         seconds = (times[-1] - times[0]) / 1e3 + 1 / fps
         short = seconds < 0.98 * header_count / fps
-    if short and 0 < header_count < 2**31:
+    if short and 0 < header_count < 2**31 and not _is_trimmed(path, header_count, times):
         raise HandgenError(f"{path}: decoding stopped at frame {found} of {header_count}; {_DAMAGED}")
-    return VideoFile(path, size_px, fps or None, np.array(times), header_count)
+    return VideoFile(path, size_px, fps or None, np.array(times), header_count, rotation)
+
+
+def _is_trimmed(path: Path, header_count: int, times_ms: list[float]) -> bool:
+    """Tell whether an edit list leaves out the frames that were not decoded, as `ffmpeg -ss X -c copy` writes it.
+
+    Then the track lasts less long than its frames, and what was decoded lasts as long as the track.
+    """
+    if path.suffix.lower() not in (".mp4", ".mov", ".m4v") or len(times_ms) < 2:
+        return False
+    try:
+        with av.open(str(path.absolute()), format="mov") as container:
+            stream = container.streams.video[0]
+            seconds = float((stream.duration or 0) * (stream.time_base or 0))
+    except (av.FFmpegError, IndexError, OSError):
+        return False
+    lasts = (times_ms[-1] - times_ms[0]) / 1e3 * len(times_ms) / (len(times_ms) - 1)
+    step = lasts / len(times_ms)
+    return seconds < (header_count - 2) * step and lasts > seconds - max(2 * step, 0.01 * seconds)
 
 
 def _timestamp_ms(reader: cv2.VideoCapture) -> float:

@@ -125,7 +125,7 @@ def test_mmpose_files_that_do_not_fit(tmp_path, rng, change, message):
 def test_mmpose_numbers_of_keypoints(tmp_path):
     path = tmp_path / "cam0.json"
     path.write_text(json.dumps(mmpose_video([[mmpose_instance(np.ones((17, 3)))]], 0)))
-    with pytest.raises(HandgenError, match=r"an instance of 17 keypoints, expected 21 \(a hand\) or 133"):
+    with pytest.raises(HandgenError, match=r"an instance of 17 keypoints, expected 21 \(a hand\), 133"):
         detector(tmp_path, "left", ("cam0",))
     with pytest.raises(HandgenError, match="a file of one camera, but there are 2; .*cam0.json, cam1.json"):
         detector(path, "left")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.annotations import write_annotations
-from support.calibration_files import WRITERS
+from support.calibration_files import WRITERS, write_caliscope
 from support.cameras import ring
 from support.captures import make_capture, write_video
 
@@ -112,8 +112,10 @@ def test_frame_counts_that_differ_are_told_unless_offsets_say_why(tmp_path):
 
 def test_frame_rates_that_differ_are_told(tmp_path):
     capture = make_capture(tmp_path, rig=ring(2))
-    write_video(capture / "cam1.mp4", 1, 30, fps=30.0)
-    assert "25 to 30 frames/s" in found(capture)["frame rates"]
+    write_video(capture / "cam1.mp4", 1, 30, fps=26.0)  # as many frames: taken for a rate that was measured
+    assert "25 to 26 frames/s" in found(capture)["frame rates"]
+    write_video(capture / "cam1.mp4", 1, 36, fps=30.0)  # as long: matched by time
+    assert "frame rates" not in found(capture)
 
 
 def test_one_video_for_two_cameras_is_told(tmp_path):
@@ -156,3 +158,9 @@ def test_cameras_of_one_picture_each_are_no_rig(tmp_path):
     (root / "manifest.json").write_text(json.dumps(manifest))
     report = run(root, workers=1)
     assert report.valid and "camera twice" not in report.looked_at
+
+
+def test_what_a_calibration_leaves_out_is_a_note(tmp_path):
+    write_caliscope(tmp_path, ring(2))
+    report = run(tmp_path / "array.toml", workers=1)
+    assert report.valid and "camera unused is not calibrated (ignore = true)" in report.notes

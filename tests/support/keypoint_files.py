@@ -23,8 +23,8 @@ def hand(rng):
     return np.concatenate([rng.uniform(0, 999, (21, 2)), rng.uniform(0.1, 1, (21, 1))], -1)
 
 
-def detector(path, side=None, cameras=CAMERAS):
-    return KeypointsDetector(path, cameras, side)
+def detector(path, side=None, cameras=CAMERAS, frames=None):
+    return KeypointsDetector(path, cameras, side, frames)
 
 
 def assert_hand(found, values, right, atol=EXACT_PX):

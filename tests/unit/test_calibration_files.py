@@ -161,7 +161,7 @@ def test_missing_path(tmp_path):
 
 def test_two_calibrations_are_ambiguous(tmp_path, lensed_rig):
     write_handgen(tmp_path, lensed_rig)
-    write_caliscope(tmp_path, lensed_rig)
+    write_caliscope(tmp_path, in_units(lensed_rig, 0.9))  # both say that they are in metres
     text = message_of(tmp_path)
     assert "mine.json" in text and "array.toml" in text and "--calibration" in text
 
@@ -272,7 +272,6 @@ def test_bad_stereo_files(old, new, expected, tmp_path, lensed_rig):
         ("distortions = [-0.05", "distortions = [nan", "not finite"),
         ("translation = [", "translation = ['x', ", "not a list of numbers"),
         ("rotation = [", "rotation = [[9, 9, 9], ", "rotation"),
-        ("translation", "elsewhere", "translation"),
     ],
 )
 def test_bad_values_in_toml(name, old, new, expected, tmp_path, lensed_rig):

@@ -11,28 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.captures import _CODECS, BITS, SIZE_PX, make_capture, numbered_image, small_rig, write_video
+from support.captures import _CODECS, SIZE_PX, identity, make_capture, seen, small_rig, write_images, write_video
 
 from handgen.errors import HandgenError
 from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.io.capture import synchronization
-from handgen.io.capture.capture import Capture, load_capture
+from handgen.io.capture.capture import load_capture
 from handgen.media import video as video_module
 from handgen.media.video import open_video
-
-
-def identity(image: np.ndarray) -> tuple[int, int]:
-    """Camera and frame number that an RGB image says."""
-    frame = sum(1 << bit for bit in range(BITS) if image[8:24, bit * 12 + 4 : bit * 12 + 8].mean() > 128)
-    red, blue = image[60:, :, 0].mean(), image[60:, :, 2].mean()
-    assert blue < 30  # RGB, not BGR
-    return round((red - 40) / 40), frame
-
-
-def seen(capture: Capture, start: int = 0, stop: int | None = None) -> list[tuple]:
-    return [
-        tuple(None if image is None else identity(image) for image in images) for images in capture.read(start, stop)
-    ]
 
 
 def message_of(path: Path, **options) -> str:
@@ -183,12 +169,6 @@ def test_bad_timestamps(lines, expected, tmp_path):
     (tmp_path / "times.csv").write_text("\n".join(lines))
     text = message_of(tmp_path)
     assert expected in text and "times.csv" in text
-
-
-def test_timestamps_are_ignored_unless_asked_for(tmp_path):
-    make_capture(tmp_path)
-    (tmp_path / "timestamps.csv").write_text("nonsense")
-    assert load_capture(tmp_path).frame_count == 30
 
 
 @pytest.mark.parametrize(
@@ -386,17 +366,11 @@ def test_a_video_that_changes_under_us_is_named(tmp_path):
         list(video.images(range(40)))
 
 
-def write_images(folder: Path, camera: int, frames: int, suffix: str = ".png") -> None:
-    folder.mkdir(parents=True)
-    for frame in range(frames):  # 2 sorts before 10
-        cv2.imwrite(str(folder / f"image{frame}{suffix}"), numbered_image(camera, frame))
-
-
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("parent", ["", "images"])
 def test_image_folders(suffix, parent, tmp_path):
     for camera in (0, 1):
-        write_images(tmp_path / parent / f"cam{camera}", camera, 12 - camera, suffix)
+        write_images(tmp_path / parent / f"cam{camera}", camera, 12 - camera, f"image{{}}{suffix}")  # 2 sorts before 10
     save_calibration(tmp_path / "calibration.json", small_rig("cam0", "cam1"))
     capture = load_capture(tmp_path)
     assert capture.frame_count == 11 and capture.fps is None

@@ -1,8 +1,8 @@
 """Arrays: `.npy`, `.npz`, one hand: (views x) frames x 21 x 2, or x 3 with the confidence (0 to 1) last.
 
 Views in the order of the rig's cameras (their axis may be left out where there is one camera), keypoints in the order
-of `handgen.hand.skeleton`, pixels of the original (distorted) images with (0, 0) in the centre of the first one, NaN
-where a keypoint is missing.
+of `handgen.hand.skeleton`, pixels of the original (distorted) images with (0, 0) in the centre of the first one, NaN,
+(-1, -1) or (0, 0) where a keypoint is missing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def read(path: Path, side: str | None) -> CameraHands:
 def _load(path: Path) -> Float[np.ndarray, "*views frames 21 _"]:
     """The array of a file, nothing unpickled."""
     try:
-        loaded = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
         if isinstance(loaded, np.lib.npyio.NpzFile):
             with loaded:
                 names = loaded.files
@@ -70,6 +70,7 @@ def _hands(values: Float[np.ndarray, "frames 21 _"], path: Path, side: str | Non
             f"{path}: an array does not say which hand it is of; give the side: --hands left or --hands right"
         )
     confidence = np.nan_to_num(values[..., 2]) if values.shape[-1] == 3 else np.ones(values.shape[:2])
+    confidence = np.where((values == -1).all(-1), 0, confidence)  # of a keypoint that is missing
     wrong = np.argwhere((confidence < 0) | (confidence > 1))
     if len(wrong):
         frame, keypoint = wrong[0]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.base import DetectionTask, Detector
+from handgen.detect.base import CameraFrames, DetectionTask, Detector
 from handgen.detect.keypoint_files import formats as keypoint_files
 from handgen.detect.keypoint_files.formats import CameraHands, Source
 from handgen.detect.registry import KeypointFilesOptions
@@ -23,7 +24,7 @@ from handgen.records.detection import Detection
 
 def create_detector(task: DetectionTask, options: KeypointFilesOptions) -> Detector:
     """The detector, with its files read."""
-    return KeypointsDetector(Path(options.keypoints), task.cameras, side=task.side)
+    return KeypointsDetector(Path(options.keypoints), task.cameras, task.side, task.frames)
 
 
 class KeypointsDetector:
@@ -32,13 +33,22 @@ class KeypointsDetector:
     name = "keypoints"
     needs_images = False
 
-    def __init__(self, path: Path, cameras: tuple[str, ...], side: str | None = None) -> None:
-        """Read `path`, a file or folder; HandgenError for what does not fit. side: of files that do not say it."""
+    def __init__(
+        self,
+        path: Path,
+        cameras: tuple[str, ...],
+        side: str | None = None,
+        frames: Mapping[str, CameraFrames] | None = None,
+    ) -> None:
+        """Read `path`, a file or folder; HandgenError for what does not fit.
+
+        side: of files that do not say it. frames: of the cameras, to which files of a frame each are matched by name.
+        """
         if side is not None and side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
         self.view_bias: ViewBias | None = None
         self.offsets_m: Float[np.ndarray, "21 3"] = np.zeros((KEYPOINT_COUNT, 3))
-        self._asked = (path, cameras, side)
+        self._asked = (path, cameras, side, tuple((frames or {}).items()))
         self._by_camera = _read(*self._asked)
 
     def fingerprint(self) -> str:
@@ -82,11 +92,14 @@ class _Known:
     by_camera: dict[str, CameraHands]
 
 
-_known: dict[tuple[tuple[Source, ...], tuple[str, ...], str | None], _Known] = {}  # by what was asked for
+_Frames = tuple[tuple[str, CameraFrames], ...]
+_known: dict[tuple[tuple[Source, ...], tuple[str, ...], str | None, _Frames], _Known] = {}  # by what was asked for
 _MAX_KNOWN = 2
 
 
-def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: bool = False) -> dict[str, CameraHands]:
+def _read(
+    path: Path, cameras: tuple[str, ...], side: str | None, frames: _Frames, look_closely: bool = False
+) -> dict[str, CameraHands]:
     """The hands of all cameras; parsed once per process as long as the files' stamps stay the same.
 
     look_closely: also at every file of a folder, which takes seconds for 100,000: only `fingerprint` does it, once a
@@ -95,7 +108,7 @@ def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: 
     try:
         sources = keypoint_files.sources(path, cameras)
         stamps = tuple(_stamp(source) for _, source in sources)
-        known = _known.get((sources, cameras, side))
+        known = _known.get((sources, cameras, side, frames))
         if known is not None and known.stamps == stamps and not look_closely:
             return known.by_camera
         close_stamps = tuple(_stamp(source, closely=True) for _, source in sources)
@@ -105,10 +118,10 @@ def _read(path: Path, cameras: tuple[str, ...], side: str | None, look_closely: 
         raise HandgenError(f"{path}: not found") from None
     except OSError as error:
         raise HandgenError(f"{error.filename or path}: cannot be read ({error.strerror})") from None
-    by_camera = keypoint_files.read(sources, cameras, side)
+    by_camera = keypoint_files.read(sources, cameras, side, dict(frames))
     while len(_known) >= _MAX_KNOWN:
         del _known[next(iter(_known))]
-    _known[sources, cameras, side] = _Known(stamps, close_stamps, by_camera)
+    _known[sources, cameras, side, frames] = _Known(stamps, close_stamps, by_camera)
     return by_camera
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ MAX_FILE_BYTES = 2**30  # of one file with all frames of a camera
 SMALLER = "give the keypoints as .npz"
 MAX_FRAME = 10**9
 MAX_PX = 100_000  # from the image's corner; what lies farther out is no pixel
+NORMALISED = 1.5  # where no coordinate is larger, pixels were divided by the picture's size
 _MAX_HANDS = 20_000_000  # of a camera: 5 GB; 100,000 frames of two hands are 50 MB
 
 
@@ -61,8 +61,10 @@ class HandList:
         self.right.append(right)
 
     def packed(self) -> CameraHands:
-        """The hands, sorted by frame; those of one frame keep their order."""
-        return _packed(*self._arrays())
+        """The hands, sorted by frame; those of one frame keep their order. HandgenError if none is in pixels."""
+        frames, values, right = self._arrays()
+        _check_pixels(values[..., :2][values[..., 2] > 0], self.where)
+        return _packed(frames, values, right)
 
     def packed_scored(self) -> CameraHands:
         """The hands, as `pack_scored` makes them."""
@@ -79,13 +81,16 @@ def pack_scored(
     """Hands out of a network's file, whose third value is a score.
 
     Scores are peaks of maps that were trained towards 1 and may be a little beyond: they are clipped to 0..1. A
-    keypoint without a score, or that is no number, gets the mean position of the others and confidence 0; a hand
-    without any is left out. where: the file, for messages. Raises HandgenError for a keypoint that can be no pixel.
+    keypoint without a score, that is no number, or at (0, 0) or (-1, -1), as many write one that they lack, gets the
+    mean position of the others and confidence 0; a hand without any is left out. where: the file, for messages. Raises
+    HandgenError for a keypoint that can be no pixel, and where none is beyond the first pixel: they are normalised.
     """
     with np.errstate(over="ignore"):
         hands = values.astype(np.float32)
     scores = np.clip(np.nan_to_num(hands[..., 2], posinf=0.0, neginf=0.0), 0, 1)
     seen = np.isfinite(hands[..., :2]).all(-1) & (scores > 0)
+    seen &= ~((hands[..., :2] == 0).all(-1) | (hands[..., :2] == -1).all(-1))
+    _check_pixels(hands[..., :2][seen], where)
     far = np.argwhere(seen & (np.abs(np.nan_to_num(hands[..., :2])) > MAX_PX).any(-1))
     if len(far):
         hand, keypoint = far[0]
@@ -97,6 +102,15 @@ def pack_scored(
     mean = places.sum(1, keepdims=True) / seen.sum(1)[:, None, None]
     packed = np.concatenate([np.where(seen[..., None], places, mean), np.where(seen, scores, 0)[..., None]], -1)
     return _packed(frames[kept], packed.astype(np.float32), right[kept].astype(float))
+
+
+def _check_pixels(places: Float[np.ndarray, "n 2"], where: str) -> None:
+    """Raise a HandgenError if all places are in units of the picture's size."""
+    if len(places) and np.abs(places).max() <= NORMALISED:
+        raise HandgenError(
+            f"{where}: all coordinates are within 0 to 1: normalised, and not in pixels; multiply x by the picture's "
+            "width and y by its height (OpenPose: run it with --keypoint_scale 0)"
+        )
 
 
 def check_frame(number: int, where: str) -> int:
@@ -111,22 +125,6 @@ def _packed(
 ) -> CameraHands:
     order = np.argsort(frames, kind="stable")
     return CameraHands(frames[order], values[order], right[order])
-
-
-def file_frames(folder: Path, suffix: str) -> list[tuple[int, Path]]:
-    """The number (the last in the name) and path of each frame's file `...NUMBER...SUFFIX`; HandgenError if unclear."""
-    found: dict[int, Path] = {}
-    for file in sorted(folder.iterdir()):
-        if not file.name.endswith(suffix) or file.name.startswith("."):
-            continue
-        numbers = re.findall(r"\d+", file.name.removesuffix(suffix))
-        if not numbers or len(numbers[-1]) > 18:
-            raise HandgenError(f"{file}: no frame number in the name; expected NAME_000000000012{suffix}")
-        frame = check_frame(int(numbers[-1]), str(file))
-        if frame in found:
-            raise HandgenError(f"{folder}: {found[frame].name} and {file.name} are both of frame {frame}; remove one")
-        found[frame] = file
-    return sorted(found.items())
 
 
 def check_file(file: Path, max_bytes: int, otherwise: str) -> None:

@@ -2,11 +2,11 @@
 
 - Its demos (`--save-predictions`) and its inferencer (`--pred-out-dir`) write for a video `instance_info`, a list of
   `frame_id` and `instances`, with the `meta_info` of the network's data set; older inferencers write that list alone.
-- For an image the inferencer writes the list of its instances, in a file named after it: the last number in the name is
-  the frame, from 0.
+- For an image the inferencer writes the list of its instances, in a file named after it (`frame_files`).
+- Sapiens writes a file per image, too, and the list stands under `instance_info`.
 
-An instance has `keypoints` (x, y) and `keypoint_scores`: 21 of a hand, or 133 of COCO-WholeBody. `frame_id` counts from
-1 in the demos (`demo/topdown_demo_with_mmdet.py`) and from 0 in the inferencer
+An instance has `keypoints` (x, y) and `keypoint_scores`: 21 of a hand, 133 of COCO-WholeBody, or Sapiens's 308.
+`frame_id` counts from 1 in the demos (`demo/topdown_demo_with_mmdet.py`) and from 0 in the inferencer
 (`mmpose/apis/inferencers/base_mmpose_inferencer.py`). Both write every frame, so the first one tells which it is.
 
 The order of 21 keypoints is that of `meta_info`'s names (without them OneHand10K's, which is ours); RHD's are called
@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from handgen.detect.base import CameraFrames
+from handgen.detect.keypoint_files.frame_files import file_frames
 from handgen.detect.keypoint_files.hands import (
     MAX_FILE_BYTES,
     SMALLER,
@@ -29,9 +31,8 @@ from handgen.detect.keypoint_files.hands import (
     HandList,
     check_file,
     check_frame,
-    file_frames,
 )
-from handgen.detect.keypoint_files.names import places_of, side_of
+from handgen.detect.keypoint_files.names import WHOLE_BODIES, places_of, side_of
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
 from handgen.storage.json_stream import list_items
@@ -39,21 +40,23 @@ from handgen.storage.json_stream import list_items
 PREFIX = "results_"  # of the demos' files
 SUFFIX = ".json"
 KEYS = (b'"instance_info"', b'"instances"', b'"keypoint_scores"', b'"meta_info"')  # by which a file is known
-_WHOLE_BODY_COUNT = 133
-_WHOLE_BODY = {"left": slice(91, 112), "right": slice(112, 133)}  # configs/_base_/datasets/coco_wholebody.py
 _SIDE_KEYS = ("hand_type", "handedness", "side", "label")
+_HEAD_BYTES = 2**16
 _MAX_INSTANCES = 200  # in one image
 
 
-def read(path: Path, side: str | None) -> CameraHands:
+def read(path: Path, side: str | None, frames: CameraFrames | None = None) -> CameraHands:
     """The hands of a camera's file or folder; HandgenError for what does not fit. side: of hands that do not say it."""
     hands = _Hands(str(path), side)
     if path.is_dir():
-        for frame, file in file_frames(path, SUFFIX):
-            for name, instance in _parts(file, "instances"):
-                if name:
+        for frame, file in file_frames(path, SUFFIX, frames):
+            with explain_unreadable(file), file.open("rb") as stream:
+                has_info = KEYS[0] in stream.read(_HEAD_BYTES)
+            for name, instance in _parts(file, "instance_info" if has_info else "instances"):
+                if name and not has_info:
                     raise HandgenError(f"{file}: no list of instances; is it MMPose's file of one image?")
-                hands.add_instance(frame, instance, str(file))
+                if not name:
+                    hands.add_instance(frame, instance, str(file))
     else:
         for frame, instances in _from_zero(_frames(path, hands), path):
             for instance in instances:
@@ -72,9 +75,9 @@ class _Hands(HandList):
     def add_instance(self, frame: int, instance: Any, where: str) -> None:
         """The hand or hands of an instance."""
         rows = _rows(instance, where)
-        if len(rows) == _WHOLE_BODY_COUNT:
-            for side, part in _WHOLE_BODY.items():
-                self.add(frame, rows[part], float(side == "right"))
+        if len(rows) in WHOLE_BODIES:
+            for side, places in WHOLE_BODIES[len(rows)].items():
+                self.add(frame, rows[places], float(side == "right"))
         elif len(rows) == KEYPOINT_COUNT:
             texts = (value for key in _SIDE_KEYS if isinstance(value := instance.get(key), str))
             said = next(filter(None, map(side_of, texts)), self.side)
@@ -86,8 +89,8 @@ class _Hands(HandList):
             self.add(frame, rows[self.places], float(said == "right"))
         else:
             raise HandgenError(
-                f"{where}: an instance of {len(rows)} keypoints, expected {KEYPOINT_COUNT} (a hand) or "
-                f"{_WHOLE_BODY_COUNT} (COCO-WholeBody); choose such a network"
+                f"{where}: an instance of {len(rows)} keypoints, expected {KEYPOINT_COUNT} (a hand), "
+                "133 (COCO-WholeBody) or 308 (Sapiens); choose such a network"
             )
 
     def learn(self, meta: Any) -> None:

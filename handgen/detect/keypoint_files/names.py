@@ -21,6 +21,13 @@ _SYNONYMS = {
     "ring": ("ring",),
     "pinky": ("pinky", "pinkie", "little", "small"),
 }
+_TO_PALM = (20, *(4 * finger + joint for finger in range(5) for joint in (3, 2, 1, 0)))  # the wrist last
+# By the number of a whole body's keypoints the places of each hand's 21, in our order: COCO-WholeBody (mmpose,
+# configs/_base_/datasets/coco_wholebody.py), and Sapiens (facebookresearch/sapiens, pose/.../goliath.py).
+WHOLE_BODIES = {
+    133: {"left": list(range(91, 112)), "right": list(range(112, 133))},
+    308: {"left": [42 + place for place in _TO_PALM], "right": [21 + place for place in _TO_PALM]},
+}
 _SIDE_WORDS = {"left": "left", "l": "left", "right": "right", "r": "right"}
 
 

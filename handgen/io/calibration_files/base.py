@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ class Calibration:
     cameras: translations in calibration units, not metres. unsized: names of the cameras whose file has no
     image size; their `size_px` is a guess from the principal point, to be replaced by the video's. path: the
     file, or the folder of a format that needs several. metres_per_unit: None if unknown. unit_note: what was
-    recognised or assumed, for people.
+    recognised or assumed, for people. uncalibrated: names of cameras in the file that cannot be used, and why.
+    notes: what else was decided, for people.
     """
 
     cameras: tuple[Camera, ...]
@@ -36,6 +37,8 @@ class Calibration:
     metres_per_unit: float | None
     unit_note: str
     unsized: frozenset[str] = frozenset()
+    uncalibrated: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.names
@@ -51,15 +54,23 @@ class Calibration:
         return tuple(camera.name for camera in self.cameras)
 
 
+def files_with(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files in a folder with one of these suffixes, in small or capital letters, sorted."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+
+
 def read_text(path: Path) -> str:
-    """The text of a calibration file; HandgenError if it cannot be read, is not text or is far too large."""
+    """The text of a calibration file, without a byte order mark.
+
+    Raises HandgenError if it cannot be read, is not text or is far too large.
+    """
     with explain_unreadable(path, "check the path"):
         if path.stat().st_size > MAX_CALIBRATION_BYTES:
             raise HandgenError(
                 f"{path}: over {MAX_CALIBRATION_BYTES >> 20} MiB, so not a calibration; name the right file"
             )
         try:
-            return path.read_text("utf-8")
+            return path.read_text("utf-8-sig")
         except UnicodeDecodeError:
             raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
 
@@ -152,20 +163,6 @@ def make_camera(
         return Camera(name, size_px or guess, matrix, coefficients, lens, transform)
     except ValueError as error:
         raise HandgenError(f"{where}: {str(error).removeprefix(f'camera {name}: ')}; {_REDO}") from None
-
-
-def camera_of_table(path: Path, name: str, table: dict[str, Any]) -> Camera:
-    """A camera from a table of TOML as caliscope and aniposelib write them."""
-    return make_camera(
-        str(path),
-        name,
-        intrinsics=table.get("matrix"),
-        distortion=table.get("distortions"),
-        rotation=table.get("rotation"),
-        translation=table.get("translation"),
-        size_px=image_size(table.get("size"), f"{path}: camera {name}"),
-        lens="fisheye" if table.get("fisheye") is True else "pinhole",
-    )
 
 
 def median_baseline(cameras: Sequence[Camera]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
-from handgen.io.calibration_files.base import Calibration, image_size, make_camera, read_text
+from handgen.io.calibration_files.base import Calibration, files_with, image_size, make_camera, read_text
 
 NAME = "EasyMocap"
 SUFFIXES = (".yml", ".yaml")
@@ -57,7 +57,7 @@ def _values(path: Path, text: str) -> dict[str, Any]:
 def read(path: Path) -> Calibration:
     """Read both files of folder `path`."""
     files: dict[str, tuple[Path, str]] = {}
-    for file in sorted(file for suffix in SUFFIXES for file in path.glob(f"*{suffix}")):
+    for file in files_with(path, SUFFIXES):
         text = read_text(file)
         kind = _kind(text)
         if kind and kind in files:

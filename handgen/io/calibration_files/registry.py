@@ -5,14 +5,20 @@ Every format is world->camera with OpenCV axes. `register_calibration_format` ad
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from handgen.errors import HandgenError
+from handgen.geometry.camera import Camera
 from handgen.io.calibration_files import anipose, caliscope, easymocap, handgen_json, stereo_dat, two_file_json
 from handgen.io.calibration_files.base import Calibration, read_text
 from handgen.plugins import Registry
 
+_SAME = 1e-4  # relative difference of matrix elements: files are written with six digits and more
 _MAX_FILES = 500  # of the formats' suffixes in one folder; a folder of keypoint files is no place to look further
 
 
@@ -71,6 +77,8 @@ def load_calibration(path: Path) -> Calibration:
                         break
             except HandgenError as error:
                 problems.append(str(error))
+        if len(found) > 1 and (richest := _richest(found)) is not None:
+            return richest
         if len(found) > 1:
             names = ", ".join(f"{root} ({name})" for root, name in found)
             raise HandgenError(f"{path}: more than one calibration: {names}; choose with --calibration FILE")
@@ -83,8 +91,43 @@ def load_calibration(path: Path) -> Calibration:
             "correct it or name one with --calibration FILE"
         )
     raise HandgenError(
-        f"{path}: none of the calibration formats was recognised ({formats}); "
-        "put one beside the videos or name it with --calibration FILE"
+        f"{path}: no calibration: none of the calibration formats was recognised ({formats}); calibrate the cameras "
+        "first, and put the file beside the videos or name it with --calibration FILE"
+    )
+
+
+def _richest(found: Mapping[tuple[Path, str], CalibrationFormat]) -> Calibration | None:
+    """The calibration with most cameras, of several that say the same (whose unit is known first); else None."""
+    try:
+        read = [form.read(root) for (root, _), form in found.items()]
+    except HandgenError:
+        return None
+    best = max(
+        read, key=lambda one: (len(one.cameras), one.metres_per_unit is not None, "assumed" not in one.unit_note)
+    )
+    others = [one for one in read if one is not best]
+    for one in others:
+        sure = not any(known.metres_per_unit is None or "assumed" in known.unit_note for known in (best, one))
+        scale = (one.metres_per_unit or 1.0) / (best.metres_per_unit or 1.0) if sure else None
+        if not all(any(_alike(camera, twin, scale) for twin in best.cameras) for camera in one.cameras):
+            return None
+    note = (
+        f"{', '.join(one.path.name for one in others)} says the same as {best.path.name} ({best.format}), which is used"
+    )
+    return replace(best, notes=(*best.notes, note))
+
+
+def _alike(camera: Camera, twin: Camera, scale: float | None) -> bool:
+    """Whether two cameras are one. scale: units of the second in one of the first, None if that is not sure."""
+    turn = camera.cam_from_world.rotation - twin.cam_from_world.rotation
+    places = [one.cam_from_world.translation for one in (camera, twin)]
+    lengths = [max(float(np.linalg.norm(place)), 1e-12) for place in places]
+    scale = lengths[1] / lengths[0] if scale is None else scale
+    return bool(
+        np.allclose(camera.intrinsics, twin.intrinsics, rtol=_SAME)
+        and np.abs(turn).max() < _SAME
+        and np.abs(places[0] * scale - places[1]).max() < _SAME * max(lengths[1], 1e-3)
+        and camera.lens == twin.lens
     )
 
 

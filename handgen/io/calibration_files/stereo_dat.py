@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from handgen.errors import HandgenError
-from handgen.io.calibration_files.base import Calibration, make_camera, read_text
+from handgen.io.calibration_files.base import Calibration, files_with, make_camera, read_text
 
 NAME = "stereo tutorial .dat"
 SUFFIXES = (".dat",)
@@ -49,7 +49,7 @@ def read(path: Path) -> Calibration:
     """Read the `.dat` files of folder `path`."""
     files: dict[str, dict[int, Path]] = {"intrinsic": {}, "pose": {}}
     blocks: dict[Path, dict[str, list[list[float]]]] = {}
-    for file in sorted(path.glob("*.dat")):
+    for file in files_with(path, SUFFIXES):
         text = read_text(file)
         kind, number = _kind(text), _NUMBER.search(file.stem)
         if kind is None:

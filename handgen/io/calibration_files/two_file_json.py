@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from handgen.errors import HandgenError
-from handgen.io.calibration_files.base import Calibration, make_camera, parse_json, read_text
+from handgen.io.calibration_files.base import Calibration, files_with, make_camera, parse_json, read_text
 
 NAME = "two-file JSON"
 SUFFIXES = (".json",)
@@ -37,11 +37,11 @@ def _kind(document: Any) -> str | None:
 def read(path: Path) -> Calibration:
     """Read both files of folder `path`."""
     documents: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for file in sorted(path.glob("*.json")):
+    for file in files_with(path, SUFFIXES):
         try:
             document = parse_json(file, read_text(file))
         except HandgenError:
-            if file.name in ("intrinsic.json", "extrinsic.json"):
+            if file.name.lower() in ("intrinsic.json", "extrinsic.json"):
                 raise
             continue
         kind = _kind(document)

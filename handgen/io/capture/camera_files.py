@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 from handgen.errors import HandgenError
 from handgen.io.calibration_files.base import Calibration
+from handgen.io.calibration_files.toml_cameras import IGNORED
+from handgen.io.capture.camera_names import name_matches, number_in
 from handgen.media.image_folder import list_images, natural_key
 from handgen.media.images import IMAGE_SUFFIXES
 from handgen.media.video import VIDEO_SUFFIXES
@@ -90,11 +90,16 @@ def choose_files(
 ) -> tuple[list[str], list[Path]]:
     """Names and files of the cameras to use. listed: capture.json's cameras. notes: gets what a user should know."""
     if listed is None:
-        found = find_sources(path)
+        found = _without_ignored(find_sources(path), calibrated, notes)
         files, note = match_cameras(calibrated.names, found, path, calibrated.path)
         notes += [note] if note else []
         return list(calibrated.names), files
     for name in listed:
+        if name in calibrated.uncalibrated:
+            raise HandgenError(
+                f"{path / 'capture.json'}: camera {name} is not calibrated in {calibrated.path} "
+                f"({calibrated.uncalibrated[name]}); finish its calibration, or take it out"
+            )
         if name not in calibrated.names:
             raise HandgenError(
                 f"{path / 'capture.json'}: camera {name} is not in {calibrated.path} "
@@ -104,10 +109,29 @@ def choose_files(
     files = [inside(path, listed[name]["file"], f"camera {name}") for name in names]
     if len(set(files)) < len(files):
         raise HandgenError(f"{path / 'capture.json'}: two cameras have the same file; give each its own")
-    unused = [name for name in calibrated.names if name not in listed]
+    unused = [name for name in (*calibrated.names, *calibrated.uncalibrated) if name not in listed]
     if unused:
         notes.append(f"not listed in capture.json and left out: camera {', '.join(unused)}")
     return names, files
+
+
+def _without_ignored(sources: list[Path], calibrated: Calibration, notes: list[str]) -> list[Path]:
+    """The sources but those of cameras that the calibration ignores; HandgenError for one of a camera it lacks."""
+    if not calibrated.uncalibrated:
+        return sources
+    cameras = (*calibrated.names, *calibrated.uncalibrated)
+    found = max(name_matches(cameras, [_stem(source) for source in sources]), key=len)
+    left_out = []
+    for name, why in calibrated.uncalibrated.items():
+        if name in found and why != IGNORED:
+            raise HandgenError(
+                f"{sources[found[name]]}: camera {name} is not calibrated in {calibrated.path} ({why}); finish its "
+                "calibration, remove it, or list the cameras to use in capture.json"
+            )
+        left_out += [found[name]] if name in found else []
+    told = ", ".join(f"{name} ({why})" for name, why in calibrated.uncalibrated.items())
+    notes.append(f"not calibrated in {calibrated.path.name} and left out: camera {told}")
+    return [source for index, source in enumerate(sources) if index not in left_out]
 
 
 def match_cameras(
@@ -115,16 +139,24 @@ def match_cameras(
 ) -> tuple[list[Path], str | None]:
     """The source of each camera, and what to tell the user about how they were matched.
 
-    By the exact name, else by the last, else by the first number in the name, else, if there are as many files as
-    cameras and no other way matches a single one, by order. Raises HandgenError naming what has no partner.
+    By the exact name, else by whatever of the name or number stands in the file's (`camera_names`), else, if there are
+    as many files as cameras and not a single one matches, by order. Raises HandgenError naming what has no partner,
+    and for files whose names say two things.
     """
-    best: dict[str, Path] = {}
-    for key in (_stem, _number, partial(_number, place=0)):
-        matched = _match_by(key, names, sources)
-        if len(matched) == len(names) == len(sources):
-            return [matched[name] for name in names], None
-        if len(matched) > len(best):
-            best = matched
+    *by_name, last, first = (
+        {name: sources[index] for name, index in found.items()}
+        for found in name_matches(names, [_stem(source) for source in sources])
+    )
+    complete = [found for found in (*by_name, last, first) if len(found) == len(names) == len(sources)]
+    if complete and complete[0] is last and complete[-1] != last:
+        name = next(name for name in names if first[name] != last[name])
+        raise HandgenError(
+            f"{capture}: {last[name].name} and {first[name].name} may both be camera {name}, by the last and by the "
+            "first number in their names; rename them, or list cameras and files in capture.json"
+        )
+    if complete:
+        return [complete[0][name] for name in names], None
+    best = max((*by_name, last, first), key=len)
     if not best and len(names) == len(sources):
         pairs = ", ".join(f"{source.name} = camera {name}" for name, source in zip(names, sources, strict=True))
         return list(sources), f"matched files to cameras by order: {pairs}"
@@ -144,31 +176,12 @@ def match_cameras(
 
 def camera_spellings(names: Sequence[str], sources: Sequence[Path]) -> dict[str, str]:
     """Every way in which a file may call a camera -> its name: name, file stem, number if it is unique."""
-    numbers = [_number(name) for name in names]
+    numbers = [number_in(name) for name in names]
     spellings = {number: name for name, number in zip(names, numbers, strict=True) if number}
     unique = {number: name for number, name in spellings.items() if numbers.count(number) == 1}
     stems = {_stem(source): name for name, source in zip(names, sources, strict=True)}
     return unique | stems | {name: name for name in names}
 
 
-def _match_by(
-    key: Callable[[str | Path], str | None], names: Sequence[str], sources: Sequence[Path]
-) -> dict[str, Path]:
-    by_source: dict[str | None, list[Path]] = {}
-    for source in sources:
-        by_source.setdefault(key(source), []).append(source)
-    name_keys = [key(name) for name in names]
-    return {
-        name: by_source[value][0]
-        for name, value in zip(names, name_keys, strict=True)
-        if value is not None and name_keys.count(value) == 1 and len(by_source.get(value, ())) == 1
-    }
-
-
-def _stem(thing: str | Path) -> str:
-    return thing if isinstance(thing, str) else (thing.name if thing.is_dir() else thing.stem)
-
-
-def _number(thing: str | Path, place: int = -1) -> str | None:
-    found = re.findall(r"\d+", _stem(thing))
-    return (found[place].lstrip("0") or "0") if found else None
+def _stem(source: Path) -> str:
+    return source.name if source.is_dir() else source.stem

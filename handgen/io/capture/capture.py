@@ -20,6 +20,7 @@ from handgen.geometry.camera import Camera, Rig, UnscaledRig
 from handgen.io.calibration_files.base import Calibration
 from handgen.io.calibration_files.registry import calibration_suffixes, load_calibration
 from handgen.io.capture import camera_files, synchronization
+from handgen.io.capture.frame_matching import rates_differ
 from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
@@ -166,12 +167,18 @@ def load_capture(
         named = settings.get("calibration")
         calibration = camera_files.inside(path, named, "the calibration") if named else path
     calibrated = load_calibration(calibration)
-    notes = [f"unit: {calibrated.unit_note}"] if "assumed" in calibrated.unit_note else []
+    notes = list(calibrated.notes)
+    notes += [f"unit: {calibrated.unit_note}"] if "assumed" in calibrated.unit_note else []
 
     names, files = camera_files.choose_files(path, settings.get("cameras"), calibrated, notes)
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
         sources = list(pool.map(lambda file: open_image_folder(file) if file.is_dir() else open_video(file), files))
-    source_frames = synchronization.schedule_frames(path, settings, names, sources, notes)
+    notes += [
+        f"camera {name}: its video is rotated by {source.rotation_deg} degrees, as a tag in the file asks for"
+        for name, source in zip(names, sources, strict=True)
+        if isinstance(source, VideoFile) and source.rotation_deg
+    ]
+    source_frames, fps = synchronization.schedule_frames(path, settings, names, sources, notes)
     by_name = {camera.name: camera for camera in calibrated.cameras}
     cameras = [
         _fit_to_images(by_name[name], calibrated, source, notes) for name, source in zip(names, sources, strict=True)
@@ -189,7 +196,7 @@ def load_capture(
         notes=tuple(notes),
         hands=settings.get("hands"),
         subject=settings.get("subject"),
-        fps=_common_fps(sources, notes) or settings.get("fps"),
+        fps=_common_fps(sources) or settings.get("fps") or fps,
         folder=path,
     )
 
@@ -210,12 +217,26 @@ def _fit_to_images(
     if (width, height) == (old_width, old_height):
         return camera
     if abs(width * old_height / (height * old_width) - 1) > MAX_ASPECT_DIFFERENCE:
+        if abs(height * old_height / (width * old_width) - 1) <= MAX_ASPECT_DIFFERENCE:
+            raise HandgenError(_turned(camera, calibrated, source))
         raise HandgenError(
             f"{source.path}: images of {width}x{height}, but camera {camera.name} in {calibrated.path} is "
             f"calibrated at {old_width}x{old_height}, another aspect ratio; calibrate at the video's size"
         )
     notes.append(f"camera {camera.name}: scaled intrinsics {old_width}x{old_height} -> {width}x{height}")
     return camera.resized(source.size_px)
+
+
+def _turned(camera: Camera, calibrated: Calibration, source: VideoFile | ImageFolder) -> str:
+    """The fact that pictures stand the other way than the calibration's, and what to do about it."""
+    (width, height), (old_width, old_height) = source.size_px, camera.size_px
+    tag = source.rotation_deg if isinstance(source, VideoFile) else 0
+    why = f" by a tag in the file ({tag} degrees)" if tag in (90, 270) else ""
+    fix = "remove the tag (ffmpeg -display_rotation 0 -i IN -c copy OUT)" if why else "turn them back"
+    return (
+        f"{source.path}: images of {width}x{height} are rotated by 90 degrees{why}: camera {camera.name} in "
+        f"{calibrated.path} is calibrated at {old_width}x{old_height}; {fix}, or calibrate with images as they are now"
+    )
 
 
 def _scale(
@@ -245,11 +266,6 @@ def _scale(
     return float(value)
 
 
-def _common_fps(sources: list[VideoFile | ImageFolder], notes: list[str]) -> float | None:
+def _common_fps(sources: list[VideoFile | ImageFolder]) -> float | None:
     rates = [source.fps for source in sources if source.fps]
-    if not rates:
-        return None
-    if max(rates) > 1.01 * min(rates):
-        notes.append(f"the videos' frame rates differ: {', '.join(f'{rate:.4g}' for rate in rates)} frames/s")
-        return None
-    return float(rates[0])
+    return float(rates[0]) if rates and not rates_differ(rates) else None

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from handgen.detect import registry
-from handgen.detect.base import DetectionTask, Detector
+from handgen.detect.base import CameraFrames, DetectionTask, Detector
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES
 from handgen.io import annotations as store
@@ -118,7 +118,11 @@ class AnnotateJob:
     def detector(self) -> Detector:
         """The configured detector; HandgenError if something that it needs is missing."""
         side = self.hands if self.hands in SIDES else None
-        task = DetectionTask(self.capture.cameras.names, 2 if side is None else 1, side, self.config.device)
+        cameras, sources = self.capture.cameras.names, self.capture.sources
+        frames = {
+            name: CameraFrames(source.frame_count, source.stems) for name, source in zip(cameras, sources, strict=True)
+        }
+        task = DetectionTask(cameras, 2 if side is None else 1, side, self.config.device, frames)
         with ExitStack() as stack:
             copies = {name: str(copy.path()) for name, copy in self.fetched}
             for _, copy in self.fetched:

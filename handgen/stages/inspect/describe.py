@@ -17,6 +17,7 @@ from handgen.io import shards
 from handgen.io.capture.camera_files import list_sources
 from handgen.io.capture.capture import KIND as CAPTURE_KIND
 from handgen.io.capture.capture import Capture, load_capture
+from handgen.media.video import VideoFile
 from handgen.progress import Progress
 from handgen.stages.inspect.config import InspectConfig
 from handgen.storage import filesystem
@@ -129,6 +130,7 @@ def _describe_capture(capture: Capture) -> Description:
             "frame_count": source.frame_count,
             "frames_missing": int((capture.source_frames[:, index] < 0).sum()),
             "fps": source.fps,
+            "rotation_deg": source.rotation_deg if isinstance(source, VideoFile) else 0,
             "focal_px": camera.intrinsics.diagonal()[:2].tolist(),
             "lens": camera.lens,
             "distortion": camera.distortion.tolist(),

@@ -14,6 +14,7 @@ from handgen.geometry.camera import Camera, UnscaledRig
 from handgen.io.calibration_files.base import Calibration, parse_json, read_text
 from handgen.io.calibration_files.registry import load_calibration
 from handgen.io.capture.capture import Capture, load_capture
+from handgen.io.capture.frame_matching import rates_differ
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.rotations import transform_fault
 from handgen.media.image_folder import ImageFolder
@@ -22,7 +23,6 @@ from handgen.storage.filesystem import Location
 from handgen.storage.local_copies import local_path
 
 _FRAMES_APART = 0.02  # of the longest video, or two frames, whichever is more
-_RATES_APART = 0.01
 _ABSENT = 0.1  # of the moments, frames that a camera has none of
 _COMPARED_BYTES = 2**20
 
@@ -35,7 +35,8 @@ def check_calibration(path: Location) -> Checked:
     except HandgenError as error:
         _name_failure(findings, here, error)
         return Checked(findings, {"cameras": 0})
-    checked = Checked(findings, {"cameras": len(calibration.cameras)})
+    checked = Checked(findings, {"cameras": len(calibration.cameras)}, list(calibration.notes))
+    checked.notes.extend(f"camera {name} is not calibrated ({why})" for name, why in calibration.uncalibrated.items())
     factor, cameras = calibration.metres_per_unit, tuple(calibration.cameras)
     if factor is not None:
         checked.notes.append(f"unit: {calibration.unit_note}")
@@ -113,7 +114,8 @@ def _check_clocks(findings: Findings, capture: Capture) -> None:
         told = ", ".join(f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True))
         fix = "say in capture.json how they belong together: frame_offset, or timestamps"
         findings.add("frame counts", str(capture.path), f"the cameras have {told} frames", fix)
-    if rates and max(rates) > (1 + _RATES_APART) * min(rates):
+    by_order = bool((np.diff(capture.source_frames, axis=0) == 1).all())  # and not by time
+    if rates and rates_differ(rates) and by_order:
         what = f"the videos' frame rates differ: {min(rates):.4g} to {max(rates):.4g} frames/s"
         findings.add("frame rates", str(capture.path), what, "give timestamps in capture.json")
     for name, share in zip(capture.cameras.names, absent, strict=True):

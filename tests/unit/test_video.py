@@ -1,0 +1,61 @@
+"""Videos that hold more or fewer frames than their headers say."""
+
+import re
+
+import pytest
+from support.captures import identity, rotate_video, trim_video, write_timed_video, write_video
+
+from handgen.errors import HandgenError
+from handgen.media.video import open_video
+
+FRAMES = 200
+
+
+@pytest.fixture
+def whole(tmp_path):
+    return write_timed_video(tmp_path / "whole.mp4", 0, range(FRAMES), [i * 1000 / 30 for i in range(FRAMES)])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".MOV"])
+def test_a_video_trimmed_by_an_edit_list_has_its_frames(suffix, whole, tmp_path):
+    trimmed = trim_video(whole, tmp_path / "trimmed.mp4", 14 / 30)
+    trimmed = trimmed.rename(tmp_path / f"trimmed{suffix}")
+    video = open_video(trimmed)
+    assert video.header_frame_count == FRAMES and video.frame_count == FRAMES - 14
+    wanted = [0, 1, 90, 160, 185]
+    assert [identity(image)[1] for image in video.images(wanted)] == [14 + i for i in wanted]
+
+
+@pytest.mark.parametrize("start_s", [0, 14 / 30])
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_a_video_that_breaks_off_is_an_error_trimmed_or_not(start_s, kept, whole, tmp_path):
+    path = trim_video(whole, tmp_path / "trimmed.mp4", start_s) if start_s else whole
+    path = index_in_front(path, tmp_path / "fast.mp4")  # else what is broken off could not be opened at all
+    assert open_video(path).frame_count == FRAMES - round(start_s * 30)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with pytest.raises(HandgenError, match=re.escape("fast.mp4: decoding stopped at frame")):
+        open_video(path)
+
+
+def index_in_front(path, target):
+    """Put the index (moov) of an mp4 before its pictures (mdat): their places in the file move by its length."""
+    content = path.read_bytes()
+    at = content.index(b"moov") - 4
+    moov = bytearray(content[at:])
+    table = moov.index(b"stco") + 8
+    count = int.from_bytes(moov[table : table + 4], "big")
+    for i in range(count):
+        place = table + 4 + 4 * i
+        moov[place : place + 4] = (int.from_bytes(moov[place : place + 4], "big") + len(moov)).to_bytes(4, "big")
+    first = content.index(b"mdat") - 4
+    first = first - 8 if content[first - 4 : first] == b"free" else first
+    target.write_bytes(content[:first] + bytes(moov) + content[first:at])
+    return target
+
+
+def test_a_rotation_tag_turns_the_pictures_and_is_kept(tmp_path):
+    path = write_video(tmp_path / "a.mp4", 0, 3)
+    assert open_video(path).rotation_deg == 0
+    video = open_video(rotate_video(path))
+    assert video.rotation_deg == 90 and video.size_px == (96, 128)
+    assert next(video.images([0])).shape == (128, 96, 3)
