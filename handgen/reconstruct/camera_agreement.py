@@ -39,6 +39,7 @@ class Hypothesis:
 
     image: a key of `IMAGES`. calibration: name of the camera whose calibration it has, "" for its own. delay_frames:
     how many frames its pictures lag. rate: its frames per frame of the others. inverted: world_from_cam was given.
+    zoom: what its intrinsics must be multiplied by, of pictures of another size.
     """
 
     image: str = ""
@@ -46,6 +47,7 @@ class Hypothesis:
     delay_frames: float = 0.0
     rate: float = 1.0
     inverted: bool = False
+    zoom: float = 1.0
 
 
 AS_GIVEN = Hypothesis()
@@ -64,13 +66,15 @@ class SeenHands:
         chosen = np.unique(np.linspace(0, len(several) - 1, min(len(several), _MOMENTS)).astype(int))
         self.moments = [several[i] for i in chosen.tolist()]
         self.first = min(detections, default=0)
-        self._ideal: dict[tuple[int, str, str], dict[int, np.ndarray]] = {}
+        self._ideal: dict[tuple[int, str, str, float], dict[int, np.ndarray]] = {}
 
     def camera(self, v: int, hypothesis: Hypothesis) -> Camera:
         """The calibration that a camera has under a hypothesis."""
         camera = self.rig[hypothesis.calibration] if hypothesis.calibration else self.rig.cameras[v]
         if hypothesis.inverted:
             return replace(camera, cam_from_world=camera.cam_from_world.inverse())
+        if hypothesis.zoom != 1:
+            return replace(camera, intrinsics=np.diag([hypothesis.zoom, hypothesis.zoom, 1.0]) @ camera.intrinsics)
         return camera
 
     def hands(self, v: int, hypothesis: Hypothesis, moment: int) -> np.ndarray | None:
@@ -84,7 +88,7 @@ class SeenHands:
         return _between(ideal.get(before), ideal.get(before + 1), share)
 
     def _ideal_pixels(self, v: int, hypothesis: Hypothesis) -> dict[int, np.ndarray]:
-        key = (v, hypothesis.image, hypothesis.calibration)
+        key = (v, hypothesis.image, hypothesis.calibration, hypothesis.zoom)
         if key not in self._ideal:
             camera = self.camera(v, hypothesis)
             frames = self._pixels[v]
@@ -105,7 +109,7 @@ def _turn(pixels: np.ndarray, image: str, size_px: tuple[int, int]) -> np.ndarra
     """Pixels of the picture as it would be without the mirror or the turn."""
     signs, exchange = IMAGES[image]
     turned = pixels[..., ::-1] if exchange else pixels
-    far = np.array(size_px) - 1.0
+    far = np.array(size_px[::-1] if exchange else size_px) - 1.0
     return np.where(np.array(signs) > 0, turned, far - turned)
 
 

@@ -35,6 +35,10 @@ MIN_DELAY = 0.35  # frames; less is within what simulated cameras without delay 
 _DELAY_GAIN = 1.2  # squared distances at the frame itself, in those at the delay; 1.02 in simulated, 1.1 in real rigs
 _RATE_GAIN = 0.9  # of the best delay's squared distance: another rate is less usual
 
+_SHARED_IMAGES = ("mirrored", "upside down", "mirrored top to bottom")  # that all videos may be
+_ZOOMS = (0.5, 2 / 3, 1.5, 2.0)  # of all intrinsics, where they are of pictures of another size
+_ALL = -1  # in the place of a camera's number
+
 _MENDS = {
     "mirrored": "mirror its video back (ffmpeg -vf hflip), or record without mirroring",
     "upside down": "turn its video (ffmpeg -vf hflip,vflip), or calibrate it as it is",
@@ -48,8 +52,9 @@ _MENDS = {
 class Suspect:
     """A camera that fits the others only under a hypothesis (None: under none that was tried).
 
-    alternatives: other cameras that may be the cause instead. before, after: median distance between its detections and
-    the others', in hand sizes, as the capture has it and under the hypothesis.
+    alternatives: other cameras that may be the cause instead. everywhere: all cameras have it. swapped: the other
+    camera has this one's calibration. before, after: median distance between its detections and the others', in hand
+    sizes, as the capture has it and under the hypothesis.
     """
 
     camera: str
@@ -57,6 +62,8 @@ class Suspect:
     before: float
     after: float
     alternatives: tuple[str, ...] = ()
+    everywhere: bool = False
+    swapped: bool = False
 
     @property
     def delay_frames(self) -> float:
@@ -66,27 +73,37 @@ class Suspect:
     @property
     def left_out(self) -> bool:
         """Whether its views are worth nothing as they are; a delay below a frame only makes them less precise."""
-        if self.hypothesis is None:
-            return not self.alternatives  # else it may as well be another one
         return self.delay_frames == 0 or abs(self.delay_frames) >= _WHOLE_FRAME
 
     def note(self) -> str:
         """Name the camera, what is wrong with it, the figures, and the edit that mends it."""
-        names = " or ".join(sorted((self.camera, *self.alternatives)))
+        names = "all cameras" if self.everywhere else "camera " + " or ".join(sorted((self.camera, *self.alternatives)))
+        looks = "look" if self.everywhere else "looks"
         figures = f"detections miss the other cameras' by {self.before:.2f} hand sizes, {self.after:.2f} if so"
         found = self.hypothesis
         if found is None:
             return (
-                f"camera {names} disagrees with the others: its detections miss theirs by {self.before:.2f} hand "
-                "sizes; is it the right video, and calibrated where it stands now? Calibrate again, or leave it out"
+                f"{names} disagrees with the others: its detections miss theirs by {self.before:.2f} hand sizes; is "
+                "it the right video, and calibrated where it stands now? Calibrate again, or leave it out"
             )
         if found.inverted:
+            which = "the extrinsics look" if self.everywhere else f"{names}: its extrinsics look"
             return (
-                f"the extrinsics look inverted (camera to world instead of world to camera): {figures}; invert the "
-                "transforms of the calibration"
+                f"{which} inverted (camera to world instead of world to camera): {figures}; invert the transforms of "
+                "the calibration"
+            )
+        if found.zoom != 1:
+            return (
+                f"the intrinsics look like those of pictures of another size, {found.zoom:.3g} times too small: "
+                f"{figures}; calibrate at the videos' size, or correct the size in the calibration"
             )
         if found.image:
-            return f"camera {names} looks {found.image}: {figures}; {_MENDS[found.image]}"
+            return f"{names} {looks} {found.image}: {figures}; {_MENDS[found.image]}"
+        if found.calibration and not self.swapped:
+            return (
+                f"{names} sees what camera {found.calibration} sees: {figures}; its video or keypoints are of another "
+                "camera, give it its own"
+            )
         if found.calibration:
             pair = " and ".join(sorted((self.camera, found.calibration)))
             return (
@@ -95,7 +112,7 @@ class Suspect:
             )
         if found.rate != 1:
             return (
-                f"camera {names} has another frame rate, {found.rate:.3g} of its frames per frame of the others: "
+                f"{names} has another frame rate, {found.rate:.3g} of its frames per frame of the others: "
                 f"{figures}; give timestamps in capture.json, or convert its video to the others' rate"
             )
         late = f"{abs(found.delay_frames):.2g} {'frame' if abs(found.delay_frames) == 1 else 'frames'}"
@@ -105,7 +122,7 @@ class Suspect:
             if whole
             else "its views count less while the hand moves; synchronise the cameras better"
         )
-        return f"camera {names} is {word} by {late}: {figures}; {mend}"
+        return f"{names} is {word} by {late}: {figures}; {mend}"
 
 
 def notes_of(suspects: Sequence[Suspect]) -> list[str]:
@@ -113,7 +130,7 @@ def notes_of(suspects: Sequence[Suspect]) -> list[str]:
     by_cause: dict[str | frozenset[str], str] = {}
     for suspect in suspects:
         found = suspect.hypothesis
-        pair = frozenset((suspect.camera, found.calibration)) if found is not None and found.calibration else None
+        pair = frozenset((suspect.camera, found.calibration)) if found is not None and suspect.swapped else None
         by_cause.setdefault(pair or suspect.note(), suspect.note())
     return list(by_cause.values())
 
@@ -130,19 +147,18 @@ def find_suspects(rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Det
     misses = Misses(seen)
     trusted = misses.trusted()
     suspicious = [v for v in range(len(rig)) if v not in trusted]
-    if len(trusted) < 2:
-        found = _explain_together(misses) if suspicious else []
-    else:
+    found = _explain_together(misses) if suspicious and 2 * len(trusted) <= len(rig) else []
+    if any(suspect.everywhere for suspect in found):
+        return found
+    if len(trusted) > 1 and all(suspect.hypothesis is None for suspect in found):
         found = [suspect for v in suspicious if (suspect := _explain_alone(misses, v, trusted)) is not None]
-    return found + _delays(misses, trusted)
+    return found + _delays(misses, [v for v in trusted if rig.names[v] not in {suspect.camera for suspect in found}])
 
 
 def _alone(rig: CameraSet, v: int) -> Iterator[Hypothesis]:
     """All that may be wrong with one camera by itself; the first of two has no time of its own."""
-    width, height = rig.cameras[v].size_px
-    for image, (_, exchange) in IMAGES.items():
-        if image and (not exchange or width == height):
-            yield Hypothesis(image=image)
+    yield from (Hypothesis(image=image) for image in IMAGES if image)
+    yield Hypothesis(inverted=True)
     if len(rig) > 2 or v > 0:
         yield from (Hypothesis(delay_frames=float(delay)) for delay in _DELAYS if delay)
         yield from (Hypothesis(rate=rate) for rate in _RATES)
@@ -154,16 +170,16 @@ def _explain_alone(misses: Misses, v: int, trusted: Sequence[int]) -> Suspect | 
     before, hands = misses.of_camera(v, AS_GIVEN, trusted)
     if hands < MIN_HANDS or before <= AGREES:
         return None
-    swaps = [
-        c for c in range(len(rig)) if c != v and c not in trusted and rig.cameras[c].size_px == rig.cameras[v].size_px
-    ]
+    alike = [c for c in range(len(rig)) if c != v and rig.cameras[c].size_px == rig.cameras[v].size_px]
     tried = []
-    for hypothesis in (*_alone(rig, v), *(Hypothesis(calibration=rig.names[c]) for c in swaps)):
-        after, hands = misses.of_camera(v, hypothesis, trusted)
+    for hypothesis in (*_alone(rig, v), *(Hypothesis(calibration=rig.names[c]) for c in alike)):
+        others = [b for b in trusted if rig.names[b] != hypothesis.calibration]
+        after, hands = misses.of_camera(v, hypothesis, others)
         tried.append((after if hands >= MIN_HANDS else np.inf, hypothesis))
     after, best = min(tried, key=lambda one: one[0])
     if after < min(AGREES, _EXPLAINS * before):
-        return Suspect(rig.names[v], best, before, after)
+        swapped = bool(best.calibration) and rig.numbers[best.calibration] not in trusted
+        return Suspect(rig.names[v], best, before, after, swapped=swapped)
     return Suspect(rig.names[v], None, before, before)
 
 
@@ -188,21 +204,24 @@ def _explain_together(misses: Misses) -> list[Suspect]:
         if rig.cameras[a].size_px == rig.cameras[b].size_px:
             exchanged = {a: Hypothesis(calibration=rig.names[b]), b: Hypothesis(calibration=rig.names[a])}
             tried.append((distance(exchanged), a, exchanged[a]))
-    inverted = Hypothesis(inverted=True)
-    tried.append((distance(dict.fromkeys(everyone, inverted)), 0, inverted))
+    shared = [Hypothesis(inverted=True), *(Hypothesis(image=image) for image in _SHARED_IMAGES)]
+    shared += [Hypothesis(zoom=zoom) for zoom in _ZOOMS]
+    tried += [(distance(dict.fromkeys(everyone, hypothesis)), _ALL, hypothesis) for hypothesis in shared]
     after, v, best = min(tried, key=lambda found: found[0])
     if not after < min(AGREES, _EXPLAINS * before):
         others = {name: tuple(other for other in rig.names if other != name) for name in rig.names}
         return [Suspect(name, None, before, before, others[name]) for name in rig.names] if before > AGREES else []
-    if best.inverted:
-        return [Suspect(name, best, before, after) for name in rig.names]
+    if v == _ALL:
+        return [Suspect(name, best, before, after, everywhere=True) for name in rig.names]
     if best.calibration:
-        partner = Hypothesis(calibration=rig.names[v])
-        return [Suspect(rig.names[v], best, before, after), Suspect(best.calibration, partner, before, after)]
+        both = (rig.names[v], best), (best.calibration, Hypothesis(calibration=rig.names[v]))
+        return [Suspect(name, hypothesis, before, after, swapped=True) for name, hypothesis in both]
     same = [
         u
         for far, u, h in tried
-        if u != v and far < _AMBIGUOUS * after and replace(h, delay_frames=0.0) == replace(best, delay_frames=0.0)
+        if u not in (v, _ALL)
+        and far < _AMBIGUOUS * after
+        and replace(h, delay_frames=0.0) == replace(best, delay_frames=0.0)
     ]
     return [Suspect(rig.names[v], best, before, after, tuple(rig.names[u] for u in dict.fromkeys(same)))]
 

@@ -25,6 +25,7 @@ HIDDEN = "hidden by the other hand"
 MASK = "mask disagrees"
 NO_EVIDENCE = "nothing in the picture speaks for it"
 BACKGROUND = "mask is background"
+NO_CONTRAST = "picture without contrast"
 CONTRADICTED = "detected otherwise"
 LATE = "camera is late"
 OTHER_SIDE = "looks like the other hand"
@@ -38,7 +39,7 @@ _MIN_VISIBLE_SHARE = 0.6
 # desk_two_views. Hands that are there: overlap up to 0.45 (3 of 4) and 0.63 (95 %), edges from 2.1 and 1.0 up; meshes
 # 6 cm and more beside the hand: overlap from 0.59 (95 %), edges up to 1.7 (95 %).
 _MAX_COLOUR_OVERLAP, _MIN_EDGE_SUPPORT = 0.55, 1.7
-_NO_CONTRAST = 0.95  # overlap of colours of a view whose picture shows nothing, whatever was detected in it
+_SAME_COLOURS = 0.95  # overlap of colours of a view whose picture shows nothing, whatever was detected in it
 _MAX_BACKGROUND_SHARE = 0.5  # 0.28 at most of hands that are there
 _MAX_LATE_SHARE = 0.04  # of the hand's extent: half of what a reprojection error may be
 
@@ -115,8 +116,8 @@ def view_reasons(
     evidence: None where labels are given, not judged. contradicted: it has a detection there that is not this hand.
     late_share: how far the hand has moved since its picture, in the hand's extent.
     """
-    plain = evidence is None or evidence.colour_overlap < _NO_CONTRAST
-    supported = plain and (
+    plain = evidence is None or evidence.colour_overlap < _SAME_COLOURS
+    supported = (
         evidence is None
         or error is not None
         or (evidence.colour_overlap < _MAX_COLOUR_OVERLAP and evidence.edge_support > _MIN_EDGE_SUPPORT)
@@ -127,7 +128,8 @@ def view_reasons(
         (VIEW_REPROJECTION, error is not None and error.share > limits.max_error_share),
         (MASK, mask_iou < limits.min_mask_iou),
         (CONTRADICTED, contradicted),
-        (NO_EVIDENCE, not supported),
+        (NO_CONTRAST, not plain),
+        (NO_EVIDENCE, plain and not supported),
         (BACKGROUND, evidence is not None and plain and evidence.background_share > _MAX_BACKGROUND_SHARE),
         (LATE, late_share > _MAX_LATE_SHARE),
     )

@@ -12,7 +12,7 @@ WORDS: dict[str, str] = {
     "upside down": r"upside[ -]down|(turned|rotated)( by)? 180",
     "rotated": r"(turned|rotated)( by)? (-?90|270|a quarter)|another aspect ratio|rotation tag",
     "exchanged": r"exchang|swapp|interchang|mixed up|contradict",
-    "late": r"frames? (late|early)|\blags\b|\bleads\b|frame_offset\W{0,3}(of |to |by )?-?\d|shifted by"
+    "late": r"frames? (late|early)|\b(late|early) by|\blags\b|\bleads\b|frame_offset\W{0,3}(of |to |by )?-?\d|shifted by"
     r"|(behind|ahead of) the other",
     "rate": r"frame rates differ|half the (frame )?rate|other (frame )?rate|another (frame )?rate|frames/s, but",
     "gap": r"\bgaps?\b|dropped|frames? (is|are) missing|missing frames?|has no frame|\d+ missing",
@@ -32,7 +32,7 @@ WORDS: dict[str, str] = {
     "side": r"--hands|left hand.*right|right hand.*left|other side|wrong side|mirror",
     "damaged": r"truncated|damaged|cannot be (read|decoded)|not a video|moov|unreadable",
     "uncalibrated": r"not calibrated|uncalibrated|calibrate (it|them|first)\b|no calibration",
-    "offset": r"frame_offset\W{0,3}(of |to |by )?-?\d|frames? (late|early)|shifted by",
+    "offset": r"frame_offset\W{0,3}(of |to |by )?-?\d|frames? (late|early)|\b(late|early) by|shifted by",
 }
 # Words that make an intact capture a false alarm: suspect cameras, clocks and units.
 ALARMS = (

@@ -7,7 +7,7 @@ from support.hands import natural_poses
 
 from handgen.geometry.camera import Rig
 from handgen.multiview.association import NOISE_SHARE, keypoint_extent
-from handgen.reconstruct.camera_hypotheses import find_suspects
+from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
 from handgen.records.detection import Detection
 
 FRAMES = 40
@@ -139,6 +139,38 @@ def test_another_frame_rate_is_named(moving, rng, rate, shown):
     (suspect,) = find_suspects(rig, other)
     assert (suspect.camera, suspect.hypothesis.rate) == (rig.names[3], rate)
     assert "frame rate" in suspect.note()
+
+
+def test_inverted_extrinsics_of_one_camera_are_named(moving, rng):
+    rig = ring(4)
+    wrong = rig.cameras[2]
+    cameras = [replace(c, cam_from_world=c.cam_from_world.inverse()) if c is wrong else c for c in rig]
+    (suspect,) = find_suspects(Rig(tuple(cameras)), seen(rig, moving, rng))
+    assert suspect.camera == wrong.name and "its extrinsics look inverted" in suspect.note()
+
+
+def test_what_all_cameras_have_is_said_once(moving, rng):
+    """Videos that are all mirrored, and intrinsics that are all of pictures of twice the size."""
+    rig = ring(4)
+    found = seen(rig, moving, rng)
+    mirrored = found
+    for v in range(4):
+        mirrored = with_pictures(mirrored, rig, v, TURNS["mirrored"])
+    assert notes_of(find_suspects(rig, mirrored))[0].startswith("all cameras look mirrored")
+    half = Rig(tuple(replace(c, intrinsics=np.diag([0.5, 0.5, 1.0]) @ c.intrinsics) for c in rig))
+    suspects = find_suspects(half, found)
+    assert [suspect.hypothesis.zoom for suspect in suspects] == [2.0] * 4
+    (note,) = notes_of(suspects)
+    assert "intrinsics look like those of pictures of another size" in note
+
+
+def test_a_camera_with_the_keypoints_of_another_is_named(moving, rng):
+    rig = ring(5)
+    found = seen(rig, moving, rng)
+    given = {f: [all_[3] if c == 1 else one for c, one in enumerate(all_)] for f, all_ in found.items()}
+    (suspect,) = find_suspects(rig, given)
+    assert (suspect.camera, suspect.hypothesis.calibration) == (rig.names[1], rig.names[3])
+    assert f"sees what camera {rig.names[3]} sees" in suspect.note()
 
 
 def test_a_camera_that_fits_nothing_is_named_without_a_cause(moving, rng):

@@ -57,7 +57,7 @@ def test_a_picture_without_contrast_speaks_for_nothing(rng, grey):
     image = np.full((SIZE, SIZE, 3), grey, np.uint8)
     found = picture_evidence(image, disc(120, 120), guides(disc(120, 120)), EXTENT_PX)
     assert found.colour_overlap == pytest.approx(1) and found.edge_support == 0
-    assert quality.NO_EVIDENCE in reasons(found, quality.ViewError(1.0, 0.01))
+    assert quality.NO_CONTRAST in reasons(found, quality.ViewError(1.0, 0.01))
 
 
 def test_a_mask_that_is_mostly_background_is_none(rng):
@@ -71,7 +71,7 @@ def test_a_mask_that_is_mostly_background_is_none(rng):
 def test_nothing_around_a_mask_says_nothing():
     everywhere = np.full((SIZE, SIZE), 255, np.uint8)
     found = picture_evidence(np.zeros((SIZE, SIZE, 3), np.uint8), everywhere, guides(everywhere), EXTENT_PX)
-    assert quality.NO_EVIDENCE in reasons(found)
+    assert quality.NO_CONTRAST in reasons(found)
 
 
 def test_a_contradicting_detection_and_a_late_camera_reject_a_view():
