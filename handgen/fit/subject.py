@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handgen.detect.view_bias import DetectorCalibration
-from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
+from handgen.fit.initialization import betas_from_lengths, rigid_lengths, scale_from_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.observations import (
     Corrections,
@@ -34,6 +34,7 @@ _FRAMES_PER_INDEPENDENT_ONE = 10
 _OFFSET_ROUNDS = 3
 HandsBySide = Mapping[str, Sequence[MultiviewHand]]
 SURE_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
+_FEW_HANDS = 16  # fewer are too little for the shape's fit to average over: the likeliest size of their bones is better
 _SCALE_ROUNDS = 2  # the second changes the unit by less than a tenth of a per mille
 OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
 
@@ -74,19 +75,26 @@ def fit_subject(
 
 def estimate_metres_per_unit(
     hand_model: str, detector: DetectorCalibration, rig: UnscaledRig, hands: HandsBySide, device: str = "cpu"
-) -> float:
-    """The unit with which the person's hands have the model's mean size. hands: by side, in the unit of `rig`."""
+) -> tuple[float, float]:
+    """The unit in which the person's hands are of a likely size, and its standard deviation as a share of it.
+
+    Of many hands, the unit with which they have the model's mean size once their shape is fitted; of few, the one that
+    their bones make likeliest. hands: by side, in the unit of `rig`.
+    """
     side = next(iter(hands))  # sizes are the same on both
     model = HandModel.load(hand_model, side)
     mean = torch.zeros(10, dtype=model.dtype)
     lengths = _median_lengths([hand for found in hands.values() for hand in found])
-    rest = kinematics_of(hand_model, side, detector.offsets_m).rest(mean)
-    scale = float((rigid_lengths(rest) / lengths).nanmedian())
+    kinematics = kinematics_of(hand_model, side, detector.offsets_m)
+    likeliest, share = scale_from_lengths(kinematics, lengths)
+    if sum(map(len, hands.values())) < _FEW_HANDS:
+        return likeliest, share
+    scale = float((rigid_lengths(kinematics.rest(mean)) / lengths).nanmedian())
     for _ in range(_SCALE_ROUNDS):
         in_metres = {side: [hand.scaled(scale) for hand in found] for side, found in hands.items()}
         shape, _ = fit_subject(hand_model, detector, rig.in_metres(scale), in_metres, device)
         scale *= _size(model, mean) / _size(model, torch.as_tensor(shape.betas))
-    return scale
+    return scale, share
 
 
 def size_factor(hand_model: str, detector: DetectorCalibration, hands: Mapping[str, Sequence[MultiviewHand]]) -> float:
