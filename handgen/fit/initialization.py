@@ -10,7 +10,6 @@ the pixels were coarse, so that no template is too far; the cheapest wins.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -37,7 +36,6 @@ _RIGID_PAIRS = (
 _PALM = (WRIST, 1, *MCP_KEYPOINTS)
 _PALM_WEIGHTS = (1.0, 0.3, 1.0, 1.0, 1.0, 1.0)  # the thumb's base moves with the thumb
 _LENGTH_SIGMA_M = 0.004  # of a triangulated bone length, against betas of unit variance
-_SCALE_SIGMAS_M = np.geomspace(0.0005, 0.008, 13)  # noises of lengths that are tried
 # Flexion of each finger's joints from the palm, thumb to pinky, degrees; whatever a model's limits allow of it. Four
 # more templates found nothing that these do not.
 _STRAIGHT, _HALF, _CURLED = (4, 5, 3), (45, 50, 30), (75, 88, 50)
@@ -64,42 +62,14 @@ def rigid_lengths(points: Float[Tensor, "*batch 21 3"]) -> Float[Tensor, "*batch
 
 def betas_from_lengths(kinematics: KeypointKinematics, lengths: Float[Tensor, " pairs"]) -> Float[Tensor, " 10"]:
     """The likeliest betas behind measured `rigid_lengths` (linearised at the mean hand, Gaussian prior)."""
-    mean, slope = _linearised_lengths(kinematics, lengths)
-    excess = torch.nan_to_num(lengths - mean)  # what was never seen says nothing
-    normal = slope.T @ slope / _LENGTH_SIGMA_M**2 + torch.eye(10).to(lengths)
-    return torch.linalg.solve(normal, slope.T @ excess / _LENGTH_SIGMA_M**2)
-
-
-def scale_from_lengths(kinematics: KeypointKinematics, lengths: Float[Tensor, " pairs"]) -> tuple[float, float]:
-    """The likeliest factor from measured `rigid_lengths` to metres, and its standard deviation as a share of it.
-
-    The lengths are those of a hand with betas of unit variance, and noise whose size is as likely as it can be: what
-    is long or short against the rest tells something about the whole hand's size, and how much is what is returned.
-    """
-    known = ~lengths.isnan()
-    mean, slope = (each[known].double().cpu() for each in _linearised_lengths(kinematics, lengths))
-    lengths = lengths[known].double().cpu()
-    lengths, unit = lengths / lengths.median(), float(lengths.median())
-    found = []
-    for sigma_m in _SCALE_SIGMAS_M:
-        covariance = sigma_m**2 * torch.eye(len(mean)).to(mean) + slope @ slope.T
-        inverse = torch.linalg.inv(covariance)
-        a, b, n = float(lengths @ inverse @ lengths), float(lengths @ inverse @ mean), len(mean)
-        factor = (b + np.sqrt(b * b + 4 * a * n)) / (2 * a)
-        off = factor * lengths - mean
-        likelihood = n * np.log(factor) - float(off @ inverse @ off + torch.logdet(covariance)) / 2
-        found.append((likelihood, factor, 1 / np.sqrt(a * factor**2 + n)))
-    _, factor, share = max(found)
-    return float(factor) / unit, float(share)
-
-
-def _linearised_lengths(kinematics: KeypointKinematics, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean hand's rigid lengths, and their slopes (pairs, 10) by the betas, metres."""
-    rest = kinematics.rest(like.new_zeros(10))
+    rest = kinematics.rest(lengths.new_zeros(10))
     first, second = (list(index) for index in zip(*_RIGID_PAIRS, strict=True))
     direction = torch.nn.functional.normalize(rest[first] - rest[second], dim=-1)
     moves = kinematics.rest_shapedirs
-    return rigid_lengths(rest), torch.einsum("pc,pcb->pb", direction, moves[first] - moves[second])
+    slope = torch.einsum("pc,pcb->pb", direction, moves[first] - moves[second])
+    excess = torch.nan_to_num(lengths - rigid_lengths(rest))  # what was never seen says nothing
+    normal = slope.T @ slope / _LENGTH_SIGMA_M**2 + torch.eye(10).to(lengths)
+    return torch.linalg.solve(normal, slope.T @ excess / _LENGTH_SIGMA_M**2)
 
 
 def start(

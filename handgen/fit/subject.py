@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from handgen.detect.view_bias import DetectorCalibration
-from handgen.fit.initialization import betas_from_lengths, rigid_lengths, scale_from_lengths, start
+from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
 from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.observations import (
     Corrections,
@@ -34,7 +34,6 @@ _FRAMES_PER_INDEPENDENT_ONE = 10
 _OFFSET_ROUNDS = 3
 HandsBySide = Mapping[str, Sequence[MultiviewHand]]
 SURE_ERROR_SHARE = 0.05  # hands whose views disagree more teach the betas nothing
-_FEW_HANDS = 16  # fewer are too little for the shape's fit to average over: the likeliest size of their bones is better
 _SCALE_ROUNDS = 2  # the second changes the unit by less than a tenth of a per mille
 OFFSET_SIGMA_M = 0.003  # how far a person's detector offsets stray from the ones measured on rendered hands
 
@@ -76,25 +75,26 @@ def fit_subject(
 def estimate_metres_per_unit(
     hand_model: str, detector: DetectorCalibration, rig: UnscaledRig, hands: HandsBySide, device: str = "cpu"
 ) -> tuple[float, float]:
-    """The unit in which the person's hands are of a likely size, and its standard deviation as a share of it.
+    """The unit with which the person's hands have the model's mean size, and its standard deviation as a share of it.
 
-    Of many hands, the unit with which they have the model's mean size once their shape is fitted; of few, the one that
-    their bones make likeliest. hands: by side, in the unit of `rig`.
+    Of the bones' fitted shape the size alone is taken for mean: that people with such proportions have larger or
+    smaller hands would make the unit surer by a tenth of that at best, and a detector's errors fake it (12 % once, of
+    MediaPipe). The deviation is that of people's sizes and that of the hands' views together. hands: by side, in the
+    unit of `rig`.
     """
     side = next(iter(hands))  # sizes are the same on both
     model = HandModel.load(hand_model, side)
     mean = torch.zeros(10, dtype=model.dtype)
-    lengths = _median_lengths([hand for found in hands.values() for hand in found])
-    kinematics = kinematics_of(hand_model, side, detector.offsets_m)
-    likeliest, share = scale_from_lengths(kinematics, lengths)
-    if sum(map(len, hands.values())) < _FEW_HANDS:
-        return likeliest, share
-    scale = float((rigid_lengths(kinematics.rest(mean)) / lengths).nanmedian())
+    everyone = [hand for found in hands.values() for hand in found]
+    rest = kinematics_of(hand_model, side, detector.offsets_m).rest(mean)
+    scale = float((rigid_lengths(rest) / _median_lengths(everyone)).nanmedian())
     for _ in range(_SCALE_ROUNDS):
         in_metres = {side: [hand.scaled(scale) for hand in found] for side, found in hands.items()}
         shape, _ = fit_subject(hand_model, detector, rig.in_metres(scale), in_metres, device)
         scale *= _size(model, mean) / _size(model, torch.as_tensor(shape.betas))
-    return scale, share
+    people = [(_size(model, each) - _size(model, -each)) / 2 for each in torch.eye(10, dtype=model.dtype)]
+    views = float(np.median([hand.error_share for hand in everyone])) / np.sqrt(len(everyone))
+    return scale, float(np.hypot(np.linalg.norm(people) / _size(model, mean), views))
 
 
 def size_factor(hand_model: str, detector: DetectorCalibration, hands: Mapping[str, Sequence[MultiviewHand]]) -> float:

@@ -34,8 +34,8 @@ def why_none_sure(
         return "no hand was seen by two cameras"
     if min(shares) >= SURE_ERROR_SHARE:
         return (
-            f"the cameras that see {count_of(len(shares), 'hand')} disagree by {100 * min(shares):.2g} % of the hand or "
-            f"more (limit {100 * SURE_ERROR_SHARE:g} %)"
+            f"the cameras that see {count_of(len(shares), 'hand')} disagree by {100 * min(shares):.2g} % of the hand "
+            f"or more (limit {100 * SURE_ERROR_SHARE:g} %)"
         )
     return f"of {count_of(len(shares), 'hand')} that two cameras saw, none is without a camera that contradicts"
 

@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.cameras import in_units, ring
+from support.hands import natural_poses
 
 from handgen.detect.view_bias import DetectorCalibration
 from handgen.fit.observations import kinematics_of
 from handgen.fit.pose_fit import fit_poses
-from handgen.fit.subject import fit_subject
+from handgen.fit.subject import estimate_metres_per_unit, fit_subject
 from handgen.geometry.triangulation import linear_information, solve_points
 from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS
 from handgen.multiview.consensus import FEW_FRAMES
-from handgen.multiview.tracking import hands_of_detections
+from handgen.multiview.tracking import hands_in_any_unit, hands_of_detections
 from handgen.reconstruct.view_agreement import notes_left_out, why_none_sure
 from handgen.records.detection import Detection
-from support.cameras import ring
-from support.hands import natural_poses
 
 NOISE_PX = 0.7
 # Millimetres: DLT of 0.7 px at 0.7 m is off by 0.7 to 1.3. The fit takes the detector for four times as noisy as that,
@@ -162,3 +162,20 @@ def test_why_no_hand_is_sure_says_what_is_true(hand):
     assert "see 1 hand disagree by 5.5 % of the hand or more (limit 5 %)" in why_none_sure(rig, {"right": [rough]}, [])
     contradicted = replace(seen(rig, pixels), conflicting_views=1)
     assert "none is without a camera that contradicts" in why_none_sure(rig, {"right": [contradicted]}, [])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_scale_of_one_moment_says_how_sure_it_is(hand, seed):
+    """People's hands differ by 6 %: that is what is said, and the truth is within three times that."""
+    _, rig, _, pixels = moment(hand, 3, seed)
+    unscaled = in_units(rig, 0.01)
+    [found] = hands_in_any_unit(unscaled, [0], [detected(pixels)], "right")
+    hands = {"right": list(found.seen_hands.values())}
+    detector = DetectorCalibration(np.zeros((21, 3)))
+    unit, share = estimate_metres_per_unit("open", detector, unscaled, hands)
+    assert 0.055 < share < 0.07
+    assert abs(unit / 0.01 - 1) < 3 * share
+    rough = {"right": [replace(each, error_share=0.05) for each in hands["right"]]}
+    assert estimate_metres_per_unit("open", detector, unscaled, rough)[1] == pytest.approx(
+        np.hypot(share, 0.05), rel=0.01
+    )
