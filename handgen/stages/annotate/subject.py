@@ -106,7 +106,8 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
         shape, person = fit_subject(job.config.hand_model, calibration, job.capture.rig, picked, job.config.device)
     if job.config.refine == "silhouette":
         shape, person = _refine_with_masks(job, calibration, shape, person, evidence.sure)
-    notes = tuple(notes_left_out(evidence.hands, job.capture.rig.names))
+    said = getattr(detector, "notes", ())  # of files: what they were taken for
+    notes = (*said, *notes_left_out(evidence.hands, job.capture.rig.names))
     if not picked and any(evidence.hands.values()):
         why = why_none_sure(job.capture.rig, evidence.hands, evidence.detections.values())
         notes = (*notes, f"{why}; the hands' shape is people's mean")
