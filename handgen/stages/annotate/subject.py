@@ -139,9 +139,9 @@ def _metres_per_unit(
         return estimate_metres_per_unit(job.config.hand_model, detector, rig, picked, job.config.device)
     if job.suspects:
         raise HandgenError(f"{job.capture.path}: " + "; ".join(notes_of(job.suspects)))
-    frames = (found for _, detections in sample for found in job.trusted(detections))
+    moments = (found for _, detections in sample for found in job.trusted(detections))
     raise HandgenError(
-        f"{job.capture.path}: {why_none_sure(rig, evidence.hands, frames)}, so the scale cannot be estimated; "
+        f"{job.capture.path}: {why_none_sure(rig, evidence.hands, moments)}, so the scale cannot be estimated; "
         "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
         + "".join(f"; {note}" for note in notes_left_out(evidence.hands, rig.names))
     )
