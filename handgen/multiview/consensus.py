@@ -31,8 +31,10 @@ from handgen.multiview.association import (
 from handgen.records.detection import Detection
 
 FEW_FRAMES = 8  # so many moments at most are judged view by view
-_OUTLIER_SIGMAS = 3.0  # of the detector's noise: median distance of a view's keypoints from what the others say
-MOST_OFF_SHARE = _OUTLIER_SIGMAS * NOISE_SHARE  # the same, of the hand's extent
+# Median distance of a view's keypoints from what the others say, in the detector's noise; of a finger more, since
+# MediaPipe's errors in one are often as large (3 lost 0.3 mm of 2.9 in three views), but two views meet halfway.
+_OUTLIER_SIGMAS, _FINGER_SIGMAS = 3.0, 5.0
+MOST_OFF_SHARE, MOST_OFF_FINGER_SHARE = _OUTLIER_SIGMAS * NOISE_SHARE, _FINGER_SIGMAS * NOISE_SHARE  # of the hand
 _HOPELESS_SIGMAS = 6.0  # a view that is so far off, and perhaps the one that is right: then nothing is sure
 _LEAST_NOISE = 0.3  # of the detector's usual noise: views that agree better than that are not taken at their word
 _CLEAR, _CLEAR_FINGER = 2.0, 3.0  # variances, as the views show them, by which another proposal must be worse
@@ -48,7 +50,7 @@ class _Proposals:
     """Places of some keypoints that each pair of views proposes.
 
     off_px: median distance of every view's keypoints, NaN without any. sigmas: in its noise. cost: in variances as the
-    views show them. noise: what they show, in the usual one. agree: views that a proposal explains.
+    views show them. noise: what they show, in the usual one. limit: of sigmas.
     """
 
     points: Float[np.ndarray, "pairs kept 3"]
@@ -56,6 +58,7 @@ class _Proposals:
     sigmas: Float[np.ndarray, "pairs views"]
     cost: Float[np.ndarray, " pairs"]
     noise: float
+    limit: float
 
     @property
     def best(self) -> int:
@@ -65,7 +68,7 @@ class _Proposals:
     @property
     def agree(self) -> Bool[np.ndarray, "pairs views"]:
         """Views that each proposal explains; one without these keypoints contradicts nothing."""
-        return ~(self.sigmas > _OUTLIER_SIGMAS)
+        return ~(self.sigmas > self.limit)
 
     def rivals(self, margin: float) -> Int[np.ndarray, " rivals"]:
         """The best proposal, then those that leave out other views and are worse by less than the margin."""
@@ -121,6 +124,7 @@ def _propose(
     numbers: Int[np.ndarray, " views"],
     keypoints: Int[np.ndarray, " kept"],
     noise: float | None = None,
+    limit: float = _OUTLIER_SIGMAS,
 ) -> _Proposals:
     """Triangulate some keypoints from every pair of views. noise: what these views show, if that is known."""
     chosen = [views[int(v)] for v in numbers]
@@ -140,11 +144,11 @@ def _propose(
     median[there] = np.nanmedian(off[there], axis=-1)
     sigmas = median / np.array([view.noise_px for view in chosen])
     # A pair without the keypoints explains nothing.
-    counted = np.where(there | both.any(-1), np.nan_to_num(sigmas.clip(max=_OUTLIER_SIGMAS)), _OUTLIER_SIGMAS)
+    counted = np.where(there | both.any(-1), np.nan_to_num(sigmas.clip(max=limit)), limit)
     if noise is None:  # a pair meets halfway, so its own distances are half of what its members are off
         best = int(np.square(counted).sum(1).argmin())
         noise = float(np.clip(2 * counted[best][pairs[best]].max(), _LEAST_NOISE, 1.0))
-    return _Proposals(points, median, sigmas, np.square(counted / noise).sum(1), noise)
+    return _Proposals(points, median, sigmas, np.square(counted / noise).sum(1), noise, limit)
 
 
 def _without_fingers(rig: CameraSet, hand: MultiviewHand) -> MultiviewHand:
@@ -152,9 +156,10 @@ def _without_fingers(rig: CameraSet, hand: MultiviewHand) -> MultiviewHand:
     views = {v: view for v, view in enumerate(hand.views) if view is not None}
     numbers = np.array(sorted(views))
     noise = _propose(rig, views, numbers, np.arange(KEYPOINT_COUNT)).noise
+    limit = _FINGER_SIGMAS if len(numbers) > 2 else _OUTLIER_SIGMAS
     out: list[LeftOut] = []
     for finger, keypoints in FINGER_KEYPOINTS.items():
-        found = _propose(rig, views, numbers, np.array(keypoints), noise)
+        found = _propose(rig, views, numbers, np.array(keypoints), noise, limit)
         chosen = _most_plausible(found, found.rivals(_CLEAR_FINGER), hand, np.array(keypoints))
         if chosen is None or found.agree[chosen].all() or (found.agree[chosen].sum() < 2 < len(numbers)):
             continue

@@ -9,7 +9,7 @@ import numpy as np
 from handgen.fit.subject import SURE_ERROR_SHARE
 from handgen.geometry.camera import CameraSet
 from handgen.multiview.association import MATCH_SHARE, MultiviewHand, least_disagreement
-from handgen.multiview.consensus import MOST_OFF_SHARE
+from handgen.multiview.consensus import MOST_OFF_FINGER_SHARE, MOST_OFF_SHARE
 from handgen.records.detection import Detection
 from handgen.wording import count_of
 
@@ -48,9 +48,10 @@ def notes_left_out(hands: Mapping[str, Sequence[MultiviewHand]], names: Sequence
             for out in hand.left_out:
                 what = names[out.view] if out.finger is None else f"{names[out.view]}'s {out.finger}"
                 fate = "it is left out" if out.sure else "which of them is right cannot be told from so few views"
+                limit = MOST_OFF_FINGER_SHARE if out.finger is not None and out.sure else MOST_OFF_SHARE
                 lines.append(
                     f"frame {hand.frame}, {side} hand: {what} contradicts the other views by {100 * out.share:.2g} % "
-                    f"of the hand (limit {100 * MOST_OFF_SHARE:g} %): {fate}"
+                    f"of the hand (limit {100 * limit:g} %): {fate}"
                 )
     more = len(lines) - _MOST_NAMED
     return lines if more <= 0 else [*lines[:_MOST_NAMED], f"{more} more such views are left out or unsure"]

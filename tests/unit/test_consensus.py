@@ -143,7 +143,7 @@ def test_what_is_left_out_is_named_with_its_figure_and_the_limit(hand):
     assert note.startswith(
         f"frame 0, right hand: cam2's thumb contradicts the other views by {share:.2g} % of the hand"
     )
-    assert "(limit 4.5 %): it is left out" in note and 10 < share < 40
+    assert "(limit 7.5 %): it is left out" in note and 10 < share < 40
     unsure = replace(seen_hand, left_out=(replace(seen_hand.left_out[0], finger=None, sure=False),))
     assert notes_left_out({"right": [unsure]}, rig.names)[0].endswith("cannot be told from so few views")
     many = notes_left_out({"right": [seen_hand] * 40}, rig.names)
