@@ -38,6 +38,7 @@ class AnnotateOptions(TypedDict, total=False):
     subject: str | None
     detector: str
     keypoints: Place | None
+    keypoints_of: str
     weights: Place | None
     hand_model: str
     background: str
@@ -49,6 +50,7 @@ class AnnotateOptions(TypedDict, total=False):
     term: tuple[str, ...]
     track: str
     refine_extrinsics: bool
+    keep_suspects: bool
     acceleration: float
     min_views: int
     chunk_frames: int
