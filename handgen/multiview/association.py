@@ -265,7 +265,7 @@ def _count_conflicting_views(
 def unused_detections(
     detections: Sequence[Sequence[Detection]], hands: Sequence[MultiviewHand]
 ) -> list[list[Detection]]:
-    """Of all detections of a frame, by camera, those that belong to none of its hands, however they were looked for."""
+    """The detections of a frame, by camera, that belong to none of its hands, without those of a second look."""
     used: list[set[bytes]] = [
         {view.detection.keypoints_px.tobytes() for hand in hands if (view := hand.views[v]) is not None}
         for v in range(len(detections))
