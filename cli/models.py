@@ -48,8 +48,8 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
     """Put MANO's hands into the cache, for `--hand-model mano`.
 
     FILE: MANO_RIGHT.pkl, MANO_LEFT.pkl or both, as they come from mano.is.tue.mpg.de (registration; for
-    non-commercial use), or such a model as .npz. Read without chumpy; nothing in a file is run. Each hand is
-    compared with smplx's own kinematics before it is written.
+    non-commercial use), the folder with both, or such a model as .npz. Read without chumpy; nothing in a
+    file is run. Each hand is compared with smplx's own kinematics before it is written.
     """
     from handgen.hand import mano
 

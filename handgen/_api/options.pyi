@@ -38,6 +38,7 @@ class AnnotateOptions(TypedDict, total=False):
     subject: str | None
     detector: str
     keypoints: Place | None
+    keypoints_of: str
     weights: Place | None
     hand_model: str
     background: str

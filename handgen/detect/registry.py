@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from handgen.options import REQUIRED, option
+from handgen.options import REQUIRED, check_options, option
 from handgen.plugins import NoOptions, Registry
 
 if TYPE_CHECKING:
@@ -21,11 +21,21 @@ class KeypointFilesOptions:
 
     keypoints: str = option(
         REQUIRED,
-        "files of handgen, OpenPose, MMPose or DeepLabCut, one file or folder per camera; see docs/keypoints.md.",
+        "files of handgen, OpenPose, MMPose or DeepLabCut, one file or folder per camera, or the detections/ of an "
+        "earlier run; see docs/keypoints.md.",
         kind="location",
         metavar="PATH",
         decides_output=False,
     )
+    keypoints_of: str = option(
+        "auto",
+        "what made them: mediapipe, openpose, or the model's own joints; auto: as the files say, else the model's.",
+        choices=("auto", "mediapipe", "openpose", "model"),
+        decides_output=False,  # the offsets that it stands for do
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True, kw_only=True)

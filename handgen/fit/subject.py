@@ -74,19 +74,27 @@ def fit_subject(
 
 def estimate_metres_per_unit(
     hand_model: str, detector: DetectorCalibration, rig: UnscaledRig, hands: HandsBySide, device: str = "cpu"
-) -> float:
-    """The unit with which the person's hands have the model's mean size. hands: by side, in the unit of `rig`."""
+) -> tuple[float, float]:
+    """The unit with which the person's hands have the model's mean size, and its standard deviation as a share of it.
+
+    Of the bones' fitted shape the size alone is taken for mean: that people with such proportions have larger or
+    smaller hands would make the unit surer by a tenth of that at best, and a detector's errors fake it (12 % once, of
+    MediaPipe). The deviation is that of people's sizes and that of the hands' views together. hands: by side, in the
+    unit of `rig`.
+    """
     side = next(iter(hands))  # sizes are the same on both
     model = HandModel.load(hand_model, side)
     mean = torch.zeros(10, dtype=model.dtype)
-    lengths = _median_lengths([hand for found in hands.values() for hand in found])
+    everyone = [hand for found in hands.values() for hand in found]
     rest = kinematics_of(hand_model, side, detector.offsets_m).rest(mean)
-    scale = float((rigid_lengths(rest) / lengths).nanmedian())
+    scale = float((rigid_lengths(rest) / _median_lengths(everyone)).nanmedian())
     for _ in range(_SCALE_ROUNDS):
         in_metres = {side: [hand.scaled(scale) for hand in found] for side, found in hands.items()}
         shape, _ = fit_subject(hand_model, detector, rig.in_metres(scale), in_metres, device)
         scale *= _size(model, mean) / _size(model, torch.as_tensor(shape.betas))
-    return scale
+    people = [(_size(model, each) - _size(model, -each)) / 2 for each in torch.eye(10, dtype=model.dtype)]
+    views = float(np.median([hand.error_share for hand in everyone])) / np.sqrt(len(everyone))
+    return scale, float(np.hypot(np.linalg.norm(people) / _size(model, mean), views))
 
 
 def size_factor(hand_model: str, detector: DetectorCalibration, hands: Mapping[str, Sequence[MultiviewHand]]) -> float:

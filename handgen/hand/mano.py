@@ -13,9 +13,11 @@ betas make a left hand longer where they make a right one shorter (github.com/vc
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.model_files import (
+    BETA_COUNT,
     MANO,
     MAX_FILE_BYTES,
     HandArrays,
@@ -45,6 +48,16 @@ SAVED_KEYS = (
 MENDED = "x of the shape directions negated: the file's have the sign fault of the published left hand"
 
 _OTHER_MODELS = {6890: "SMPL's or SMPL+H's body", 10475: "SMPL-X's body", 5023: "FLAME's head"}  # by vertices
+_FOLDERS = ("mano", "models")  # where MANO's archive and smplx's users keep the files
+_MANO_NAME = re.compile(r"mano_(left|right)\.(pkl|npz)")
+# Starts of what is often there in place of a file, and what happened.
+_NO_MODELS = {
+    b"<!doctype": "a web page, not a model: the download asked for a login",
+    b"<html": "a web page, not a model: the download asked for a login",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself: run `git lfs pull` where it comes from",
+    b"\x1f\x8b": "packed with gzip: unpack it first",
+    b"7z\xbc\xaf": "a 7z archive: unpack it first",
+}
 _FINGERS = ("index", "middle", "ring", "pinky")
 _PALM_M = (0.05, 0.16)  # wrist to middle knuckle; adults of 5th to 95th percentile have 0.08 to 0.11 m
 _MIN_CORRELATION = 0.3  # of hand length and breadth in the population of the betas
@@ -72,16 +85,17 @@ class _Hand:
     source: str
     side: str
     arrays: dict[str, np.ndarray] = field(repr=False)
+    shapes: int = BETA_COUNT  # shape directions of the file
 
 
 def add(paths: Sequence[Path]) -> list[InstalledHand]:
     """Read MANO's right or left hand or both from the user's files, and write them into the cache.
 
-    Takes the official pickles, pickles and `.npz` without chumpy. Nothing is written unless all are right; raises
-    HandgenError naming the file and the fact.
+    Takes the official pickles, pickles and `.npz` without chumpy, or folders with them. Nothing is written unless all
+    are right; raises HandgenError naming the file and the fact.
     """
     hands: dict[str, _Hand] = {}
-    for path in paths:
+    for path in chain.from_iterable(map(_files_of, paths)):
         hand = _read(path)
         if hand.side in hands:
             raise HandgenError(f"{path}: a {hand.side} hand, like {hands[hand.side].source}; give one file per side")
@@ -100,6 +114,23 @@ def add(paths: Sequence[Path]) -> list[InstalledHand]:
     for data, installed_hand in added:
         write_cached(installed_hand.path, data)
     return [installed_hand for _, installed_hand in added]
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file, or the files of MANO's hands in a folder or the one below it called `models` or `mano`."""
+    if not path.is_dir():
+        return [path]
+    with explain_unreadable(path, WHERE_TO_GET):
+        below = [path, *sorted(each for each in path.iterdir() if each.is_dir() and each.name.lower() in _FOLDERS)]
+        files = [sorted(each for each in folder.iterdir() if _is_named_as_mano(each)) for folder in below]
+    found = next((each for each in files if each), None)
+    if found is None:
+        raise HandgenError(f"{path}: holds no MANO_RIGHT.pkl or MANO_LEFT.pkl; {WHERE_TO_GET}")
+    return found
+
+
+def _is_named_as_mano(path: Path) -> bool:
+    return path.is_file() and bool(_MANO_NAME.fullmatch(path.name.lower()))
 
 
 def _difference_from_smplx_mm(arrays: HandArrays, source: str) -> float | None:
@@ -127,8 +158,8 @@ def installed() -> list[InstalledHand]:
 
 
 def _read(path: Path) -> _Hand:
-    arrays = _arrays_of(path)
-    return _Hand(str(path), _side(arrays, str(path)), arrays)
+    arrays, shapes = _arrays_of(path)
+    return _Hand(str(path), _side(arrays, str(path)), arrays, shapes)
 
 
 def _read_cached(side: str) -> _Hand:
@@ -138,13 +169,16 @@ def _read_cached(side: str) -> _Hand:
         raise HandgenError(f"{error}; run `handgen models add` with MANO_{side.upper()}.pkl again") from None
 
 
-def _arrays_of(path: Path) -> dict[str, np.ndarray]:
-    """Return the checked arrays of one file, whatever its name ends in."""
+def _arrays_of(path: Path) -> tuple[dict[str, np.ndarray], int]:
+    """Return the checked arrays of one file, whatever its name ends in, and how many shape directions it has."""
     where = str(path)
     with explain_unreadable(path, WHERE_TO_GET), path.open("rb") as stream:
         data = stream.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise HandgenError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
+    head = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if what := next((what for start, what in _NO_MODELS.items() if head.startswith(start)), None):
+        raise HandgenError(f"{where}: {what}; {WHERE_TO_GET}")
     if data.startswith(b"PK\x03\x04"):
         _refuse_the_download(data, where)
         arrays = read_npz(data, where)
@@ -154,8 +188,12 @@ def _arrays_of(path: Path) -> dict[str, np.ndarray]:
     vertices = len(arrays["v_template"]) if arrays.get("v_template", np.zeros(())).ndim else VERTEX_COUNT
     if vertices in _OTHER_MODELS:
         raise HandgenError(f"{where}: {_OTHER_MODELS[vertices]} ({vertices} vertices), not a hand; {WHERE_TO_GET}")
+    directions, shapes = arrays.get("shapedirs"), BETA_COUNT
+    if directions is not None and directions.ndim == 3 and directions.shape[2] > BETA_COUNT:
+        shapes = directions.shape[2]  # the first ones are of the largest differences between people
+        arrays = arrays | {"shapedirs": directions[:, :, :BETA_COUNT]}
     arrays = check_model(arrays, where)
-    return arrays | {"f": arrays["faces"]}
+    return arrays | {"f": arrays["faces"]}, shapes
 
 
 def _refuse_the_download(data: bytes, where: str) -> None:
@@ -237,7 +275,10 @@ def _has_sign_fault(left: _Hand, right: _Hand | None) -> bool:
 
 
 def _remarks(hand: _Hand) -> tuple[str, ...]:
-    """Say where a file is called after the other side: it is taken for what it holds."""
+    """Say where a file is called after the other side, or has more betas: it is taken for what it holds."""
     name, other = Path(hand.source).name.lower(), other_side(hand.side)
     misnamed = other in name and hand.side not in name
-    return (f"{hand.source} is called {other}, but holds a {hand.side} hand",) if misnamed else ()
+    said = [f"{hand.source} is called {other}, but holds a {hand.side} hand"] if misnamed else []
+    if hand.shapes > BETA_COUNT:
+        said.append(f"the first {BETA_COUNT} of its {hand.shapes} betas are used")
+    return tuple(said)

@@ -91,6 +91,13 @@ def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
             return arrays
     except HandgenError:
         raise
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
+        what = "a sparse matrix or another Python object, which is not read"
+        raise HandgenError(
+            f"{where}: {member}{what}; save plain arrays, such as J_regressor.toarray(), or give the .pkl"
+        ) from None
     except Exception as error:  # zip, its compressors and numpy raise a dozen kinds for damaged bytes
         raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
 

@@ -26,7 +26,7 @@ MIN_NOISE_PX = 1.5
 MIRRORED_BELOW = 0.15  # a detection that supports a hand's side less than this took its palm for its back
 MIN_KEYPOINTS = 6  # fewer say nothing about a hand
 _INLIER_SIGMAS = 3.0
-_MATCH_SHARE = 0.15  # a view agrees if its median reprojection error is below this share of the hand's extent
+MATCH_SHARE = 0.15  # a view agrees if its median reprojection error is below this share of the hand's extent
 _LABEL_DOUBT = 0.2  # views' worth of support that opposite labels cost a pair: labels help, but never decide alone
 _SAME_PLACE = 0.4  # of the hand's extent: a detection whose middle is nearer than this is of the same hand
 _MIN_PALM_KEYPOINTS = 3  # of wrist and knuckles: fewer leave the hand's orientation open
@@ -58,12 +58,25 @@ class ViewObservation:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A view, or one finger in it, that contradicts the others.
+
+    share: by how much, in the hand's extent there. sure: whether it is known to be wrong, and not one of the others.
+    """
+
+    view: int
+    finger: str | None
+    share: float
+    sure: bool = True
+
+
+@dataclass(frozen=True)
 class MultiviewHand:
     """One hand in one frame: views[v] is its detection in view v, or None.
 
     valid: keypoints that at least two views saw; the others in `points_world` (21, 3) are meaningless.
     error_share: median reprojection error, in extents of the hand in the image. conflicting_views: those with a
-    detection in the same place that disagrees.
+    detection in the same place that disagrees. left_out: what of its views contradicts the others and is not in them.
     """
 
     frame: int
@@ -72,6 +85,7 @@ class MultiviewHand:
     valid: Bool[np.ndarray, " 21"]
     error_share: float
     conflicting_views: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
     def unseen(cls, frame: int, views: int) -> MultiviewHand:
@@ -161,7 +175,7 @@ def associate_frame(
     if not len(pairs):
         return []
     shares = _error_shares(rig, found, pairs)
-    proposes = (np.take_along_axis(shares, pairs, 1) < _MATCH_SHARE).all(1)
+    proposes = (np.take_along_axis(shares, pairs, 1) < MATCH_SHARE).all(1)
     right = np.array([view.detection.right for _, view in found])
     doubt = _LABEL_DOUBT * np.abs(right[pairs[:, 0]] - right[pairs[:, 1]])
     free, seen_hands = np.ones(len(found), bool), []
@@ -203,6 +217,15 @@ def _error_shares(
     return np.nanmedian(error, axis=-1) / extents
 
 
+def least_disagreement(rig: CameraSet, detections: Sequence[Sequence[Detection]]) -> float | None:
+    """By what share of a hand the two detections of two cameras that agree best disagree; None without two cameras."""
+    found = [(v, view) for v, seen in enumerate(detections) for d in seen if (view := make_view(rig, v, d)) is not None]
+    pairs = np.array([(a, b) for a, b in combinations(range(len(found)), 2) if found[a][0] != found[b][0]])
+    if not len(pairs):
+        return None
+    return float(np.take_along_axis(_error_shares(rig, found, pairs), pairs, 1).max(1).min())
+
+
 def _supporters(
     shares: Float[np.ndarray, "pairs detections"],
     cameras: Int[np.ndarray, " detections"],
@@ -218,9 +241,9 @@ def _supporters(
         if len(here):
             best = here[allowed[:, here].argmin(1)]
             share = allowed[np.arange(len(shares)), best]
-            agrees = share < _MATCH_SHARE
+            agrees = share < MATCH_SHARE
             members[agrees, camera] = best[agrees]
-            support += np.where(agrees, 1 - np.where(agrees, share, 0) / _MATCH_SHARE, 0)
+            support += np.where(agrees, 1 - np.where(agrees, share, 0) / MATCH_SHARE, 0)
     return members, support
 
 

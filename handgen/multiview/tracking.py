@@ -14,6 +14,7 @@ import numpy as np
 from handgen.geometry.camera import CameraSet, Rig
 from handgen.hand.skeleton import SIDES, other_side
 from handgen.multiview.association import MIRRORED_BELOW, MultiviewHand, associate_frame, retriangulate, support_of_side
+from handgen.multiview.consensus import FEW_FRAMES, leave_out_contradicting
 from handgen.records.detection import Detection
 
 _HAND_SPAN_LIMITS = (0.3, 3.0)  # times the median span of the hands: others are chance agreements
@@ -61,14 +62,25 @@ def hands_of_detections(
     associated = _associate(rig, frames, detections, hands)
     if single_view is not None:
         associated = single_view(rig, frames, detections, associated, hands)
-    return _drop_mirrored_views(rig, hands_of_frames(associated, hands))
+    return _agreed_hands(rig, frames, detections, hands_of_frames(associated, hands))
 
 
 def hands_in_any_unit(
     rig: CameraSet, frames: Sequence[int], detections: Detections, hands: str
 ) -> list[HandObservations]:
     """The hands that `hands_of_detections` finds, in whatever unit: callers may only make of them what has none."""
-    return _drop_mirrored_views(rig, hands_of_frames(_associate(rig, frames, detections, hands), hands))
+    return _agreed_hands(rig, frames, detections, hands_of_frames(_associate(rig, frames, detections, hands), hands))
+
+
+def _agreed_hands(
+    rig: CameraSet, frames: Sequence[int], detections: Detections, hands: Sequence[HandObservations]
+) -> list[HandObservations]:
+    """The hands without views that contradict their side, and in few moments without any that contradict the others."""
+    kept = _drop_mirrored_views(rig, hands)
+    if len(frames) > FEW_FRAMES:
+        return kept
+    found = dict(zip(frames, detections, strict=True))
+    return [replace(hand, seen_hands=leave_out_contradicting(rig, hand.seen_hands, found)) for hand in kept]
 
 
 def _associate(rig: CameraSet, frames: Sequence[int], detections: Detections, hands: str) -> list[list[MultiviewHand]]:

@@ -152,7 +152,8 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
             frames = job.frames(index)
             for hand in hands_in_any_unit(capture.cameras, frames, detections_of_frames(job, frames), hands):
                 sure.setdefault(hand.side, []).extend(sure_hands(hand.seen_hands.values()))
-        job = replace(job, capture=capture.in_metres(estimate_metres_per_unit("open", detector, capture.cameras, sure)))
+        unit, _ = estimate_metres_per_unit("open", detector, capture.cameras, sure)
+        job = replace(job, capture=capture.in_metres(unit))
     found: dict[str, list[MultiviewHand]] = {}
     for index in range(job.chunk_count):
         for hand in hands_of_frames(job, job.frames(index)):

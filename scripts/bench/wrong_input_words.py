@@ -12,8 +12,8 @@ WORDS: dict[str, str] = {
     "upside down": r"upside[ -]down|(turned|rotated)( by)? 180",
     "rotated": r"(turned|rotated)( by)? (-?90|270|a quarter)|another aspect ratio|rotation tag",
     "exchanged": r"exchang|swapp|interchang|mixed up|contradict",
-    "late": r"frames? (late|early)|\b(late|early) by|\blags\b|\bleads\b|frame_offset\W{0,3}(of |to |by )?-?\d|shifted by"
-    r"|(behind|ahead of) the other",
+    "late": r"frames? (late|early)|\b(late|early) by|\blags\b|\bleads\b"
+    r"|frame_offset\W{0,3}(of |to |by )?-?\d|shifted by|(behind|ahead of) the other",
     "rate": r"frame rates differ|half the (frame )?rate|other (frame )?rate|another (frame )?rate|frames/s, but",
     "gap": r"\bgaps?\b|dropped|frames? (is|are) missing|missing frames?|has no frame|\d+ missing",
     "holes": r"(pictures?|numbers?) (is|are) missing|missing pictures?|\bholes?\b|has no (frame|picture)",

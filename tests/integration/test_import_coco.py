@@ -84,7 +84,7 @@ def test_whole_bodies_give_the_hands_that_are_valid():
 )
 def test_the_outline_of_a_whole_body_is_of_the_hand_that_it_lies_around(pictures, tmp_path, outline, side):
     left, top, width, height = outline
-    corners = [left, top, left + width, top, left + width, top + height, left, top + height]
+    corners = [left + 3, top, left + width, top, left + width, top + height, left, top + height, left, top + 3]
 
     def people(document):
         for entry in document["annotations"]:

@@ -149,7 +149,7 @@ def test_annotate_makes_the_same_of_every_format(tmp_path):
     expected = None
     for source in ("hands.jsonl", "openpose", "mmpose", "deeplabcut"):
         out = tmp_path / f"annotations_{source}"
-        annotate.run(capture, out, annotate_config(str(tmp_path / source), refine="none"))
+        annotate.run(capture, out, annotate_config(str(tmp_path / source), refine="none", keypoints_of="model"))
         found = [record.keypoints_world_m for _, record in Annotations(out)]
         expected = found if expected is None else expected
         assert len(found) == len(expected) >= 4

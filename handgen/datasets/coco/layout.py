@@ -11,6 +11,7 @@ outlines go along the edges of pixels, the first pixel's at 0, as pycocotools ha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from handgen.hand.skeleton import KEYPOINT_COUNT
@@ -21,6 +22,7 @@ OWNED = (IMAGES, ANNOTATIONS)  # by an export
 MEMBERS = ("images", "annotations", "categories")
 NUMBERS = 3 * KEYPOINT_COUNT
 NOT_LABELLED, HIDDEN, SEEN = 0, 1, 2  # visibility of a keypoint; x and y of one that is not labelled are 0
+LIKELY_SEEN = 0.5  # where visibilities are a network's scores
 BODY_NAMES = (
     *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
     *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
@@ -32,6 +34,11 @@ FACE_COUNT, FOOT_COUNT = 68, 6
 def person_keys(side: str) -> tuple[str, str, str]:
     """The members of a person's annotation for one hand: keypoints, box, and whether it is labelled."""
     return f"{side}hand_kpts", f"{side}hand_box", f"{side}hand_valid"
+
+
+def are_scores(visibilities: Sequence[float]) -> bool:
+    """Tell whether visibilities are scores from 0 to 1 instead of 0, 1 and 2."""
+    return all(0 <= value <= 1 for value in visibilities) and any(value % 1 for value in visibilities)
 
 
 def annotation_files(root: Path) -> list[Path]:

@@ -111,13 +111,16 @@ def hands_of(annotation: dict[str, Any], where: str) -> list[LabelledHand]:
 
 
 def _hand(keypoints: Any, box: Any, side: str, where: str) -> LabelledHand:
-    points = base.numbers(keypoints, (NUMBERS,), f"{where}: keypoints").reshape(KEYPOINT_COUNT, 3)
+    nested = isinstance(keypoints, list) and len(keypoints) == KEYPOINT_COUNT  # as some sets have them
+    shape = (KEYPOINT_COUNT, 3) if nested else (NUMBERS,)
+    points = base.numbers(keypoints, shape, f"{where}: keypoints").reshape(KEYPOINT_COUNT, 3)
+    seen = layout.LIKELY_SEEN if layout.are_scores(points[:, 2].tolist()) else layout.SEEN
     left, top, width, height = base.numbers(box, (4,), f"{where}: box").tolist()
     found: Box = (left, top, width, height)
     return LabelledHand(
         side=side,
         keypoints_px=points[:, :2],
-        visible=points[:, 2] >= layout.SEEN,
+        visible=points[:, 2] >= seen,
         labelled=points[:, 2] > layout.NOT_LABELLED,
         box_px=found,
     )
@@ -148,7 +151,10 @@ def _overlap(one: Sequence[float], two: Sequence[float] | None) -> float:
 
 
 def mask_of(segmentation: Any, size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"] | None:
-    """The mask (0, 255) of polygons or run lengths; None where there are none. HandgenError for anything else."""
+    """The mask (0, 255) of polygons or run lengths; None where there are none. HandgenError for anything else.
+
+    A polygon that is an upright rectangle repeats the hand's box and is no mask of it.
+    """
     width, height = size_px
     if not segmentation:
         return None
@@ -162,10 +168,22 @@ def mask_of(segmentation: Any, size_px: tuple[int, int], where: str) -> UInt8[np
     if fewest := [outline.size for outline in outlines if outline.size < _FEWEST_NUMBERS]:
         what = f"segmentation has a polygon of {fewest[0]} numbers"
         raise HandgenError(f"{where}: {what}; write {_FEWEST_NUMBERS} or more, or [] for none")
+    if all(map(is_box, outlines)):
+        return None
     if np.isfinite(np.concatenate(outlines)).all() and np.abs(np.concatenate(outlines)).max() < 1e6:
         fixed = [np.round(outline * (1 << _SHIFT)).astype(np.int32) for outline in outlines]
         cv2.fillPoly(mask, fixed, 255, cv2.LINE_8, _SHIFT)
     return mask
+
+
+def is_box(outline: Any) -> bool:
+    """Tell whether x and y in turn go along an upright rectangle, closed or not."""
+    try:
+        points = np.asarray(outline, np.float64).reshape(-1, 2)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    corners, steps = np.unique(points, axis=0), np.diff(points, axis=0)
+    return len(corners) == 4 and all(len(set(axis)) == 2 for axis in corners.T) and bool((steps == 0).any(1).all())
 
 
 def _from_runs(runs: dict[str, Any], size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"]:

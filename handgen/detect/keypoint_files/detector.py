@@ -13,18 +13,19 @@ from jaxtyping import Float
 
 from handgen.detect.base import CameraFrames, DetectionTask, Detector
 from handgen.detect.keypoint_files import formats as keypoint_files
+from handgen.detect.keypoint_files.conventions import convention_of
 from handgen.detect.keypoint_files.formats import CameraHands, Source
 from handgen.detect.registry import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
-from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.hand.skeleton import SIDES
 from handgen.media.arrays import Image
 from handgen.records.detection import Detection
 
 
 def create_detector(task: DetectionTask, options: KeypointFilesOptions) -> Detector:
     """The detector, with its files read."""
-    return KeypointsDetector(Path(options.keypoints), task.cameras, task.side, task.frames)
+    return KeypointsDetector(Path(options.keypoints), task.cameras, task.side, task.frames, options.keypoints_of)
 
 
 class KeypointsDetector:
@@ -39,17 +40,21 @@ class KeypointsDetector:
         cameras: tuple[str, ...],
         side: str | None = None,
         frames: Mapping[str, CameraFrames] | None = None,
+        keypoints_of: str = "auto",
     ) -> None:
         """Read `path`, a file or folder; HandgenError for what does not fit.
 
         side: of files that do not say it. frames: of the cameras, to which files of a frame each are matched by name.
+        keypoints_of: what made them, as the option of that name.
         """
         if side is not None and side not in SIDES:
             raise ValueError(f"side: must be one of {SIDES}, got {side!r}")
-        self.view_bias: ViewBias | None = None
-        self.offsets_m: Float[np.ndarray, "21 3"] = np.zeros((KEYPOINT_COUNT, 3))
         self._asked = (path, cameras, side, tuple((frames or {}).items()))
         self._by_camera = _read(*self._asked)
+        found = convention_of(path, keypoints_of, keypoint_files.kinds(keypoint_files.sources(path, cameras)))
+        self.view_bias: ViewBias | None = found.view_bias
+        self.offsets_m: Float[np.ndarray, "21 3"] = found.offsets_m
+        self.notes = () if found.note is None else (found.note,)  # for the report of the run
 
     def fingerprint(self) -> str:
         """A digest of the keypoints read; first it is looked whether any file has changed."""
@@ -59,6 +64,8 @@ class KeypointsDetector:
             digest.update(f"{camera} {len(hands.frames)}\n".encode())
             for array, kind in ((hands.frames, "<i8"), (hands.values, "<f4"), (hands.right, "<f8")):
                 digest.update(np.ascontiguousarray(array, kind).tobytes())
+            if hands.redetected.any():
+                digest.update(np.packbits(hands.redetected).tobytes())
         return digest.hexdigest()
 
     def start(self, camera: str) -> KeypointsView:

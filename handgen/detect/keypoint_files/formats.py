@@ -1,6 +1,7 @@
 """Files of 2D keypoints that others have made: one module per format, each known by its content.
 
-One file for all cameras (`jsonl`, `arrays`), or a folder that holds one file or folder per camera, named after it:
+One file for all cameras (`jsonl`, `arrays`), the folder `detections/` of an earlier run (`000000.jsonl` ...), or a
+folder that holds one file or folder per camera, named after it:
 
 | module | of a camera `cam0` |
 | --- | --- |
@@ -22,6 +23,7 @@ from pathlib import Path
 
 from handgen.detect.base import CameraFrames
 from handgen.detect.keypoint_files import arrays, deeplabcut, jsonl, mmpose, openpose
+from handgen.detect.keypoint_files.conventions import chunks_of_run
 from handgen.detect.keypoint_files.hands import CameraHands
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.io.capture.camera_names import name_matches
@@ -36,6 +38,7 @@ _HDF5_START = b"\x89HDF"
 _HEAD_BYTES = 2**16
 _BOM = b"\xef\xbb\xbf"
 _MAX_LOOKED_AT = 50  # files of a folder that do not tell what they are
+_DETECTIONS = "detections"  # where a run of annotate puts them
 _LOOKED_FOR = (
     "handgen's JSONL, a numpy array (.npy, .npz), a JSON file of MMPose, a CSV of DeepLabCut, or a folder with one of "
     "these, or one folder of OpenPose's files, per camera"
@@ -43,7 +46,13 @@ _LOOKED_FOR = (
 
 
 def sources(path: Path, cameras: tuple[str, ...]) -> tuple[Source, ...]:
-    """The one file of all cameras, or each camera's own in a folder. Raises HandgenError for what has no partner."""
+    """The one file of all cameras, or each camera's own in a folder. Raises HandgenError for what has no partner.
+
+    A folder that holds the chunks of an earlier run is of all cameras, as is the run that it belongs to.
+    """
+    for folder in (path, path / _DETECTIONS):
+        if chunks_of_run(folder, cameras):
+            return ((None, folder),)
     return tuple(_camera_sources(path, cameras).items()) if path.is_dir() else ((None, path),)
 
 
@@ -72,11 +81,18 @@ def read(
     return by_camera
 
 
+def kinds(found: tuple[Source, ...]) -> set[str]:
+    """The formats of files; "chunks": detections of an earlier run."""
+    return {"chunks" if camera is None and path.is_dir() else _kind(path) for camera, path in found}
+
+
 def _read_all(path: Path, cameras: tuple[str, ...], side: str | None) -> dict[str, CameraHands]:
-    """The one file of all cameras."""
+    """The one file of all cameras, or the chunks of a run."""
+    if path.is_dir():
+        return jsonl.read_all(chunks_of_run(path, cameras), cameras)
     kind = _kind(path)
     if kind == "jsonl":
-        return jsonl.read_all(path, cameras)
+        return jsonl.read_all([path], cameras)
     if kind == "arrays":
         return arrays.read_all(path, cameras, side)
     if len(cameras) == 1:
@@ -91,7 +107,7 @@ def _read_one(path: Path, camera: str, side: str | None, frames: CameraFrames | 
     """The file or folder of one camera."""
     kind = _kind(path)
     if kind == "jsonl":
-        return jsonl.read_all(path, (camera,))[camera]
+        return jsonl.read_all([path], (camera,))[camera]
     if kind == "openpose":
         named = any(entry.name.lower().endswith(openpose.SUFFIX) for entry in path.iterdir())
         return openpose.read(path, openpose.SUFFIX if named else mmpose.SUFFIX, frames)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT
@@ -26,19 +26,21 @@ class CameraHands:
     """The hands of one camera by frame; 100,000 take 27 MB.
 
     frames: numbers in the camera's own video, from 0, rising; several hands may share one. values: x, y in pixels and
-    the confidence (0 to 1). right: the probability of a right hand.
+    the confidence (0 to 1). right: the probability of a right hand. redetected: found in a second look.
     """
 
     frames: Int[np.ndarray, " n"]
     values: Float[np.ndarray, "n 21 3"]
     right: Float[np.ndarray, " n"]
+    redetected: Bool[np.ndarray, " n"]
 
     def at(self, frame: int) -> list[Detection]:
         """The hands of one frame, in the order of the file."""
         first, last = np.searchsorted(self.frames, (frame, frame + 1))
+        arrays = self.values, self.right, self.redetected
         return [
-            Detection(values[:, :2].astype(float), values[:, 2].astype(float), float(right))
-            for values, right in zip(self.values[first:last], self.right[first:last], strict=True)
+            Detection(values[:, :2].astype(float), values[:, 2].astype(float), float(right), bool(again))
+            for values, right, again in zip(*(a[first:last] for a in arrays), strict=True)
         ]
 
 
@@ -50,8 +52,9 @@ class HandList:
         self.frames: list[int] = []
         self.values: list[Float[np.ndarray, "21 3"]] = []
         self.right: list[float] = []
+        self.redetected: list[bool] = []
 
-    def add(self, frame: int, values: Float[np.ndarray, "21 3"], right: float) -> None:
+    def add(self, frame: int, values: Float[np.ndarray, "21 3"], right: float, redetected: bool = False) -> None:
         """Take one; HandgenError if there are more than memory is meant for."""
         if len(self.frames) >= _MAX_HANDS:
             raise HandgenError(f"{self.where}: more than {_MAX_HANDS} hands; divide the capture")
@@ -59,12 +62,13 @@ class HandList:
         with np.errstate(over="ignore"):  # what 32 bit cannot hold becomes infinite, which is no pixel
             self.values.append(values.astype(np.float32))
         self.right.append(right)
+        self.redetected.append(redetected)
 
     def packed(self) -> CameraHands:
         """The hands, sorted by frame; those of one frame keep their order. HandgenError if none is in pixels."""
         frames, values, right = self._arrays()
         _check_pixels(values[..., :2][values[..., 2] > 0], self.where)
-        return _packed(frames, values, right)
+        return _packed(frames, values, right, np.array(self.redetected, bool))
 
     def packed_scored(self) -> CameraHands:
         """The hands, as `pack_scored` makes them."""
@@ -121,10 +125,14 @@ def check_frame(number: int, where: str) -> int:
 
 
 def _packed(
-    frames: Int[np.ndarray, " n"], values: Float[np.ndarray, "n 21 3"], right: Float[np.ndarray, " n"]
+    frames: Int[np.ndarray, " n"],
+    values: Float[np.ndarray, "n 21 3"],
+    right: Float[np.ndarray, " n"],
+    redetected: Bool[np.ndarray, " n"] | None = None,
 ) -> CameraHands:
     order = np.argsort(frames, kind="stable")
-    return CameraHands(frames[order], values[order], right[order])
+    again = np.zeros(len(frames), bool) if redetected is None else redetected
+    return CameraHands(frames[order], values[order], right[order], again[order])
 
 
 def check_file(file: Path, max_bytes: int, otherwise: str) -> None:

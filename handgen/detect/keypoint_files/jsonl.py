@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,10 @@ SUFFIX = ".jsonl"
 KEYS = (b'"camera"', b'"keypoints_px"')  # by which a line is known
 
 
-def read_all(path: Path, cameras: tuple[str, ...]) -> dict[str, CameraHands]:
-    """The hands of all cameras, out of one file. Raises HandgenError naming the line that does not fit."""
-    found = {camera: HandList(str(path)) for camera in cameras}
-    for record in read_detections(path, cameras):
+def read_all(paths: Sequence[Path], cameras: tuple[str, ...]) -> dict[str, CameraHands]:
+    """The hands of all cameras, out of one file or several. Raises HandgenError naming the line that does not fit."""
+    found = {camera: HandList(str(paths[0])) for camera in cameras}
+    for record in chain.from_iterable(read_detections(path, cameras) for path in paths):
         values = np.concatenate([record.keypoints_px, record.confidence[:, None]], 1)
-        found[record.camera].add(record.frame, values, record.right)
+        found[record.camera].add(record.frame, values, record.right, record.again)
     return {camera: hands.packed() for camera, hands in found.items()}

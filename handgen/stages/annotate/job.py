@@ -158,6 +158,9 @@ def hands_of_frames(
 def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show: Progress) -> AnnotateJob:
     """Read the capture; HandgenError naming what of the configuration does not suit it."""
     _check_device(config.device)
+    for option, place in _locations(config.detector_options).items():
+        if _lies_in(place, out):
+            raise HandgenError(f"--{option} {place}: lies in the output, which the run writes; give another --out")
     if "://" in config.hand_model:
         raise HandgenError(f"{config.hand_model}: a hand model must be a file of this machine; copy it, both sides")
     capture = load_capture(
@@ -221,9 +224,18 @@ def _check_device(device: str) -> None:
 
 def _fetch_files(options: Any) -> tuple[tuple[str, LocalCopy], ...]:
     """The files that a detector's options of kind "location" name, where they lie in a store."""
-    places = {
+    return tuple((name, fetch(place)) for name, place in _locations(options).items() if not isinstance(place, Path))
+
+
+def _lies_in(place: Location, folder: Location) -> bool:
+    here, there = (str(each.resolve() if isinstance(each, Path) else each).rstrip("/") for each in (place, folder))
+    return f"{here}/".startswith(f"{there}/")
+
+
+def _locations(options: Any) -> dict[str, Location]:
+    """The places that a detector's options of kind "location" name."""
+    return {
         each.name: filesystem.location(getattr(options, each.name))
         for each, described in options_of(options)
         if described.kind == "location" and getattr(options, each.name)
     }
-    return tuple((name, fetch(place)) for name, place in places.items() if not isinstance(place, Path))

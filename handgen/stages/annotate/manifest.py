@@ -53,8 +53,9 @@ def build_manifest(
         metres_per_unit=metres_per_unit,
         scale=capture.scale,
         notes=(
-            *_notes(job, shape, counts),
+            *_notes(estimated, counts),
             *size_notes(estimated.size, metres_per_unit),
+            *estimated.notes,
             *camera_check.notes(check, job.config.refine_extrinsics),
             *notes_of(job.suspects),
         ),
@@ -93,17 +94,21 @@ def _describe_suspect(job: AnnotateJob, suspect: Suspect) -> dict[str, Any]:
     return {"camera": suspect.camera, "cause": suspect.note(), "left_out": left_out}
 
 
-def _notes(job: AnnotateJob, shape: HandShape, counts: Counts) -> list[str]:
+def _notes(estimate: Estimate, counts: Counts) -> list[str]:
+    job, shape = estimate.job, estimate.shape
     notes = list(job.capture.notes)
     estimated = job.capture.scale == "estimated"
     if estimated:
-        notes.append(f"scale estimated from the hand: {job.capture.metres_per_unit:.6g} metres per calibration unit")
-    if not estimated and np.abs(shape.betas).max() > MOST_BETA:
-        model = HandModel.load(job.config.hand_model, job.sides[0])
-        rest = model.rest_keypoints(torch.as_tensor(shape.betas))
-        length_mm = float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3
+        assert estimate.unit_sigma is not None
+        length_mm = _length_mm(job, shape)
         notes.append(
-            f"the hand is {length_mm:.0f} mm long (wrist to middle fingertip), and its shape "
+            f"scale estimated from the hand: {job.capture.metres_per_unit:.6g} metres per calibration unit, sure to "
+            f"{100 * estimate.unit_sigma:.1f} % by what people's hands are like (this one: {length_mm:.0f} +- "
+            f"{length_mm * estimate.unit_sigma:.0f} mm, wrist to middle fingertip)"
+        )
+    if not estimated and np.abs(shape.betas).max() > MOST_BETA:
+        notes.append(
+            f"the hand is {_length_mm(job, shape):.0f} mm long (wrist to middle fingertip), and its shape "
             f"{np.abs(shape.betas).max():.1f} standard deviations from the mean: is the calibration's unit right?"
         )
     if counts.seen_by_one:
@@ -114,5 +119,11 @@ def _notes(job: AnnotateJob, shape: HandShape, counts: Counts) -> list[str]:
         if note := load_hand(job.config.hand_model, side).note:
             notes.append(f"hand model, {side}: {note}")
         if not counts.records[side]:
-            notes.append(f"no {side} hand was ever seen by two cameras")
+            notes.append(f"no {side} hand was ever seen by two cameras that agree")
     return notes
+
+
+def _length_mm(job: AnnotateJob, shape: HandShape) -> float:
+    """Length of the open hand from the wrist to the tip of the middle finger."""
+    rest = HandModel.load(job.config.hand_model, job.sides[0]).rest_keypoints(torch.as_tensor(shape.betas))
+    return float((rest[FINGER_KEYPOINTS["middle"][-1]] - rest[WRIST]).norm()) * 1e3

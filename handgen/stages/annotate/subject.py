@@ -29,6 +29,7 @@ from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
 from handgen.reconstruct.hand_side import check_sides
 from handgen.reconstruct.hand_size import check_possible, hand_size
 from handgen.reconstruct.mask_refinement import masks_of_frames
+from handgen.reconstruct.view_agreement import notes_left_out, why_none_sure
 from handgen.records.detection import Detection
 from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands_of_frames
 from handgen.wording import counts_of
@@ -46,7 +47,8 @@ Sample = list[tuple[range, list[list[list[Detection]]]]]  # frames, and their de
 class Estimate:
     """shape, detector: of the person. check: of the cameras. job: its capture in metres, as the chunks are fitted.
 
-    size: of the hands, in people's mean size; None where that is not known.
+    size: of the hands, in people's mean size; None where that is not known. unit_sigma: standard deviation of an
+    estimated unit, as a share of it. notes: on views that disagree.
     """
 
     shape: HandShape
@@ -54,6 +56,8 @@ class Estimate:
     check: ExtrinsicsCheck
     job: AnnotateJob
     size: float | None = None
+    unit_sigma: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -90,8 +94,9 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
     explained = tuple(suspect for suspect in suspects if suspect.hypothesis is not None)
     job = replace(job, suspects=explained)
     log.info("looked at %d of %d chunks", len(sample), job.chunk_count)
+    unit_sigma = None
     if isinstance(job.capture.cameras, UnscaledRig):
-        metres_per_unit = _metres_per_unit(job, job.capture.cameras, calibration, sample)
+        metres_per_unit, unit_sigma = _metres_per_unit(job, job.capture.cameras, calibration, sample)
         job = replace(job, capture=job.capture.in_metres(metres_per_unit))
     evidence = _evidence(job, sample)
     check = check_extrinsics(job.capture.rig, evidence.hands, evidence.detections)
@@ -123,7 +128,12 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
         *(job.capture.metres_per_unit, job.capture.scale, "unknown part" if size is None else f"{size:.3f}"),
     )
     log.debug("offsets of the detector on this person, mm: %s", (person.offsets_m * 1e3).round(1).tolist())
-    return Estimate(shape, person, check, job, size)
+    said = getattr(detector, "notes", ())  # of files: what they were taken for
+    notes = (*said, *notes_left_out(evidence.hands, job.capture.rig.names))
+    if not picked and any(evidence.hands.values()):
+        why = why_none_sure(job.capture.rig, evidence.hands, evidence.detections.values())
+        notes = (*notes, f"{why}; the hands' shape is people's mean")
+    return Estimate(shape, person, check, job, size, unit_sigma, notes)
 
 
 def _sample(job: AnnotateJob, show: Progress) -> Sample:
@@ -140,7 +150,9 @@ def _sample(job: AnnotateJob, show: Progress) -> Sample:
     return sample
 
 
-def _metres_per_unit(job: AnnotateJob, rig: UnscaledRig, detector: DetectorCalibration, sample: Sample) -> float:
+def _metres_per_unit(
+    job: AnnotateJob, rig: UnscaledRig, detector: DetectorCalibration, sample: Sample
+) -> tuple[float, float]:
     """The only place where hands are in the calibration's unit."""
     evidence = _Evidence()
     for frames, detections in sample:
@@ -149,9 +161,11 @@ def _metres_per_unit(job: AnnotateJob, rig: UnscaledRig, detector: DetectorCalib
         return estimate_metres_per_unit(job.config.hand_model, detector, rig, picked, job.config.device)
     if job.suspects:
         raise HandgenError(f"{job.capture.path}: " + "; ".join(notes_of(job.suspects)))
+    moments = (found for _, detections in sample for found in job.trusted(detections))
     raise HandgenError(
-        f"{job.capture.path}: no hand was seen by two cameras, so the scale cannot be estimated from it; "
+        f"{job.capture.path}: {why_none_sure(rig, evidence.hands, moments)}, so the scale cannot be estimated; "
         "give --metres-per-unit X, and look at `handgen inspect` for the calibration"
+        + "".join(f"; {note}" for note in notes_left_out(evidence.hands, rig.names))
     )
 
 

@@ -103,7 +103,10 @@ def _notes(job: ImportJob, betas: np.ndarray, missing: list[str], missing_count:
     if missing:
         notes.append(f"{missing_count} pictures are missing, the first: {', '.join(missing)}")
     if len(betas) and (far := int((np.abs(betas).max(1) > MOST_BETA).sum())):
-        notes.append(f"{far} of {len(betas)} shapes are more than {MOST_BETA:g} standard deviations from the mean hand")
+        notes.append(
+            f"{far} of {len(betas)} shapes are more than {MOST_BETA:g} standard deviations from the mean hand: their "
+            "hands are rejected"
+        )
     for side in data_set.sides:
         if note := load_hand(job.hand_model, side).note:
             notes.append(f"hand model, {side}: {note}")

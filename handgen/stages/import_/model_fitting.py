@@ -22,6 +22,7 @@ from handgen.fit.residuals import Expected, Observations, PosePrior
 from handgen.fit.solver import Problem, Term, solve_poses, solve_shared
 from handgen.geometry.camera import Camera, Rig
 from handgen.hand.model import HandModel, HandPose
+from handgen.hand.model_files import MOST_BETA
 
 # Of a given keypoint against the priors of betas and bends. With the model's own keypoints it leaves 0.4 mm, with
 # joints 4 mm elsewhere 2.3 mm; half of it would let betas explain what is the other model's idea of a joint.
@@ -51,7 +52,10 @@ class _WithBetas:
 
 
 def fit_keypoints(model: HandModel, points_m: Float[np.ndarray, "n 21 3"], people: Sequence[str | None]) -> HandPose:
-    """Poses whose keypoints are nearest, metres. people: whose hand each is (None: nobody knows), who share betas."""
+    """Poses whose keypoints are nearest, metres. people: whose hand each is (None: nobody knows), who share betas.
+
+    Betas stay within `MOST_BETA`: beyond, they explain what is the other model's idea of a joint.
+    """
     points = torch.as_tensor(points_m).to(model.template)
     kinematics = KeypointKinematics(model)
     state = _unknown(kinematics, points)
@@ -62,6 +66,12 @@ def fit_keypoints(model: HandModel, points_m: Float[np.ndarray, "n 21 3"], peopl
         solved = solve_shared([_problem(kinematics, points[mine])], [together], betas_weight=1.0)[0]
         for name in ("rotations", "translation", "betas"):
             getattr(state, name)[mine] = getattr(solved, name)
+    far = (state.betas.abs() > MOST_BETA).any(1)
+    if far.any():
+        near = HandState(state.rotations[far], state.translation[far], state.betas[far].clamp(-MOST_BETA, MOST_BETA))
+        near, _ = solve_poses(_problem(kinematics, points[far]), near, _STEPS)
+        for name in ("rotations", "translation", "betas"):
+            getattr(state, name)[far] = getattr(near, name)
     return pose_of(state)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from handgen.datasets.reader import Moment, in_front
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
+from handgen.hand.model_files import MOST_BETA
 from handgen.io.cutouts import Cutout
 from handgen.media import images
 from handgen.media.arrays import Image, Mask
@@ -30,6 +31,7 @@ from handgen.segmentation.crops import MASK_THRESHOLD
 from handgen.segmentation.segment import Segmented, iou, screen_around
 from handgen.stages.import_.posing import PosedHand, model_of
 
+IMPLAUSIBLE_SHAPE = "implausible shape"  # `validate` calls it a fault, and HaMeR drops the pose of such a hand
 _NAME_LENGTH = 72
 
 _BACKGROUND = "auto"  # as the pixels around the hand say
@@ -80,7 +82,7 @@ def records_of_moment(
     meshes = [PosedMesh(model_of(hand_model, hand.side), hand.vertices_m, hand.keypoints_m) for hand in hands]
     for hand, mesh in zip(hands, meshes, strict=True):
         other = next((other for other in meshes if other is not mesh), None)
-        reasons = _reasons(hand, hand_model) if fitted else ()
+        reasons = _reasons(hand, hand_model, fitted)
         views, cutouts = [], []
         for number, picture in enumerate(pictures):
             place = f"{frame:08d}_{number:03d}"
@@ -109,11 +111,14 @@ def _why_no_view(pictures: Sequence[Picture | None], views: Sequence[ViewRecord]
     return quality.NOT_IN_PICTURE if any(picture is not None for picture in pictures) else quality.NO_PICTURE
 
 
-def _reasons(hand: PosedHand, hand_model: str) -> tuple[str, ...]:
-    """A data set's own parameters are its word; of a fit the pose must be one that hands have."""
+def _reasons(hand: PosedHand, hand_model: str, fitted: bool) -> tuple[str, ...]:
+    """A data set's own parameters are its word, but for shapes of no people; of a fit the pose must be possible too."""
+    shape = (IMPLAUSIBLE_SHAPE,) if np.abs(hand.betas).max() > MOST_BETA else ()
+    if not fitted:
+        return shape
     arrays = model_of(hand_model, hand.side).arrays
     excess = quality.limit_excess_rad(hand.pose[3:].reshape(15, 3), arrays.joint_axes, arrays.joint_limits_rad)
-    return quality.record_reasons(None, 0, excess, 0.0, QualityLimits())
+    return (*quality.record_reasons(None, 0, excess, 0.0, QualityLimits()), *shape)
 
 
 def _view(
