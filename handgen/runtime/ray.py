@@ -196,7 +196,7 @@ class _Mailbox:
         return _LISTEN_S if self._actor else math.inf
 
     def address(self) -> list[Any]:
-        """What a unit needs to send messages here: the actor, and the level from which on to log."""
+        """Give a unit all it needs to send messages here: the actor, and the level from which on to log."""
         return [self._actor, self._level] if self._actor else []
 
     def fetch(self) -> None:
