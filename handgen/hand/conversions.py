@@ -105,7 +105,7 @@ def pose_from_rotations(rotations: Float[np.ndarray, "*batch joints 3 3"]) -> Fl
 
 
 # Keypoints
-def reordered_keypoints(
+def reorder_keypoints(
     keypoints: Float[np.ndarray, "*batch 21 n"], source: str, target: str
 ) -> Float[np.ndarray, "*batch 21 n"]:
     """Reorder keypoints (or their confidences, with n = 1) from one order of `KEYPOINT_ORDERS` to another.
@@ -138,12 +138,12 @@ def with_fingertips(
 
 
 # Left and right: each is the other seen in a mirror that negates x, and each of these is its own inverse
-def mirrored_points(points: Vectors) -> Vectors:
+def mirror_points(points: Vectors) -> Vectors:
     """Return points, translations and other vectors of the other hand."""
     return points * np.array(MIRROR_X)
 
 
-def mirrored_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
+def mirror_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch n"]:
     """Return axis-angle of the other hand, full (a mean is mirrored with it), any number of joints.
 
     PCA coefficients cannot be mirrored: a left model's components are not a right's. Go through `pose_from_pca`.
@@ -151,11 +151,11 @@ def mirrored_pose(pose: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*ba
     return pose * np.tile(MIRROR_X_ROTATION, pose.shape[-1] // 3)
 
 
-def mirrored_mesh(
+def mirror_mesh(
     vertices: Float[np.ndarray, "*batch vertices 3"], faces: Int[np.ndarray, "faces 3"]
 ) -> tuple[Float[np.ndarray, "*batch vertices 3"], Int[np.ndarray, "faces 3"]]:
     """Return a mesh of the other hand, its faces turned over so that they still face outwards."""
-    return mirrored_points(vertices), faces[:, ::-1]
+    return mirror_points(vertices), faces[:, ::-1]
 
 
 def sides_mirror(right: HandArrays, left: HandArrays) -> bool:

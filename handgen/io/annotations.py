@@ -90,7 +90,7 @@ def chunk_files(index: int, described: Mapping[str, dict[str, Any]]) -> dict[str
 
 def find_finished_chunks(root: Location, count: int, noted: Mapping[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Find which of `count` chunks are complete, and describe their files as noted, else by reading them."""
-    there = filesystem.sizes(root / CHUNKS)
+    there = filesystem.file_sizes(root / CHUNKS)
     found = {}
     for index in range(count):
         sizes = {name: there.get(chunk_path(root, index, suffix).name) for name, suffix in FILES.items()}

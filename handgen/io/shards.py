@@ -132,7 +132,7 @@ def read_manifest(root: Location) -> dict[str, Any]:
     if (kind := kind_of(root)) not in (KIND, None):
         raise HandgenError(f"{root}: holds {kind}, not {KIND}; give the directory that `handgen synthesize` wrote")
     manifest = read_json(root / MANIFEST, MANIFEST_SCHEMA)
-    there = filesystem.sizes(root)
+    there = filesystem.file_sizes(root)
     for shard in manifest["shards"]:
         if there.get(shard["name"]) != shard["bytes"]:
             fact = "is not of the size in the manifest" if shard["name"] in there else "is missing"

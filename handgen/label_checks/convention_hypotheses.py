@@ -116,13 +116,13 @@ def list_hypotheses(found: Disagreement) -> Iterator[Hypothesis]:
         yield hypothesis_at_wrist("side", found.made(pose, other), what, f"label it {other}")
     yield hypothesis_at_wrist(
         "side",
-        conversions.mirrored_points(found.as_is),
+        conversions.mirror_points(found.as_is),
         "the 3D keypoints are mirrored in x, the parameters are not",
         "mirror picture, keypoints, pose, camera and side together or not at all",
     )
     yield hypothesis_at_wrist(
         "side",
-        found.made(conversions.mirrored_pose(pose)),
+        found.made(conversions.mirror_pose(pose)),
         f"the pose is that of a {other} hand, not mirrored",
         "negate y and z of every rotation vector of a mirrored hand",
     )

@@ -44,7 +44,7 @@ _NEAR_IN_2D, _APART_IN_2D, _FEWEST_IN_2D = 1.0, 0.6, 30
 
 REORDER = (
     "write wrist, thumb, index, middle, ring, pinky, each from the palm to the tip "
-    "(handgen.hand.conversions.reordered_keypoints)"
+    "(handgen.hand.conversions.reorder_keypoints)"
 )
 
 

@@ -125,7 +125,7 @@ def meshes_in(evidence: Evidence, pictures: Sequence[int]) -> dict[int, Projecte
     return found
 
 
-def look_at(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | None = None) -> PictureEvidence:
+def inspect_picture(image: LabelledImage, in_mask: float = 0.5, mesh: ProjectedMesh | None = None) -> PictureEvidence:
     """Decode a picture and its mask. in_mask: as in `Tolerances`. mesh: of the hand that the mask shows."""
     assert image.image is not None
     where = f"{image.name}.{image.suffix}"

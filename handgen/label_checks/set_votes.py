@@ -50,7 +50,7 @@ def decode_pictures(evidence: Evidence) -> list[PictureEvidence]:
     numbers = pixels.choose_pictures(evidence)
     meshes = pixels.meshes_in(evidence, numbers)
     images, in_mask = evidence.hands.images, evidence.tolerances.in_mask
-    return [pixels.look_at(images[number], in_mask, meshes.get(number)) for number in numbers]
+    return [pixels.inspect_picture(images[number], in_mask, meshes.get(number)) for number in numbers]
 
 
 def _ballots(value_of: Callable[[PictureEvidence], T | None]) -> Callable[[Evidence], Ballots[T]]:

@@ -37,7 +37,7 @@ from handgen.reconstruct.record_builder import add_views, build_view, median_iou
 from handgen.reconstruct.settings import FitSettings, QualityLimits
 from handgen.records.annotation import INTERPOLATED, KEYPOINTS, SILHOUETTE, HandRecord
 from handgen.records.detection import Detection
-from handgen.segmentation.evidence import picture_evidence
+from handgen.segmentation.evidence import mask_evidence
 
 BRIDGED_FRAMES = 10  # longest gap that a hand is carried across
 
@@ -170,7 +170,7 @@ def records_of_frame(
                 segmented.iou,
                 cutout.guides.visible_share,
                 limits,
-                picture_evidence(cutout.crop, segmented.mask, cutout.guides, extent),
+                mask_evidence(cutout.crop, segmented.mask, cutout.guides, extent),
                 observed is None and lies_on(projected, spare[v]),
                 offset_px / keypoint_extent(projected),
             )

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from handgen.multiview.association import MIRRORED_BELOW, keypoint_extent
 from handgen.reconstruct.settings import QualityLimits
-from handgen.segmentation.evidence import PictureEvidence
+from handgen.segmentation.evidence import MaskEvidence
 
 TOO_FEW_VIEWS = "too few views"
 VIEWS_DISAGREE = "views disagree"
@@ -106,7 +106,7 @@ def view_reasons(
     mask_iou: float,
     visible_share: float,
     limits: QualityLimits,
-    evidence: PictureEvidence | None = None,
+    evidence: MaskEvidence | None = None,
     contradicted: bool = False,
     late_share: float = 0.0,
 ) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ class ResumableRun:
         def is_there(name: str, size: int) -> bool:
             path = self._root / name
             if path.parent not in listings:
-                listings[path.parent] = filesystem.sizes(path.parent)
+                listings[path.parent] = filesystem.file_sizes(path.parent)
             return listings[path.parent].get(path.name, 0) == size
 
         return {

@@ -29,7 +29,7 @@ _FLAT = 0.3  # levels of grey per pixel: noise, which is no edge to compare with
 
 
 @dataclass(frozen=True)
-class PictureEvidence:
+class MaskEvidence:
     """Figures by which a picture speaks for a mask.
 
     colour_overlap: Bhattacharyya coefficient of the colours inside and around the mask, 0 (others) to 1 (the same).
@@ -42,10 +42,10 @@ class PictureEvidence:
     edge_support: float
 
 
-NOTHING_SAID = PictureEvidence(1.0, 1.0, 0.0)
+NOTHING_SAID = MaskEvidence(1.0, 1.0, 0.0)
 
 
-def picture_evidence(image: Image, mask: Mask, guides: MeshGuides, extent_px: float) -> PictureEvidence:
+def mask_evidence(image: Image, mask: Mask, guides: MeshGuides, extent_px: float) -> MaskEvidence:
     """Judge the mask of a hand in a crop, whose mesh projects to `guides.hand`.
 
     extent_px: the hand's size in the crop. Skin beyond the mesh counts neither as hand nor as background.
@@ -77,7 +77,7 @@ def picture_evidence(image: Image, mask: Mask, guides: MeshGuides, extent_px: fl
     on = gradient[cv2.bitwise_and(outline, seen) > 0]
     near = gradient[(_distance_px(mesh) < _AROUND * extent_px) & (seen > 0)]
     edges = float(np.median(on)) / max(float(np.median(near)), _FLAT) if len(on) >= _FEWEST else 0.0
-    return PictureEvidence(
+    return MaskEvidence(
         colour_overlap=float(np.sqrt(hand * background).sum()),
         background_share=float((background[inside] >= hand[inside]).mean()),
         edge_support=edges,

@@ -256,7 +256,7 @@ def _info(place: UPath) -> dict[str, Any]:
     return _retry(place, lambda: place.fs.info(place.path))
 
 
-def names(folder: Location) -> Iterator[str]:
+def list_names(folder: Location) -> Iterator[str]:
     """Yield the names of the files and folders directly in a folder; none where there is no such folder."""
     try:
         if isinstance(folder, Path):
@@ -268,7 +268,7 @@ def names(folder: Location) -> Iterator[str]:
         return
 
 
-def sizes(folder: Location) -> dict[str, int]:
+def file_sizes(folder: Location) -> dict[str, int]:
     """Return bytes of the files in a folder by name, in one listing; none where there is no such folder."""
     try:
         if isinstance(folder, Path):

@@ -38,7 +38,7 @@ class Journal:
         self._folder = root / JOURNAL
         self._check = check
         self.entries: dict[int, dict[str, Any]] = {}
-        there = sorted(name for name in filesystem.sizes(self._folder) if name.endswith(".jsonl"))
+        there = sorted(name for name in filesystem.file_sizes(self._folder) if name.endswith(".jsonl"))
         for name in there:
             for line in filesystem.read(self._folder / name).splitlines():
                 with suppress(orjson.JSONDecodeError, KeyError, TypeError):  # the last one may be torn

@@ -141,7 +141,8 @@ def _remove_partials(root: Location) -> None:
 def _is_new(root: Location) -> bool:
     """Tell whether nobody has written there; a run killed at once may have left its lock, and half of `run.json`."""
     return all(
-        name.startswith(LOCK) or (name.startswith(RUN) and name.endswith(PARTIAL)) for name in filesystem.names(root)
+        name.startswith(LOCK) or (name.startswith(RUN) and name.endswith(PARTIAL))
+        for name in filesystem.list_names(root)
     )
 
 
@@ -162,7 +163,7 @@ def _is_unfinished(root: Location, document: dict[str, Any]) -> bool:
 
 def _remove(root: Location, owned: Sequence[str]) -> None:
     """Remove what a run wrote, the manifest first; `run.json`, which says what the directory is, is replaced then."""
-    there = list(filesystem.names(root))
+    there = list(filesystem.list_names(root))
     for pattern in (MANIFEST, JOURNAL, *owned):
         for name in sorted(fnmatch.filter(there, pattern)):
             filesystem.remove(root / name)

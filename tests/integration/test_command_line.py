@@ -319,7 +319,11 @@ def test_a_capture_in_the_place_of_annotations(made, tmp_path, command, filmed):
     ],
 )
 def test_addresses_that_cannot_be_used(command, url, facts):
-    refused(invoke(command, url), url, *facts, status=2)
+    if command == "validate" and url.startswith("memory"):
+        facts, status = ("nothing is there",), 1
+    else:
+        status = 2
+    refused(invoke(command, url), url, *facts, status=status)
 
 
 def test_a_store_without_credentials_says_what_is_missing(monkeypatch, tmp_path):
@@ -348,7 +352,9 @@ def test_a_terminal_that_shows_ascii_only(made, tmp_path):
     capture = shutil.copytree(made / "capture", tmp_path / "aufnahme_ü_\udcff")
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = run("inspect", capture, env=environment)
-    assert done.returncode == 0 and "aufnahme_\\xfc" in done.stdout and "Traceback" not in done.stderr, done.stderr
+    assert (
+        done.returncode == 0 and "aufnahme_\\xfc" in done.stdout.replace("\n", "") and "Traceback" not in done.stderr
+    ), done.stderr
     done = run("inspect", capture, "--json", env=environment)
     assert json.loads(done.stdout)["kind"] == "capture"  # JSON is UTF-8 whatever the terminal shows
     done = run("inspect", tmp_path / "ü", env=environment)

@@ -7,7 +7,7 @@ from support.commands import invoke
 from support.evaluate import changed, moved, with_manifest, with_points, write_truth
 
 from handgen.errors import HandgenError
-from handgen.hand.conversions import reordered_keypoints
+from handgen.hand.conversions import reorder_keypoints
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.stage import run
 
@@ -39,7 +39,7 @@ def test_another_unit_is_refused(truth, tmp_path):
 @pytest.mark.parametrize("order", ["interhand", "mano", "rhd"])
 def test_another_order_of_the_keypoints_is_named(truth, tmp_path, order):
     def reordered(record):
-        return with_points(record, reordered_keypoints(record.keypoints_world_m, "handgen", order))
+        return with_points(record, reorder_keypoints(record.keypoints_world_m, "handgen", order))
 
     refused(changed(truth, tmp_path / "a", reordered), truth, f"order `{order}`")
 

@@ -16,7 +16,7 @@ from support.annotations import write_annotations
 from support.export import decoded, export, npz, true_vertices, vertices
 
 from handgen.datasets.hamer.writer import brace_patterns, pickle_labels
-from handgen.hand.conversions import mirrored_pose
+from handgen.hand.conversions import mirror_pose
 
 FILTER_NUM_KP = 4  # its default: more than four keypoints of a confidence above the threshold
 MM = 1000
@@ -85,7 +85,7 @@ def test_a_left_hand_mirrored_by_the_loader_is_a_right_hand(exported):
         if entry["right"]:
             continue
         # what HaMeR does to a left hand: fliplr of the picture, x of keypoints, and y and z of rotations negated
-        pose = mirrored_pose(entry["hand_pose"].astype(float))
+        pose = mirror_pose(entry["hand_pose"].astype(float))
         points = entry["keypoints_3d"][:, :3] * (-1, 1, 1)
         hand = vertices("right", pose, entry["betas"], np.zeros(3))
         joints = keypoints_of(hand)

@@ -248,7 +248,10 @@ def test_a_run_in_a_store_that_fails_ends_as_an_error_and_goes_on(annotations, p
             HandgenError, match="train-000001.tar: Connection reset .* run again when the store answers"
         ):
             stage.run(store / "annotations", store / "shards", store / "pictures", config)
-    assert "manifest.json" not in filesystem.sizes(store / "shards") and len(filesystem.sizes(store / "shards")) == 2
+    assert (
+        "manifest.json" not in filesystem.file_sizes(store / "shards")
+        and len(filesystem.file_sizes(store / "shards")) == 2
+    )
     report = stage.run(store / "annotations", store / "shards", store / "pictures", config)
     assert report.written_samples == 8
     for file in (tmp_path / "shards").glob("*.tar"):

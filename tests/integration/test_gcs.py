@@ -73,7 +73,7 @@ def test_files_and_folders(bucket):
     assert filesystem.read(root / "a") == b"hello"
     assert filesystem.read_range(root / "a", 3, 10) == b"lo" and filesystem.read_range(root / "a", 50, 1) == b""
     assert filesystem.digest(root / "sub" / "t.tar") == (written.bytes, written.sha256)
-    assert filesystem.sizes(root) == {"a": 5} and sorted(filesystem.names(root)) == ["a", "sub"]
+    assert filesystem.file_sizes(root) == {"a": 5} and sorted(filesystem.list_names(root)) == ["a", "sub"]
     assert filesystem.files_below(root).keys() == {"a", "sub/t.tar"}
     assert filesystem.size_of(root / "none") is None and not filesystem.is_folder(root / "none")
     found = filesystem.read_ranges([(root / "a", (1, 2)), (root / "none", (0, 1))])
@@ -81,7 +81,7 @@ def test_files_and_folders(bucket):
     for again in range(2):
         filesystem.remove_file(root / "a")
         filesystem.remove(root / "sub") if not again else None
-    assert filesystem.sizes(root) == {}
+    assert filesystem.file_sizes(root) == {}
     with pytest.raises(FileNotFoundError, match="gs://no-such-bucket/a"):
         filesystem.put(location("gs://no-such-bucket/a"), b"x")
 
@@ -90,8 +90,8 @@ def test_one_writer(bucket):
     with lock_directory(bucket / "held"):
         with pytest.raises(HandgenError, match="is writing there"), lock_directory(bucket / "held"):
             pass
-        assert list(filesystem.names(bucket / "held")) == [LEASE]
-    assert list(filesystem.names(bucket / "held")) == []
+        assert list(filesystem.list_names(bucket / "held")) == [LEASE]
+    assert list(filesystem.list_names(bucket / "held")) == []
 
 
 def test_synthesizing_gives_what_it_gives_on_a_disk(bucket, tmp_path, rng):

@@ -50,7 +50,7 @@ def bucket(server, monkeypatch, tmp_path):
     place = location(f"s3://{BUCKET}")
     if not filesystem.is_folder(place):
         place.fs.mkdir(BUCKET)
-    for name in list(filesystem.names(place)):
+    for name in list(filesystem.list_names(place)):
         if name != "in":
             filesystem.remove(place / name)
     server.requests()
@@ -95,7 +95,7 @@ def inputs(bucket, made, server):
 
 def shards_are_equal(here: Path, there) -> bool:
     names = {path.name for path in here.glob("*.tar")}
-    assert names == {name for name in filesystem.sizes(there) if name.endswith(".tar")}
+    assert names == {name for name in filesystem.file_sizes(there) if name.endswith(".tar")}
     return all((here / name).read_bytes() == filesystem.read(there / name) for name in names)
 
 
@@ -113,7 +113,7 @@ def test_annotating_in_a_store_gives_what_it_gives_on_a_disk(inputs, bucket, mad
     for path in [made / "annotations" / "manifest.json", *(made / "annotations").glob("[cd]*/*")]:
         name = path.relative_to(made / "annotations").as_posix()
         assert filesystem.read(bucket / "annotations" / name) == path.read_bytes(), name
-    assert LEASE not in filesystem.sizes(bucket / "annotations")
+    assert LEASE not in filesystem.file_sizes(bucket / "annotations")
 
     # Again: nothing is missing. With a chunk that is gone: it alone is made.
     assert annotate.run(inputs / "capture", bucket / "annotations", config).written_frames == 0
@@ -135,7 +135,7 @@ def test_synthesizing_in_a_store_gives_what_it_gives_on_a_disk(inputs, bucket, m
     manifest = orjson.loads(filesystem.read(bucket / "shards" / "manifest.json"))
     assert manifest["shards"] == orjson.loads((made / "shards" / "manifest.json").read_bytes())["shards"]
     assert [source["path"] for source in manifest["annotations"]] == [f"{url}/in/annotations"]
-    assert sorted(filesystem.sizes(bucket / "shards")) == ["manifest.json", "run.json"] + [
+    assert sorted(filesystem.file_sizes(bucket / "shards")) == ["manifest.json", "run.json"] + [
         f"train-{i:06d}.tar" for i in range(4)
     ]
 
@@ -175,14 +175,16 @@ def test_a_run_that_was_killed_is_taken_over_at_once(inputs, bucket, made, caplo
     roots = (inputs / "annotations", bucket / "shards", inputs / "pictures")
     with subprocess.Popen([sys.executable, "-c", RUN, *map(str, roots)]) as run:
         end = time.monotonic() + 300
-        while not any(name.endswith(".tar") for name in filesystem.sizes(bucket / "shards")):
+        while not any(name.endswith(".tar") for name in filesystem.file_sizes(bucket / "shards")):
             assert run.poll() is None and time.monotonic() < end
             time.sleep(0.02)
         run.kill()
-    assert LEASE in filesystem.sizes(bucket / "shards")
+    assert LEASE in filesystem.file_sizes(bucket / "shards")
     stage.run(*roots, SHARDS)
     assert "is alive" not in caplog.text  # nobody watched for whether its process still is
-    assert shards_are_equal(made / "shards", bucket / "shards") and LEASE not in filesystem.sizes(bucket / "shards")
+    assert shards_are_equal(made / "shards", bucket / "shards") and LEASE not in filesystem.file_sizes(
+        bucket / "shards"
+    )
 
 
 def test_evaluating_in_a_store(inputs, bucket, made):
@@ -203,7 +205,7 @@ def test_a_second_run_is_told_who_holds_the_output(inputs, bucket):
         assert result.exit_code == 1 and "is writing there; wait until it ends" in result.output
         assert result.output.splitlines()[-1].startswith(f"Error: s3://{BUCKET}/shards: process ")
         assert filesystem.read(bucket / "shards" / LEASE) == before
-    assert list(filesystem.names(bucket / "shards")) == []
+    assert list(filesystem.list_names(bucket / "shards")) == []
 
 
 def test_shards_are_read_from_a_store(inputs, bucket, made):

@@ -11,7 +11,7 @@ from handgen.geometry.meshes import mesh_mask
 from handgen.hand.model import single_pose
 from handgen.label_checks.checks import conclude, examine
 from handgen.label_checks.evidence import Tolerances
-from handgen.label_checks.pixels import look_at
+from handgen.label_checks.pixels import inspect_picture
 from handgen.media import images
 from handgen.records.labelled_image import LabelledImage
 
@@ -83,6 +83,8 @@ def test_one_part_of_a_set_is_told_where_the_others_are_right():
 
 def test_a_damaged_picture_is_one_finding():
     image = a_picture(in_view(1)[0], (190, 120, 70))
-    assert "picture" in look_at(replace(image, image=image.image[:300])).faults
-    assert "640x480, its labels say 320x240" in look_at(replace(image, size_px=(320, 240))).faults["picture"].what
-    assert "not a readable image" in look_at(replace(image, mask=b"no png")).faults["mask"].what
+    assert "picture" in inspect_picture(replace(image, image=image.image[:300])).faults
+    assert (
+        "640x480, its labels say 320x240" in inspect_picture(replace(image, size_px=(320, 240))).faults["picture"].what
+    )
+    assert "not a readable image" in inspect_picture(replace(image, mask=b"no png")).faults["mask"].what

@@ -14,7 +14,7 @@ import numpy as np
 
 from handgen.geometry.camera import Camera
 from handgen.hand import mano
-from handgen.hand.conversions import relative_from_full, reordered_keypoints
+from handgen.hand.conversions import relative_from_full, reorder_keypoints
 from handgen.hand.model import HandPose, PosedHand
 from handgen.hand.skeleton import FINGER_KEYPOINTS, FINGERS, SIDES
 from handgen.media.images import encode_jpeg
@@ -187,7 +187,7 @@ def write_interhand(root: Path, frames: int = 3, cameras: int = 3, seed: int = 0
         world, valid, entry = np.zeros((42, 3)), np.zeros((42, 1), int), {"right": None, "left": None}
         for hand in hands:
             mine = slice(0, 21) if hand.side == "right" else slice(21, 42)
-            world[mine] = 1e3 * reordered_keypoints(hand.keypoints + shift, "handgen", "interhand")
+            world[mine] = 1e3 * reorder_keypoints(hand.keypoints + shift, "handgen", "interhand")
             valid[mine] = 1
             trans = hand.pose.translation[0].numpy() + shift
             entry[hand.side] = {"pose": relative_pose(hand), "shape": hand.betas, "trans": trans}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from handgen.hand.conversions import mirrored_points, mirrored_pose, relative_from_full
+from handgen.hand.conversions import mirror_points, mirror_pose, relative_from_full
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_ORDERS
 from handgen.records.labelled_image import LabelledImage
@@ -54,8 +54,8 @@ def each_annotation(change: Callable[[dict[str, Any]], None]) -> Callable[[Path,
 def _mirrored_left(found: Entry) -> None:
     """As a right hand, which HaMeR's loader would mirror again."""
     if not found["right"]:
-        found["hand_pose"] = mirrored_pose(found["hand_pose"]).astype(np.float32)
-        found["keypoints_3d"][:, :3] = mirrored_points(found["keypoints_3d"][:, :3])
+        found["hand_pose"] = mirror_pose(found["hand_pose"]).astype(np.float32)
+        found["keypoints_3d"][:, :3] = mirror_points(found["keypoints_3d"][:, :3])
 
 
 def _wrong_hand_without_pose(found: Entry) -> None:

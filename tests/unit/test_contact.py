@@ -20,7 +20,7 @@ from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_a
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import MIRROR_X, MIRROR_X_ROTATION, SIDES
 from handgen.stages.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
-from handgen.stages.simulate.motion import place_hand, raised_hand
+from handgen.stages.simulate.motion import hand_motion_at, raised_hand
 from handgen.stages.simulate.penetration import distance_m
 from handgen.stages.simulate.poses import POSES, pose_angles_deg
 
@@ -84,7 +84,7 @@ def shifted(state, shift):
 @pytest.mark.parametrize("name", ["flat", "relaxed", "pinch"])
 def test_the_spheres_fill_the_skin_and_stay_in_it(hand, name):
     angles = np.radians(pose_angles_deg(POSES[name]))[None]
-    motion = place_hand(hand, np.zeros(10), raised_hand(hand)[None], np.zeros((1, 3)), angles)
+    motion = hand_motion_at(hand, np.zeros(10), raised_hand(hand)[None], np.zeros((1, 3)), angles)
     pose = HandPose(*(torch.as_tensor(a) for a in (motion.rotations, motion.translation, np.zeros((1, 10)))))
     skin = hand(pose).vertices[0].numpy()
     found = SphereHand.of(hand, torch.zeros(10)).at(state_of(pose))

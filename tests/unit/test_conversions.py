@@ -82,8 +82,8 @@ def test_rotation_matrices(seed, batch):
 @given(seeds, st.sampled_from(list(KEYPOINT_ORDERS)), st.sampled_from(list(KEYPOINT_ORDERS)))
 def test_keypoint_orders(seed, source, target):
     keypoints = np.random.default_rng(seed).normal(size=(2, 21, 3))
-    there = convert.reordered_keypoints(keypoints, source, target)
-    np.testing.assert_array_equal(convert.reordered_keypoints(there, target, source), keypoints)
+    there = convert.reorder_keypoints(keypoints, source, target)
+    np.testing.assert_array_equal(convert.reorder_keypoints(there, target, source), keypoints)
     assert sorted(KEYPOINT_ORDERS[target]) == list(range(21))
 
 
@@ -91,22 +91,22 @@ def test_keypoint_orders_are_the_projects_own(rng):
     hand = load_hand("open", "right")
     pose, transl, betas = full_pose(0, (1,)) * 0.3, rng.normal(size=(1, 3)), rng.normal(size=(1, 10))
     ours = posed(hand, pose, transl, betas)
-    from_mano = convert.reordered_keypoints(
+    from_mano = convert.reorder_keypoints(
         np.concatenate([ours.joints, ours.vertices[:, [744, 320, 443, 554, 671]]], 1), "mano", "handgen"
     )
     np.testing.assert_allclose(from_mano, ours.keypoints)
     names = np.arange(21)[:, None]
     # InterHand2.6M: thumb tip 0 ... thumb 3, index tip 4, ..., wrist 20
-    assert convert.reordered_keypoints(names, "handgen", "interhand").ravel().tolist() == [
+    assert convert.reorder_keypoints(names, "handgen", "interhand").ravel().tolist() == [
         *(4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17, 0),
     ]
     # manopth reorders its joints and tips by this list (manolayer.py)
-    assert convert.reordered_keypoints(names, "mano", "handgen").ravel().tolist() == [
+    assert convert.reorder_keypoints(names, "mano", "handgen").ravel().tolist() == [
         *(0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20),
     ]
     # the networks of hand3d (RHD) give keypoints in an order that this list turns into ours, and back
     rhd = [0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17]
-    assert convert.reordered_keypoints(names, "rhd", "handgen").ravel().tolist() == rhd
+    assert convert.reorder_keypoints(names, "rhd", "handgen").ravel().tolist() == rhd
 
 
 def test_fingertips_of_each_project(rng):
@@ -126,12 +126,12 @@ def test_mirrored(seed, side):
     rng = np.random.default_rng(seed)
     hand, other = load_hand("open", side), load_hand("open", other_side(side))
     pose, transl, betas = full_pose(seed), rng.normal(size=(2, 3)), rng.normal(size=(2, 10))
-    mirrored = convert.mirrored_pose(pose), convert.mirrored_points(transl)
-    np.testing.assert_array_equal(convert.mirrored_pose(mirrored[0]), pose)
-    np.testing.assert_array_equal(convert.mirrored_points(mirrored[1]), transl)
-    vertices, faces = convert.mirrored_mesh(posed(hand, pose, transl, betas).vertices.numpy(), hand.faces)
+    mirrored = convert.mirror_pose(pose), convert.mirror_points(transl)
+    np.testing.assert_array_equal(convert.mirror_pose(mirrored[0]), pose)
+    np.testing.assert_array_equal(convert.mirror_points(mirrored[1]), transl)
+    vertices, faces = convert.mirror_mesh(posed(hand, pose, transl, betas).vertices.numpy(), hand.faces)
     np.testing.assert_allclose(posed(other, *mirrored, betas).vertices, vertices, atol=1e-6)  # m
-    back, back_faces = convert.mirrored_mesh(vertices, faces)
+    back, back_faces = convert.mirror_mesh(vertices, faces)
     np.testing.assert_array_equal(back_faces, hand.faces)
     a, b, c = (vertices[0, faces[:, k]] for k in range(3))
     volume = np.einsum("fc,fc->", a - vertices[0].mean(0), np.cross(b - a, c - a))
@@ -166,7 +166,7 @@ def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match="expected 1 to 45"):
         convert.pose_from_pca(np.zeros((2, 46)), hand)
     with pytest.raises(ValueError, match=r"expected \(..., 21, n\)"):
-        convert.reordered_keypoints(np.zeros((20, 3)), "mano", "handgen")
+        convert.reorder_keypoints(np.zeros((20, 3)), "mano", "handgen")
 
 
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3)])
@@ -183,7 +183,7 @@ def test_poses_of_any_batch(batch, rng):
         assert rotations.shape == (*batch, numbers // 3, 3, 3)
         np.testing.assert_allclose(convert.pose_from_rotations(rotations), pose, atol=1e-8)
         flips = np.tile([1.0, -1.0, -1.0], numbers // 3)
-        np.testing.assert_array_equal(convert.mirrored_pose(pose), pose * flips)
+        np.testing.assert_array_equal(convert.mirror_pose(pose), pose * flips)
     coefficients = rng.normal(size=(*batch, 7))
     expected = np.einsum("...k,kn->...n", coefficients, hand.pose_components[:7]) + hand.mean_pose
     np.testing.assert_allclose(convert.pose_from_pca(coefficients, hand), expected)

@@ -6,7 +6,7 @@ import pytest
 
 from handgen.reconstruct import quality
 from handgen.reconstruct.settings import QualityLimits
-from handgen.segmentation.evidence import PictureEvidence, picture_evidence
+from handgen.segmentation.evidence import MaskEvidence, mask_evidence
 
 SIZE, EXTENT_PX = 240, 90.0
 
@@ -38,7 +38,7 @@ def test_a_hand_that_is_there_is_borne_out(rng, scale):
     size = (SIZE * scale, SIZE * scale)
     image = cv2.resize(picture(rng), size, interpolation=cv2.INTER_CUBIC)
     mask = cv2.resize(disc(120, 120), size, interpolation=cv2.INTER_NEAREST)
-    found = picture_evidence(image, mask, guides(mask), EXTENT_PX * scale)
+    found = mask_evidence(image, mask, guides(mask), EXTENT_PX * scale)
     assert found.colour_overlap < 0.2 and found.background_share < 0.05 and found.edge_support > 3
     assert reasons(found) == ()
 
@@ -46,7 +46,7 @@ def test_a_hand_that_is_there_is_borne_out(rng, scale):
 def test_a_mesh_beside_the_hand_is_not_borne_out(rng):
     """The mask that is guided by a mesh fills it, wherever it is."""
     beside = disc(136, 120)
-    found = picture_evidence(picture(rng), beside, guides(beside), EXTENT_PX)
+    found = mask_evidence(picture(rng), beside, guides(beside), EXTENT_PX)
     assert quality.NO_EVIDENCE in reasons(found)
     assert quality.NO_EVIDENCE not in reasons(found, quality.ViewError(1.0, 0.01))  # then a detection speaks for it
 
@@ -55,7 +55,7 @@ def test_a_mesh_beside_the_hand_is_not_borne_out(rng):
 def test_a_picture_without_contrast_speaks_for_nothing(rng, grey):
     """Also not with a detection that came from a file."""
     image = np.full((SIZE, SIZE, 3), grey, np.uint8)
-    found = picture_evidence(image, disc(120, 120), guides(disc(120, 120)), EXTENT_PX)
+    found = mask_evidence(image, disc(120, 120), guides(disc(120, 120)), EXTENT_PX)
     assert found.colour_overlap == pytest.approx(1) and found.edge_support == 0
     assert quality.NO_CONTRAST in reasons(found, quality.ViewError(1.0, 0.01))
 
@@ -63,19 +63,19 @@ def test_a_picture_without_contrast_speaks_for_nothing(rng, grey):
 def test_a_mask_that_is_mostly_background_is_none(rng):
     """A mesh of twice the hand's area, half of it on the room."""
     mesh = disc(120, 120, 60)
-    found = picture_evidence(picture(rng), mesh, guides(mesh), EXTENT_PX)
+    found = mask_evidence(picture(rng), mesh, guides(mesh), EXTENT_PX)
     assert found.background_share > 0.5
     assert quality.BACKGROUND in reasons(found, quality.ViewError(1.0, 0.01))
 
 
 def test_nothing_around_a_mask_says_nothing():
     everywhere = np.full((SIZE, SIZE), 255, np.uint8)
-    found = picture_evidence(np.zeros((SIZE, SIZE, 3), np.uint8), everywhere, guides(everywhere), EXTENT_PX)
+    found = mask_evidence(np.zeros((SIZE, SIZE, 3), np.uint8), everywhere, guides(everywhere), EXTENT_PX)
     assert quality.NO_CONTRAST in reasons(found)
 
 
 def test_a_contradicting_detection_and_a_late_camera_reject_a_view():
-    good = PictureEvidence(0.1, 0.0, 5.0)
+    good = MaskEvidence(0.1, 0.0, 5.0)
     assert reasons(good, contradicted=True) == (quality.CONTRADICTED,)
     assert reasons(good, late_share=0.05) == (quality.LATE,) and reasons(good, late_share=0.03) == ()
     assert reasons(None) == ()  # labels that are given are not judged by pictures

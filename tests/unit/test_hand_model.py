@@ -120,7 +120,7 @@ def test_a_mano_format_file_loads_with_the_open_hands_anatomy(model_file):
         ({"v_template": np.zeros((500, 3))}, "v_template must have shape"),
         ({"hands_mean": np.full(45, np.nan)}, "not finite"),
         ({"kintree_table": np.stack([np.arange(16) - 1, np.arange(16)])}, "parents"),
-        ({"posedirs": np.array([{}], dtype=object)}, "not a readable npz"),
+        ({"posedirs": np.array([{}], dtype=object)}, "Python object, which is not read"),
     ],
 )
 def test_damaged_model_files_are_named(model_file, changes, message):

@@ -42,10 +42,10 @@ def jsonl(tmp_path, rng):
 
 def test_what_is_asked_for_decides(jsonl):
     for name in ("mediapipe", "openpose"):
-        found = KeypointsDetector(jsonl, CAMERAS, None, name)
+        found = KeypointsDetector(jsonl, CAMERAS, keypoints_of=name)
         np.testing.assert_array_equal(found.offsets_m, load_offsets_m())
         assert found.view_bias is not None and not found.notes
-    found = KeypointsDetector(jsonl, CAMERAS, None, "model")
+    found = KeypointsDetector(jsonl, CAMERAS, keypoints_of="model")
     np.testing.assert_array_equal(found.offsets_m, NONE)
     assert found.view_bias is None and not found.notes
     with pytest.raises(ValueError, match="keypoints_of"):
@@ -64,7 +64,7 @@ def test_openpose_files_are_openposes(tmp_path, rng):
     found = KeypointsDetector(tmp_path, CAMERAS)
     np.testing.assert_array_equal(found.offsets_m, load_offsets_m())
     assert "taken for OpenPose's" in found.notes[0]
-    assert KeypointsDetector(tmp_path, CAMERAS, None, "model").view_bias is None
+    assert KeypointsDetector(tmp_path, CAMERAS, keypoints_of="model").view_bias is None
 
 
 @pytest.mark.parametrize("place", ["detections", "."])
@@ -105,7 +105,7 @@ def test_a_run_that_says_nonsense_is_named(tmp_path, rng, described):
     (run / "run.json").write_text(json.dumps({"depends_on": {"detector": described}}))
     with pytest.raises(HandgenError, match=r"run.json: does not say .*--keypoints-of"):
         KeypointsDetector(run / "detections", CAMERAS)
-    assert KeypointsDetector(run / "detections", CAMERAS, None, "model").view_bias is None
+    assert KeypointsDetector(run / "detections", CAMERAS, keypoints_of="model").view_bias is None
 
 
 def test_chunks_without_their_run_are_read_with_a_note(tmp_path, rng):

@@ -107,7 +107,7 @@ def test_an_error_inside_lets_go(tmp_path, store):
     for root in (tmp_path, store):
         with pytest.raises(ZeroDivisionError), lock_directory(root):
             raise ZeroDivisionError
-        assert list(filesystem.names(root)) == []
+        assert list(filesystem.list_names(root)) == []
 
 
 def test_a_lock_that_was_removed_in_between_is_made_anew(tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_a_lease_is_refused_while_its_holder_lives(store):
         ):
             pass
         assert orjson.loads(filesystem.read(store / LEASE)) == found
-    assert list(filesystem.names(store)) == []
+    assert list(filesystem.list_names(store)) == []
 
 
 def test_a_lease_is_touched(store, monkeypatch):
@@ -282,7 +282,7 @@ def test_a_beat_that_fails_is_no_end(store, monkeypatch, caplog):
         while len(failed) < 2 and time.monotonic() < end:
             time.sleep(0.01)
         hold.check()
-    assert "cannot be touched (no answer)" in caplog.text and list(filesystem.names(store)) == []
+    assert "cannot be touched (no answer)" in caplog.text and list(filesystem.list_names(store)) == []
 
 
 def test_a_lease_that_is_garbage_ends_too(store, no_waiting):
@@ -307,7 +307,7 @@ def test_a_run_in_a_store_goes_on_and_starts_anew(store):
     with different, output.claim_output(store, "shards", {"a": 2}, ("*.tar", "sub"), False):
         pass
     with output.claim_output(store, "shards", {"a": 2}, ("*.tar", "sub"), True) as journal:
-        assert journal.entries == {} and sorted(filesystem.names(store)) == [LEASE, "foreign.txt", "run.json"]
+        assert journal.entries == {} and sorted(filesystem.list_names(store)) == [LEASE, "foreign.txt", "run.json"]
     another = pytest.raises(HandgenError, match="holds something other than annotations")
     with another, output.claim_output(store, "annotations", {}, (), True):
         pass

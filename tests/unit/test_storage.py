@@ -68,7 +68,7 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
 
 def test_what_is_put_is_there(root):
     place = root / "a.txt"
-    assert filesystem.size_of(place) is None and filesystem.sizes(root / "none") == {}
+    assert filesystem.size_of(place) is None and filesystem.file_sizes(root / "none") == {}
     filesystem.put(place, b"hello")
     assert filesystem.read(place) == b"hello" and filesystem.size_of(place) == 5
     assert filesystem.read_range(place, 1, 3) == b"ell"
@@ -83,9 +83,9 @@ def test_folders_are_listed_once_and_whole(root):
     for name in ("b", "a", "sub/c"):
         filesystem.make_folder((root / name).parent)
         filesystem.put(root / name, name.encode())
-    assert filesystem.sizes(root) == {"a": 1, "b": 1}
-    assert sorted(filesystem.names(root)) == ["a", "b", "sub"]
-    assert list(filesystem.names(root / "none")) == []
+    assert filesystem.file_sizes(root) == {"a": 1, "b": 1}
+    assert sorted(filesystem.list_names(root)) == ["a", "b", "sub"]
+    assert list(filesystem.list_names(root / "none")) == []
     assert filesystem.is_folder(root) and filesystem.is_folder(root / "sub")
     assert not filesystem.is_folder(root / "a") and not filesystem.is_folder(root / "none")
 
@@ -99,13 +99,13 @@ def test_what_is_removed_is_gone(root):
     filesystem.remove(root / "sub")
     for again in (filesystem.remove, filesystem.remove_file):
         again(root / "a")
-    assert list(filesystem.names(root)) == []
+    assert list(filesystem.list_names(root)) == []
 
 
 def test_only_the_first_puts_what_must_be_new(root):
     assert filesystem.put_new(root / "a", b"first")
     assert not filesystem.put_new(root / "a", b"second")
-    assert filesystem.read(root / "a") == b"first" and list(filesystem.names(root)) == ["a"]
+    assert filesystem.read(root / "a") == b"first" and list(filesystem.list_names(root)) == ["a"]
 
 
 def test_a_store_without_such_a_put_is_looked_at_first(store, monkeypatch):
@@ -134,9 +134,9 @@ def test_a_file_is_absent_until_it_is_whole(root):
     with filesystem.whole_file(root / "a") as file:
         file.write(b"x" * 10**6)
         assert filesystem.size_of(root / "a") is None
-        assert "a" not in filesystem.sizes(root)
+        assert "a" not in filesystem.file_sizes(root)
     assert filesystem.size_of(root / "a") == 10**6
-    assert list(filesystem.names(root)) == ["a"]
+    assert list(filesystem.list_names(root)) == ["a"]
 
 
 def test_a_writer_that_raises_leaves_what_was_there(root):
@@ -145,7 +145,7 @@ def test_a_writer_that_raises_leaves_what_was_there(root):
         with pytest.raises(ZeroDivisionError), filesystem.whole_file(root / name) as file:
             file.write(b"x" * 10**6)
             raise ZeroDivisionError
-    assert filesystem.read(root / "a") == b"before" and list(filesystem.names(root)) == ["a"]
+    assert filesystem.read(root / "a") == b"before" and list(filesystem.list_names(root)) == ["a"]
 
 
 @given(data=st.binary(max_size=5000), block=st.integers(1, 700), jumps=st.lists(st.integers(0, 6000), max_size=8))
@@ -282,7 +282,7 @@ class HTTPClientError(Exception):
         ("cat_file", lambda place: filesystem.read(place)),
         ("cat_file", lambda place: filesystem.read_range(place, 0, 2)),
         ("info", filesystem.size_of),
-        ("ls", lambda place: filesystem.sizes(place.parent)),
+        ("ls", lambda place: filesystem.file_sizes(place.parent)),
         ("rm_file", filesystem.remove_file),
         ("put_file", lambda place: tar.write_tar(place, [("a", b"b")])),
     ],

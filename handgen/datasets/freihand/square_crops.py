@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from handgen.hand.conversions import mirrored_points, mirrored_pose
+from handgen.hand.conversions import mirror_points, mirror_pose
 from handgen.hand.skeleton import other_side
 from handgen.media import images
 from handgen.records.labelled_image import LabelledHand, LabelledImage
@@ -85,14 +85,14 @@ def mirror_hand(hand: LabelledHand) -> LabelledHand:
         moved = parameters.translation_m
         parameters = replace(
             parameters,
-            pose=mirrored_pose(parameters.pose),
-            translation_m=None if moved is None else mirrored_points(moved),
+            pose=mirror_pose(parameters.pose),
+            translation_m=None if moved is None else mirror_points(moved),
             model_sha256=None,
         )
     return replace(
         hand,
         side=other_side(hand.side),
-        keypoints_cam_m=None if points is None else mirrored_points(points),
+        keypoints_cam_m=None if points is None else mirror_points(points),
         box_px=None,
         parameters=parameters,
     )

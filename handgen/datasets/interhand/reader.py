@@ -18,7 +18,7 @@ from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, JOINT_COUNT, M_PER_MM, SIDE_ORDER, SPLITS
 from handgen.datasets.reader import Models, Moment, Reader
 from handgen.errors import HandgenError
-from handgen.hand.conversions import full_from_relative, reordered_keypoints
+from handgen.hand.conversions import full_from_relative, reorder_keypoints
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.media.images import picture_size
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
@@ -125,8 +125,8 @@ class InterhandReader(Reader):
             there = parameters.get(side)
             if there is not None:
                 there = base.move_parameters(there, camera.cam_from_world, self.models[side])
-            ours = reordered_keypoints(points[mine], "interhand", "handgen")
-            known = reordered_keypoints(valid[mine, None].astype(float), "interhand", "handgen")[:, 0] > 0
+            ours = reorder_keypoints(points[mine], "interhand", "handgen")
+            known = reorder_keypoints(valid[mine, None].astype(float), "interhand", "handgen")[:, 0] > 0
             hands.append(base.seen_hand(side, ours, camera, known, there))
         return LabelledImage(
             name=f"{layout.picture_folder(self.split)}/{entry['file_name']}",

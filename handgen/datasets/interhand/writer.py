@@ -22,7 +22,7 @@ from handgen.datasets.reader import move_parameters
 from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, hand_box, join_parts
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
-from handgen.hand.conversions import relative_from_full, reordered_keypoints
+from handgen.hand.conversions import relative_from_full, reorder_keypoints
 from handgen.hand.skeleton import FINGERS, KEYPOINT_COUNT
 from handgen.io import shards
 from handgen.records.labelled_image import LabelledHand, LabelledImage
@@ -153,7 +153,7 @@ def _valid(hands: dict[str, LabelledHand]) -> list[list[int]]:
     flags = []
     for side in SIDE_ORDER:
         labelled = hands[side].labelled if side in hands else np.zeros(KEYPOINT_COUNT, bool)
-        flags.append(reordered_keypoints(labelled[:, None].astype(float), "handgen", "interhand"))
+        flags.append(reorder_keypoints(labelled[:, None].astype(float), "handgen", "interhand"))
     return np.concatenate(flags).astype(int).tolist()
 
 
@@ -166,7 +166,7 @@ def _joints(hands: _Frame) -> dict[str, Any]:
             hand, world_from_cam = hands[side]
             assert hand.keypoints_cam_m is not None
             points = world_from_cam.apply(hand.keypoints_cam_m)
-        world.append(reordered_keypoints(points, "handgen", "interhand"))
+        world.append(reorder_keypoints(points, "handgen", "interhand"))
     return {
         "world_coord": np.round(np.concatenate(world) * MM_PER_M, 4),
         "joint_valid": _valid({side: hand for side, (hand, _) in hands.items()}),

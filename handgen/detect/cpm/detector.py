@@ -29,7 +29,7 @@ from handgen.detect.mediapipe.landmarks import Region
 from handgen.detect.registry import CpmOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
-from handgen.hand.conversions import reordered_keypoints
+from handgen.hand.conversions import reorder_keypoints
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS, MIDDLE_MCP, SIDES
 from handgen.media.arrays import Image
 from handgen.records.detection import Detection
@@ -138,7 +138,7 @@ class CpmView:
         if np.median(confidence) < _MIN_SCORE:
             return None
         hand = np.concatenate([region.to_image(points, INPUT_PX), confidence[:, None]], 1)
-        hand = reordered_keypoints(hand, _ORDER, "handgen")
+        hand = reorder_keypoints(hand, _ORDER, "handgen")
         return Detection(hand[:, :2], hand[:, 2], float(mirrored))
 
 

@@ -36,7 +36,7 @@ def detect_units(job: AnnotateJob) -> Units[None]:
 
 def detected_chunks(job: AnnotateJob) -> set[int]:
     """The chunks whose detections are there."""
-    there = filesystem.sizes(job.out / store.DETECTIONS)
+    there = filesystem.file_sizes(job.out / store.DETECTIONS)
     return {index for index in range(job.chunk_count) if job.detections_path(index).name in there}
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid
-from handgen.hand.conversions import mirrored_points, reordered_keypoints
+from handgen.hand.conversions import mirror_points, reorder_keypoints
 from handgen.hand.skeleton import KEYPOINT_ORDERS
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
@@ -126,14 +126,14 @@ def _check_order(annotated: Annotations, sample: _Sample) -> None:
         return
     readings = {
         f"the keypoints look like they are in the order `{order}`: write them in handgen's (wrist, thumb, index, "
-        "middle, ring, pinky, palm to tip; `handgen.hand.conversions.reordered_keypoints`)": reordered_keypoints(
+        "middle, ring, pinky, palm to tip; `handgen.hand.conversions.reorder_keypoints`)": reorder_keypoints(
             sample.annotated_m, order, "handgen"
         )
         for order in KEYPOINT_ORDERS
         if order != "handgen"
     }
     readings["its hands are mirror images of the true ones: check the world's handedness, and left and right"] = (
-        mirrored_points(sample.annotated_m)
+        mirror_points(sample.annotated_m)
     )
     best = min(readings, key=lambda name: _shape_error_mm(readings[name], sample.truth_m))
     best_mm = _shape_error_mm(readings[best], sample.truth_m)

@@ -83,7 +83,7 @@ def folders_with_gaps(out: Location, results: Iterable[UnitResult]) -> set[str]:
     counts: Counter[str] = Counter()
     for result in results:
         counts.update(result.written.pictures)
-    return {folder for folder, count in counts.items() if sum(1 for _ in filesystem.names(out / folder)) < count}
+    return {folder for folder, count in counts.items() if sum(1 for _ in filesystem.list_names(out / folder)) < count}
 
 
 def export_unit(job: ExportJob, unit_and_first: tuple[int, int]) -> UnitResult:

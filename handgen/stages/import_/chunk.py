@@ -161,7 +161,7 @@ def read_imported(out: Location, index: int) -> dict[str, Any]:
 
 def find_finished_chunks(job: ImportJob, noted: Mapping[int, dict[str, Any]]) -> Chunks:
     """The chunks whose files are all there."""
-    beside = filesystem.sizes(job.out / IMPORTED)
+    beside = filesystem.file_sizes(job.out / IMPORTED)
     found = store.find_finished_chunks(job.out, job.chunk_count, noted)
     return {index: files for index, files in found.items() if imported_path(job.out, index).name in beside}
 

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from handgen.geometry.meshes import Mesh
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, SIDES
-from handgen.stages.simulate.motion import Betas, HandMotion, Wander, place_hand, posed_vertices, raised_hand
+from handgen.stages.simulate.motion import Betas, HandMotion, Wander, hand_motion_at, posed_vertices, raised_hand
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
 from handgen.stages.simulate.poses import APART_M, CLASP, INTERLEAVE, Angles, Encounter, encounters, vary_encounter
 
@@ -77,7 +77,7 @@ class _Hands:
         meshes = []
         for side in SIDES:
             model, angles = self.models[side], np.radians(at.angles_deg[side])[None]
-            motion = place_hand(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
+            motion = hand_motion_at(model, self.betas, at.orientation[side][None], at.palm_m[side][None], angles)
             meshes.append(Mesh(posed_vertices(model, self.betas, motion)[0], model.faces))
         return meshes[0], meshes[1]
 
@@ -177,7 +177,7 @@ class Meeting:
         orientation = pair @ np.stack([at.orientation[side] for at in found])
         palms = (pair @ np.stack([at.palm_m[side] for at in found])[..., None])[..., 0] + self.drift_m(times_s)
         angles = np.radians(np.stack([at.angles_deg[side] for at in found]))
-        return place_hand(self.hands.models[side], self.hands.betas, orientation, palms, angles)
+        return hand_motion_at(self.hands.models[side], self.hands.betas, orientation, palms, angles)
 
 
 def _ease(share: float) -> float:

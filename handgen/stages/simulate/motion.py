@@ -87,7 +87,7 @@ def posed_vertices(model: HandModel, betas: np.ndarray, motion: HandMotion) -> F
     return posed(model, betas, motion).vertices.numpy()
 
 
-def place_hand(
+def hand_motion_at(
     model: HandModel,
     betas: Betas,
     orientation: Float[np.ndarray, "times 3 3"],
@@ -118,7 +118,7 @@ class SingleHand:
         """The hand at these moments."""
         orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
         angles = self.angles_rad(times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1]))
-        return place_hand(self.model, self.betas, orientation, self.around + self.drift_m(times_s), angles)
+        return hand_motion_at(self.model, self.betas, orientation, self.around + self.drift_m(times_s), angles)
 
 
 def single_hand(

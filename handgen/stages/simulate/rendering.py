@@ -103,7 +103,7 @@ def find_finished_chunks(
     """The chunks whose truth and pictures are there, and what their files hold."""
     chunks = chunks_of(config)
     found = store.find_finished_chunks(out / TRUTH, len(chunks), noted)
-    there = {name: set(filesystem.names(out / name)) for name in camera_names(config) if not config.video}
+    there = {name: set(filesystem.list_names(out / name)) for name in camera_names(config) if not config.video}
 
     def has_pictures(index: int) -> bool:
         if config.video:

@@ -61,7 +61,7 @@ def check(
         for entry in chunks
         for name, suffix in store.FILES.items()
     }
-    there = filesystem.sizes(root / store.CHUNKS)
+    there = filesystem.file_sizes(root / store.CHUNKS)
     check_files(findings, root / store.CHUNKS, there, expected)
     frames = 0
     for number, entry in enumerate(chunks):

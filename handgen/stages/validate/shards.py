@@ -66,7 +66,7 @@ def check(
 ) -> Checked:
     """Check a finished shards directory."""
     findings = Findings()
-    there = {name: size for name, size in filesystem.sizes(root).items() if name.endswith((".tar", ".partial"))}
+    there = {name: size for name, size in filesystem.file_sizes(root).items() if name.endswith((".tar", ".partial"))}
     check_files(findings, root, there, {entry["name"]: entry["bytes"] for entry in manifest["shards"]})
     subjects = {
         split["name"]: frozenset(name for group in split["groups"] for name in group["subjects"])

@@ -83,12 +83,14 @@ def _recognise_kind(path: Location) -> str:
         return stated
     if (export := exports.recognise_format(path)) is not None:
         return export
-    names = set(filesystem.names(path)) if filesystem.is_folder(path) else set()
+    names = set(filesystem.list_names(path)) if filesystem.is_folder(path) else set()
     has_videos = any(name.lower().endswith(VIDEO_SUFFIXES) for name in names)
     if kind == CAPTURE or "capture.json" in names or has_videos or (isinstance(path, Path) and list_sources(path)):
         return CAPTURE
     if any(name.lower().endswith(calibration_suffixes()) or name == "camera_parameters" for name in names):
         return CALIBRATION
+    if not names:
+        raise HandgenError(f"{path}: nothing is there; correct the path")
     what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
     raise HandgenError(
         f"{path}: {what}, no capture, no calibration and no export; give one of these "
