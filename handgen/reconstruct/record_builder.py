@@ -30,6 +30,7 @@ from handgen.segmentation.edge_blur import measured_blur_px
 from handgen.segmentation.segment import Segmented
 from handgen.wording import count_of, counts_of
 
+_FEWEST_VIEWS = 4  # of a camera, all rejected, before that is said
 _MOST_REFUSED = 1000  # records whose figures say why nothing was accepted
 # By the reason that rejects a record: its figure with the unit, the limit that it missed, and the option of that.
 _FIGURES: dict[str, tuple[Callable[[HandRecord], float | None], str, Callable[[QualityLimits], float], str]] = {
@@ -139,6 +140,7 @@ class Counts:
         self.accepted: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.views_rejected: Counter[str] = Counter()
+        self.views_of: dict[str, Counter[str]] = {}  # by camera: how many were accepted (""), and rejected by reason
         self.views = 0
         self.views_detected_again = 0
         self.bridged = 0
@@ -162,6 +164,16 @@ class Counts:
         self.bridged += sum(record.source != KEYPOINTS for record in good)
         self.seen_by_one += sum(record.views_detected == 1 for record in records)
         self.views_rejected.update(reason for record in good for view in record.views for reason in view.reasons)
+        for view in (view for record in good for view in record.views):
+            self.views_of.setdefault(view.camera.name, Counter()).update(view.reasons or ("",))
+
+    def useless_cameras(self) -> list[str]:
+        """Say which cameras show accepted hands, and none of them well: how many views, and why they were rejected."""
+        return [
+            f"all views of camera {name} were rejected: {counts_of(found)}"
+            for name, found in self.views_of.items()
+            if not found[""] and found.total() >= _FEWEST_VIEWS
+        ]
 
     def why_nothing(self, limits: QualityLimits) -> str | None:
         """Say why no record was accepted: how many, the figure that decided and the option; None if one was."""

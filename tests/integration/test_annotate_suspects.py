@@ -115,3 +115,21 @@ def test_keypoints_of_a_right_hand_are_no_left_hand(capture, tmp_path):
     }
     assert done["left"].exit_code == 1 and "give --hands right" in done["left"].output
     assert done["right"].exit_code == 0, done["right"].output
+
+
+def test_a_camera_of_which_no_view_is_good_is_named(capture, tmp_path):
+    """One camera with grey pictures beside good ones: the others' hands stay, and it is said."""
+    import cv2
+
+    grey = tmp_path / "grey"
+    shutil.copytree(capture, grey, ignore=shutil.ignore_patterns("truth", ".journal"))
+    name = load_capture(capture).cameras.names[0]
+    pictures = [path for path in grey.rglob("*") if path.suffix in (".jpg", ".png") and name in path.parent.name]
+    for path in pictures:
+        cv2.imwrite(str(path), np.full((240, 320, 3), 128, np.uint8))
+    assert pictures
+    keypoints = true_keypoints(capture, tmp_path / "true.jsonl")
+    report = annotate.run(grey, tmp_path / "out", config(keypoints))
+    assert sum(report.accepted.values()) == 8
+    assert any(f"all views of camera {name} were rejected: " in note for note in report.notes)
+    assert any("picture without contrast" in note for note in report.notes)

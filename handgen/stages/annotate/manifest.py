@@ -58,6 +58,7 @@ def build_manifest(
             *estimated.notes,
             *camera_check.notes(check, job.config.refine_extrinsics),
             *notes_of(job.suspects),
+            *counts.useless_cameras(),
         ),
         cameras_suspect=tuple(_describe_suspect(job, suspect) for suspect in job.suspects),
         nothing_accepted=counts.why_nothing(job.config.limits),
