@@ -28,11 +28,12 @@ from handgen.records.detection import Detection
 _EXPLAINS = 0.6  # of the distance as the capture has it: what a hypothesis must lower it to
 _AMBIGUOUS = 1.5  # times the best hypothesis' distance: another camera's may as well be true
 _DELAYS = tuple(range(-8, 9))  # frames, of cameras that disagree
-_FINE_DELAYS = tuple(range(-6, 7))  # frames, of cameras that agree
+_FINE_DELAYS = tuple(range(-8, 9))  # frames, of cameras that agree
 _RATES = (0.5, 2.0, 5 / 6, 6 / 5, 2 / 5, 5 / 2)  # of a video against the others: 30 and 60, 25 and 30, 24 and 60
 _WHOLE_FRAME = 0.85  # frames: a delay that moving the video by one mends
 MIN_DELAY = 0.35  # frames; less is within what simulated cameras without delay show
 _DELAY_GAIN = 1.2  # squared distances at the frame itself, in those at the delay; 1.02 in simulated, 1.1 in real rigs
+_FEW_MOMENTS, _FEW_GAIN = 12, 2.0  # with fewer moments: 1.38 in simulated rigs
 _RATE_GAIN = 0.9  # of the best delay's squared distance: another rate is less usual
 
 _SHARED_IMAGES = ("mirrored", "upside down", "mirrored top to bottom")  # that all videos may be
@@ -84,7 +85,7 @@ class Suspect:
         if found is None:
             return (
                 f"{names} disagrees with the others: its detections miss theirs by {self.before:.2f} hand sizes; is "
-                "it the right video, and calibrated where it stands now? Calibrate again, or leave it out"
+                "it the right video, or has it moved since it was calibrated? Calibrate again, or leave it out"
             )
         if found.inverted:
             which = "the extrinsics look" if self.everywhere else f"{names}: its extrinsics look"
@@ -115,7 +116,8 @@ class Suspect:
                 f"{names} has another frame rate, {found.rate:.3g} of its frames per frame of the others: "
                 f"{figures}; give timestamps in capture.json, or convert its video to the others' rate"
             )
-        late = f"{abs(found.delay_frames):.2g} {'frame' if abs(found.delay_frames) == 1 else 'frames'}"
+        number = f"{abs(found.delay_frames):.2g}"
+        late = f"{number} {'frame' if number == '1' else 'frames'}"
         word, whole = ("late" if found.delay_frames > 0 else "early"), round(found.delay_frames)
         mend = (
             f'add {whole} to its "frame_offset" in capture.json'
@@ -263,7 +265,8 @@ def _delay(misses: Misses, v: int, cameras: Sequence[int]) -> tuple[float, int, 
     for rate in _RATES:
         if (so := squared(Hypothesis(rate=rate))) < _RATE_GAIN * after:
             hypothesis, after = Hypothesis(rate=rate), so
-    if after * _DELAY_GAIN > 1 or (hypothesis.rate == 1 and abs(hypothesis.delay_frames) < MIN_DELAY):
+    gain = _DELAY_GAIN if len(misses.seen.moments) >= _FEW_MOMENTS else _FEW_GAIN
+    if after * gain > 1 or (hypothesis.rate == 1 and abs(hypothesis.delay_frames) < MIN_DELAY):
         return None
     before = float(np.median([misses.of_pair(v, b).distance for b in partners]))
     so = float(np.median([misses.of_pair(v, b, hypothesis).distance for b in partners]))

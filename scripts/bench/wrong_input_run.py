@@ -129,6 +129,8 @@ def run_case(name: str, seed: int, work: Path) -> Outcome:
         own = detections_of(case.base, seed, work)
         file = own if case.keypoints == OWN_DETECTIONS else WRITERS[case.keypoints](draft, place / "hands")
         options += ["--detector", "keypoints", "--keypoints", str(file)]
+        # The files hold the truth's own joints, whatever format they are in; a run's detections are MediaPipe's.
+        options += ["--keypoints-of", "mediapipe" if case.keypoints == OWN_DETECTIONS else "model"]
     run_commands(capture, out, options, outcome)
     if (out / "manifest.json").is_file():
         outcome.labels = measure(base, list(draft.views.values()), capture, out)

@@ -11,12 +11,13 @@ WORDS: dict[str, str] = {
     "mirrored": r"mirror",
     "upside down": r"upside[ -]down|(turned|rotated)( by)? 180",
     "rotated": r"(turned|rotated)( by)? (-?90|270|a quarter)|another aspect ratio|rotation tag",
-    "exchanged": r"exchang|swapp|interchang|mixed up|contradict",
+    "exchanged": r"exchang|swapp|interchang|mixed up|names? contradict",
     "late": r"frames? (late|early)|\b(late|early) by|\blags\b|\bleads\b"
     r"|frame_offset\W{0,3}(of |to |by )?-?\d|shifted by|(behind|ahead of) the other",
     "rate": r"frame rates differ|half the (frame )?rate|other (frame )?rate|another (frame )?rate|frames/s, but",
-    "gap": r"\bgaps?\b|dropped|frames? (is|are) missing|missing frames?|has no frame|\d+ missing",
-    "holes": r"(pictures?|numbers?) (is|are) missing|missing pictures?|\bholes?\b|has no (frame|picture)",
+    "gap": r"\bgaps?\b|\d+ frames? missing|dropped|frames? (is|are) missing|missing frames?|has no frame|\d+ missing",
+    "holes": r"(pictures?|numbers?) (is|are) missing|\d+ pictures? missing|missing pictures?|\bholes?\b"
+    r"|has no (frame|picture)",
     "shorter": r"has \d+ frames,|shorter|ends (at|after) frame",
     "duplicates": r"\btwice\b|duplicate|same (frame|number|picture)|\.jpg and .*\.png|\.png and .*\.jpg",
     "no contrast": r"no contrast|without contrast|one colour|uniform|(black|grey|blank|empty) pictures?|shows? nothing",

@@ -54,7 +54,9 @@ def convention_of(path: Path, keypoints_of: str, kinds: set[str]) -> Convention:
         return _of_run(run)
     if kinds == {OPENPOSE}:
         return _of_mediapipe(f"{path.name}: taken for OpenPose's keypoints; else give --keypoints-of")
-    note = f"{path.name}: taken for the model's own joints; give --keypoints-of mediapipe or openpose if those made them"
+    note = (
+        f"{path.name}: taken for the model's own joints; give --keypoints-of mediapipe or openpose if those made them"
+    )
     return _of_model(note)
 
 

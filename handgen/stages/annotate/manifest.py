@@ -12,7 +12,7 @@ import torch
 from handgen.fit.subject import HandShape
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import MOST_BETA, load_hand
-from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST
+from handgen.hand.skeleton import FINGER_KEYPOINTS, WRIST, other_side
 from handgen.io import annotations as store
 from handgen.io.annotation_manifest import AnnotatedCapture, annotation_manifest, chunk_entry
 from handgen.io.camera_json import camera_document
@@ -120,7 +120,8 @@ def _notes(estimate: Estimate, counts: Counts) -> list[str]:
         if note := load_hand(job.config.hand_model, side).note:
             notes.append(f"hand model, {side}: {note}")
         if not counts.records[side]:
-            notes.append(f"no {side} hand was ever seen by two cameras that agree")
+            other = "" if len(job.sides) > 1 else f"; is it a {other_side(side)} hand (--hands {other_side(side)})?"
+            notes.append(f"no {side} hand was ever seen by two cameras that agree{other}")
     return notes
 
 
