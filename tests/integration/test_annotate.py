@@ -138,7 +138,8 @@ def test_missing_views_and_frames(capture, tmp_path):
 def test_no_hand_at_all_is_not_an_error(capture, tmp_path):
     write_detections(tmp_path / "none.jsonl", [])
     report = annotate.run(capture, tmp_path / "out", config(str(tmp_path / "none.jsonl")))
-    assert report.accepted == {} and "no right hand was ever seen by two cameras that agree" in report.notes
+    words = "no right hand was ever seen by two cameras that agree; is it a left hand (--hands left)?"
+    assert report.accepted == {} and words in report.notes
     assert list(Annotations(tmp_path / "out")) == []
 
 

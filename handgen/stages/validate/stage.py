@@ -89,7 +89,7 @@ def _recognise_kind(path: Location) -> str:
         return CAPTURE
     if any(name.lower().endswith(calibration_suffixes()) or name == "camera_parameters" for name in names):
         return CALIBRATION
-    if not names:
+    if not names and not isinstance(path, Path):
         raise HandgenError(f"{path}: nothing is there; correct the path")
     what = f"holds {kind}" if kind else f"no output of handgen (no {MANIFEST})"
     raise HandgenError(
