@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -138,52 +137,76 @@ class AnnotatedHands(Sequence["AnnotatedHand"]):
         return self._chunk[1]
 
 
-def _recorded(name: str, doc: str) -> Any:
-    """A property that hands on what the record has under `name`."""
-    return property(attrgetter(f"_record.{name}"), doc=doc)
-
-
 class AnnotatedHand:
     """One hand in one frame. World frame in metres, rotations in radians."""
 
     def __init__(self, hands: AnnotatedHands, chunk: int, record: HandRecord) -> None:
         self._hands, self._chunk, self._record = hands, chunk, record
 
-    frame: int = _recorded("frame", "The number of the frame, from 0.")
-    side: str = _recorded("side", 'The side, "left" or "right".')
-    subject: str = _recorded("subject", 'The name of the person; "0" where the capture does not say who it is.')
-    accepted: bool = _recorded("accepted", "True if the hand is good enough to train on.")
-    reasons: tuple[str, ...] = _recorded("reasons", "Why the hand is not accepted; empty where it is.")
-    keypoints_3d: Float[np.ndarray, "21 3"] = _recorded(
-        "keypoints_world_m",
-        "The keypoints (21, 3): wrist, then thumb, index, middle, ring, pinky from palm to tip; world, metres.",
-    )
-    covariance_mm2: Float[np.ndarray, "21 3 3"] | None = _recorded(
-        "covariance_mm2", "The covariance of each keypoint (21, 3, 3), world, mm^2; None where it is not known."
-    )
-    pose: Float[np.ndarray, " 48"] = _recorded(
-        "pose", "The pose of the hand model (48): axis-angle of its 16 joints, radians, the mean pose included."
-    )
+    @property
+    def frame(self) -> int:
+        """The number of the frame, from 0."""
+        return self._record.frame
+
+    @property
+    def side(self) -> str:
+        """The side, "left" or "right"."""
+        return self._record.side
+
+    @property
+    def subject(self) -> str:
+        """The name of the person; "0" where the capture does not say who it is."""
+        return self._record.subject
+
+    @property
+    def accepted(self) -> bool:
+        """True if the hand is good enough to train on."""
+        return self._record.accepted
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the hand is not accepted; empty where it is."""
+        return self._record.reasons
+
+    @property
+    def keypoints_3d(self) -> Float[np.ndarray, "21 3"]:
+        """The keypoints (21, 3): wrist, then thumb, index, middle, ring, pinky from palm to tip; world, metres."""
+        return self._record.keypoints_world_m
+
+    @property
+    def covariance_mm2(self) -> Float[np.ndarray, "21 3 3"] | None:
+        """The covariance of each keypoint (21, 3, 3), world, mm^2; None where it is not known."""
+        return self._record.covariance_mm2
+
+    @property
+    def pose(self) -> Float[np.ndarray, " 48"]:
+        """The pose of the hand model (48): axis-angle of its 16 joints, radians, the mean pose included."""
+        return self._record.pose
 
     @property
     def betas(self) -> Float[np.ndarray, " 10"]:
         """The shape of the subject's hand (10), in standard deviations of the hand model."""
         return self._hands._source.betas_of(self._record)
 
-    translation_m: Float[np.ndarray, " 3"] = _recorded(
-        "translation_m", "The translation of the hand model (3), smplx's `transl`; world, metres."
-    )
-    expected_error_mm: float | None = _recorded(
-        "expected_error_mm",
-        "Expected error of a keypoint on average, by the covariance, mm; None where it is not known.",
-    )
-    reprojection_px: float | None = _recorded(
-        "reprojection_px",
-        "The median distance of the fit from the detections, full image pixels; None where nothing was seen.",
-    )
-    mask_iou: float | None = _recorded(
-        "mask_iou", "The median overlap of mask and mesh over the views, 0 to 1; None where there is no mask."
-    )
+    @property
+    def translation_m(self) -> Float[np.ndarray, " 3"]:
+        """The translation of the hand model (3), smplx's `transl`; world, metres."""
+        return self._record.translation_m
+
+    @property
+    def expected_error_mm(self) -> float | None:
+        """Expected error of a keypoint on average, by the covariance, mm; None where it is not known."""
+        return self._record.expected_error_mm
+
+    @property
+    def reprojection_px(self) -> float | None:
+        """The median distance of the fit from the detections, full image pixels; None where nothing was seen."""
+        return self._record.reprojection_px
+
+    @property
+    def mask_iou(self) -> float | None:
+        """The median overlap of mask and mesh over the views, 0 to 1; None where there is no mask."""
+        return self._record.mask_iou
 
     @cached_property
     def views(self) -> tuple[HandView, ...]:
@@ -214,11 +237,20 @@ class HandView:
     def __init__(self, hand: AnnotatedHand, record: ViewRecord) -> None:
         self._hand, self._record = hand, record
 
-    camera: Camera = _recorded(
-        "camera", "The ideal camera (no distortion) of the cutout: it projects world metres to pixels of `image`."
-    )
-    accepted: bool = _recorded("accepted", "True if the view is good enough to train on.")
-    reasons: tuple[str, ...] = _recorded("reasons", "Why the view is not accepted; empty where it is.")
+    @property
+    def camera(self) -> Camera:
+        """The ideal camera (no distortion) of the cutout: it projects world metres to pixels of `image`."""
+        return self._record.camera
+
+    @property
+    def accepted(self) -> bool:
+        """True if the view is good enough to train on."""
+        return self._record.accepted
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the view is not accepted; empty where it is."""
+        return self._record.reasons
 
     @property
     def image(self) -> UInt8[np.ndarray, "height width 3"]:
@@ -235,18 +267,25 @@ class HandView:
         """The fitted keypoints (21, 2) in pixels of `image`, x and y; outside it where the hand is cut off."""
         return self.camera.project(self._hand.keypoints_3d)[0]
 
-    detected_px: Float[np.ndarray, "21 3"] | None = _recorded(
-        "detected_px",
-        "The detector's keypoints (21, 3): x, y in the full, distorted image, and confidence; None without any.",
-    )
-    box_px: tuple[int, int, int, int] = _recorded(
-        "box_px", "Left, top, width and height of the cutout in the full, undistorted image, pixels."
-    )
-    mask_iou: float | None = _recorded("mask_iou", "The overlap of mask and mesh, 0 to 1; None where there is no mask.")
-    reprojection_px: float | None = _recorded(
-        "reprojection_px",
-        "The median distance of the fit from the detection, pixels of the full image; None without a detection.",
-    )
+    @property
+    def detected_px(self) -> Float[np.ndarray, "21 3"] | None:
+        """The detector's keypoints (21, 3): x, y in the full, distorted image, and confidence; None without any."""
+        return self._record.detected_px
+
+    @property
+    def box_px(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height of the cutout in the full, undistorted image, pixels."""
+        return self._record.box_px
+
+    @property
+    def mask_iou(self) -> float | None:
+        """The overlap of mask and mesh, 0 to 1; None where there is no mask."""
+        return self._record.mask_iou
+
+    @property
+    def reprojection_px(self) -> float | None:
+        """The median distance of the fit from the detection, pixels of the full image; None without a detection."""
+        return self._record.reprojection_px
 
     @cached_property
     def _cutout(self) -> Cutout:

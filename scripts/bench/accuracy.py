@@ -158,7 +158,7 @@ def figures(rows: list[Row]) -> dict[str, float]:
 
 
 def missed(is_missed: bool) -> str:
-    """What stands behind an aim."""
+    """Figures that stand behind an aim."""
     return " **missed**" if is_missed else ""
 
 

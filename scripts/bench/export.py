@@ -96,7 +96,7 @@ def bench_speed(source: Path, folder: Path, samples: int, formats: Sequence[str]
 
 
 def bench_memory(source: Path, folder: Path, shard_count: int, formats: Sequence[str]) -> dict[str, float]:
-    """Of the largest process, while the second tenth and the last tenth of the units are written."""
+    """Memory of the largest process, while the second tenth and the last tenth of the units are written."""
     figures = {}
     for name in formats:
         out = folder / f"memory_{name}"

@@ -116,7 +116,7 @@ def seen(rig: Rig, points: Tensor, noise_px: float = 0.0, seed: int = 0) -> Floa
 
 
 def projections(rig: Rig) -> Float[np.ndarray, "views 3 4"]:
-    """Of all cameras."""
+    """Projections of all cameras."""
     return np.stack([camera.ideal_px_from_world for camera in rig])
 
 
@@ -167,7 +167,7 @@ class Theirs:
         return torch.cat([out.joints[:, :16], out.vertices[:, self._tips]], 1)[:, self._order]
 
     def found(self) -> Tensor:
-        """Where they are now."""
+        """Return where they are now."""
         with torch.no_grad():
             return self.keypoints(*self.parameters).double()
 
@@ -181,7 +181,7 @@ class Theirs:
         return error.square().sum() + pull
 
     def lbfgs(self) -> None:
-        """As EasyMocap: strong Wolfe line search."""
+        """Solve as EasyMocap does: strong Wolfe line search."""
         optimizer = torch.optim.LBFGS(self.parameters, max_iter=LBFGS_ITERATIONS, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
@@ -202,7 +202,7 @@ class Theirs:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Of one call."""
+    """Time of one call."""
     began = time.perf_counter()
     function()
     return time.perf_counter() - began

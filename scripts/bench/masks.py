@@ -64,7 +64,7 @@ TIMES = {"green": "chroma", "room": "grabcut"}
 
 @dataclass(frozen=True)
 class Measured:
-    """Of one view. mesh_iou, mask_iou, boundary: of fitted mesh and mask against truth. off_: of the moved mesh's.
+    """Figures of a view. mesh_iou, mask_iou, boundary: fitted mesh and mask against truth. off_: the moved mesh's.
 
     agrees, absent_agrees: what the view's mask says of the mesh, and of a mesh beside the hand. ms, side_ms: times.
     """
@@ -89,7 +89,7 @@ def captures(folder: Path) -> Iterator[Path]:
 
 
 def background_of(capture: Path) -> str:
-    """What a simulated capture has behind its hands."""
+    """Return what a simulated capture has behind its hands."""
     return str(json.loads((capture / "run.json").read_bytes())["depends_on"]["background"])
 
 
@@ -104,7 +104,7 @@ def milliseconds(image: np.ndarray, guides: MeshGuides, extent_px: float) -> flo
 
 
 def times_ms(found: HandCutOut) -> tuple[float, float]:
-    """Of a view as it is, and of the same view with a longer side of `SIDE_PX`."""
+    """Time a view as it is, and the same view with a longer side of `SIDE_PX`."""
     scale = SIDE_PX / max(found.crop.shape[:2])
     image = cv2.resize(found.crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     masks = (getattr(found.guides, field.name) for field in fields(MeshGuides))
@@ -158,7 +158,7 @@ def measured_views(capture_path: Path, annotated: Annotations) -> Iterator[Measu
 
 
 def mean(values: list[float]) -> float:
-    """Of the finite ones."""
+    """Mean of the finite ones."""
     return float(np.nanmean(values))
 
 

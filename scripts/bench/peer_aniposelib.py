@@ -1,4 +1,4 @@
-"""What `fit.py` runs in aniposelib's own environment: its RANSAC on given points, timed; prints JSON."""
+"""Run in aniposelib's own environment: its RANSAC on given points, timed; prints JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What `synthesize.py` compares with: the JPEG floor, and the program that a researcher writes in an afternoon.
+"""Programs that `synthesize.py` compares with: the JPEG floor, and what a researcher writes in an afternoon.
 
 The floor decodes what any compositor must decode and encodes what it must encode, and does nothing else. The
 straightforward program uses OpenCV, albumentations and webdataset as their documentation shows them: whole frames and

@@ -64,7 +64,7 @@ def _decoded(sample: dict[str, Any]) -> Any:
 
 
 def samples_per_s(batches: Iterable[dict[str, Any]]) -> float:
-    """Of one pass."""
+    """Figures of one pass."""
     began, count = time.perf_counter(), 0
     for batch in batches:
         count += len(batch["image"])

@@ -137,7 +137,7 @@ def bone_spread_mm(records: list[HandRecord]) -> float:
 
 
 def sure_hands(hands: Iterable[MultiviewHand]) -> list[MultiviewHand]:
-    """Those whose views agree well enough to learn the betas from."""
+    """Keep the hands whose views agree well enough to learn the betas from."""
     return [hand for hand in hands if hand.error_share < SURE_ERROR_SHARE]
 
 

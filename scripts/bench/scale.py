@@ -1,4 +1,4 @@
-"""What a run of many machines costs: per core, per shard, and in the process that hands out the shards.
+"""Measure what a run of many machines costs: per core, per shard, and in the process that hands out the shards.
 
     python scripts/bench/scale.py [--json] [--only core ray units manifest scaling] [--keep FOLDER] [--shards 6]
                                   [--rounds 3] [--views 100000 1000000] [--entries 100000] [--samples 12000]
@@ -105,7 +105,7 @@ class OneProcess:
     """The local engine, with a process of its own even for one."""
 
     def map_units(self, function: Callable[[Any], Any], items: Iterable[Any], count: int) -> Iterator[Any]:
-        """As `handgen.runtime.engines.Engine`."""
+        """Do what `handgen.runtime.engines.Engine` says."""
         return local._in_pool(function, local._Work(items), 1)
 
 

@@ -1,4 +1,4 @@
-"""What sequences, masks and second looks add: simulated captures with known truth, annotated in several ways.
+"""Measure what sequences, masks and second looks add: simulated captures with known truth, annotated in several ways.
 
     python scripts/bench/sequence.py [--json] [--keep FOLDER] [--only NAME ...]
 
@@ -127,7 +127,7 @@ def bench_scene(bench: Bench, scene: str) -> dict[str, float]:
 
 
 def some_detections(bench: Bench, scene: str, name: str, kept: set[int]) -> Path:
-    """What the detector saw in some frames, as a file of keypoints."""
+    """Write what the detector saw in some frames, as a file of keypoints."""
     found = sorted((bench.folder / "annotations" / f"{scene}_masks" / "detections").glob("*.jsonl"))
     path = bench.folder / f"{name}.jsonl"
     rows = (row for file in found for row in read_detections(file) if row.frame in kept)

@@ -91,7 +91,7 @@ TARGETS |= {
 
 @dataclass(frozen=True)
 class Material:
-    """What is worked on. frames: as `peer_paste.write_inputs` writes them."""
+    """Inputs that are worked on. frames: as `peer_paste.write_inputs` writes them."""
 
     annotations: Path
     background_folder: Path

@@ -96,7 +96,7 @@ def save(samples: Samples, path: Path) -> None:
 
 
 def load(path: Path) -> Samples:
-    """What `save` wrote."""
+    """Load what `save` wrote."""
     pixels = np.load(path.with_suffix(".images.npy"), mmap_mode="c")  # torch warns of arrays it must not write to
     return Samples(pixels, np.load(path.with_suffix(".keypoints.npy")), np.load(path.with_suffix(".visible.npy")))
 

@@ -34,7 +34,7 @@ class NoisyTruth:
         self.camera = next((each for each in self.hands.rig if each.name == camera), None)
 
     def fingerprint(self) -> str:
-        """What decides the detections: of a network the digest of its weights."""
+        """Name what decides the detections: of a network the digest of its weights."""
         return f"noise {self.options.noise}"
 
     def start(self, camera: str) -> "NoisyTruth":

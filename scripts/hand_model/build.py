@@ -126,7 +126,7 @@ def build_surface(data: MakeHumanData, region: HandRegion, vertices: np.ndarray,
 
 @dataclass(frozen=True)
 class Population:
-    """What hands are sampled from: MakeHuman's bodies, the mean hand as MakeHuman bends it, and its skin weights."""
+    """Sources of sampled hands: MakeHuman's bodies, the mean hand as MakeHuman bends it, and its skin weights."""
 
     bodies: Bodies
     region: HandRegion

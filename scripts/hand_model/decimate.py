@@ -62,7 +62,7 @@ class _Collapser:
         return sorted({v for face in self.around[vertex] for v in self.faces[face]} - {vertex})
 
     def cost(self, gone: int, kept: int) -> float | None:
-        """What it costs to pull `gone` onto `kept`; None where the surface would break or degenerate."""
+        """Compute what it costs to pull `gone` onto `kept`; None where the surface would break or degenerate."""
         if gone in self.fixed:
             return None
         shared = set(self.neighbours(gone)) & set(self.neighbours(kept))

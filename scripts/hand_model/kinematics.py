@@ -30,7 +30,7 @@ def rotation_between(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def skinning_transforms(joints: np.ndarray, rotations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What skinning applies to rest vertices, (16, 3, 4), and the posed joints, (16, 3).
+    """Compute what skinning applies to rest vertices, (16, 3, 4), and the posed joints, (16, 3).
 
     joints: (16, 3) at rest. rotations: (16, 3, 3), each in its parent's frame.
     """

@@ -77,7 +77,7 @@ class Hand:
         return Hand(move(self.vertices), move(self.joints), move(self.tips))
 
     def bone_ends(self) -> np.ndarray:
-        """Where each joint's bone ends, (16, 3): the next joint or tip; the middle knuckle for the wrist."""
+        """Find where each joint's bone ends, (16, 3): the next joint or tip; the middle knuckle for the wrist."""
         ends = np.zeros((JOINT_COUNT, 3))
         ends[0] = self.joints[FINGER_JOINTS["middle"][0]]
         for finger, tip in zip(FINGERS, self.tips, strict=True):

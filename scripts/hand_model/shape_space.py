@@ -241,7 +241,7 @@ def principal_components(hands: list[Hand], weights: np.ndarray, chosen: np.ndar
 
 
 def local_directions(hand: Hand, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What single digits vary in, one deviation each: (n, 3, 10) of the skin and (16, 3, 10) of the joints."""
+    """Compute what single digits vary in, one deviation each: (n, 3, 10) of the skin and (16, 3, 10) of the joints."""
     skin, joints = [], []
     for k, finger in enumerate(FINGERS):
         chain = list(FINGER_JOINTS[finger])

@@ -19,7 +19,7 @@ ROOM = 64 * 2**20  # bytes: enough for everything
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fault led to. survived: None where it could not be tried. said: by handgen, and what went wrong."""
+    """Outcome of a fault. survived: None where it could not be tried. said: by handgen, and what went wrong."""
 
     name: str
     stage: str
@@ -70,13 +70,13 @@ class Bench:
         return said
 
     def is_whole(self, out: Path) -> None:
-        """What lies under the names of finished files must be the same as in the undisturbed output."""
+        """Files that lie under the names of finished files must be the same as in the undisturbed output."""
         self.check(not partials(out), "half-written files")
         wrong = [name for name, digest in digests(out).items() if self.expected.get(name) != digest and name != LOCK]
         self.check(not wrong, f"differ: {', '.join(wrong)}")
 
     def completes(self, out: Path, *more: str, workers: int = 2) -> str:
-        """The same command must finish with the expected bytes; gives what it said."""
+        """Check that the same command finishes with the expected bytes; gives what it said."""
         return self.ends_well(Run(self.stage, out, workers, *more))
 
     def ends_well(self, run: Run) -> str:

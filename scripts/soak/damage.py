@@ -19,7 +19,7 @@ _HEADER = 40  # bytes of a JPEG to be overwritten, after its first member's head
 
 
 def damaged_cutouts(bench: Bench) -> str:
-    """Of one cutout a JPEG's header, of another chunk the second half, of a third the whole tar.
+    """Damage one cutout's JPEG header, of another chunk the second half, of a third the whole tar.
 
     Exactly the samples of these cutouts must be missing; all others must have the same bytes. Without occluders: a
     sample that would borrow a damaged hand as an occluder is made without it.

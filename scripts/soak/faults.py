@@ -105,7 +105,7 @@ def read_only(bench: Bench) -> str:
 
 
 def killed_for_memory(bench: Bench) -> str:
-    """What the out-of-memory killer does, SIGKILL to the largest process, is done to the largest worker."""
+    """Something that the out-of-memory killer does, SIGKILL to the largest process, is done to the largest worker."""
     out = bench.fresh()
     run = Run(bench.stage, out)
     run.wait_until(lambda: len(bench.stage.finished(out)) >= 2 and bool(run.workers()))
@@ -141,7 +141,7 @@ def every_worker_killed(bench: Bench) -> str:
 
 
 def two_runs(bench: Bench) -> str:
-    """The same command twice at the same time: the first goes on, the second says who it is."""
+    """Run one command twice at the same time: the first goes on, the second says who it is."""
     out = bench.fresh()
     first = Run(bench.stage, out)
     first.wait_until(lambda: (out / LOCK).exists() and (out / LOCK).stat().st_size > 0)
@@ -151,7 +151,7 @@ def two_runs(bench: Bench) -> str:
 
 
 def another_configuration(bench: Bench) -> str:
-    """Of a finished output: nothing is touched."""
+    """Check a finished output: nothing is touched."""
     out = bench.finished()
     before = stamps(bench.stage, out)
     more, words = {

@@ -41,16 +41,16 @@ class Stage:
     units: str
 
     def with_arguments(self, *more: str) -> Stage:
-        """The same with further options."""
+        """Return the command with further options."""
         return Stage(self.name, (*self.arguments, *more), self.units)
 
     def on(self, source: Path) -> Stage:
-        """The same command on another input."""
+        """Return the command on another input."""
         return Stage(self.name, (self.arguments[0], str(source), *self.arguments[2:]), self.units)
 
     @property
     def source(self) -> Path:
-        """What it reads."""
+        """Return what it reads."""
         return Path(self.arguments[1])
 
     def finished(self, out: Path) -> list[Path]:
@@ -101,7 +101,7 @@ def _write_pictures(folder: Path) -> None:
 
 
 def _write_true_keypoints(capture: Path, path: Path) -> None:
-    """What a perfect detector would see: no network is needed, and a chunk takes a fraction of a second."""
+    """Write what a perfect detector would see: no network is needed, and a chunk takes a fraction of a second."""
     cameras = load_capture(capture).rig.cameras
     rows = [
         DetectionRecord(camera.name, record.frame, camera.project(record.keypoints_world_m)[0], np.ones(21), 1.0)
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def pid(self) -> int:
-        """Of the process that the user started; its session has the same number."""
+        """Number of the process that the user started; its session has the same number."""
         return self._process.pid
 
     def is_running(self) -> bool:

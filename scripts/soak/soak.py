@@ -131,7 +131,7 @@ class Soak:
         return run.is_running()
 
     def _something(self) -> Callable[[], bool]:
-        """What is to appear on the disk while a run goes on: something that is not there yet, if there is."""
+        """Find what is to appear on the disk while a run goes on: something that is not there yet, if there is."""
         out, stage = self._folder, self._stage
         there, journals = len(stage.finished(out)), len(list(out.glob(f"{JOURNAL}/*")))
         wanted = int(self._rng.integers(there, self._expected.units + 1)) + 1
@@ -224,7 +224,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 def say(text: str) -> None:
-    """Where it is, to standard error."""
+    """Print where it is, to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

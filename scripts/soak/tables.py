@@ -1,4 +1,4 @@
-"""What scripts/soak/soak.py counted, as figures and as the tables of docs/reliability.md."""
+"""Show what scripts/soak/soak.py counted, as figures and as the tables of docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PHASES = {
 
 @dataclass
 class Soaked:
-    """What the kills of one stage led to. unlike: what differed from the undisturbed run."""
+    """Outcomes of the kills of one stage. unlike: what differed from the undisturbed run."""
 
     kills: int = 0
     launches: int = 0
@@ -40,7 +40,7 @@ class Soaked:
 
 
 def figures(soaked: dict[str, Soaked], outcomes: list[Outcome]) -> dict[str, float]:
-    """What was counted, by the names of `TARGETS`."""
+    """Return what was counted, by the names of `TARGETS`."""
     tried = [outcome for outcome in outcomes if outcome.survived is not None]
     found: dict[str, float] = {
         "kills": sum(result.kills for result in soaked.values()),

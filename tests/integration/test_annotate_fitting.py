@@ -1,4 +1,4 @@
-"""What annotate does beyond detections frame by frame: masks, silence, second looks, moved cameras, one view."""
+"""annotate goes beyond detections frame by frame: masks, silence, second looks, moved cameras, one view."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What goes wrong in a user's hands: one line that says what to do, the right exit status, nothing half-written."""
+"""Mistakes in a user's hands end in one line that says what to do, the right exit status, nothing half-written."""
 
 import errno
 import json
@@ -214,7 +214,7 @@ def test_a_network_that_is_no_network_says_how_to_get_it(tmp_path):
 
 
 def test_cutouts_that_were_deleted_are_made_again(made, tmp_path):
-    """As the error about a damaged tar of cutouts asks for."""
+    """The error about a damaged tar of cutouts asks for this."""
     out = tmp_path / "out"
     assert annotate(made, made / "capture", out).exit_code == 0
     cutouts = out / "chunks" / "000000.tar"
@@ -330,7 +330,7 @@ if __name__ == "__main__":
 
 
 def test_ctrl_c_ends_the_workers_at_once_and_in_silence(tmp_path):
-    """As a terminal sends it: to every process of the group, twice by an impatient user."""
+    """Send it as a terminal does: to every process of the group, twice by an impatient user."""
     script = tmp_path / "slow.py"
     script.write_text(_SLOW)
     command = [sys.executable, str(script), str(tmp_path / "unit")]

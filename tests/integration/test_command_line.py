@@ -202,7 +202,7 @@ def test_ctrl_c_says_what_is_kept(made, tmp_path, monkeypatch, command, kept):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_shards_and_the_same_command_goes_on(made, tmp_path):
-    """As a terminal sends it: to every process of the group, twice by an impatient user."""
+    """Send it as a terminal does: to every process of the group, twice by an impatient user."""
     out = tmp_path / "shards"
     command = [*HANDGEN, "-v", "synthesize", str(made / "annotations"), "--out", str(out), "--samples", "3000"]
     command += ["--size", "96", "--samples-per-shard", "50", "--workers", "2"]

@@ -1,4 +1,4 @@
-"""The same shards in other people's readers."""
+"""Shards are read by other people's readers."""
 
 from pathlib import Path
 

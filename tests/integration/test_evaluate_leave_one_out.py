@@ -40,7 +40,7 @@ def write_capture(root, rig, late_camera=None):
 
 
 def write_run(root, capture_path, rig, wrong_view=None):
-    """What `annotate` leaves behind of a moving right hand that every view sees exactly, but `wrong_view`."""
+    """Write what `annotate` leaves behind of a moving right hand that every view sees exactly, but `wrong_view`."""
     capture = load_capture(capture_path)
     first, last = (random_pose("right", np.random.default_rng(seed)) for seed in (1, 2))
     for chunk in range(FRAMES // CHUNK_FRAMES):

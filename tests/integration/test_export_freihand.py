@@ -17,7 +17,7 @@ MM = 1000
 
 
 class Freihand:
-    """What FreiHAND's `fh_utils` and `model` read: lists of equal length, and pictures by number."""
+    """Read what FreiHAND's `fh_utils` and `model` read: lists of equal length, and pictures by number."""
 
     def __init__(self, root):
         self.root = root

@@ -1,4 +1,4 @@
-"""What may pass (a disk or a network that fails) ends a run; only what is damaged is replaced or left out.
+"""A fault that may pass (a disk or a network that fails) ends a run; only what is damaged is replaced or left out.
 
 Otherwise the same command would give other bytes on a bad day.
 """
@@ -138,7 +138,7 @@ def test_a_store_that_fails_ends_the_scan(pictures, store, monkeypatch):
 
 
 def test_headers_are_read_without_the_rest(store, rng, monkeypatch):
-    """Of large pictures in a store only the beginning is fetched, once enough were decoded."""
+    """Only the beginning of large pictures in a store is fetched, once enough were decoded."""
     large = images.encode_jpeg(rng.integers(0, 255, (900, 900, 3), dtype=np.uint8), 95)
     for i in range(50):
         filesystem.put(store / f"{i:02d}.jpg", large)
@@ -228,7 +228,7 @@ def test_damage_is_the_same_in_a_store(annotations, store, tmp_path, damage):
 
 
 def test_a_run_in_a_store_that_fails_ends_as_an_error_and_goes_on(annotations, pictures, store, tmp_path, monkeypatch):
-    """The same bytes as on a disk, with the network failing for good in the middle."""
+    """Shards have the bytes that they have on a disk, with the network failing for good in the middle."""
     sent(annotations, store / "annotations")
     sent(pictures, store / "pictures")
     config = SynthesizeConfig(samples=12, size=48, samples_per_shard=4, workers=1)

@@ -1,4 +1,4 @@
-"""The same work in Google's store as on a disk, with an emulator's process.
+"""Work in Google's store gives what it gives on a disk, with an emulator's process.
 
 Needs `pip install gcsfs gcp-storage-emulator`, and is left out without. The emulator knows no "only if there is none":
 the lease must do without it.

@@ -44,7 +44,7 @@ def runs(mask: np.ndarray) -> list[int]:
 
 
 def packed(counts: list[int]) -> str:
-    """As pycocotools packs run lengths (`rleToString` in cocoapi's maskApi.c)."""
+    """Pack run lengths as pycocotools does (`rleToString` in cocoapi's maskApi.c)."""
     text = ""
     for k, count in enumerate(counts):
         value = count - counts[k - 2] if k > 2 else count

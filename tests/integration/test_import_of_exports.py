@@ -1,4 +1,4 @@
-"""What `handgen export` wrote, `handgen import` reads again: two programs written from one description."""
+"""`handgen import` reads again what `handgen export` wrote: two programs written from one description."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What `handgen inspect` says of captures, annotations and shards."""
+"""`handgen inspect` describes captures, annotations and shards."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What holds for files of keypoints of every format."""
+"""Rules that hold for files of keypoints of every format."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def test_formats_may_be_mixed_and_the_fingerprint_covers_all(tmp_path, rng):
 
 
 def test_a_folder_of_folders_in_a_store(tmp_path, rng, monkeypatch):
-    """What is copied are links to files in handgen's cache."""
+    """The copies are links to files in handgen's cache."""
     monkeypatch.setenv("HANDGEN_CACHE", str(tmp_path / "cache"))
     values = hand(rng)
     openpose_file(tmp_path / "hands" / "cam0", 2, openpose_person(right=values))

@@ -1,4 +1,4 @@
-"""The same work in a store as on a disk, with a real S3 server process, and with a network that fails."""
+"""Work in a store gives what it gives on a disk, with a real S3 server process, and with a network that fails."""
 
 import hashlib
 import http.server

@@ -51,12 +51,12 @@ configs = st.builds(
 
 
 def own_color(document) -> tuple[int, int, int]:
-    """Of the sample's hand; mirroring changes its side, not its colour."""
+    """Measure the sample's hand; mirroring changes its side, not its colour."""
     return MAGENTA if (document["side"] == "right") != document["mirrored"] else CYAN
 
 
 def drawn_alone(hand_labels, camera_labels) -> np.ndarray:
-    """Where the hand of the labels projects: their parameters, model and camera, drawn with nothing in front."""
+    """Mask where the hand of the labels projects: their parameters, model and camera, drawn with nothing in front."""
     model = HandModel.load("open", hand_labels["side"])
     hand = hand_labels["hand"]
     posed = model(single_pose(hand["pose"], hand["translation_m"], hand["betas"]))

@@ -23,7 +23,7 @@ from handgen.stages.validate.stage import run
 
 
 def found(path) -> dict[str, str]:
-    """What is said, by check."""
+    """Return what is said, by check."""
     return {finding.kind: finding.what for finding in run(path, workers=1).findings.kept}
 
 

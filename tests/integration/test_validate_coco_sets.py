@@ -62,7 +62,7 @@ def test_what_is_wrong_stays_a_finding(pictures, tmp_path):
 
 
 def test_turned_pictures_are_still_told_where_there_are_masks(pictures, tmp_path):
-    """The same set with its true outlines and its pictures turned: the check sees what it is there for."""
+    """A set with its true outlines and its pictures turned: the check sees what it is there for."""
 
     def turned(document):
         for annotation in document["annotations"]:

@@ -1,4 +1,4 @@
-"""What handgen makes is without findings, whatever was drawn: skin, sides, mirrors, augmentation, occluders."""
+"""All that handgen makes is without findings, whatever was drawn: skin, sides, mirrors, augmentation, occluders."""
 
 import pytest
 from support.annotations import write_annotations

@@ -1,1 +1,1 @@
-"""What several test modules make their scenes with."""
+"""Parts that several test modules make their scenes with."""

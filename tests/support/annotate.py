@@ -19,7 +19,7 @@ def rendered(path):
 
 
 def true_keypoints(capture, path, frames=range(8), noise_px=0.0, drop=()):
-    """What a perfect detector would write: the truth projected into the capture's cameras."""
+    """Write what a perfect detector would write: the truth projected into the capture's cameras."""
     rig = load_capture(capture).rig
     rng = np.random.default_rng(0)
     records = {record.frame: record for _, record in Annotations(capture / "truth")}

@@ -6,7 +6,7 @@ from handgen.detect.cpm.network import LAYERS
 
 
 def random_arrays(rng, gain=1.0):
-    """Of a size that keeps activations alive through 31 layers."""
+    """Weights of a size that keeps activations alive through 31 layers."""
     arrays = {}
     for name, (size, inputs, outputs) in LAYERS.items():
         weights = rng.standard_normal((size, size, inputs, outputs), np.float32)

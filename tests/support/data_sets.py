@@ -69,7 +69,7 @@ def relative_pose(truth: Truth) -> np.ndarray:
 
 
 def other_tips(keypoints: np.ndarray, fingers) -> np.ndarray:
-    """As a project has them that takes a neighbouring vertex, 2 mm away. (The open hand has no other tips.)"""
+    """Fingertips of a project that takes a neighbouring vertex, 2 mm away. (The open hand has no other tips.)"""
     changed = keypoints.copy()
     for finger in fingers:
         before, tip = FINGER_KEYPOINTS[finger][-2:]

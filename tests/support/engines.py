@@ -103,7 +103,7 @@ class Cluster:
         return []
 
     def kill_node(self, number: int) -> None:
-        """As a machine that loses its power: all processes of the node at once."""
+        """Act as a machine that loses its power: end all processes of the node at once."""
         os.killpg(self.processes[number].pid, signal.SIGKILL)
         self.processes[number].wait()
 

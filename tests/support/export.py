@@ -1,4 +1,4 @@
-"""What the tests of exports compare with: shards read without handgen, and hands posed by the model."""
+"""References that the tests of exports compare with: shards read without handgen, and hands posed by the model."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def vertices(side: str, pose, betas, translation) -> np.ndarray:
 
 
 def keypoint_9(side: str, pose, betas) -> np.ndarray:
-    """Where the middle finger begins, of a full pose that is not moved, metres."""
+    """Compute where the middle finger begins, of a full pose that is not moved, metres."""
     return _posed(side, pose, betas, np.zeros(3)).keypoints[0, 9].numpy()
 
 
@@ -113,7 +113,7 @@ def _posed(side: str, pose, betas, translation) -> PosedHand:
 
 
 def true_vertices(hand: dict) -> np.ndarray:
-    """Of a hand of a sample's labels."""
+    """Pose a hand of a sample's labels."""
     return vertices(hand["side"], hand["hand"]["pose"], hand["hand"]["betas"], hand["hand"]["translation_m"])
 
 

@@ -34,7 +34,7 @@ def pictures_of(root: Path) -> list[LabelledImage]:
 
 
 def entry_of(picture: LabelledImage, hand: LabelledHand) -> Entry:
-    """What HaMeR's tars have of a hand."""
+    """Return what HaMeR's tars have of a hand."""
     inside = hand.visible[:, None]
     low, high = hand.keypoints_px[hand.visible].min(0), hand.keypoints_px[hand.visible].max(0)
     return {

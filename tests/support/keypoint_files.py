@@ -58,7 +58,7 @@ def mmpose_instance(values, **more):
 
 
 def mmpose_video(frames, first, names=MMPOSE_NAMES, dataset="onehand10k"):
-    """As the demos (first = 1) and the inferencer (first = 0) write it."""
+    """Write it as the demos (first = 1) and the inferencer (first = 0) do."""
     meta = {
         "dataset_name": dataset,
         "num_keypoints": len(names),

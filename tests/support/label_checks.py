@@ -35,7 +35,7 @@ def hand_in_front(side: str, seed: int, low: float = 0.1, high: float = 0.9, nam
 
 
 def found(*pictures: LabelledImage, tolerances: Tolerances | None = None) -> dict[str, str]:
-    """What is said, by check; the first of each."""
+    """Return what is said, by check; the first of each."""
     part = examine(pictures, "", MODELS, tolerances or Tolerances())
     findings, _ = conclude([part], "")
     return {finding.kind: finding.what for finding in reversed(findings.kept)}

@@ -161,7 +161,7 @@ class Python2Pickler:
 
 
 def mano_state(arrays: HandArrays, sign_fault: bool = False) -> dict[str, Any]:
-    """What an official file holds, of another hand: same keys, shapes, dtypes and kinds of objects."""
+    """Return what an official file holds, of another hand: same keys, shapes, dtypes and kinds of objects."""
     directions = arrays.shapedirs * (np.array([-1.0, 1.0, 1.0])[:, None] if sign_fault else 1.0)
     twenty = np.concatenate([directions, 0.1 * directions[..., ::-1]], 2)
     chosen = np.arange(twenty.size).reshape(twenty.shape)[..., :10].ravel()
@@ -189,7 +189,7 @@ def mano_pickle(side: str, protocol: int = 2, sign_fault: bool = False, **change
 
 
 def clean_state(side: str) -> dict[str, np.ndarray]:
-    """The same without chumpy, as others' converters leave it."""
+    """Return it without chumpy, as others' converters leave it."""
     state = mano_state(load_hand("open", side))
     plain = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
     arrays = load_hand("open", side)

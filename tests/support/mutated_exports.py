@@ -1,4 +1,4 @@
-"""What people do to data sets in other projects' formats: made of the pictures of shards, or of drawn hands."""
+"""Changes of data sets in other projects' formats, made of the pictures of shards, or of drawn hands."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def each_annotation(change: Callable[[dict[str, Any]], None]) -> Callable[[Path,
 
 
 def _mirrored_left(found: Entry) -> None:
-    """As a right hand, which HaMeR's loader would mirror again."""
+    """Make it a right hand, which HaMeR's loader would mirror again."""
     if not found["right"]:
         found["hand_pose"] = mirror_pose(found["hand_pose"]).astype(np.float32)
         found["keypoints_3d"][:, :3] = mirror_points(found["keypoints_3d"][:, :3])
@@ -151,7 +151,7 @@ def interhand(change: Callable[[dict[str, Any]], None]) -> Callable[[Path, list[
 
 
 def each_of_interhand(**values: Any) -> Callable[[Path, list[LabelledImage]], Path]:
-    """The same with values of all annotations changed."""
+    """Change it with values of all annotations changed."""
 
     def change(document: dict[str, Any]) -> None:
         for annotation in document["annotations"]:

@@ -1,4 +1,4 @@
-"""What people do to annotations, calibrations and captures."""
+"""Changes that people make to annotations, calibrations and captures."""
 
 from __future__ import annotations
 

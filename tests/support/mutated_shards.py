@@ -1,4 +1,4 @@
-"""What people do to shards."""
+"""Changes that people make to shards."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SOME = 7  # the sample that is changed where only one is
 
 
 def _all_points(change):
-    """The same change to 2D and 3D keypoints, and to what is visible."""
+    """Make one change to 2D and 3D keypoints, and to what is visible."""
 
     def each_hand(hand: Document) -> None:
         for name in ("keypoints_2d", "keypoints_3d", "visible"):
@@ -150,7 +150,7 @@ def _picture(change):
 
 
 def _of_some(change, which):
-    """The same of the samples whose number `which` takes."""
+    """Do it to the samples whose number `which` takes."""
     return lambda document, members: change(document, members) if which(document["index"]) else None
 
 

@@ -23,7 +23,7 @@ Members = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Mutation:
-    """What was done to a set: `done` in words, `change` to its directory. check: that names it; says: its words."""
+    """A change of a set: `done` in words, `change` to its directory. check: that names it; says: its words."""
 
     done: str
     change: Callable[[Path], None]

@@ -18,7 +18,7 @@ def stored_keys(root: Path) -> list[str]:
 
 
 def as_worker(monkeypatch: pytest.MonkeyPatch, dataset: ShardDataset, worker: int, workers: int) -> Iterator[Any]:
-    """What one of several DataLoader workers would give; 0 workers: the main process."""
+    """Yield what one of several DataLoader workers would give; 0 workers: the main process."""
     info = SimpleNamespace(id=worker, num_workers=workers) if workers else None
     monkeypatch.setattr("handgen.data.dataset.get_worker_info", lambda: info)
     return iter(dataset)
@@ -35,7 +35,7 @@ def keys_by_reader(monkeypatch, root, ranks: int, workers: int, **options: Any) 
 
 
 def as_loader(monkeypatch, dataset: ShardDataset, workers: int) -> Iterator[Any]:
-    """What a DataLoader gives: of its workers in turn, passing over those that have no more."""
+    """Yield what a DataLoader gives: of its workers in turn, passing over those that have no more."""
     readers = [as_worker(monkeypatch, dataset, worker, workers) for worker in range(workers)]
     while readers:
         for reader in list(readers):

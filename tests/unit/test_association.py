@@ -47,7 +47,7 @@ def test_reclustering_needs_two_views(rig, two_hands, rng):  # noqa: F811
 
 
 def without(found, rng, count):
-    """The same detections with `count` random keypoints missing: confidence 0 and a meaningless position."""
+    """Detections with `count` random keypoints missing: confidence 0 and a meaningless position."""
     damaged = []
     for seen in found:
         hands = []

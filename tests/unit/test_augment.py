@@ -230,7 +230,7 @@ def test_paths_that_are_no_file_are_named(tmp_path):
 
 
 def test_a_transform_that_takes_seconds_is_refused(load, monkeypatch):
-    """What would make every image slow is found on a small one; here the limit is lowered, not the time raised."""
+    """A slow transform is found on a small image; here the limit is lowered, not the time raised."""
     monkeypatch.setattr(augment_checks, "_MAX_SECONDS", 0.0)
     with pytest.raises(HandgenError, match="entry 1, ToGray: took .* lower its numbers"):
         load("- ToGray: {}")

@@ -29,7 +29,7 @@ def write_pictures(root: Path, count: int, rng: np.random.Generator) -> None:
 
 
 def circle_of(count: int, seed: int = 0) -> FolderBackgrounds:
-    """As many pictures, none of which is there."""
+    """A list of as many pictures, none of which is there."""
     return FolderBackgrounds(Path("nowhere"), tuple(f"{i}.png" for i in range(count)), seed)
 
 

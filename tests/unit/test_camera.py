@@ -210,7 +210,7 @@ def reach_of(camera):
 @pytest.mark.parametrize("lens", LENSES)
 @pytest.mark.parametrize("turn_rad", [0.15, 1.2, 3.0])
 def test_maps_are_the_projection_of_every_pixel(lens, turn_rad):
-    """What the source cannot see, behind it or beyond the lens' reach, lies outside of any picture."""
+    """Points that the source cannot see, behind it or beyond the lens' reach, lie outside of any picture."""
     source = camera_with(lens)
     turn = np.array([[np.cos(turn_rad), 0, np.sin(turn_rad)], [0, 1, 0], [-np.sin(turn_rad), 0, np.cos(turn_rad)]])
     tilt = np.array([[1, 0, 0], [0, np.cos(0.2), -np.sin(0.2)], [0, np.sin(0.2), np.cos(0.2)]])

@@ -50,7 +50,7 @@ def test_colours_are_compared_nearby(rng):
 
 
 def test_a_mesh_that_is_half_off_the_hand_is_contradicted(rng):
-    """As thin as a finger: deep inside a mesh nothing contradicts it, for that is what the hand's colours are of."""
+    """A mesh as thin as a finger: deep inside it nothing contradicts, for the hand's colours are learnt there."""
     truth, signed = disc(radius=15)
     _, beside = disc(center=(115, 100), radius=15)
     image = picture(truth, (200, 150, 120), (60, 90, 80), rng)

@@ -155,7 +155,7 @@ def test_a_hand_that_is_absent_or_not_finite_has_no_weight(hands):
 
 
 def test_contact_costs_the_depth_of_the_nearest_pairs_twice_over(hands, rng):
-    """Of each pair 2 d - h, where h is the depth when the term was made, over sqrt(2) deviations."""
+    """Each pair costs 2 d - h, where h is the depth when the term was made, over sqrt(2) deviations."""
     (first, second), (mine, theirs) = hands
     other = second.at(theirs, torch.tensor([True, True, False]))
     term = ContactTerm.between(first, mine, other)

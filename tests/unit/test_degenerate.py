@@ -35,7 +35,7 @@ MODEL = HandModel(load_hand("open", "right"))
 
 
 def seen(event, pixels, rng):
-    """What a detector might say of a hand at `pixels`; None: nothing."""
+    """Make what a detector might say of a hand at `pixels`; None: nothing."""
     confidence = np.ones(21)
     if event == "nothing":
         return None

@@ -196,7 +196,7 @@ def test_files_that_cannot_be_it(tmp_path, monkeypatch):
 
 
 def target_maps(crop_px, size=32):
-    """What hand3d trains towards, at the pixels that cells stand for; crop_px: (21, 2)."""
+    """Draw what hand3d trains towards, at the pixels that cells stand for; crop_px: (21, 2)."""
     at = 8.0 * np.arange(size)
     squares = np.square(at[None, None] - crop_px[:, 0, None, None]) + np.square(at[:, None] - crop_px[:, 1, None, None])
     return np.exp(-squares / SIGMA_PX**2)

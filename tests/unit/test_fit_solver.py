@@ -168,7 +168,7 @@ def test_damping_enlarges_the_diagonal_and_leaves_none_of_it_zero(rng):
 
 
 def expected_shared(problems, states, betas_weight, steps):
-    """The same by one dense system of all frames' poses and the betas, which nothing is eliminated from."""
+    """Solve by one dense system of all frames' poses and the betas, which nothing is eliminated from."""
     betas, damping = states[0].betas[0], FIRST_DAMPING
     kept = [(p.matrix, p.gradient) for p in problems]
     total = sum(p.costs[0].sum() for p in problems) + betas_weight * float(betas @ betas)

@@ -222,7 +222,7 @@ def test_two_cameras_of_two_rates_have_the_moments_of_the_slower(tmp_path):
 
 
 def test_rates_written_as_they_were_measured_do_not_part_frames(tmp_path):
-    """As many frames, a few percent apart: who wrote them measured the rate; the index says what belongs together."""
+    """Rates a few percent apart, and as many frames: they were measured, and the index says what belongs together."""
     for camera, fps in enumerate((29.1, 30.2)):
         write_video(tmp_path / f"cam{camera}.mp4", camera, 30, fps=fps)
     save_calibration(tmp_path / "calibration.json", small_rig("cam0", "cam1"))

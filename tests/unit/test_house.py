@@ -28,7 +28,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 
 def test_no_test_imports_another():
-    """What two tests share lies in tests/support; a test may then be moved, renamed or deleted alone."""
+    """Code that two tests share lies in tests/support; a test may then be moved, renamed or deleted alone."""
     found = {
         f"{path} imports {name}"
         for path, tree in modules("tests", "handgen", "cli")
@@ -41,7 +41,7 @@ def test_no_test_imports_another():
 def test_docstrings_stand_alone():
     """A docstring is a whole sentence that needs no line above it; the bound only ever falls."""
     found = []
-    for path, tree in modules("handgen", "cli"):
+    for path, tree in modules("handgen", "cli", "scripts", "tests"):
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 text = ast.get_docstring(node) or ""

@@ -10,7 +10,7 @@ from handgen.storage.json_fields import Json, Stored, from_document, to_document
 
 @dataclass(frozen=True)
 class Place:
-    """Where it is."""
+    """The place."""
 
     x: Annotated[float, Json(decimals=2)]
     name: str

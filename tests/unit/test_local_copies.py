@@ -54,7 +54,7 @@ def files_of(folder):
 
 @pytest.fixture
 def calls(store, monkeypatch):
-    """What was fetched."""
+    """Return what was fetched."""
     names, get_file = [], store.fs.get_file
 
     def counted(there, here):

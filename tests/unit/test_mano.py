@@ -145,7 +145,7 @@ def test_the_fault_changes_what_the_betas_do_and_mending_undoes_it(files):
 
 
 def test_a_left_hand_judged_alone_is_judged_again_by_the_right(files):
-    """Where long hands are slender the left's own shapes mislead; the right hand knows."""
+    """In models whose long hands are slender, the left's own shapes mislead; the right hand knows."""
     odd = np.array([1.0, 1.0, -1.0])[:, None]
     odd_left = Ch(load_hand("open", "left").shapedirs * odd)
     mano.add([files("left", shapedirs=odd_left)])

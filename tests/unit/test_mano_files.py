@@ -1,4 +1,4 @@
-"""What people give to `models add` besides MANO's two files: folders, web pages, pointers, npz, more betas."""
+"""People give other things to `models add` than MANO's two files: folders, web pages, pointers, npz, more betas."""
 
 import re
 

@@ -36,7 +36,7 @@ def drawn(rng, blur_px: float, behind=GREEN, flat: bool = True):
 
 
 def matted(image, mask, edge):
-    """As `matte_and_colors`, the matte as shares of 1."""
+    """Call `matte_and_colors`; the matte as shares of 1."""
     alpha, colors, core = matte_and_colors(image, mask, edge)
     assert alpha.dtype == np.uint8
     return alpha.astype(np.float32) / 255, colors, core

@@ -124,7 +124,7 @@ NOISE = np.array([0.1, 0.3, 0.2, 0.3, 0.1, 0.1, 0.4, 0.1, 0.1, 0.0, 0.0, 0.05]) 
 
 @pytest.fixture(scope="module")
 def seen(random_model):
-    """What two cameras see: hands near and far with much noise, of which some have a few keypoints, one or none."""
+    """Make what two cameras see: hands near and far with much noise; some have a few keypoints, one or none."""
     rng = np.random.default_rng(5)
     rig = Rig(
         (

@@ -269,7 +269,7 @@ class Failing:
 
 
 class HTTPClientError(Exception):
-    """As drivers let through from their libraries."""
+    """Errors that drivers let through from their libraries."""
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ class NoCredentialsError(Exception):
 
 
 class StoreError(OSError):
-    """As the driver of S3 raises them."""
+    """Errors as the driver of S3 raises them."""
 
     def __init__(self, number, message, code):
         super().__init__(number, message)

@@ -59,7 +59,7 @@ def test_nothing_seen_gives_no_hands():
 
 
 def mirrored(detection, right):
-    """The same hand taken for one of the other side: index and pinky, middle and ring are exchanged."""
+    """A hand taken for one of the other side: index and pinky, middle and ring are exchanged."""
     order = [0, 1, 2, 3, 4, *range(17, 21), *range(13, 17), *range(9, 13), *range(5, 9)]
     return Detection(detection.keypoints_px[order], detection.confidence, right)
 
