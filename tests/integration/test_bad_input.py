@@ -13,19 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
-from support.annotate import true_keypoints
+from support.annotate import rendered_with_keypoints
 from support.annotations import write_annotations
+from support.commands import invoke, refused
 
-from handgen.cli.main import main
 from handgen.errors import HandgenError
 from handgen.io.annotations import Annotations
 from handgen.io.shards import read_manifest
 from handgen.media.images import encode_jpeg, read_rgb
 from handgen.runtime.local import map_units
-from handgen.stages.simulate import stage as simulate
-from handgen.stages.simulate.config import SimulateConfig
 from handgen.storage import tar
 from handgen.storage.documents import dumps, loads
 
@@ -36,9 +33,7 @@ FRAMES = 3
 def made(tmp_path_factory):
     """A simulated capture, and true keypoints in it."""
     folder = tmp_path_factory.mktemp("made")
-    config = SimulateConfig(views=3, frames=FRAMES, size=(160, 120), fps=8, video=False, workers=1)
-    simulate.run(folder / "capture", config)
-    true_keypoints(folder / "capture", folder / "keypoints.jsonl", frames=range(FRAMES))
+    rendered_with_keypoints(folder, FRAMES)
     return folder
 
 
@@ -50,20 +45,6 @@ def capture(made, tmp_path):
 @pytest.fixture(scope="module")
 def annotations(tmp_path_factory):
     return write_annotations(tmp_path_factory.mktemp("annotations") / "annotations", frames=2)
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments])
-
-
-def refused(result, *facts, status=1):
-    """One line with these facts: what the command says when it cannot go on."""
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == status, result.output
-    line = result.stderr.splitlines()[-1]
-    assert line.startswith("Error: ") and result.stderr.count("Error: ") == 1
-    assert not [fact for fact in facts if str(fact) not in line], line
-    return line
 
 
 def annotate(made, capture, out, *options):

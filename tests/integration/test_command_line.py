@@ -10,17 +10,15 @@ import sys
 import time
 
 import pytest
-from support.annotate import true_keypoints
+from support.annotate import rendered_with_keypoints
 from support.annotations import write_annotations
 from support.captures import make_capture
-from support.commands import invoke
+from support.commands import invoke, refused
 from support.data_sets import write_freihand
 
 from handgen.cli.main import COMMANDS
 from handgen.io.annotations import Annotations
 from handgen.media.images import read_rgb
-from handgen.stages.simulate import stage as simulate
-from handgen.stages.simulate.config import SimulateConfig
 
 FRAMES = 8
 HANDGEN = [sys.executable, "-m", "handgen.cli.main"]
@@ -30,9 +28,7 @@ HANDGEN = [sys.executable, "-m", "handgen.cli.main"]
 def made(tmp_path_factory):
     """A simulated capture, true keypoints in it, and annotations."""
     folder = tmp_path_factory.mktemp("made")
-    config = SimulateConfig(views=3, frames=FRAMES, size=(160, 120), fps=8, video=False, workers=1)
-    simulate.run(folder / "capture", config)
-    true_keypoints(folder / "capture", folder / "keypoints.jsonl", frames=range(FRAMES))
+    rendered_with_keypoints(folder, FRAMES)
     write_annotations(folder / "annotations", frames=4)
     return folder
 
@@ -48,14 +44,6 @@ def run(*command, **options):
     return subprocess.run(
         [*HANDGEN, *map(str, command)], capture_output=True, text=True, timeout=300, check=False, **options
     )
-
-
-def refused(result, *facts, status=1):
-    assert result.exit_code == status, result.output
-    line = result.stderr.splitlines()[-1]
-    assert line.startswith("Error: ") and not [fact for fact in facts if str(fact) not in line], line
-    assert "Traceback" not in result.output
-    return line
 
 
 # --- what it says while it works

@@ -18,6 +18,14 @@ def rendered(path):
     return path
 
 
+def rendered_with_keypoints(folder, frames):
+    """A capture of three tiny views in `folder`, and true keypoints in it."""
+    config = SimulateConfig(views=3, frames=frames, size=(160, 120), fps=8, video=False, workers=1)
+    simulate.run(folder / "capture", config)
+    true_keypoints(folder / "capture", folder / "keypoints.jsonl", frames=range(frames))
+    return folder
+
+
 def true_keypoints(capture, path, frames=range(8), noise_px=0.0, drop=()):
     """Write what a perfect detector would write: the truth projected into the capture's cameras."""
     rig = load_capture(capture).rig

@@ -7,3 +7,14 @@ from handgen.cli.main import main
 
 def invoke(*arguments):
     return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def refused(result, *facts, status=1):
+    """Check that a command ended in one line with these facts, and return that line."""
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == status, result.output
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("Error: ") and result.stderr.count("Error: ") == 1
+    assert not [fact for fact in facts if str(fact) not in line], line
+    assert "Traceback" not in result.output
+    return line
