@@ -14,7 +14,7 @@ def refused(result, *facts, status=1):
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == status, result.output
     line = result.stderr.splitlines()[-1]
-    assert line.startswith("Error: ") and result.stderr.count("Error: ") == 1
+    assert [said for said in result.stderr.splitlines() if said.startswith("Error: ")] == [line]
     assert not [fact for fact in facts if str(fact) not in line], line
     assert "Traceback" not in result.output
     return line
