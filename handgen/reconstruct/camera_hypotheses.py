@@ -25,6 +25,7 @@ from handgen.geometry.camera import CameraSet
 from handgen.reconstruct.camera_agreement import AGREES, AS_GIVEN, IMAGES, MIN_HANDS, Hypothesis, Misses, SeenHands
 from handgen.records.detection import Detection
 
+_UNEXPLAINED = 0.08  # hand sizes that a camera may miss the others by where no cause is found: some detect badly
 _EXPLAINS = 0.6  # of the distance as the capture has it: what a hypothesis must lower it to
 _AMBIGUOUS = 1.5  # times the best hypothesis' distance: another camera's may as well be true
 _DELAYS = tuple(range(-8, 9))  # frames, of cameras that disagree
@@ -182,7 +183,7 @@ def _explain_alone(misses: Misses, v: int, trusted: Sequence[int]) -> Suspect | 
     if after < min(AGREES, _EXPLAINS * before):
         swapped = bool(best.calibration) and rig.numbers[best.calibration] not in trusted
         return Suspect(rig.names[v], best, before, after, swapped=swapped)
-    return Suspect(rig.names[v], None, before, before)
+    return Suspect(rig.names[v], None, before, before) if before > _UNEXPLAINED else None
 
 
 def _explain_together(misses: Misses) -> list[Suspect]:
@@ -212,7 +213,9 @@ def _explain_together(misses: Misses) -> list[Suspect]:
     after, v, best = min(tried, key=lambda found: found[0])
     if not after < min(AGREES, _EXPLAINS * before):
         others = {name: tuple(other for other in rig.names if other != name) for name in rig.names}
-        return [Suspect(name, None, before, before, others[name]) for name in rig.names] if before > AGREES else []
+        return (
+            [Suspect(name, None, before, before, others[name]) for name in rig.names] if before > _UNEXPLAINED else []
+        )
     if v == _ALL:
         return [Suspect(name, best, before, after, everywhere=True) for name in rig.names]
     if best.calibration:
@@ -270,4 +273,6 @@ def _delay(misses: Misses, v: int, cameras: Sequence[int]) -> tuple[float, int, 
         return None
     before = float(np.median([misses.of_pair(v, b).distance for b in partners]))
     so = float(np.median([misses.of_pair(v, b, hypothesis).distance for b in partners]))
+    if so >= before:  # then some strays alone are nearer
+        return None
     return 1 / max(after, 1e-9), v, Suspect(misses.seen.rig.names[v], hypothesis, before, so)
