@@ -48,8 +48,12 @@ _TURN_RAD = np.radians(1.0)  # what a bump is like; 0.2 degree makes bumps of 1 
 _INDEPENDENT_HANDS = 0.3
 # Of hands in the camera's image, in noises of the detections (1.5 % of the hand's extent). Simulated hands all turned
 # the same way, with errors that each view repeats in all frames (3 mm per keypoint and 3 mm of the whole hand), fake
-# 1.9 (95th percentile of cameras) and up to 3.8; cameras of a real room, 1.3.
+# 1.9 (95th percentile of cameras) and up to 3.8; cameras of a real room, 1.3. Such errors also keep cameras apart that
+# did not move, by about one noise. Where those agree better, less is faked: at most 2.2 times what keeps seven others
+# apart, and 3 times what keeps two others apart.
 _MIN_MOTION = 3.0
+_MIN_MOTION_OF_NOISE = 2.35  # times the spread of a camera against the mean of the others
+_LEAST_NOISE = 0.1  # in noises of the detections: what is assumed to keep cameras apart that did not move
 _MIN_APART = 1.0  # of two cameras, in the same unit, each from halfway between them; 0.4 where only noise is left
 _MAX_LEFT = 0.6  # of the distance from what the others say, when mended
 
@@ -143,9 +147,21 @@ class _Case:
 
     def moves(self, adjusted: Adjusted, free: Sequence[bool]) -> list[CameraMove]:
         """Tell of each camera how it moved."""
-        return [self._move(v, adjusted, free[v]) for v in range(len(self.rig))]
+        others = [v for v in range(len(self.rig)) if not free[v]]
+        spread = self._noise(adjusted, others) * np.sqrt(1 + 1 / max(len(others), 1))
+        faked = min(_MIN_MOTION, _MIN_MOTION_OF_NOISE * spread)
+        return [self._move(v, adjusted, free[v], faked) for v in range(len(self.rig))]
 
-    def _move(self, v: int, adjusted: Adjusted, free: bool) -> CameraMove:
+    def _noise(self, adjusted: Adjusted, cameras: Sequence[int]) -> float:
+        """Return how far from what all say these cameras' sightings lie, in noises of the detections."""
+        there = self.seen.weight[cameras] > 0
+        off = self._off(adjusted)[cameras] * np.sqrt(self.seen.weight[cameras])[..., None]
+        # A point has three unknowns and two equations of each view that sees it.
+        equations = 2 * (self.seen.weight > 0).sum(0)
+        fitted = np.sqrt(equations / np.maximum(equations - 3, 1))
+        return float(np.fmax(_median_length((off * fitted[:, None])[there]), _LEAST_NOISE))
+
+    def _move(self, v: int, adjusted: Adjusted, free: bool, faked: float) -> CameraMove:
         given, mended = self.rig.cameras[v], adjusted.rig.cameras[v]
         there = (self.seen.weight[v] > 0) & adjusted.seen_by_others[v]
         points, pixels = adjusted.others_world[v, there], self.seen.pixels[v, there]
@@ -160,7 +176,7 @@ class _Case:
             before_px=before_px,
             after_px=after_px,
             motion_noises=motion,
-            moved=bool(free and motion > _MIN_MOTION and after_px < _MAX_LEFT * before_px),
+            moved=bool(free and motion > faked and after_px < _MAX_LEFT * before_px),
         )
 
     def disagree(self, pair: Sequence[int]) -> bool:
@@ -181,8 +197,12 @@ class _Case:
     def _off_noises(self, adjusted: Adjusted) -> float:
         """Median distance between sightings and what all cameras together say."""
         both = (self.seen.weight > 0).all(0)
-        off = np.stack([camera.ideal().project(adjusted.points_world)[0] for camera in adjusted.rig]) - self.seen.pixels
-        return _median_length((off * np.sqrt(self.seen.weight)[..., None])[:, both])
+        return _median_length((self._off(adjusted) * np.sqrt(self.seen.weight)[..., None])[:, both])
+
+    def _off(self, adjusted: Adjusted) -> Float[np.ndarray, "views points 2"]:
+        """Return how far sightings lie from what all cameras together say, in pixels."""
+        said = np.stack([camera.ideal().project(adjusted.points_world)[0] for camera in adjusted.rig])
+        return said - self.seen.pixels
 
 
 def _median_length(vectors: Float[np.ndarray, "*batch 2"]) -> float:
