@@ -60,6 +60,8 @@ class Detector(Protocol):
     view_bias: ViewBias | None
     # Whether `detect` looks at the image at all (a detector that reads files does not).
     needs_images: bool
+    # What a user should know of what it found before any picture was looked at, such as what its files lack.
+    notes: tuple[str, ...]
 
     def fingerprint(self) -> str:
         """A digest of what decides the detections besides the images: the networks, or the file that is read."""

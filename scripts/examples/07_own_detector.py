@@ -26,7 +26,7 @@ class NoisyTruthOptions:  # noqa: D101
 class NoisyTruth:
     """The detector of one camera; it remembers nothing between frames."""
 
-    name, view_bias, needs_images = "noisy_truth", None, False  # a network needs images
+    name, view_bias, notes, needs_images = "noisy_truth", None, (), False  # a network needs images
     offsets_m = np.zeros((21, 3))  # from the hand model's own keypoints
 
     def __init__(self, task: object, options: NoisyTruthOptions, camera: str | None = None) -> None:

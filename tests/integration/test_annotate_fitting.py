@@ -66,6 +66,7 @@ class ShortSighted:
 
     name = "short sighted"
     needs_images = True
+    notes = ()
     offsets_m = np.zeros((21, 3))
     view_bias = None
 

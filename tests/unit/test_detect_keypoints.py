@@ -116,6 +116,16 @@ def test_arrays_with_confidence_and_missing_keypoints(tmp_path, rng):
     assert np.isfinite(partial.keypoints_px).all()
 
 
+@pytest.mark.parametrize(("hands_with_tip", "said"), [(0, True), (9, True), (10, False), (100, False)])
+def test_keypoints_that_the_files_lack_are_said(tmp_path, rng, hands_with_tip, said):
+    values = rng.uniform(10, 600, (2, 50, 21, 2))
+    values[:, :, 20].reshape(100, 2)[: 100 - hands_with_tip] = -1
+    file = tmp_path / "hands.npy"
+    np.save(file, values)
+    (note,) = [n for n in KeypointsDetector(file, CAMERAS, "right").notes if "pinky_tip" in n] or [""]
+    assert note.startswith(f"{file}: pinky_tip: missing in {100 - hands_with_tip} of 100 hands") == said
+
+
 def test_npz_and_folders_of_files_per_camera(tmp_path, rng):
     values = rng.uniform(0, 500, (2, 3, 21, 2)).astype(np.float32)
     np.savez(tmp_path / "hands.npz", keypoints_px=values, other=np.zeros(3))

@@ -66,6 +66,7 @@ class CpmDetector:
 
     name = "cpm"
     needs_images = True
+    notes: tuple[str, ...] = ()
 
     def __init__(self, weights: Path, side: str, device: str = "cpu") -> None:
         """Read the weights; HandgenError if they do not fit. side: "left" or "right", the one hand in view."""

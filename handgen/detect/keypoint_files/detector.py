@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from handgen.detect.keypoint_files.formats import CameraHands, Source
 from handgen.detect.registry import KeypointFilesOptions
 from handgen.detect.view_bias import ViewBias
 from handgen.errors import HandgenError
-from handgen.hand.skeleton import SIDES
+from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_NAMES, SIDES
 from handgen.media.arrays import Image
 from handgen.records.detection import Detection
+
+_MISSING_SHARE = 0.9  # of the hands: a keypoint that more of them lack is one that the files do not have
 
 
 def create_detector(task: DetectionTask, options: KeypointFilesOptions) -> Detector:
@@ -54,7 +56,8 @@ class KeypointsDetector:
         found = convention_of(path, keypoints_of, keypoint_files.kinds(keypoint_files.sources(path, cameras)))
         self.view_bias: ViewBias | None = found.view_bias
         self.offsets_m: Float[np.ndarray, "21 3"] = found.offsets_m
-        self.notes = () if found.note is None else (found.note,)  # for the report of the run
+        notes = (found.note, _missing_note(path, self._by_camera.values()))
+        self.notes = tuple(note for note in notes if note is not None)
 
     def fingerprint(self) -> str:
         """A digest of the keypoints read; first it is looked whether any file has changed."""
@@ -88,6 +91,20 @@ class KeypointsView:
     def detect_near(self, image: Image, keypoints_px: Float[np.ndarray, "21 2"], right: float) -> Detection | None:
         """Nothing: a file holds no more on a second look."""
         return None
+
+
+def _missing_note(path: Path, cameras: Iterable[CameraHands]) -> str | None:
+    """Tell which keypoints (nearly) no hand of any camera has; nothing where all are there."""
+    seen = np.concatenate([np.zeros((0, KEYPOINT_COUNT), bool), *(hands.values[..., 2] > 0 for hands in cameras)])
+    without = (~seen).sum(0)
+    names = [name for name, count in zip(KEYPOINT_NAMES, without, strict=True) if count > _MISSING_SHARE * len(seen)]
+    if not names:
+        return None
+    fewest = int(without[[KEYPOINT_NAMES.index(name) for name in names]].min())
+    return (
+        f"{path}: {', '.join(names)}: missing in {fewest} of {len(seen)} hands (no score, or at (0, 0) or (-1, -1)); "
+        "where no camera has them, their labels are what the hand model makes of the others"
+    )
 
 
 @dataclass(frozen=True)

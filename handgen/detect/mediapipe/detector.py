@@ -63,6 +63,7 @@ class MediaPipeDetector:
 
     name = "mediapipe"
     needs_images = True
+    notes: tuple[str, ...] = ()
 
     def __init__(self, max_hands: int = 2) -> None:
         """Look for `max_hands` hands per view; up to twice as many candidates are reported."""

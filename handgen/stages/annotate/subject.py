@@ -128,8 +128,7 @@ def estimate(job: AnnotateJob, detector: Detector, show: Progress) -> Estimate:
         *(job.capture.metres_per_unit, job.capture.scale, "unknown part" if size is None else f"{size:.3f}"),
     )
     log.debug("offsets of the detector on this person, mm: %s", (person.offsets_m * 1e3).round(1).tolist())
-    said = getattr(detector, "notes", ())  # of files: what they were taken for
-    notes = (*said, *notes_left_out(evidence.hands, job.capture.rig.names))
+    notes = (*detector.notes, *notes_left_out(evidence.hands, job.capture.rig.names))
     if not picked and any(evidence.hands.values()):
         why = why_none_sure(job.capture.rig, evidence.hands, evidence.detections.values())
         notes = (*notes, f"{why}; the hands' shape is people's mean")

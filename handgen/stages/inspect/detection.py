@@ -54,7 +54,7 @@ def look(capture: Capture, detector_name: str, options: Any, show: Progress) -> 
         "hands": counts,
         "suspects": [{"camera": s.camera, "cause": s.note(), "left_out": s.left_out} for s in suspects],
     }
-    notes = notes_of(suspects)
+    notes = [*detector.notes, *notes_of(suspects)]
     silent = [name for name, count in counts.items() if not count]
     notes += [f"no hand was detected in {len(found)} frames of camera {name}" for name in silent]
     if isinstance(capture.cameras, Rig):
