@@ -41,6 +41,7 @@ _KEPT = {
     "export": "finished parts are kept",
 }
 _INTERRUPTED = 128 + signal.SIGINT
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSALS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL)  # of a store: what to set up, not to wait for
 
 
@@ -76,26 +77,36 @@ class HandgenGroup(click.Group):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         """Read the options before the command; plug-ins are imported here."""
         _prepare_streams()
-        with _interruptible(None):
+        with _interruptible(None), _one_line(None):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Translate errors in one place."""
-        from handgen.errors import HandgenError
-        from handgen.wording import printable
+        with _interruptible(ctx), _one_line(ctx):
+            return super().invoke(ctx)
 
-        with _interruptible(ctx):
-            try:
-                return super().invoke(ctx)
-            except HandgenError as error:
-                raise click.ClickException(printable(str(error))) from error
-            except MemoryError as error:
-                raise click.ClickException(f"there is not enough memory{_kept(ctx)}; give fewer --workers") from error
-            except OSError as error:
-                if "://" not in str(error.filename):
-                    raise
-                hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
-                raise click.ClickException(printable(f"{error.filename}: {error.strerror}; {hint}")) from error
+
+@contextmanager
+def _one_line(ctx: click.Context | None) -> Iterator[None]:
+    """Turn errors that a user can mend into one line; what else fails keeps its traceback."""
+    from handgen.errors import HandgenError
+    from handgen.wording import printable
+
+    try:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                where = error.filename or "standard output, the output directory or TMPDIR"
+                raise HandgenError(f"{where}: cannot be written ({error.strerror}){_kept(ctx)}; make room") from error
+            if "://" not in str(error.filename):
+                raise
+            hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
+            raise HandgenError(f"{error.filename}: {error.strerror}; {hint}") from error
+    except HandgenError as error:
+        raise click.ClickException(printable(str(error))) from error
+    except MemoryError as error:
+        raise click.ClickException(f"there is not enough memory{_kept(ctx)}; give fewer --workers") from error
 
 
 @contextmanager

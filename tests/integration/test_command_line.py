@@ -363,8 +363,15 @@ def test_streams_that_are_closed(made, tmp_path, closed):
 
 
 def test_a_reader_that_goes_away_and_a_full_disk(made):
-    for output, status, said in (("| true", 0, ""), ("> /dev/full", 1, "standard output: cannot be written")):
-        command = f'"{sys.executable}" -m handgen.cli.main inspect "$0" {output}'
+    unwritable = "cannot be written (No space left on device)"
+    for command, status, said in (
+        ('inspect "$0" | true', 0, ""),
+        ('inspect "$0" > /dev/full', 1, unwritable),
+        ("--help > /dev/full", 1, unwritable),
+        ("inspect --help > /dev/full", 1, unwritable),
+        ("--version > /dev/full", 1, unwritable),
+    ):
+        command = f'"{sys.executable}" -m handgen.cli.main {command}'
         done = subprocess.run(["sh", "-c", command, made / "capture"], capture_output=True, text=True)
         assert done.returncode == status and "Traceback" not in done.stderr and "Exception" not in done.stderr
         assert said in done.stderr and (said or not done.stderr), done.stderr
