@@ -2,8 +2,9 @@
 
 Each mutation changes one expression of one module: an operator, a comparison, a sign, a number, the order of two
 arguments, a term that is dropped. It is written into a copy of the tree in a temporary folder, never into this one,
-and the module's tests run there. What they let pass is printed as a diff: write a test for it, or judge it equivalent
-in docs/mutations.md.
+and the module's tests run there. What they let pass is printed as a diff: write a test for it, or judge that it means
+nothing, in a row of docs/mutations.md with the module and the changed line. Mutations judged so are tried and listed,
+and left out of the share that is caught.
 
     python scripts/mutate.py --count 100 --seed 7
     python scripts/mutate.py --module handgen/geometry/camera.py --count 40 --json
@@ -30,6 +31,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parents[1]
+JUDGED = ROOT / "docs" / "mutations.md"
 COPIED = ("handgen", "cli", "schemas", "tests", "pyproject.toml")
 PACKAGES = {"handgen": "handgen", "handgen.cli": "cli", "handgen.schemas": "schemas"}
 PRELOADED = ["torch", "cv2", "scipy.optimize", "scipy.spatial", "hypothesis", "pytest", "jsonschema_rs", "orjson"]
@@ -122,8 +124,10 @@ def mutations_of(module: str) -> list[Mutation]:
         starts.append(starts[-1] + len(line))
     found = {}
     tree = ast.parse(source)
-    thresholds, unsigned = _real_constants(tree), _unsigned_differences(tree)
+    thresholds, unsigned, early = _real_constants(tree), _unsigned_differences(tree), _early_bounds(tree)
     for node in _nodes_of_behaviour(tree):
+        if node in early or _has_guard(node):
+            continue
         start, end = (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
         for changed in _changes(node, thresholds):
             if node in unsigned and isinstance(changed, ast.BinOp) and changed.left is node.right:
@@ -197,6 +201,34 @@ def _unsigned_differences(tree: ast.Module) -> frozenset[ast.expr]:
             case ast.Call(func=ast.Attribute(attr="abs" | "norm" | "square", value=difference)):
                 found.add(difference)
     return frozenset(node for node in found if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub))
+
+
+def _early_bounds(tree: ast.Module) -> frozenset[ast.expr]:
+    """What bounds of a clip are made of whose result is clipped again: the second one decides."""
+    return frozenset(
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _clips(node)
+        for inner in ast.walk(node.func)
+        if isinstance(inner, ast.Call) and _clips(inner)
+        for bound in inner.args
+        for part in ast.walk(bound)
+        if isinstance(part, ast.expr)
+    )
+
+
+def _clips(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr in ("clip", "clamp")
+
+
+def _has_guard(node: ast.expr) -> bool:
+    """Whether a number is added or subtracted that is too small to mean anything but that a divisor is not 0."""
+    match node:
+        case ast.BinOp(op=ast.Add() | ast.Sub(), right=ast.BinOp(left=ast.Constant(value=float() as number))):
+            return 0 < number < GUARD
+        case ast.BinOp(op=ast.Add() | ast.Sub(), right=ast.Constant(value=float() as number)):
+            return 0 < number < GUARD
+    return False
 
 
 def _changes(node: ast.expr, thresholds: frozenset[str]) -> Iterator[ast.expr]:
@@ -310,6 +342,17 @@ def tests_of(module: str) -> list[str]:
     return [str(path.relative_to(ROOT)) for path in found]
 
 
+def judged() -> set[tuple[str, str]]:
+    """The modules and changed lines of mutations that docs/mutations.md says mean nothing."""
+    rows = [line.split(" | ") for line in JUDGED.read_text().splitlines() if line.startswith("| `")]
+    return {(row[0].strip("| `"), row[1].strip("` ")) for row in rows if len(row) == 3}
+
+
+def changed_line(diff: str) -> str:
+    """The first line of a diff that is new, without its indentation."""
+    return next(line[1:] for line in diff.splitlines()[2:] if line.startswith("+")).strip()
+
+
 def main() -> None:
     """Draw mutations, try them, print those that survive."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -325,6 +368,7 @@ def main() -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     tried: list[Mutation] = []
     survivors: list[Mutation] = []
+    known, meaningless = judged(), 0
     out = sys.stderr if arguments.json else sys.stdout
     with tempfile.TemporaryDirectory(prefix="mutate_") as folder:
         benches: SimpleQueue[Bench] = SimpleQueue()
@@ -342,6 +386,7 @@ def main() -> None:
             return time.monotonic() - began
 
         def attempt(mutation: Mutation) -> None:
+            nonlocal meaningless
             bench = benches.get()
             try:
                 seconds = FEWEST_SECONDS + 10 * sum(limits[test] for test in tests_of(mutation.module))
@@ -352,18 +397,22 @@ def main() -> None:
             tried.append(mutation)
             if not caught:
                 survivors.append(mutation)
-                print(diff, file=out, flush=True)
+                is_known = (mutation.module, changed_line(diff)) in known
+                meaningless += is_known
+                print(diff + ("judged to mean nothing\n" if is_known else ""), file=out, flush=True)
             print(f"{len(tried)} tried, {len(survivors)} survive", file=sys.stderr, flush=True)
 
         with ThreadPoolExecutor(arguments.workers) as pool:
             used = sorted({test for mutation in drawn for test in tests_of(mutation.module)})
             limits = dict(zip(used, pool.map(unchanged_s, used), strict=True))
             list(pool.map(attempt, drawn))
-    caught = len(drawn) - len(survivors)
+    caught, faults = len(drawn) - len(survivors), len(drawn) - meaningless
     if arguments.json:
-        print(json.dumps({"mutations_caught": round(caught / max(len(drawn), 1), 4), "mutations_tried": len(drawn)}))
+        figures = {"mutations_caught": round(caught / max(faults, 1), 4), "mutations_tried": len(drawn)}
+        print(json.dumps(figures | {"mutations_judged": meaningless}))
     else:
         print(f"{caught} of {len(drawn)} mutations were caught (of {len(every)} that there are)")
+        print(f"{meaningless} of the others are judged to mean nothing: {caught / max(faults, 1):.3f} of the faults")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ TARGETS: dict[str, tuple[str, float | None, bool]] = {
     "median_file": ("lines of the median file", 130, False),
     "mutations_caught": ("random mutations that the tests catch, share", 0.95, True),
     "mutations_tried": ("of so many", None, True),
+    "mutations_judged": ("less those that mean nothing", None, True),
     "import_ms": ("import handgen, ms", 50, False),
     "examples_failed": ("examples that fail", 0, False),
 }
