@@ -61,7 +61,8 @@ class Suspect:
     """A camera that fits the others only under a hypothesis (None: under none that was tried).
 
     alternatives: other cameras that may be the cause instead. everywhere: all cameras have it. swapped: the other
-    camera has this one's calibration. before, after: median distance between its detections and the others', in hand
+    camera has this one's calibration. clocks_differ: others are late by a part of a frame as well, so that no moment is
+    the right one. before, after: median distance between its detections and the others', in hand
     sizes, as the capture has it and under the hypothesis.
     """
 
@@ -72,6 +73,7 @@ class Suspect:
     alternatives: tuple[str, ...] = ()
     everywhere: bool = False
     swapped: bool = False
+    clocks_differ: bool = False
 
     @property
     def delay_frames(self) -> float:
@@ -81,7 +83,7 @@ class Suspect:
     @property
     def left_out(self) -> bool:
         """Whether its views are worth nothing as they are; a delay below a frame only makes them less precise."""
-        return self.delay_frames == 0 or abs(self.delay_frames) >= _WHOLE_FRAME
+        return self.delay_frames == 0 or (abs(self.delay_frames) >= _WHOLE_FRAME and not self.clocks_differ)
 
     def note(self) -> str:
         """Name the camera, what is wrong with it, the figures, and the edit that mends it."""
@@ -128,8 +130,8 @@ class Suspect:
         word, whole = ("late" if found.delay_frames > 0 else "early"), round(found.delay_frames)
         mend = (
             f'add {whole} to its "frame_offset" in capture.json'
-            if whole
-            else "its views count less while the hand moves; synchronise the cameras better"
+            if self.left_out
+            else "its views count less while the hand moves; synchronise the cameras better, or give timestamps"
         )
         return f"{names} is {word} by {late}: {figures}; {mend}"
 
@@ -262,7 +264,8 @@ def _delays(misses: Misses, trusted: Sequence[int]) -> list[Suspect]:
         gain, v, suspect = max(clear, key=lambda one: one[0])
         found.append(suspect)
         left.remove(v)
-    return found
+    parts = [suspect for suspect in found if 0 < abs(suspect.delay_frames) < 1]
+    return [replace(s, clocks_differ=True) if s in parts and len(parts) > 1 else s for s in found]
 
 
 def _delay(misses: Misses, v: int, cameras: Sequence[int]) -> tuple[float, int, Suspect] | None:

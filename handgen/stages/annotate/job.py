@@ -25,7 +25,7 @@ from handgen.multiview.association import group_by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
 from handgen.options import deciding_options, options_of
 from handgen.progress import Progress
-from handgen.reconstruct.camera_delays import down_weight
+from handgen.reconstruct.camera_delays import at_the_moment
 from handgen.reconstruct.camera_hypotheses import Suspect
 from handgen.reconstruct.single_view import SingleViewFinder
 from handgen.records.detection import Detection
@@ -69,6 +69,11 @@ class AnnotateJob:
         late = {self.capture.cameras.numbers[s.camera]: s.delay_frames for s in self.suspects}
         return {v: delay for v, delay in late.items() if delay and v not in self.left_out}
 
+    @property
+    def corrected_delays(self) -> dict[int, float]:
+        """Delays like `delays`; none where several clocks differ: all cameras' mean is nearest to the moment then."""
+        return {} if any(suspect.clocks_differ for suspect in self.suspects) else self.delays
+
     def frames(self, index: int) -> range:
         """The frames of one chunk."""
         first = index * self.config.chunk_frames
@@ -109,7 +114,7 @@ class AnnotateJob:
     def timely_pictures(self, frames: range) -> Iterator[Sequence[Image | None]]:
         """Pictures like `pictures`, without those of late cameras: masks to learn from must be of the moment."""
         for pictures in self.pictures(frames):
-            yield [None if v in self.delays else picture for v, picture in enumerate(pictures)]
+            yield [None if v in self.corrected_delays else picture for v, picture in enumerate(pictures)]
 
     def trusted(self, detections: Sequence[Sequence[Sequence[Detection]]]) -> list[list[Sequence[Detection]]]:
         """Detections by frame and camera, without those of cameras that are left out."""
@@ -152,7 +157,7 @@ def hands_of_frames(
     if job.config.min_views == 1:
         single_view = SingleViewFinder(job.config.hand_model, job.detector().offsets_m)
     hands = hands_of_detections(job.capture.rig, frames, found, job.hands, single_view)
-    return [down_weight(hand, job.delays) for hand in hands] if job.delays else hands
+    return [at_the_moment(hand, job.corrected_delays) for hand in hands] if job.corrected_delays else hands
 
 
 def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show: Progress) -> AnnotateJob:
