@@ -186,6 +186,21 @@ def test_a_grid_of_pixels_is_undistorted_and_distorted_again(lens):
         np.testing.assert_array_equal(camera.undistort(pixels.astype(int))[0][valid], ideal[valid])
 
 
+@pytest.mark.parametrize(
+    ("lens", "distortion"),
+    [("pinhole", (-0.35, 0, 0, 0)), ("pinhole", (-0.3, 0.05, 0.02, -0.015)), ("fisheye", [0.3] * 4)],
+)
+def test_undistortion_ends_within_few_steps_wherever_the_lens_can_be_inverted(lens, distortion):
+    """Up to near where a barrel lens turns back, at 0.976, in every direction: only the true derivatives do it."""
+    intrinsics = np.array([[900.0, 0, 2000], [0, 905, 2000], [0, 0, 1]])
+    camera = Camera("cam", (4000, 4000), intrinsics, np.array(distortion, float), lens)
+    angle, radius = np.linspace(0.1, 2 * np.pi, 24), np.array([0, 0.3, 0.6, 0.8, 0.9, 0.94])[:, None]
+    slope = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.ones((6, 24))], -1)
+    ideal, valid = camera.undistort(camera.project_cam(slope)[0])
+    assert valid.all()
+    np.testing.assert_allclose(ideal, camera.ideal().project_cam(slope)[0], atol=1e-8)
+
+
 def test_what_the_lens_cannot_have_seen_is_not_undistorted():
     """Beyond the turning point of a barrel lens at 0.976, whose image lies 0.651 from the axis, there is nothing."""
     camera = Camera("cam", (4000, 3000), np.array([[900.0, 0, 2000], [0, 900, 1500], [0, 0, 1]]), np.r_[-0.35, 0, 0, 0])

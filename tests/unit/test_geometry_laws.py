@@ -129,6 +129,7 @@ def test_rays_hit_the_nearest_triangle_where_they_should():
     assert hits.found.tolist() == [True, True, False, False, False]
     assert hits.face.tolist()[:2] == [0, 1] and hits.face.tolist()[2:] == [0, 0, 0]
     np.testing.assert_allclose(hits.distance, [1, 1, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(tracer.first(origin, directions / 2.5).distance, [2.5, 2.5, 0, 0, 0], atol=1e-6)
     corners = mesh.vertices[mesh.faces[hits.face[:2]]]
     there = (hits.barycentric[:2, :, None] * corners).sum(1)
     np.testing.assert_allclose(there, directions[:2], atol=1e-6)
