@@ -177,6 +177,14 @@ def test_exponential_has_slopes_at_zero():
             torch.testing.assert_close(found[..., k], (ahead - behind) / 2e-6, atol=1e-8, rtol=0)
 
 
+def test_logarithm_has_slopes_at_no_turn():
+    def there_and_back(vector):
+        return turns.axis_angle_from_rotation(turns.rotation_from_axis_angle(vector))
+
+    found = torch.autograd.functional.jacobian(there_and_back, torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(found, torch.eye(3, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
 def test_shares_and_pairs_of_any_batch(rng):
     first, second = (torch.tensor(random_rotations(rng, 6).reshape(2, 3, 3, 3)) for _ in range(2))
     share = torch.tensor(rng.random((2, 1)))
