@@ -114,6 +114,12 @@ class Mutation:
         """The module's text with the change."""
         return source[: self.start] + self.text.encode() + source[self.end :]
 
+    def line(self, source: bytes) -> str:
+        """The line with the change, without its indentation."""
+        start, changed = source.rfind(b"\n", 0, self.start) + 1, self.start + len(self.text.encode())
+        end = self.apply(source).find(b"\n", changed)
+        return self.apply(source)[start:end].decode().strip()
+
     def diff(self, source: bytes) -> str:
         """The changed lines of the module's text, as `diff -u` shows them."""
         texts = [text.decode().splitlines(keepends=True) for text in (source, self.apply(source))]
@@ -356,11 +362,6 @@ def judged() -> set[tuple[str, str]]:
     return {(module.strip(" `"), changed.strip(" `").replace("\\|", "|")) for _, module, changed, *_ in rows}
 
 
-def changed_line(diff: str) -> str:
-    """The first line of a diff that is new, without its indentation."""
-    return next(line[1:] for line in diff.splitlines()[2:] if line.startswith("+")).strip()
-
-
 def main() -> None:
     """Draw mutations, try them, print those that survive."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -399,15 +400,15 @@ def main() -> None:
             try:
                 seconds = FEWEST_SECONDS + 10 * sum(limits[test] for test in tests_of(mutation.module))
                 caught = bench.catches(mutation, tests_of(mutation.module), seconds)
-                diff = mutation.diff((bench.folder / mutation.module).read_bytes())
+                source = (bench.folder / mutation.module).read_bytes()
             finally:
                 benches.put(bench)
             tried.append(mutation)
             if not caught:
                 survivors.append(mutation)
-                is_known = (mutation.module, changed_line(diff)) in known
+                is_known = (mutation.module, mutation.line(source)) in known
                 meaningless += is_known
-                print(diff + ("judged to mean nothing\n" if is_known else ""), file=out, flush=True)
+                print(mutation.diff(source) + ("judged to mean nothing\n" if is_known else ""), file=out, flush=True)
             print(f"{len(tried)} tried, {len(survivors)} survive", file=sys.stderr, flush=True)
 
         with ThreadPoolExecutor(arguments.workers) as pool:
