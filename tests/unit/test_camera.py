@@ -201,6 +201,15 @@ def test_undistortion_ends_within_few_steps_wherever_the_lens_can_be_inverted(le
     np.testing.assert_allclose(ideal, camera.ideal().project_cam(slope)[0], atol=1e-8)
 
 
+@pytest.mark.parametrize("lens", LENSES)
+def test_no_points_have_no_pixels(lens):
+    camera = camera_with(lens)
+    for count in ((0,), (3, 0)):
+        pixels, visible = camera.project_cam(np.zeros((*count, 3)))
+        ideal, valid = camera.undistort(pixels)
+        assert pixels.shape == ideal.shape == (*count, 2) and visible.shape == valid.shape == count
+
+
 def test_a_fisheye_is_inverted_far_to_the_side():
     """In each direction, to 84 degrees from the axis; 20 steps of half a slope reach no farther."""
     camera = Camera(
