@@ -3,8 +3,10 @@
 Each mutation changes one expression of one module: an operator, a comparison, a sign, a number, the order of two
 arguments, a term that is dropped. It is written into a copy of the tree in a temporary folder, never into this one,
 and the module's tests run there. What they let pass is printed as a diff: write a test for it, or judge that it means
-nothing, in a row of docs/mutations.md with the module and the changed line. Mutations judged so are tried and listed,
-and left out of the share that is caught.
+nothing, in a row of docs/mutations.md with the module and the changed line.
+
+Two shares are told. `mutations_caught` is of those that can be a fault: caught / (tried - judged), where `judged` are
+the survivors that have a row. `mutations_caught_raw` is of all: caught / tried.
 
     python scripts/mutate.py --count 100 --seed 7
     python scripts/mutate.py --module handgen/geometry/camera.py --count 40 --json
@@ -19,6 +21,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -70,6 +73,7 @@ NO_BEHAVIOUR = {"_SOURCES", "_CUTOUT_CACHE_BYTES", "_cutout_bytes", "nbytes", "_
 SAME_MEANING_KEYWORDS = {"strict", "maxsize", "dtype", "copy", "stacklevel", "optimize"}
 # Functions of two arguments whose order means nothing.
 SYMMETRIC = {"max", "min", "maximum", "minimum", "union1d", "hypot"}
+CLIP = "np.clip"  # of (x, low, high): min(max(x, low), high), so the order of the first two means nothing
 GUARD = 1e-5  # smaller numbers keep divisors from 0; which one they are means nothing
 FEWEST_SECONDS = 60.0
 
@@ -110,6 +114,12 @@ class Mutation:
         """The module's text with the change."""
         return source[: self.start] + self.text.encode() + source[self.end :]
 
+    def line(self, source: bytes) -> str:
+        """The line with the change, without its indentation."""
+        start, changed = source.rfind(b"\n", 0, self.start) + 1, self.start + len(self.text.encode())
+        end = self.apply(source).find(b"\n", changed)
+        return self.apply(source)[start:end].decode().strip()
+
     def diff(self, source: bytes) -> str:
         """The changed lines of the module's text, as `diff -u` shows them."""
         texts = [text.decode().splitlines(keepends=True) for text in (source, self.apply(source))]
@@ -124,13 +134,16 @@ def mutations_of(module: str) -> list[Mutation]:
         starts.append(starts[-1] + len(line))
     found = {}
     tree = ast.parse(source)
-    thresholds, unsigned, early = _real_constants(tree), _unsigned_differences(tree), _early_bounds(tree)
+    thresholds, unsigned, guarded = _real_constants(tree), _unsigned_differences(tree), _guarded_divisors(tree)
+    early = _early_margins(tree)
     for node in _nodes_of_behaviour(tree):
-        if node in early or _has_guard(node):
+        if node in early:
             continue
         start, end = (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
         for changed in _changes(node, thresholds):
             if node in unsigned and isinstance(changed, ast.BinOp) and changed.left is node.right:
+                continue
+            if node in guarded and isinstance(changed, ast.BinOp) and type(changed.op) is not type(node.op):
                 continue
             text = f"({ast.unparse(changed)})"
             if ast.dump(ast.parse(text, mode="eval").body) != ast.dump(node):
@@ -203,32 +216,31 @@ def _unsigned_differences(tree: ast.Module) -> frozenset[ast.expr]:
     return frozenset(node for node in found if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub))
 
 
-def _early_bounds(tree: ast.Module) -> frozenset[ast.expr]:
-    """What bounds of a clip are made of whose result is clipped again: the second one decides."""
-    return frozenset(
-        part
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _clips(node)
-        for inner in ast.walk(node.func)
-        if isinstance(inner, ast.Call) and _clips(inner)
-        for bound in inner.args
-        for part in ast.walk(bound)
-        if isinstance(part, ast.expr)
-    )
+def _early_margins(tree: ast.Module) -> frozenset[ast.expr]:
+    """Whole numbers in bounds of a clip whose result is clipped again, `y.clip(-1, height + 1)` and `.clip(0, height)`.
+
+    They say how much farther out the first clip is, and the second one decides. Only the number means nothing: with
+    another sign the first clip is the narrower one.
+    """
+    clips = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _clips(node)]
+    early = {inner for node in clips for inner in ast.walk(node.func) if isinstance(inner, ast.Call) and _clips(inner)}
+    parts = (part for inner in early for bound in inner.args for part in ast.walk(bound))
+    return frozenset(part for part in parts if isinstance(part, ast.Constant) and isinstance(part.value, int))
 
 
 def _clips(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Attribute) and call.func.attr in ("clip", "clamp")
 
 
-def _has_guard(node: ast.expr) -> bool:
-    """Whether a number is added or subtracted that is too small to mean anything but that a divisor is not 0."""
-    match node:
-        case ast.BinOp(op=ast.Add() | ast.Sub(), right=ast.BinOp(left=ast.Constant(value=float() as number))):
-            return 0 < number < GUARD
-        case ast.BinOp(op=ast.Add() | ast.Sub(), right=ast.Constant(value=float() as number)):
-            return 0 < number < GUARD
-    return False
+def _guarded_divisors(tree: ast.Module) -> frozenset[ast.expr]:
+    """Divisors with a number added that keeps them from 0: whether it is added or subtracted means nothing."""
+    found: set[ast.expr] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.BinOp(op=ast.Div(), right=ast.BinOp(op=ast.Add() | ast.Sub(), right=ast.Constant()) as divisor):
+                if isinstance(divisor.right.value, float) and 0 < divisor.right.value < GUARD:
+                    found.add(divisor)
+    return frozenset(found)
 
 
 def _changes(node: ast.expr, thresholds: frozenset[str]) -> Iterator[ast.expr]:
@@ -263,6 +275,8 @@ def _changes(node: ast.expr, thresholds: frozenset[str]) -> Iterator[ast.expr]:
                 yield node.left
         case ast.Call(args=[first, second, *rest]) if not isinstance(first, ast.Starred | ast.Constant):
             if ast.unparse(node.func).rsplit(".", 1)[-1] in SYMMETRIC and not rest:
+                return
+            if ast.unparse(node.func) == CLIP and rest:
                 return
             yield ast.Call(node.func, [second, first, *rest], node.keywords)
         case ast.IfExp():
@@ -344,13 +358,8 @@ def tests_of(module: str) -> list[str]:
 
 def judged() -> set[tuple[str, str]]:
     """The modules and changed lines of mutations that docs/mutations.md says mean nothing."""
-    rows = [line.split(" | ") for line in JUDGED.read_text().splitlines() if line.startswith("| `")]
-    return {(row[0].strip("| `"), row[1].strip("` ")) for row in rows if len(row) == 3}
-
-
-def changed_line(diff: str) -> str:
-    """The first line of a diff that is new, without its indentation."""
-    return next(line[1:] for line in diff.splitlines()[2:] if line.startswith("+")).strip()
+    rows = [re.split(r"(?<!\\)\|", line) for line in JUDGED.read_text().splitlines() if line.startswith("| `")]
+    return {(module.strip(" `"), changed.strip(" `").replace("\\|", "|")) for _, module, changed, *_ in rows}
 
 
 def main() -> None:
@@ -391,28 +400,29 @@ def main() -> None:
             try:
                 seconds = FEWEST_SECONDS + 10 * sum(limits[test] for test in tests_of(mutation.module))
                 caught = bench.catches(mutation, tests_of(mutation.module), seconds)
-                diff = mutation.diff((bench.folder / mutation.module).read_bytes())
+                source = (bench.folder / mutation.module).read_bytes()
             finally:
                 benches.put(bench)
             tried.append(mutation)
             if not caught:
                 survivors.append(mutation)
-                is_known = (mutation.module, changed_line(diff)) in known
+                is_known = (mutation.module, mutation.line(source)) in known
                 meaningless += is_known
-                print(diff + ("judged to mean nothing\n" if is_known else ""), file=out, flush=True)
+                print(mutation.diff(source) + ("judged to mean nothing\n" if is_known else ""), file=out, flush=True)
             print(f"{len(tried)} tried, {len(survivors)} survive", file=sys.stderr, flush=True)
 
         with ThreadPoolExecutor(arguments.workers) as pool:
             used = sorted({test for mutation in drawn for test in tests_of(mutation.module)})
             limits = dict(zip(used, pool.map(unchanged_s, used), strict=True))
             list(pool.map(attempt, drawn))
-    caught, faults = len(drawn) - len(survivors), len(drawn) - meaningless
+    caught = len(drawn) - len(survivors)
+    share, raw = caught / max(len(drawn) - meaningless, 1), caught / max(len(drawn), 1)
     if arguments.json:
-        figures = {"mutations_caught": round(caught / max(faults, 1), 4), "mutations_tried": len(drawn)}
-        print(json.dumps(figures | {"mutations_judged": meaningless}))
+        figures = {"mutations_caught": round(share, 4), "mutations_caught_raw": round(raw, 4)}
+        print(json.dumps(figures | {"mutations_tried": len(drawn), "mutations_judged": meaningless}))
     else:
-        print(f"{caught} of {len(drawn)} mutations were caught (of {len(every)} that there are)")
-        print(f"{meaningless} of the others are judged to mean nothing: {caught / max(faults, 1):.3f} of the faults")
+        print(f"{caught} of {len(drawn)} mutations were caught: {raw:.3f} (of {len(every)} that there are)")
+        print(f"{meaningless} of the others are judged to mean nothing: {share:.3f} of those that can be a fault")
 
 
 if __name__ == "__main__":

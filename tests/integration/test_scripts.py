@@ -31,3 +31,18 @@ def test_every_script_teaches(folder):
     done = subprocess.run([sys.executable, "-c", code, *scripts], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("usage:") == len(scripts)
+
+
+def test_every_judged_mutation_can_be_drawn(monkeypatch):
+    """A row of docs/mutations.md whose line was changed since says nothing any more."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import mutate
+
+    rows = mutate.judged()
+    sources = {module: (mutate.ROOT / module).read_bytes() for module in {module for module, _ in rows}}
+    drawn = {
+        (module, mutation.line(source))
+        for module, source in sources.items()
+        for mutation in mutate.mutations_of(module)
+    }
+    assert len(rows) > 20 and not rows - drawn

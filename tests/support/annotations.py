@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -92,6 +93,14 @@ def draw_hand(
     return Cutout(image, mask)
 
 
+def with_band(cutout: Cutout) -> Cutout:
+    """The cutout with an arm that comes from its left border."""
+    height, width = cutout.mask.shape
+    arm = np.zeros_like(cutout.mask)
+    arm[height // 3 : 2 * height // 3, : width // 2] = 255
+    return replace(cutout, arm=np.where(cutout.mask > 0, np.uint8(0), arm))
+
+
 def hand_record(side: str, frame: int, pose: HandPose, views: list[ViewRecord]) -> HandRecord:
     rounded = HandPose(
         torch.tensor(np.round(pose.rotations.numpy(), 6)),
@@ -125,11 +134,12 @@ def write_annotations(
     accept_all: bool = False,
     left_color: tuple[int, int, int] | None = None,
     apart_m: float = 0.0,
+    arms: bool = False,
 ) -> Path:
     """Write annotations in which every view is accepted but the last of frame 0's first hand, or all.
 
     left_color: of left hands, where it differs. apart_m: how far the two hands are moved from each other, along x.
-    Each hand is drawn without the other one.
+    arms: every cutout has one, a band beside its hand. Each hand is drawn without the other one.
     """
     rng = np.random.default_rng(seed)
     rig = ring_cameras(cameras)
@@ -149,7 +159,8 @@ def write_annotations(
                     left, top = np.floor(pixels.min(0)).astype(int) - 20
                     width, height = np.ceil(pixels.max(0)).astype(int) + 21 - (left, top)
                     crop = camera.cropped(int(left), int(top), int(width), int(height))
-                    cutouts.append((key, draw_hand(crop, hand, open_hand(side).faces, tone, flat)))
+                    cutout = draw_hand(crop, hand, open_hand(side).faces, tone, flat)
+                    cutouts.append((key, with_band(cutout) if arms else cutout))
                     accepted = accept_all or not (frame == 0 and side == sides[0] and i == cameras - 1)
                     views.append(
                         ViewRecord(

@@ -221,13 +221,15 @@ def test_a_view_knows_its_noise_and_what_is_missing(rng):
     rig = Rig((camera,))
     for size in (10.0, 150.0):
         pixels = 300 + size * rng.uniform(-1, 1, (21, 2))
+        pixels[7] = 1e4  # where the lens cannot have seen anything
         confidence = np.full(21, 0.7)
         confidence[4] = 0
         view = make_view(rig, 0, Detection(pixels, confidence, 0.9))
-        observed = np.arange(21) != 4
+        confidence[7] = 0
+        observed = ~np.isin(np.arange(21), (4, 7))
         assert view.noise_px == pytest.approx(max(1.5, 0.015 * extent(pixels[observed])))
         np.testing.assert_allclose(view.ideal_px[observed], camera.undistort(pixels)[0][observed])
-        assert not view.ideal_px[4].any() and view.observed.tolist() == observed.tolist()
+        assert not view.ideal_px[[4, 7]].any() and view.observed.tolist() == observed.tolist()
         np.testing.assert_array_equal(view.confidence, confidence)
         assert view.extent_px == pytest.approx(extent(view.ideal_px[observed]))
         np.testing.assert_allclose(view.center_px, np.median(view.ideal_px[observed], axis=0))

@@ -186,12 +186,51 @@ def test_a_grid_of_pixels_is_undistorted_and_distorted_again(lens):
         np.testing.assert_array_equal(camera.undistort(pixels.astype(int))[0][valid], ideal[valid])
 
 
+@pytest.mark.parametrize(
+    ("lens", "distortion"),
+    [("pinhole", (-0.35, 0, 0, 0)), ("pinhole", (-0.3, 0.05, 0.02, -0.015)), ("fisheye", [0.3] * 4)],
+)
+def test_undistortion_ends_within_few_steps_wherever_the_lens_can_be_inverted(lens, distortion):
+    """Up to near where a barrel lens turns back, at 0.976, in every direction: only the true derivatives do it."""
+    intrinsics = np.array([[900.0, 0, 2000], [0, 905, 2000], [0, 0, 1]])
+    camera = Camera("cam", (4000, 4000), intrinsics, np.array(distortion, float), lens)
+    angle, radius = np.linspace(0.1, 2 * np.pi, 24), np.array([0, 0.3, 0.6, 0.8, 0.9, 0.94])[:, None]
+    slope = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.ones((6, 24))], -1)
+    ideal, valid = camera.undistort(camera.project_cam(slope)[0])
+    assert valid.all()
+    np.testing.assert_allclose(ideal, camera.ideal().project_cam(slope)[0], atol=1e-8)
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_no_points_have_no_pixels(lens):
+    camera = camera_with(lens)
+    for count in ((0,), (3, 0)):
+        pixels, visible = camera.project_cam(np.zeros((*count, 3)))
+        ideal, valid = camera.undistort(pixels)
+        assert pixels.shape == ideal.shape == (*count, 2) and visible.shape == valid.shape == count
+
+
+def test_a_fisheye_is_inverted_far_to_the_side():
+    """In each direction, to 84 degrees from the axis; 20 steps of half a slope reach no farther."""
+    camera = Camera(
+        "cam", (4000, 4000), np.array([[900.0, 0, 2000], [0, 905, 2000], [0, 0, 1]]), np.zeros(4), "fisheye"
+    )
+    side = np.tan(np.deg2rad([60.0, 75.0, 84.0]))[:, None, None] * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    points = np.concatenate([side, np.ones((3, 4, 1))], -1)
+    ideal, valid = camera.undistort(camera.project_cam(points)[0])
+    assert valid.all()
+    np.testing.assert_allclose(ideal, camera.ideal().project_cam(points)[0], rtol=1e-9)
+
+
 def test_what_the_lens_cannot_have_seen_is_not_undistorted():
     """Beyond the turning point of a barrel lens at 0.976, whose image lies 0.651 from the axis, there is nothing."""
     camera = Camera("cam", (4000, 3000), np.array([[900.0, 0, 2000], [0, 900, 1500], [0, 0, 1]]), np.r_[-0.35, 0, 0, 0])
     pixels = np.array([[2000 + 900 * 0.63, 1500.0], [2000 + 900 * 0.7, 1500.0], [2000.0, 1500 - 900 * 0.63]])
     ideal, valid = camera.undistort(pixels)
     assert valid.tolist() == [True, False, True]
+    # Much farther out the polynomial comes back with the other sign: it has a root there, which is no ray's.
+    outside = 900 * np.linspace(0.66, 4, 1000)[:, None] * (np.cos(0.3), np.sin(0.3))
+    assert not camera.undistort(outside + (2000, 1500))[1].any()
     slope = (ideal[[0, 2]] - (2000, 1500)) / 900
     radius = np.abs(slope).max(1)
     np.testing.assert_allclose(radius - 0.35 * radius**3, 0.63, atol=1e-9)

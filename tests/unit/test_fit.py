@@ -5,7 +5,7 @@ from support.cameras import ring
 from support.hands import natural_poses, observe, state_of, triangulated
 
 from handgen.fit.initialization import betas_from_lengths, rigid_lengths, start
-from handgen.fit.kinematics import KeypointKinematics
+from handgen.fit.kinematics import HandState, KeypointKinematics
 from handgen.fit.residuals import PosePrior
 from handgen.fit.solver import Problem, solve_poses, solve_shared
 from handgen.geometry.rotations import axis_angle_from_rotation, rotation_from_axis_angle
@@ -22,6 +22,8 @@ def test_keypoints_are_the_models(random_model, rng, with_offsets):
         assert 0.001 < (found - expected).norm(dim=-1).mean() < 0.02
     else:
         torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    flat = HandState(torch.eye(3).double().repeat(5, 16, 1, 1), torch.zeros(5, 3).double(), pose.betas)
+    torch.testing.assert_close(kinematics.rest(pose.betas), kinematics.keypoints(flat), atol=1e-12, rtol=0)
 
 
 def test_jacobian_is_the_slope_of_the_keypoints(random_model, rng):

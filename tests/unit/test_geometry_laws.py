@@ -129,6 +129,7 @@ def test_rays_hit_the_nearest_triangle_where_they_should():
     assert hits.found.tolist() == [True, True, False, False, False]
     assert hits.face.tolist()[:2] == [0, 1] and hits.face.tolist()[2:] == [0, 0, 0]
     np.testing.assert_allclose(hits.distance, [1, 1, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(tracer.first(origin, directions / 2.5).distance, [2.5, 2.5, 0, 0, 0], atol=1e-6)
     corners = mesh.vertices[mesh.faces[hits.face[:2]]]
     there = (hits.barycentric[:2, :, None] * corners).sum(1)
     np.testing.assert_allclose(there, directions[:2], atol=1e-6)
@@ -174,6 +175,14 @@ def test_exponential_has_slopes_at_zero():
             step = 1e-6 * torch.eye(3, dtype=torch.float64)[k]
             ahead, behind = (turns.rotation_from_axis_angle(vector.double() + s * step) for s in (1, -1))
             torch.testing.assert_close(found[..., k], (ahead - behind) / 2e-6, atol=1e-8, rtol=0)
+
+
+def test_logarithm_has_slopes_at_no_turn():
+    def there_and_back(vector):
+        return turns.axis_angle_from_rotation(turns.rotation_from_axis_angle(vector))
+
+    found = torch.autograd.functional.jacobian(there_and_back, torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(found, torch.eye(3, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
 def test_shares_and_pairs_of_any_batch(rng):

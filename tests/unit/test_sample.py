@@ -27,8 +27,9 @@ ENLARGED, FOREIGN_SIZE, FOREIGN_SHARE, MOST_HIDDEN = 1.25, (0.6, 1.3), 0.15, 0.5
 
 @pytest.fixture(scope="module")
 def annotations(tmp_path_factory):
-    """Two hands that lie before each other, in two chunks; one view was rejected."""
-    return write_annotations(tmp_path_factory.mktemp("sample") / "annotations", flat=True, left_color=(90, 140, 200))
+    """Two hands with arms that lie before each other, in two chunks; one view was rejected."""
+    root = tmp_path_factory.mktemp("sample") / "annotations"
+    return write_annotations(root, flat=True, left_color=(90, 140, 200), arms=True)
 
 
 def middle_of(source):
@@ -80,7 +81,9 @@ class Plain:
         # OpenCV turns counter-clockwise where y points down.
         matrix = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         shift = center - matrix @ (np.array(middle_of(source)) - 0.5)
-        found = self.place(source, np.vstack([np.column_stack([matrix, shift]), [0, 0, 1]]), True)
+        found = self.place(
+            source, np.vstack([np.column_stack([matrix, shift]), [0, 0, 1]]), self.job.config.forearm_probability > 0
+        )
         return None if found is None or hidden_share(hand, found.layer) > MOST_HIDDEN else found.layer
 
     def sample(self, unit, place):

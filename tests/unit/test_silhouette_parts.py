@@ -106,6 +106,19 @@ def test_the_visible_contour_is_what_no_face_covers_outside_of_it(pictures):
     assert 0.05 < everywhere.mean() < 0.9
 
 
+def test_nothing_is_contour_before_a_larger_part_up_to_the_edges_of_the_picture(rng):
+    vertices, faces, border = barrel(rng)
+    turned = vertices @ np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    pixels = 4 * turned[:, :2] + rng.uniform((-4, -4), (SIZE[0] + 4, SIZE[1] + 4), (400, 1, 2))
+    alone = MeshContour(faces, border).visible(pixels, SIZE)
+    looked_at = np.rint((alone.places.mean(2) + LOOK_PX * alone.normals)[alone.valid])
+    assert looked_at.min(0).tolist() == [0, 0] and looked_at.max(0).tolist() == [SIZE[0] - 1, SIZE[1] - 1]
+    behind, n = np.array([[-200.0, -200], [400, -200], [35, 500]]), len(vertices)
+    pixels = np.concatenate([pixels, np.broadcast_to(behind, (400, 3, 2))], 1)
+    faces = np.concatenate([faces, [(n, n + 1, n + 2), (n, n + 2, n + 1)]])  # both sides of one triangle
+    assert not MeshContour(faces, border).visible(pixels, SIZE).valid.any()
+
+
 def test_pictures_of_nothing_have_one_empty_place(pictures):
     pixels, faces, border = pictures
     found = MeshContour(faces, border).visible(pixels + 1e4, SIZE)

@@ -115,3 +115,14 @@ def test_a_cropped_picture_has_everything_in_one_frame(rng, size, mirror):
         middle = (array * columns).sum() / array.sum(), (array * rows).sum() / array.sum()
         np.testing.assert_allclose(middle, expected[:2] / expected[2], atol=0.15)
     assert np.mean((pixels[..., 0] > 127) != (found.mask > 127)) < 0.01
+
+
+def test_a_pixel_belongs_to_the_hand_from_half_of_it_on(rng):
+    """A mask of noise in another size has every share of a pixel, also 127 of 255."""
+    mask = np.where(rng.random((64, 97)) > 0.5, np.uint8(255), np.uint8(0))
+    jpeg = images.encode_jpeg(np.repeat(mask[..., None], 3, 2), 95)
+    png = images.encode_mask_png(mask)
+    picture = LabelledImage("a", (97, 64), (hand_of(rng),), jpeg, mask=png, intrinsics=np.eye(3))
+    shares, _ = fit_square(mask, 48)
+    assert (shares == 127).any() and (shares == 128).any()
+    np.testing.assert_array_equal(crop_square(picture, 48, False).mask, np.where(shares >= 128, 255, 0))

@@ -108,6 +108,14 @@ def test_one_threshold_is_that_of_every_observation():
     assert (found.error_px[found.inliers] < 3.0).all()
 
 
+def test_only_the_ratio_of_confidences_counts():
+    """Also where all are so small that equations of that size would be lost beside the ridge."""
+    projections, pixels, confidence, _ = scene(5, 5, 0.0)
+    found, expected = (triangulate(projections, pixels, confidence * share, 3.0) for share in (1e-12, 1.0))
+    assert expected.valid.mean() > 0.5
+    np.testing.assert_allclose(found.points_world[expected.valid], expected.points_world[expected.valid], atol=1e-9)
+
+
 def test_what_was_given_is_not_changed():
     given = scene(4, 3, 0.5)
     before = [array.copy() for array in given]

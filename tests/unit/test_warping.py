@@ -71,6 +71,21 @@ def test_mask_alpha_and_colours_lie_where_the_homography_takes_them(cutout, scal
     assert (found.layer.solid == np.where(found.layer.alpha > 250, 255, 0)).all() and (height, width) < (240, 260)
 
 
+@pytest.mark.parametrize("scale", [0.2, 0.45, 1.3])
+def test_a_picture_on_its_side_is_placed_on_its_side(scale, rng):
+    """Rows and columns are treated alike, fine stripes too: they are averaged down by the same share."""
+    swapped = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1.0]])
+    image = np.kron(rng.integers(0, 256, (60, 80, 3)), np.ones((2, 2, 1))).astype(np.uint8)
+    mask = np.full((120, 160), 255, np.uint8)
+    matrix = np.array([[scale, 0, 20.3], [0, scale, 30.8], [0, 0, 1.0]])
+    found = place_hand(Pixels(Cutout(image, mask), Edge(0.6), True), matrix, (260, 250))
+    turned = Cutout(np.ascontiguousarray(image.transpose(1, 0, 2)), np.ascontiguousarray(mask.T))
+    other = place_hand(Pixels(turned, Edge(0.6), True), swapped @ matrix @ swapped, (250, 260))
+    np.testing.assert_array_equal(other.mask, found.mask.T)
+    colors = found.layer.colors.transpose(1, 0, 2).astype(int)
+    np.testing.assert_allclose(other.layer.colors, colors, atol=2)  # OpenCV rounds rows and columns in turn
+
+
 def test_what_lies_outside_is_cut_off_and_the_rest_stays(cutout):
     whole = place_hand(Pixels(cutout, Edge(0.6)), similarity(0.9, 30, 200, 200), (400, 400))
     for x, y in ((150, 150), (-20, 60), (60, -15), (230, 60), (60, 225)):
