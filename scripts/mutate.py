@@ -143,7 +143,7 @@ def mutations_of(module: str) -> list[Mutation]:
         for changed in _changes(node, thresholds):
             if node in unsigned and isinstance(changed, ast.BinOp) and changed.left is node.right:
                 continue
-            if node in guarded and isinstance(changed, ast.BinOp) and type(changed.op) is not type(node.op):
+            if node in guarded and isinstance(changed, ast.BinOp) and changed.right is node.right:
                 continue
             text = f"({ast.unparse(changed)})"
             if ast.dump(ast.parse(text, mode="eval").body) != ast.dump(node):
