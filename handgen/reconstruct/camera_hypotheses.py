@@ -36,11 +36,12 @@ _AMBIGUOUS = 1.5  # times the best hypothesis' distance: another camera's may as
 _DELAYS = tuple(range(-8, 9))  # frames, of cameras that disagree
 _FINE_DELAYS = tuple(range(-8, 9))  # frames, of cameras that agree
 _RATES = (0.5, 2.0, 5 / 6, 6 / 5, 2 / 5, 5 / 2)  # of a video against the others: 30 and 60, 25 and 30, 24 and 60
+_NEXT_FRAME = 1.25  # frames: a longer delay is no matter of clocks
 _WHOLE_FRAME = 0.85  # frames: a delay that moving the video by one mends
 MIN_DELAY = 0.35  # frames; less is within what simulated cameras without delay show
 _DELAY_GAIN = 1.2  # squared distances at the frame itself, in those at the delay; 1.02 in simulated, 1.1 in real rigs
 _DELAY_HELPS = 0.82  # of the median distance that is left; 0.86 to 0.95 where nothing is late, 0.77 at most else
-_FEW_MOMENTS, _FEW_GAIN = 12, 2.0  # with fewer moments: 1.38 in simulated rigs
+_FEW_MOMENTS, _FEW_GAIN = 24, 2.0  # with fewer moments: up to 1.6 in simulated rigs that are in time
 _RATE_GAIN = 0.9  # of the best delay's squared distance: another rate is less usual
 
 _SHARED_IMAGES = ("mirrored", "upside down", "mirrored top to bottom")  # that all videos may be
@@ -131,7 +132,7 @@ class Suspect:
         mend = (
             f'add {whole} to its "frame_offset" in capture.json'
             if self.left_out
-            else "its views count less while the hand moves; synchronise the cameras better, or give timestamps"
+            else "its views are rejected where the hand moves far; synchronise the cameras better, or give timestamps"
         )
         return f"{names} is {word} by {late}: {figures}; {mend}"
 
@@ -168,7 +169,9 @@ def find_suspects(rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Det
     for v in [v for v in left if _is_worse(misses, v, left)]:
         suspect = _explain_alone(misses, v, [b for b in left if b != v])
         found += [] if suspect is None or suspect.hypothesis is None else [suspect]
-    return found
+    near = [suspect for suspect in found if 0 < abs(suspect.delay_frames) < _NEXT_FRAME]
+    differ = len(near) > 1 and any(abs(suspect.delay_frames) < _WHOLE_FRAME for suspect in near)
+    return [replace(suspect, clocks_differ=differ and suspect in near) for suspect in found]
 
 
 def _is_worse(misses: Misses, v: int, cameras: Sequence[int]) -> bool:
@@ -264,8 +267,7 @@ def _delays(misses: Misses, trusted: Sequence[int]) -> list[Suspect]:
         gain, v, suspect = max(clear, key=lambda one: one[0])
         found.append(suspect)
         left.remove(v)
-    parts = [suspect for suspect in found if 0 < abs(suspect.delay_frames) < 1]
-    return [replace(s, clocks_differ=True) if s in parts and len(parts) > 1 else s for s in found]
+    return found
 
 
 def _delay(misses: Misses, v: int, cameras: Sequence[int]) -> tuple[float, int, Suspect] | None:

@@ -7,6 +7,7 @@ from support.hands import natural_poses
 
 from handgen.geometry.camera import Rig
 from handgen.multiview.association import NOISE_SHARE, keypoint_extent
+from handgen.reconstruct.camera_agreement import AGREES
 from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
 from handgen.records.detection import Detection
 
@@ -190,3 +191,44 @@ def test_too_little_says_nothing(moving, rng):
     found = seen(rig, moving[:2], rng)
     assert find_suspects(rig, with_pictures(found, rig, 1, TURNS["mirrored"])) == []
     assert find_suspects(rig, {}) == []
+
+
+def test_the_keypoints_of_a_camera_near_by_are_named_where_all_others_agree_well(moving, rng):
+    """Twenty cameras on a ring: the next one's rays miss the hand by less than bad detections do."""
+    rig = Rig(ring(40).cameras[:6])
+    found = seen(rig, moving, rng, noise=0.002)
+    given = {f: [all_[3] if c == 2 else one for c, one in enumerate(all_)] for f, all_ in found.items()}
+    (suspect,) = find_suspects(rig, given)
+    assert suspect.before < AGREES
+    assert (suspect.camera, suspect.hypothesis.calibration) == (rig.names[2], rig.names[3])
+
+
+@pytest.mark.parametrize(("second", "differ"), [(0.8, True), (3.0, False)])
+def test_clocks_that_differ_by_parts_of_a_frame_leave_no_camera_out(moving, rng, second, differ):
+    rig = ring(8)
+    found, whole = seen(rig, moving, rng, noise=0.005), int(second)
+    parts = [
+        seen(rig, (1 - part) * np.roll(moving, n, axis=0) + part * np.roll(moving, n + 1, axis=0), rng, noise=0.005)
+        for n, part in ((0, 0.6), (whole, second - whole))
+    ]
+    given = {f: [parts[0][f][0], parts[1][f][1], *all_[2:]] for f, all_ in found.items() if second < f < 39}
+    suspects = {suspect.camera: suspect for suspect in find_suspects(rig, given)}
+    assert set(suspects) == set(rig.names[:2])
+    assert {s.clocks_differ for s in suspects.values()} == {differ}, suspects
+    assert [suspects[name].left_out for name in rig.names[:2]] == [False, not differ]
+
+
+@pytest.mark.parametrize(("share", "named"), [(0.8, False), (1.0, True)])
+def test_a_camera_is_blamed_without_a_cause_only_where_nearly_all_its_hands_miss(moving, rng, share, named):
+    rig = ring(5)
+    found = seen(rig, moving, rng)
+    moved = np.array([0.0, 100.0])
+    wrong = rng.permutation(FRAMES) < share * FRAMES
+    given = {
+        f: [[replace(d, keypoints_px=d.keypoints_px + wrong[f] * moved) for d in one] if c == 1 else one
+            for c, one in enumerate(all_)]
+        for f, all_ in found.items()
+    }  # fmt: skip
+    suspects = find_suspects(rig, given)
+    assert [suspect.camera for suspect in suspects] == ([rig.names[1]] if named else [])
+    assert all(suspect.hypothesis is None for suspect in suspects)

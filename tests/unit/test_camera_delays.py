@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.cameras import ring
+
+from handgen.multiview.association import MultiviewHand, make_view
+from handgen.multiview.tracking import HandObservations
+from handgen.reconstruct.camera_delays import at_the_moment
+from handgen.records.detection import Detection
+
+STEP_PX = np.array([6.0, -8.0])  # 10 px a frame
+
+
+@pytest.fixture
+def rig():
+    return ring(3)
+
+
+def steady(rig, rng, frames, late):
+    """Observations of a hand that moves evenly through the pictures; camera 1 shows it `late` frames late."""
+    start = rng.uniform(200, 300, (21, 2))
+    seen = {}
+    for frame in frames:
+        views = []
+        for v in range(len(rig)):
+            pixels = start + (frame - late * (v == 1)) * STEP_PX
+            view = make_view(rig, v, Detection(pixels, np.full(21, 0.9), 0.95))
+            views.append(replace(view, ideal_px=pixels))  # as if lenses were without distortion
+        seen[frame] = MultiviewHand(frame, tuple(views), np.zeros((21, 3)), np.ones(21, bool), 0.01)
+    return HandObservations("right", seen)
+
+
+@pytest.mark.parametrize("late", [0.6, -0.4])
+def test_keypoints_of_a_late_camera_are_where_the_hand_was_at_the_moment(rig, rng, late):
+    given = steady(rig, rng, range(5), late)
+    found = at_the_moment(given, {1: late})
+    for frame, seen_hand in found.seen_hands.items():
+        prompt, moved = seen_hand.views[0], seen_hand.views[1]
+        np.testing.assert_allclose(moved.ideal_px, prompt.ideal_px, atol=1e-9)  # even motion: the line is exact
+        assert moved.detection is given.seen_hands[frame].views[1].detection
+        way_px = abs(late) * 10
+        edge = frame == (4 if late > 0 else 0)  # no frame beyond: the line is gone on with, which is surely less sure
+        before = given.seen_hands[frame].views[1].noise_px
+        assert moved.noise_px == pytest.approx(np.hypot(before, way_px * (1.0 if edge else 0.3)))
+        assert seen_hand.views[2] is given.seen_hands[frame].views[2]
+
+
+def test_a_hand_that_is_seen_once_stays_where_it_was(rig, rng):
+    given = steady(rig, rng, [3], 0.5)
+    found = at_the_moment(given, {1: 0.5}).seen_hands[3].views[1]
+    assert found is given.seen_hands[3].views[1]
+
+
+def test_a_keypoint_that_the_next_frame_lacks_stays(rig, rng):
+    given = steady(rig, rng, range(2), 0.5)
+    later = given.seen_hands[1]
+    pixels = later.views[1].ideal_px.copy()
+    pixels[4] = np.nan
+    given.seen_hands[1] = replace(later, views=(later.views[0], replace(later.views[1], ideal_px=pixels), None))
+    found, before = (hands.seen_hands[0].views[1].ideal_px for hands in (at_the_moment(given, {1: 0.5}), given))
+    np.testing.assert_array_equal(found[4], before[4])
+    np.testing.assert_allclose(found[5], before[5] + 0.5 * STEP_PX)
