@@ -55,6 +55,7 @@ _MIN_MOTION = 3.0
 _MIN_MOTION_OF_NOISE = 2.35  # times the spread of a camera against the mean of the others
 _LEAST_NOISE = 0.1  # in noises of the detections: what is assumed to keep cameras apart that did not move
 _MIN_APART = 1.0  # of two cameras, in the same unit, each from halfway between them; 0.4 where only noise is left
+_EXPLAINS = 0.95  # of all cameras' errors: what one more camera that moved must lower them to; 0.97 where none did
 _MAX_LEFT = 0.6  # of the distance from what the others say, when mended
 
 
@@ -136,7 +137,7 @@ class _Case:
             more = [f or v == u for u, f in enumerate(free)]
             trial = self.adjust(more)
             all_moved = all(m.moved for m, f in zip(self.moves(trial, more), more, strict=True) if f)
-            if all_moved and trial.cost < (adjusted if best is None else best[1]).cost:
+            if all_moved and trial.cost < (_EXPLAINS * adjusted.cost if best is None else best[1].cost):
                 best = more, trial
         return best
 
