@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,41 +13,45 @@ from handgen.geometry.camera import Camera
 from handgen.multiview.association import ViewObservation
 from handgen.multiview.tracking import HandObservations
 
-_UNEVEN, _GONE_ON = 0.3, 1.0  # of the way between two frames, and beyond them: noise of keypoints that are moved
+_UNEVEN = 0.3  # of the way that keypoints are moved: hands do not move evenly from one frame to the next
 
 
 def at_the_moment(hand: HandObservations, delays: Mapping[int, float]) -> HandObservations:
-    """Move a late camera's keypoints to where they were at the moment, on the line to those of the next frame.
+    """Move a late camera's keypoints to where they were at the moment, on the line between two of its frames.
 
-    delays: frames that a camera is late (early: below 0), by its number in the rig. Where that frame does not show the
-    hand, the line from the frame on the other side is gone on with; where neither does, the keypoints stay. A hand does
-    not move evenly, so a share of what they are moved is added to their noise. `detection` stays as it was seen.
+    delays: frames that a camera is late (early: below 0), by its number in the rig. A share of the way that keypoints
+    are moved is added to their noise. Where the two frames do not both show the hand, keypoints stay, and all of the
+    way that the hand moves in that time is noise. `detection` stays as it was seen.
     """
     seen = dict(hand.seen_hands)
     for frame, seen_hand in hand.seen_hands.items():
         views = list(seen_hand.views)
         for v, delay in delays.items():
-            if (view := views[v]) is None:
-                continue
-            side = 1 if delay > 0 else -1
-            toward, away = (_view(hand, frame + step, v) for step in (side, -side))
-            if toward is not None:
-                step_px, share = toward.ideal_px - view.ideal_px, _UNEVEN
-            elif away is not None:
-                step_px, share = view.ideal_px - away.ideal_px, _GONE_ON
-            else:
-                continue
-            shift_px = abs(delay) * np.where(np.isfinite(step_px), step_px, 0.0)
-            moved = float(np.median(np.linalg.norm(shift_px, axis=-1)))
-            noise_px = float(np.hypot(view.noise_px, share * moved))
-            views[v] = replace(view, ideal_px=view.ideal_px + shift_px, noise_px=noise_px)
+            if (view := views[v]) is not None:
+                views[v] = _moved(view, hand, frame, v, delay)
         seen[frame] = replace(seen_hand, views=tuple(views))
     return replace(hand, seen_hands=seen)
 
 
-def _view(hand: HandObservations, frame: int, v: int) -> ViewObservation | None:
-    seen_hand = hand.seen_hands.get(frame)
-    return None if seen_hand is None else seen_hand.views[v]
+def _moved(view: ViewObservation, hand: HandObservations, frame: int, v: int, delay: float) -> ViewObservation:
+    """Return one observation at its moment, which camera v shows `delay` frames later."""
+
+    def at(place: int) -> ViewObservation | None:
+        seen_hand = hand.seen_hands.get(place)
+        return None if seen_hand is None else seen_hand.views[v]
+
+    place = math.floor(frame + delay)
+    share = frame + delay - place
+    before, after = at(place), at(place + 1)
+    if before is not None and after is not None:
+        shift_px = (1 - share) * before.ideal_px + share * after.ideal_px - view.ideal_px
+        shift_px = np.where(np.isfinite(shift_px), shift_px, 0.0)
+        way_px = float(np.median(np.linalg.norm(shift_px, axis=-1)))
+        noise_px = float(np.hypot(view.noise_px, _UNEVEN * way_px))
+        return replace(view, ideal_px=view.ideal_px + shift_px, noise_px=noise_px)
+    near = [other for other in (at(frame - 1), at(frame + 1)) if other is not None]
+    steps_px = [np.linalg.norm(other.center_px - view.center_px) for other in near]
+    return replace(view, noise_px=float(np.hypot(view.noise_px, delay * np.mean(steps_px)))) if near else view
 
 
 def label_offset_px(

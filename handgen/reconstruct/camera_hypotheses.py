@@ -63,8 +63,8 @@ class Suspect:
 
     alternatives: other cameras that may be the cause instead. everywhere: all cameras have it. swapped: the other
     camera has this one's calibration. clocks_differ: others are late by a part of a frame as well, so that no moment is
-    the right one. before, after: median distance between its detections and the others', in hand
-    sizes, as the capture has it and under the hypothesis.
+    the right one. before, after: median distance between its detections and the others', in hand sizes, as the capture
+    has it and under the hypothesis.
     """
 
     camera: str
