@@ -8,10 +8,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pytest
 
+from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.io.calibration_files.handgen_json import save_calibration
-from handgen.io.capture.capture import Capture
+from handgen.io.capture.capture import Capture, load_capture
 from support.cameras import look_at
 
 SIZE_PX = (128, 96)
@@ -121,3 +123,11 @@ def write_images(folder: Path, camera: int, frames, name: str = "image{}.png") -
     folder.mkdir(parents=True, exist_ok=True)
     for frame in range(frames) if isinstance(frames, int) else frames:
         cv2.imwrite(str(folder / name.format(frame)), numbered_image(camera, frame))
+
+
+def message_of(path: Path, **options) -> str:
+    with pytest.raises(HandgenError) as caught:
+        load_capture(path, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text

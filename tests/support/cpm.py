@@ -4,6 +4,8 @@ import numpy as np
 
 from handgen.detect.cpm.network import LAYERS
 
+SIGMA_PX = 25.0  # of hand3d's target maps: exp(-d^2 / 25^2)
+
 
 def random_arrays(rng, gain=1.0):
     """Weights of a size that keeps activations alive through 31 layers."""
@@ -25,3 +27,10 @@ def flat_arrays():
         shapes[f"PoseNet2D/{name}/weights"] = (size, size, inputs, outputs)
         shapes[f"PoseNet2D/{name}/biases"] = (outputs,)
     return {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
+
+
+def target_maps(crop_px, size=32):
+    """Draw what hand3d trains towards, at the pixels that cells stand for; crop_px: (21, 2)."""
+    at = 8.0 * np.arange(size)
+    squares = np.square(at[None, None] - crop_px[:, 0, None, None]) + np.square(at[:, None] - crop_px[:, 1, None, None])
+    return np.exp(-squares / SIGMA_PX**2)

@@ -228,3 +228,17 @@ def write_interhand(root: Path, frames: int = 3, cameras: int = 3, seed: int = 0
 def moved(truth: Truth, shift: np.ndarray) -> Truth:
     pose = HandPose(truth.pose.rotations, truth.pose.translation + shift, truth.pose.betas)
     return Truth(truth.side, pose, open_hand(truth.side)(pose))
+
+
+def freihand_with_mano(monkeypatch, folder: Path) -> tuple[Path, list[Truth]]:
+    """Write a FreiHAND set of right hands and install MANO; return the set's folder and its truth."""
+    install_mano(monkeypatch, folder, ["right"])
+    root = folder / "FreiHAND"
+    return root, write_freihand(root)
+
+
+def change_json(path: Path, change) -> None:
+    """Apply a function to the document in a file."""
+    document = json.loads(path.read_bytes())
+    change(document)
+    path.write_bytes(json.dumps(document).encode())
