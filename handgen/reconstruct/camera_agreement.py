@@ -16,6 +16,7 @@ from handgen.records.detection import Detection
 
 _MOMENTS = 48  # that are compared; more tell nothing new
 _SAME_HAND = 0.5  # of its size: how far a hand moves at most from one frame to the next to be followed
+_NOWHERE_PX = 1e9  # how far off a hand is taken to be of which the lens shows no keypoint
 _FAR = 0.15  # hand sizes: beyond it two detections are not of one hand, however far they are apart
 _STRAY = 0.2  # share of hands that may be something else's detections
 MIN_HANDS = 3  # that two cameras, or a camera and all others, must have in common before anything is said
@@ -117,16 +118,23 @@ def _between(before: np.ndarray | None, after: np.ndarray | None, share: float) 
     """The hands between two frames; those that are in both."""
     if before is None or after is None:
         return None
-    centers, later = (np.nanmedian(hands, axis=1) for hands in (before, after))
+    centers, later = (_medians(hands) for hands in (before, after))
     step = np.linalg.norm(centers[:, None] - later[None], axis=-1)
-    rows, columns = linear_sum_assignment(step)
+    rows, columns = linear_sum_assignment(np.nan_to_num(step, nan=_NOWHERE_PX))
     near = step[rows, columns] < _SAME_HAND * _extents(before)[rows]
     rows, columns = rows[near], columns[near]
     return (1 - share) * before[rows] + share * after[columns] if len(rows) else None
 
 
 def _extents(hands: np.ndarray) -> np.ndarray:
-    return np.maximum(np.linalg.norm(np.nanmax(hands, 1) - np.nanmin(hands, 1), axis=-1), 1e-9)
+    # fmax and fmin pass over NaN, and say nothing of a hand without any keypoint
+    return np.maximum(np.linalg.norm(np.fmax.reduce(hands, 1) - np.fmin.reduce(hands, 1), axis=-1), 1e-9)
+
+
+def _medians(values: np.ndarray) -> np.ndarray:
+    """The medians along the second axis without NaN; NaN where there is nothing else."""
+    there = np.isfinite(values).any(1, keepdims=True)
+    return np.where(there[:, 0], np.nanmedian(np.where(there, values, 0.0), axis=1), np.nan)
 
 
 @dataclass(frozen=True)
@@ -235,5 +243,5 @@ def _distances(
         front &= ((image[..., 2] > 1e-9) | ~both).all(1)
         off = np.linalg.norm(image[..., :2] / np.maximum(image[..., 2:], 1e-9) - one, axis=-1)
         errors.append(np.where(both, off, np.nan) / _extents(np.where(both[..., None], one, np.nan))[:, None])
-    share = np.nanmedian(np.mean(errors, 0), axis=1)
+    share = _medians(np.mean(errors, 0))
     return np.where(both.sum(1) < MIN_KEYPOINTS, np.nan, np.where(front, np.minimum(share, 1.0), 1.0))

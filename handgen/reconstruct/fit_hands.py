@@ -6,7 +6,7 @@ a time, whose images alone are in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,7 +152,8 @@ def records_of_frame(
     for track, i in present:
         other = next((t.mesh(k) for t, k in present if t is not track), None)
         errors, moments = _errors(rig, track, i), [hand.frame for hand in track.hands]
-        record = _record(frame, track, i, errors, subject, limits)
+        at_moment = _errors(rig, track, i, delays or {})
+        record = _record(frame, track, i, at_moment, subject, limits)
         shown = [] if quality.IMPLAUSIBLE in record.reasons else images
         views, cutouts = [], []
         for v, (camera, image) in enumerate(zip(rig, shown, strict=False)):
@@ -185,15 +186,19 @@ def records_of_frame(
         yield record, cutouts
 
 
-def _errors(rig: Rig, track: FittedTrack, i: int) -> list[quality.ViewError | None]:
-    """Measure how far the fit is from each view's detection."""
+def _errors(rig: Rig, track: FittedTrack, i: int, late: Collection[int] = ()) -> list[quality.ViewError | None]:
+    """Measure how far the fit is from each view's detection; of late cameras, from where that was at the moment."""
     here = track.fitted[np.array([i])]
-    return [
-        None
-        if view is None
-        else quality.view_error(here.expected_px(v, camera)[0], view.detection.keypoints_px, view.observed)
-        for v, (camera, view) in enumerate(zip(rig, track.hands[i].views, strict=True))
-    ]
+    errors: list[quality.ViewError | None] = []
+    for v, (camera, view) in enumerate(zip(rig, track.hands[i].views, strict=True)):
+        if view is None:
+            errors.append(None)
+        elif v in late:
+            errors.append(quality.view_error(here.expected_px(v, camera.ideal())[0], view.ideal_px, view.observed))
+        else:
+            expected_px = here.expected_px(v, camera)[0]
+            errors.append(quality.view_error(expected_px, view.detection.keypoints_px, view.observed))
+    return errors
 
 
 def _record(

@@ -232,3 +232,17 @@ def test_a_camera_is_blamed_without_a_cause_only_where_nearly_all_its_hands_miss
     suspects = find_suspects(rig, given)
     assert [suspect.camera for suspect in suspects] == ([rig.names[1]] if named else [])
     assert all(suspect.hypothesis is None for suspect in suspects)
+
+
+@pytest.mark.filterwarnings("error")
+def test_hands_of_which_the_lens_shows_nothing_say_nothing(moving, rng):
+    """Keypoints far outside of what the distortion can be undone for, or all missing: no warning, and no suspect."""
+    rig = Rig(tuple(replace(c, distortion=np.array([-0.3, 0.1, 0, 0, 0])) for c in ring(4)))
+    found = seen(rig, moving, rng)
+    nowhere = Detection(np.full((21, 2), 9000.0), np.full(21, 0.9), 0.95)
+    unseen = Detection(np.zeros((21, 2)), np.zeros(21), 0.95)
+    for frame in range(0, FRAMES, 5):
+        found[frame][1] = [nowhere]
+        found[frame + 1][2] = [unseen]
+        found[frame + 2][3] = [unseen, *found[frame + 2][3]]
+    assert find_suspects(rig, found) == []
