@@ -151,8 +151,8 @@ def records_of_frame(
     spare = unused_detections(detections or [()] * len(rig), [track.hands[i] for track, i in present])
     for track, i in present:
         other = next((t.mesh(k) for t, k in present if t is not track), None)
-        errors, moments = _errors(rig, track, i), [hand.frame for hand in track.hands]
-        at_moment = _errors(rig, track, i, delays or {})
+        errors, moments = view_errors(rig, track, i), [hand.frame for hand in track.hands]
+        at_moment = view_errors(rig, track, i, delays or {})
         record = _record(frame, track, i, at_moment, subject, limits)
         shown = [] if quality.IMPLAUSIBLE in record.reasons else images
         views, cutouts = [], []
@@ -186,7 +186,7 @@ def records_of_frame(
         yield record, cutouts
 
 
-def _errors(rig: Rig, track: FittedTrack, i: int, late: Collection[int] = ()) -> list[quality.ViewError | None]:
+def view_errors(rig: Rig, track: FittedTrack, i: int, late: Collection[int] = ()) -> list[quality.ViewError | None]:
     """Measure how far the fit is from each view's detection; of late cameras, from where that was at the moment."""
     here = track.fitted[np.array([i])]
     errors: list[quality.ViewError | None] = []

@@ -13,7 +13,10 @@ from handgen.cli.main import main
 from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import read_detections, write_detections
+from handgen.reconstruct.camera_agreement import Hypothesis
+from handgen.reconstruct.camera_hypotheses import Suspect
 from handgen.stages.annotate import stage as annotate
+from handgen.stages.annotate import subject
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +136,28 @@ def test_a_camera_of_which_no_view_is_good_is_named(capture, tmp_path):
     assert sum(report.accepted.values()) == 8
     assert any(f"all views of camera {name} were rejected: " in note for note in report.notes)
     assert any("picture without contrast" in note for note in report.notes)
+
+
+def test_a_camera_late_by_half_a_frame_pulls_hands_less_along(capture, tmp_path, monkeypatch):
+    """Its keypoints lie between those of two frames: moved to the moment they say what the other cameras say."""
+    rows = list(read_detections(Path(true_keypoints(capture, tmp_path / "true.jsonl", noise_px=0.2))))
+    name = load_capture(capture).cameras.names[1]
+    annotate.run(capture, tmp_path / "intact", config(tmp_path / "true.jsonl", refine="none"))
+    before = {row.frame + 1: row.keypoints_px.copy() for row in rows if row.camera == name}
+    for row in rows:
+        if row.camera == name and row.frame in before:
+            row.keypoints_px[:] = (row.keypoints_px + before[row.frame]) / 2
+    write_detections(tmp_path / "late.jsonl", rows)
+    suspect = Suspect(name, Hypothesis(delay_frames=0.5), 0.02, 0.01)
+    off = {}
+    for what, suspects in {"unknown": [], "known": [suspect]}.items():
+        monkeypatch.setattr(subject, "find_suspects", lambda *_, known=suspects: known)
+        annotate.run(capture, tmp_path / what, config(tmp_path / "late.jsonl", refine="none"))
+        off[what] = mean_distance_mm(tmp_path / what, tmp_path / "intact")
+    assert off["known"] < 0.6 * off["unknown"]
+
+
+def mean_distance_mm(out, other):
+    """Mean distance between the keypoints of two annotations of the same frames but the first and the last."""
+    first, second = ([r.keypoints_world_m for _, r in Annotations(path)][1:-1] for path in (out, other))
+    return 1e3 * float(np.linalg.norm(np.array(first) - np.array(second), axis=-1).mean())

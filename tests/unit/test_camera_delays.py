@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from support.cameras import ring
 from handgen.multiview.association import MultiviewHand, make_view
 from handgen.multiview.tracking import HandObservations
 from handgen.reconstruct.camera_delays import at_the_moment
+from handgen.reconstruct.fit_hands import view_errors
 from handgen.records.detection import Detection
 
 STEP_PX = np.array([6.0, -8.0])  # 10 px a frame
@@ -62,3 +64,25 @@ def test_a_keypoint_that_the_next_frame_lacks_stays(rig, rng):
     found, before = (hands.seen_hands[0].views[1].ideal_px for hands in (at_the_moment(given, {1: 0.5}), given))
     np.testing.assert_array_equal(found[4], before[4])
     np.testing.assert_allclose(found[5], before[5] + 0.5 * STEP_PX)
+
+
+class Fitted:
+    """Stands for a fit that is exactly where the hand is."""
+
+    def __init__(self, pixels):
+        self.pixels = pixels
+
+    def __getitem__(self, chosen):
+        return self
+
+    def expected_px(self, v, camera):
+        return self.pixels[None]
+
+
+def test_a_fit_at_the_moment_is_right_for_a_record_and_off_in_a_late_picture(rig, rng):
+    given = at_the_moment(steady(rig, rng, range(3), 0.5), {1: 0.5})
+    track = SimpleNamespace(fitted=Fitted(given.seen_hands[1].views[0].ideal_px), hands=[given.seen_hands[1]])
+    own = [error.median_px for error in view_errors(rig, track, 0)]
+    at_moment = [error.median_px for error in view_errors(rig, track, 0, late={1})]
+    np.testing.assert_allclose(own, [0, 5, 0], atol=1e-9)  # half a step of 10 px
+    np.testing.assert_allclose(at_moment, 0, atol=1e-9)
