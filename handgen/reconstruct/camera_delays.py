@@ -57,11 +57,12 @@ def _moved(view: ViewObservation, hand: HandObservations, frame: int, v: int, de
 def label_offset_px(
     camera: Camera, keypoints_world: Float[np.ndarray, "n 21 3"], frames: Sequence[int], i: int, delay: float
 ) -> float:
-    """How far the i-th hand's keypoints lie from those in a picture that is `delay` frames late: median, pixels.
+    """How far the i-th hand's keypoints lie from those in a picture that is `delay` frames late, pixels.
 
-    keypoints_world: of one hand in `frames`, in metres.
+    keypoints_world: of one hand in `frames`, in metres. Returns the root mean square over keypoints: where fingers move
+    and the palm rests, the median says nothing of the fingers.
     """
     here = camera.project(keypoints_world[i])[0]
     near = [k for k in (i - 1, i + 1) if 0 <= k < len(frames) and abs(frames[k] - frames[i]) == 1]
-    steps = [np.median(np.linalg.norm(camera.project(keypoints_world[k])[0] - here, axis=-1)) for k in near]
-    return abs(delay) * float(np.mean(steps)) if steps else 0.0
+    steps = [np.linalg.norm(camera.project(keypoints_world[k])[0] - here, axis=-1) for k in near]
+    return abs(delay) * float(np.sqrt(np.mean(np.square(np.mean(steps, 0))))) if steps else 0.0

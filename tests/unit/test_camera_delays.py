@@ -7,7 +7,7 @@ from support.cameras import ring
 
 from handgen.multiview.association import MultiviewHand, make_view
 from handgen.multiview.tracking import HandObservations
-from handgen.reconstruct.camera_delays import at_the_moment
+from handgen.reconstruct.camera_delays import at_the_moment, label_offset_px
 from handgen.reconstruct.fit_hands import view_errors
 from handgen.records.detection import Detection
 
@@ -86,3 +86,13 @@ def test_a_fit_at_the_moment_is_right_for_a_record_and_off_in_a_late_picture(rig
     at_moment = [error.median_px for error in view_errors(rig, track, 0, late={1})]
     np.testing.assert_allclose(own, [0, 5, 0], atol=1e-9)  # half a step of 10 px
     np.testing.assert_allclose(at_moment, 0, atol=1e-9)
+
+
+def test_fingers_that_move_while_the_palm_rests_are_off_in_a_late_picture(rig):
+    camera = rig.cameras[0]
+    resting = np.tile(np.linspace(-0.05, 0.05, 21)[:, None], (1, 3))
+    moved = resting.copy()
+    moved[[4, 8, 12, 16, 20]] += 0.02  # the tips, 2 cm
+    tips_px = np.linalg.norm(camera.project(moved)[0] - camera.project(resting)[0], axis=-1)
+    found = label_offset_px(camera, np.stack([resting, moved]), [0, 1], 0, -0.5)
+    assert found == pytest.approx(0.5 * np.sqrt((tips_px**2).mean())) and found > 2
