@@ -6,6 +6,7 @@ Neither has a deadline: how long an example takes is the machine's affair.
 """
 
 import os
+import signal
 import sys
 
 from support.cameras import ring
@@ -28,6 +29,9 @@ from handgen.hand.model_files import load_hand
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, database=None)
 settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Shells start what runs in the background so, and children inherit it: no test of Ctrl-C could pass.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 cv2.setNumThreads(1)
 
