@@ -8,34 +8,82 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from handgen.records.annotation import HandRecord
 from handgen.records.detection import DetectionRecord
 from handgen.records.sample import SampleLabels
+from handgen.stages.evaluate.document import EvaluationDocument
+from handgen.stages.validate.report import ValidationDocument
 from handgen.storage.json_fields import Json, declared_members, holds_truth_values, split_hint
 
 # By the schema's name. Other files are plain documents, for which the schema is all there is.
-RECORDS = {"annotation_record": HandRecord, "detection": DetectionRecord, "sample": SampleLabels}
+RECORDS: dict[str, type] = {
+    "annotation_record": HandRecord,
+    "detection": DetectionRecord,
+    "sample": SampleLabels,
+    "evaluation": EvaluationDocument,
+    "validation": ValidationDocument,
+}
+_CLASS = object()  # key of the class that an object of a schema is made from, until it is finished
 _SCALARS = {bool: "boolean", int: "integer", float: "number", str: "string"}
-Schema = dict[str, Any]
+Schema = dict[Any, Any]
 
 
 def schema_of(name: str) -> Schema:
-    """The schema of the records called `name`."""
-    return {
+    """The schema of the records called `name`; a class that several fields are of is defined once, in `$defs`."""
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"handgen {name.replace('_', ' ')}",
         **_of_class(RECORDS[name]),
     }
+    uses = Counter(node[_CLASS] for node in _nodes(schema) if _CLASS in node)
+    definitions: Schema = {}
+    schema = _with_references(schema, {cls for cls, count in uses.items() if count > 1}, definitions)
+    return schema | ({"$defs": definitions} if definitions else {})
+
+
+def _nodes(node: Any) -> Iterator[Schema]:
+    """All objects in a schema."""
+    if isinstance(node, dict):
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _nodes(inner)
+
+
+def _with_references(node: Any, shared: set[type], definitions: Schema, inside: bool = False) -> Any:
+    """The schema with each object of a shared class replaced by a reference, and the objects in `definitions`.
+
+    inside: the node is the definition itself.
+    """
+    if isinstance(node, list):
+        return [_with_references(item, shared, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    cls = node.get(_CLASS)
+    if cls in shared and not inside:
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        if name not in definitions:
+            definitions[name] = None  # keeps the place before those that are in it
+            own = _of_class(cls)
+            definitions[name] = _with_references(own, shared, definitions, inside=True)
+        reference: Schema = {"$ref": f"#/$defs/{name}"}
+        if isinstance(node["type"], list):
+            reference = {"anyOf": [reference, {"type": "null"}]}
+        text = node.get("description", "")
+        return reference | ({"description": text} if text and text != definitions[name]["description"] else {})
+    return {key: _with_references(value, shared, definitions) for key, value in node.items() if key != _CLASS}
 
 
 def _of_class(cls: type) -> Schema:
     texts = _descriptions(cls)
-    schema = {"description": _line(cls.__doc__), **_object()}
+    schema = {"description": _line(cls.__doc__), **_object(), _CLASS: cls}
     for member in declared_members(cls):
         json = member.json
         own = _of_type(member.hint, json)
@@ -68,6 +116,10 @@ def _of_type(hint: Any, json: Json) -> Schema:
         return schema | {"type": [schema["type"], "null"]}  # limits hold for values of the other type alone
     if json.stored:
         return _of_type(json.stored.form, replace(json, stored=None))
+    if hint is Any:
+        return {}
+    if origin is Literal:
+        return {"enum": list(arguments)}
     if hasattr(hint, "dim_str"):
         schema = {"enum": [0, 1]} if holds_truth_values(hint) else {"type": "number", **json.limits}
         for size in reversed(hint.dim_str.split()):

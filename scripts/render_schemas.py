@@ -1,6 +1,6 @@
 """Writes the schemas of declared records, and all schemas as tables for people with an index.
 
-    handgen/records/*.py (`record_schemas.RECORDS`) -> schemas/NAME.schema.json -> docs/schemas/NAME.md
+    declared classes (`record_schemas.RECORDS`) -> schemas/NAME.schema.json -> docs/schemas/NAME.md
 
     python scripts/render_schemas.py            write what has changed
     python scripts/render_schemas.py --check    write nothing; exit status 1 if something has
@@ -45,9 +45,10 @@ What handgen reads and writes, field by field, as the JSON schemas in [schemas/]
 every file by them, when it writes and when it reads. These pages are made from the schemas by
 `python scripts/render_schemas.py`.
 
-Each file is defined in one place. The records that come by the thousand (annotation_record, detection, sample) are
-classes in [handgen/records/](../../handgen/records): the type, the limits, the rounding and the description of a field
-stand together there, and the script makes the schema from them, since a record is used by its fields and a schema knows
+Each file is defined in one place. The records that come by the thousand (annotation_record, detection, sample, in
+[handgen/records/](../../handgen/records)) and the reports (evaluation, validation, in
+[handgen/stages/](../../handgen/stages)) are classes: the type, the limits, the rounding and the description of a field
+stand together there, and the script makes the schema from them, since they are used by their fields and a schema knows
 no numpy array. The other files are plain documents in Python; their
 schemas are written by hand and are the only definition.
 

@@ -6,9 +6,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from handgen.storage.filesystem import Location
+from handgen.storage.json_fields import Json
 
 if TYPE_CHECKING:
     from handgen.label_checks.evidence import Fault
@@ -20,12 +21,14 @@ _KEPT = 20  # findings of one kind that are kept; all are counted
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. kind: a few words, equal for all of its kind. fix: what to do; "next" in JSON."""
+    """One thing that is wrong."""
 
     kind: str
+    """A few words, equal for all of its kind."""
     where: str
     what: str
-    fix: str
+    fix: Annotated[str, Json(key="next")]
+    """What to do."""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}: {self.what}; {self.fix}"

@@ -14,8 +14,8 @@
 From such a class come the document that is written (`to_document`), the record that is read (`from_document`) and the
 JSON Schema, in which the docstrings are the descriptions (`scripts/render_schemas.py`). Files are checked by it first.
 
-Types: bool, int, float, str, numpy arrays of a fixed jaxtyping shape, tuples, dict[str, X], declared classes, and
-X | None. `Stored` gives any other type a form in the file.
+Types: bool, int, float, str, Literal of texts, numpy arrays of a fixed jaxtyping shape, tuples, dict[str, X], declared
+classes, Any for what is JSON already, and X | None. `Stored` gives any other type a form in the file.
 
 msgspec knows neither numpy arrays nor their shapes: each would be spelled as nested tuples and converted a second time.
 """
@@ -26,9 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, partial
 from types import NoneType
-from typing import Annotated, Any, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
-
-import numpy as np
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 Convert = Callable[[Any], Any]
@@ -58,7 +56,7 @@ class Json:
     stored: its form, if that is not its own type.
     """
 
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict, hash=False)  # `X | None` hashes what annotates X
     decimals: int | None = None
     key: str = ""
     group: str = ""
@@ -66,6 +64,10 @@ class Json:
     optional: bool = False
     omit_default: bool = False
     stored: Stored | None = None
+
+
+Count = Annotated[int, Json({"minimum": 0})]
+Share = Annotated[float, Json({"minimum": 0, "maximum": 1})]
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ def _codec(hint: Any, json: Json) -> _Codec:
         return _Codec(lambda value: inner.encode(write(value)), lambda value: read(inner.decode(value)))
     decimals = json.decimals
     if hasattr(hint, "dim_str"):
+        import numpy as np  # records without arrays are declared where no numerical library is loaded
+
         written = int if holds_truth_values(hint) else float
         encode = lambda value: np.asarray(value, written).tolist()  # noqa: E731
         if decimals is not None:
@@ -197,6 +201,8 @@ def _codec(hint: Any, json: Json) -> _Codec:
             lambda value: {key: inner.encode(item) for key, item in value.items()},
             lambda value: {key: inner.decode(item) for key, item in value.items()},
         )
+    if hint is Any or origin is Literal:
+        return _Codec(_unchanged, _unchanged)
     if hint not in (bool, int, float, str):
         return _codec_of_class(hint)
     return _Codec(

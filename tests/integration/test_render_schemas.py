@@ -144,3 +144,42 @@ def test_the_script_runs_by_itself():
         [sys.executable, str(ROOT / "scripts" / "render_schemas.py"), "--check"], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_class_of_several_fields_is_defined_once(monkeypatch):
+    @dataclass(frozen=True)
+    class Size:
+        """Width and height."""
+
+        width: int
+        height: int
+
+    @dataclass(frozen=True)
+    class Picture:
+        """Sizes of one picture."""
+
+        size: Size
+        """Of the file."""
+        reduced: Size | None
+        thumbnails: tuple[Size, ...]
+
+    for name, cls in (("Size", Size), ("Picture", Picture)):
+        monkeypatch.setitem(globals(), name, cls)  # hints are looked up among the module's names
+    monkeypatch.setattr(record_schemas, "_descriptions", lambda cls: {"size": "Of the file."} if cls is Picture else {})
+    monkeypatch.setitem(record_schemas.RECORDS, "picture", Picture)
+    schema = record_schemas.schema_of("picture")
+    reference = {"$ref": "#/$defs/size"}
+    assert schema["properties"] == {
+        "size": reference | {"description": "Of the file."},
+        "reduced": {"anyOf": [reference, {"type": "null"}]},
+        "thumbnails": {"type": "array", "items": reference},
+    }
+    assert schema["$defs"] == {
+        "size": {
+            "description": "Width and height.",
+            "type": "object",
+            "properties": {"width": {"type": "integer"}, "height": {"type": "integer"}},
+            "required": ["width", "height"],
+            "additionalProperties": False,
+        }
+    }

@@ -7,18 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from handgen.storage.json_fields import Count
+
 # FreiHAND's curve (`eval.py`, `EvalUtil.get_measures`): 100 thresholds from 0 to 50 mm, area by the trapezoid rule.
 PCK_THRESHOLDS_MM: Float[np.ndarray, " 100"] = np.linspace(0.0, 50.0, 100)
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Distribution of a set of errors, in the unit that the name of its holder says."""
+    """A set of values, in the unit that the name of the field ends in (none: a share from 0 to 1)."""
 
-    count: int
+    count: Count
+    """Number of finite values."""
     mean: float
     median: float
     p90: float
+    """90th percentile."""
     p95: float
     p99: float
     maximum: float

@@ -38,6 +38,7 @@ from handgen.stages.evaluate.distributions import Distribution, distribution
 from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location
+from handgen.storage.json_fields import Count
 from handgen.storage.output import RUN, RUN_SCHEMA
 
 MIN_VIEWS = 3  # one to leave out, two to triangulate
@@ -53,21 +54,23 @@ FrameDetections = list[list[Detection]]  # per camera of the rig
 
 @dataclass(frozen=True)
 class LeftOutView:
-    """One view that was left out. hands: how many were compared. None where there was none."""
+    """One view that was left out; null where no hand was compared."""
 
     camera: str
-    hands: int
+    hands: Count
+    """How many hands were compared."""
     error_px: Distribution | None
     error_mm: Distribution | None
 
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """All views together; distances per keypoint, in the full picture and at the hand's depth."""
+    """Hands found and fitted without a view, against that view's detections; distances per keypoint."""
 
-    hands: int
+    hands: Count
     error_px: Distribution | None
     error_mm: Distribution | None
+    """Pixels times depth over focal length."""
     views: tuple[LeftOutView, ...]
 
 

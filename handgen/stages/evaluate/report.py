@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-import numpy as np
-
-from handgen.options import deciding_options
 from handgen.runtime.report import ReadableReport
 from handgen.stages.evaluate.config import EvaluateConfig
 from handgen.stages.evaluate.distributions import PCK_THRESHOLDS_MM, spread
+from handgen.stages.evaluate.document import EvaluationDocument, Options, encode_report
 from handgen.stages.evaluate.leave_one_out import LeaveOneOut
 from handgen.stages.evaluate.metrics.over_frames import largest_bone_spread_mm, mean_bone_error_mm
 from handgen.stages.evaluate.metrics.registry import all_metrics
 from handgen.stages.evaluate.results import Coverage, Hand, MissingHand, Series, Source
-from handgen.storage.documents import schema_version
-from handgen.version import __version__
-
-SCHEMA, KIND = "evaluation", "evaluation"
-_DECIMALS = 6
 
 
 def _figure(path: str, description: str, default: Any = None) -> Any:
@@ -60,26 +53,15 @@ class EvaluateReport(ReadableReport):
 
     def to_json(self) -> dict[str, Any]:
         """The document of `evaluation.schema.json`."""
-        found = asdict(replace(self, series=None))
-        for name in ("config", "series", "metrics"):
-            del found[name]
-        others: dict[str, Any] = {}
-        for name, metric in all_metrics():
-            value = metric.empty if self.metrics.get(name) is None else self.metrics[name]
-            if metric.has_own_key or value is not None:
-                (found if metric.has_own_key else others)[name] = value
-        if others:
-            found["metrics"] = others
-        options = deciding_options(self.config)
-        del options["worst"], options["capture"]  # they change no figure
-        return {
-            "kind": KIND,
-            "format_version": schema_version(SCHEMA),
-            "created_by": __version__,
-            "options": options,
-            "pck_thresholds_mm": _rounded(PCK_THRESHOLDS_MM),
-            **{name: _rounded(value) for name, value in found.items()},
-        }
+        own = {each.name for each in fields(EvaluationDocument)} - {"options", "metrics"}
+        others = {name: value for name, value in self.metrics.items() if name not in own and value is not None}
+        document = EvaluationDocument(
+            options=Options.of(self.config),
+            pck_thresholds_mm=PCK_THRESHOLDS_MM,
+            **{name: getattr(self, name) for name in own if hasattr(self, name)},
+            metrics=others or None,
+        )
+        return encode_report(document)
 
     @property
     def title(self) -> str:
@@ -156,16 +138,3 @@ def _coverage_rows(found: Coverage) -> list[tuple[str, str]]:
         ("hands annotated", f"{share} ({found.annotated_hands} of {found.truth_hands})"),
         ("false hands", f"{found.false_hands}, of these {found.wrong_side_hands} of the wrong side{hidden}"),
     ]
-
-
-def _rounded(value: Any) -> Any:
-    """Plain values; numbers to a millionth of their unit."""
-    if is_dataclass(value):
-        value = asdict(value)  # type: ignore[arg-type]
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_rounded(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return round(float(value), _DECIMALS)
-    return value

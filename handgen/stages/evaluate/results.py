@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
+from handgen.storage.json_fields import Count, Json, Share
+
+Side = Annotated[str, Json({"enum": SIDES})]
 
 
 @dataclass(frozen=True)
 class Source:
-    """One of the two directories. fps: None where its manifest does not know it."""
+    """One of the two directories."""
 
     path: str
     capture: str
+    """Name of the capture's folder."""
     hand_model: str
-    frame_count: int
+    frame_count: Count
     fps: float | None
+    """Frames per second, or null where the manifest does not say."""
     cameras: tuple[str, ...]
 
 
@@ -37,49 +44,59 @@ def source_of(annotations: Annotations) -> Source:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Numbers of hands that there are and that were found, counted per frame and side.
+    """Numbers of hands that there are and that were found, counted per frame and side."""
 
-    frames: covered by both directories; annotated_frames_outside and truth_frames_outside: by one alone. truth_hands:
-    that at least one view shows. annotated_share: of them. false_hands: annotations of no hand; wrong_side_hands: those
-    of them that lie on a hand of the other side. unjudged_hands: annotations of hands that the truth calls hidden.
-    frames_with_truth: that hold a true hand. views, annotated_views: in which the truth shows a matched hand, and of
-    these the ones with an accepted annotated mask.
-    """
-
-    frames: int
-    annotated_frames_outside: int
-    truth_frames_outside: int
-    frames_with_truth: int
-    truth_hands: int
-    annotated_hands: int
-    annotated_share: float | None
-    annotated_share_per_side: dict[str, float]
-    false_hands: int
-    wrong_side_hands: int
-    unjudged_hands: int
-    views: int
-    annotated_views: int
+    frames: Count
+    """Frames that both directories cover."""
+    annotated_frames_outside: Count
+    """Frames that the annotations alone cover."""
+    truth_frames_outside: Count
+    """Frames that the truth alone covers."""
+    frames_with_truth: Count
+    """Common frames with a true hand that a view shows."""
+    truth_hands: Count
+    """True hands, one per frame and side, that at least one view shows."""
+    annotated_hands: Count
+    """True hands with an annotation within match_distance_mm."""
+    annotated_share: Share | None
+    """Share of the true hands that are annotated."""
+    annotated_share_per_side: dict[str, Share]
+    false_hands: Count
+    """Annotations without a true hand of their side within match_distance_mm."""
+    wrong_side_hands: Count
+    """False hands within match_distance_mm of a hand of the other side."""
+    unjudged_hands: Count
+    """Annotations of true hands that no view shows; they are in no figure."""
+    views: Count
+    """Views of matched hands that the truth shows."""
+    annotated_views: Count
+    """Views of matched hands with an accepted annotated mask."""
 
 
 @dataclass(frozen=True)
 class Hand:
-    """One matched hand. chunks: of its cutouts, annotated and true. The errors are means over keypoints."""
+    """One matched hand."""
 
-    frame: int
-    side: str
+    frame: Count
+    side: Side
     absolute_mm: float
+    """Mean over keypoints."""
     procrustes_mm: float
+    """Mean over keypoints."""
     error_px: float | None
-    mask_iou: float | None
-    chunks: tuple[int, int]
+    """Mean over keypoints and views."""
+    mask_iou: Share | None
+    """Mean over views."""
+    chunks: tuple[Count, Count]
+    """Where its cutouts lie: chunk of the annotations, chunk of the truth."""
 
 
 @dataclass(frozen=True)
 class MissingHand:
     """A true hand without annotation, or an annotation without a true hand."""
 
-    frame: int
-    side: str
+    frame: Count
+    side: Side
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from handgen.progress import Progress
 from handgen.runtime.local import LocalEngine, limit_threads
 from handgen.stages.evaluate.against_truth import measure_against_truth
 from handgen.stages.evaluate.config import EvaluateConfig
+from handgen.stages.evaluate.document import KIND
 from handgen.stages.evaluate.leave_one_out import leave_one_out
-from handgen.stages.evaluate.report import KIND, SCHEMA, EvaluateReport
+from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import source_of
 from handgen.storage import filesystem
 from handgen.storage.documents import write_json
@@ -72,7 +73,7 @@ def run(
 
         with writing(report_dir):
             write_page(report, annotated, true, report_dir, progress or (lambda *_: None))
-            write_json(report_dir / DOCUMENT, report.to_json(), SCHEMA)
+            write_json(report_dir / DOCUMENT, report.to_json(), KIND)
     return report
 
 

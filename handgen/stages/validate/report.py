@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from handgen.label_checks.findings import Findings
+from handgen.label_checks.findings import Finding, Findings
 from handgen.runtime.report import ReadableReport
 from handgen.storage.filesystem import Location
+from handgen.storage.json_fields import Count, Json, to_document
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of all that there are."""
+
+    name: str
+    looked_at: Annotated[int | None, Json({"minimum": 0})]
+    """How many hands, pictures, files or cameras; null where that is not counted."""
+    wrong: Count
+
+
+@dataclass(frozen=True)
+class ValidationDocument:
+    """Result of `handgen validate`, as `--json` prints it."""
+
+    valid: bool
+    """Whether nothing was found."""
+    kind: str
+    """Kind of what lies there: capture, calibration, annotations, shards, or the format of an export."""
+    path: str
+    facts: dict[str, Count]
+    """What was looked at, by name: samples, shards, views, left_out, digests; or frames, chunks, records, views; or
+    cameras, frames; or pictures, hands."""
+    checks: tuple[Check, ...]
+    """Every check, in the order in which they explain each other."""
+    findings: tuple[Finding, ...]
+    """The first twenty of each kind."""
+    counts: dict[str, Annotated[int, Json({"minimum": 1})]]
+    """All findings, by kind."""
+    notes: tuple[str, ...]
+    """What was not checked, and why."""
+    seconds: Annotated[float, Json({"minimum": 0}, decimals=3)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,16 +88,16 @@ class ValidateReport(ReadableReport):
 
     def to_json(self) -> dict[str, Any]:
         """The report as `validation.schema.json` describes it."""
-        return {
-            "valid": self.valid,
-            "kind": self.kind,
-            "path": str(self.path),
-            "facts": self.facts,
-            "checks": [
-                {"name": name, "looked_at": looked_at, "wrong": wrong} for name, looked_at, wrong in self.checks
-            ],
-            "findings": [{"kind": f.kind, "where": f.where, "what": f.what, "next": f.fix} for f in self.findings.kept],
-            "counts": dict(self.findings.counts),
-            "notes": list(self.notes),
-            "seconds": round(self.seconds, 3),
-        }
+        return to_document(
+            ValidationDocument(
+                valid=self.valid,
+                kind=self.kind,
+                path=str(self.path),
+                facts=self.facts,
+                checks=tuple(Check(*check) for check in self.checks),
+                findings=tuple(self.findings.kept),
+                counts=self.findings.counts,
+                notes=self.notes,
+                seconds=self.seconds,
+            )
+        )

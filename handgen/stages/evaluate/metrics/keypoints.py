@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from handgen.stages.evaluate.distributions import (
 )
 from handgen.stages.evaluate.matched import Hands, Matched
 from handgen.stages.evaluate.metrics.registry import Facts, Metric
+from handgen.storage.json_fields import Count, Json, Share
 
 FINGERTIPS_OF_HAND = tuple(FINGER_KEYPOINTS[finger][-1] for finger in FINGERS)
 ALIGNMENT_NAMES = {
@@ -30,13 +32,16 @@ ALIGNMENT_NAMES = {
 
 @dataclass(frozen=True)
 class KeypointErrors:
-    """Distances after one alignment, mm. pck: share of keypoints within each of `PCK_THRESHOLDS_MM`."""
+    """Distances of keypoints after one alignment."""
 
     overall_mm: Distribution
     per_keypoint_mm: dict[str, Distribution]
     per_finger_mm: dict[str, Distribution]
-    pck: Float[np.ndarray, " 100"]
-    auc: float
+    """The four keypoints of each finger together; the wrist belongs to none."""
+    pck: Annotated[Float[np.ndarray, " 100"], Json({"minimum": 0, "maximum": 1})]
+    """Share of keypoints within each of pck_thresholds_mm."""
+    auc: Share
+    """Area under pck over 0 to 50 mm, trapezoid rule, divided by 50 mm."""
 
 
 def keypoint_errors(error_mm: Float[np.ndarray, "n 21"]) -> KeypointErrors | None:
@@ -66,15 +71,16 @@ def _keypoint_facts(found: dict[str, KeypointErrors]) -> Facts:
     return [*facts, ("PCK, AUC to 50 mm", areas)]
 
 
-KEYPOINTS = Metric(measure_keypoints, _keypoint_facts, has_own_key=True)
+KEYPOINTS = Metric(measure_keypoints, _keypoint_facts)
 
 
 @dataclass(frozen=True)
 class Fingertips:
-    """Mean distance of the five tips on some frames. frames: how many. per_finger_mm: thumb to pinky."""
+    """Mean distance of the five tips, absolute, on evenly chosen frames."""
 
-    frames: int
-    hands: int
+    frames: Count
+    """How many frames were chosen."""
+    hands: Count
     mean_mm: float
     per_finger_mm: dict[str, float]
 
@@ -96,7 +102,6 @@ def fingertips(frame: Int[np.ndarray, " n"], absolute_mm: Float[np.ndarray, "n 2
 FINGERTIPS = Metric[Fingertips](
     lambda matched: fingertips(matched.hands.frame, matched.errors_mm["absolute"], matched.config.fingertip_frames),
     lambda found: [("fingertips", f"{found.mean_mm:.2f} mm on {found.frames} frames")],
-    has_own_key=True,
 )
 
 
@@ -117,22 +122,20 @@ def relative_root(hands: Hands) -> Distribution | None:
 RELATIVE_ROOT = Metric[Distribution](
     lambda matched: relative_root(matched.hands),
     lambda found: [("wrist to wrist", spread(found, "mm"))],
-    has_own_key=True,
 )
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Calibration of annotations' covariances against their errors.
+    """Covariances of the annotations against their errors."""
 
-    within_one_sigma, within_two_sigma: share of errors along the world's axes (68 and 95 % if they know). expected_mm:
-    mean length of an error by the covariance (root of its trace).
-    """
-
-    hands: int
-    within_one_sigma: float
-    within_two_sigma: float
-    expected_mm: float
+    hands: Count
+    within_one_sigma: Share
+    """Share of errors along the world's axes; 0.68 if the covariances are right."""
+    within_two_sigma: Share
+    """Share within twice sigma; 0.95 if the covariances are right."""
+    expected_mm: Annotated[float, Json({"minimum": 0})]
+    """Mean length of an error by the covariances (root of their trace)."""
 
 
 def uncertainty(hands: Hands) -> Uncertainty | None:
@@ -158,6 +161,4 @@ def _sigma_facts(found: Uncertainty) -> Facts:
 
 
 # None in a turned world, where the covariances' axes are no longer those of the errors.
-UNCERTAINTY = Metric(
-    lambda matched: None if matched.config.align_world else uncertainty(matched.hands), _sigma_facts, has_own_key=True
-)
+UNCERTAINTY = Metric(lambda matched: None if matched.config.align_world else uncertainty(matched.hands), _sigma_facts)

@@ -11,6 +11,8 @@ from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_PARENTS
 from handgen.stages.evaluate.distributions import Distribution, distribution
 from handgen.stages.evaluate.matched import Hands, Matched
 from handgen.stages.evaluate.metrics.registry import Facts, Metric, NotMeasuredError
+from handgen.stages.evaluate.results import Side
+from handgen.storage.json_fields import Count
 
 # Bones between joints; tips are skin and shift with the model's pose correctives.
 _TIPS = {keypoints[-1] for keypoints in FINGER_KEYPOINTS.values()}
@@ -19,21 +21,20 @@ BONES = tuple((p, k) for k, p in enumerate(KEYPOINT_PARENTS) if p >= 0 and k not
 
 @dataclass(frozen=True)
 class HandShape:
-    """One hand of one annotated person over all frames, mm.
-
-    bone_spread_mm: largest difference between frames of any bone's length (0: one hand throughout). bone_error_mm:
-    mean over bones of the difference between the mean annotated and the mean true length; bone_bias_mm: the same
-    with its sign (above 0: too long). betas_difference: annotated minus true betas, where both models share them.
-    """
+    """One hand of one annotated person over all frames."""
 
     subject: str
-    side: str
+    side: Side
     truth_subjects: tuple[str, ...]
-    hands: int
+    hands: Count
     bone_spread_mm: float
+    """Largest difference between frames of any bone's length; 0: one hand throughout."""
     bone_error_mm: float
+    """Mean over bones of the difference between the mean annotated and the mean true length."""
     bone_bias_mm: float
+    """The mean over bones of that difference with its sign; above 0: too long."""
     betas_difference: tuple[float, ...] | None
+    """Annotated minus true betas; null where the models do not share their betas."""
 
 
 def bone_lengths_mm(keypoints_m: Float[np.ndarray, "n 21 3"]) -> Float[np.ndarray, "n 15"]:
@@ -80,21 +81,20 @@ def _bone_facts(found: tuple[HandShape, ...]) -> Facts:
     return [("bone lengths", f"{error_mm:.2f} mm off, {spread_mm:.2f} mm spread over frames")]
 
 
-SHAPES = Metric(hand_shapes, _bone_facts, has_own_key=True, empty=())
+SHAPES = Metric(hand_shapes, _bone_facts)
 
 
 @dataclass(frozen=True)
 class Jitter:
-    """Accelerations of keypoints over three consecutive frames in which the hand is matched, mm/s^2.
-
-    annotated_, truth_: |a| of each. error_: |a of the annotation - a of the truth|. triples: how many such frames.
-    """
+    """Lengths of keypoints' accelerations, by second differences."""
 
     fps: float
-    triples: int
+    triples: Count
+    """Hands in three consecutive frames."""
     annotated_mm_s2: Distribution
     truth_mm_s2: Distribution
     error_mm_s2: Distribution
+    """Length of the difference of the two accelerations."""
 
 
 def jitter(hands: Hands, fps: float) -> Jitter | None:
@@ -137,4 +137,4 @@ def _jitter_facts(found: Jitter) -> Facts:
     return [("jitter", text)]
 
 
-JITTER = Metric(measure_jitter, _jitter_facts, has_own_key=True)
+JITTER = Metric(measure_jitter, _jitter_facts)

@@ -23,14 +23,11 @@ class Metric(Generic[Value]):
 
     measure: the value, made of numbers, texts, lists, mappings and dataclasses of these, which is what
     `evaluation.json` holds; None or a `NotMeasuredError` where there is nothing to measure. facts: lines to print.
-    has_own_key: whether the schema of `evaluation.json` knows it by its name; else it is found under `metrics`. empty:
-    what stands there when nothing was measured.
+    What `handgen.stages.evaluate.document` has no field for is found under `metrics` there.
     """
 
     measure: Callable[[Matched], Value | None]
     facts: Callable[[Value], Facts]
-    has_own_key: bool = False
-    empty: Any = None
 
 
 METRICS: Registry[Metric[Any]] = Registry("metric")

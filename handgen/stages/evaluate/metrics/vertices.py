@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from handgen.stages.evaluate.distributions import Distribution, area_under, distribution, spread
 from handgen.stages.evaluate.matched import Matched
 from handgen.stages.evaluate.metrics.registry import Facts, Metric
-from handgen.stages.evaluate.surfaces import F_THRESHOLDS_MM
+from handgen.stages.evaluate.surfaces import F_THRESHOLDS_MM, Kind
+from handgen.storage.json_fields import Share
 
 SURFACE_NAMES = {"corresponding": "vertex error", "surface": "surface distance"}
 
 
 @dataclass(frozen=True)
 class Vertices:
-    """Errors of surfaces. kind: "corresponding" or "surface". Distributions are over hands, of each one's mean.
+    """Errors of surfaces: distributions over hands, of each hand's mean."""
 
-    f_scores: by threshold in mm, as is and after Procrustes.
-    """
-
-    kind: str
+    kind: Kind
+    """corresponding: vertex to the same vertex. surface: vertices to the other surface, both ways."""
     absolute_mm: Distribution
     procrustes_mm: Distribution
-    auc_absolute: float
-    auc_procrustes: float
-    f_scores: dict[str, float]
-    f_scores_procrustes: dict[str, float]
+    auc_absolute: Share
+    auc_procrustes: Share
+    f_scores: dict[str, Share]
+    """By threshold in mm."""
+    f_scores_procrustes: dict[str, Share]
+    """By threshold in mm, after Procrustes."""
 
 
 def measure_vertices(matched: Matched) -> Vertices | None:
@@ -59,4 +60,4 @@ def _facts(found: Vertices) -> Facts:
     ]
 
 
-VERTICES = Metric(measure_vertices, _facts, has_own_key=True)
+VERTICES = Metric(measure_vertices, _facts)

@@ -10,11 +10,12 @@ from handgen.stages.evaluate.distributions import Distribution, distribution, di
 from handgen.stages.evaluate.masks import BOUNDARY_SHARE
 from handgen.stages.evaluate.matched import Matched
 from handgen.stages.evaluate.metrics.registry import Facts, Metric
+from handgen.storage.json_fields import Count, Share
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """2D distances in the full picture."""
+    """Distances in the full, distorted picture; either side through its own camera."""
 
     error_px: Distribution
     per_camera_px: dict[str, Distribution]
@@ -26,18 +27,20 @@ def measure_pixels(matched: Matched) -> Pixels | None:
     return None if overall is None else Pixels(overall, distributions(_by_camera(matched, matched.views.error_px)))
 
 
-PIXELS = Metric(measure_pixels, lambda found: [("2D error", spread(found.error_px, "px"))], has_own_key=True)
+PIXELS = Metric(measure_pixels, lambda found: [("2D error", spread(found.error_px, "px"))])
 
 
 @dataclass(frozen=True)
 class Masks:
-    """Means and percentiles over views. boundary_tolerance_share: of the cutout's diagonal."""
+    """Overlaps of masks and of their outlines, over views."""
 
-    views: int
+    views: Count
     iou: Distribution
     boundary_f: Distribution
-    boundary_tolerance_share: float
-    per_camera_iou: dict[str, float]
+    boundary_tolerance_share: Share
+    """How far outlines may be apart, as a share of the cutout's diagonal, rounded up to whole pixels."""
+    per_camera_iou: dict[str, Share]
+    """Mean of each camera's views."""
 
 
 def measure_masks(matched: Matched) -> Masks | None:
@@ -56,7 +59,7 @@ def _mask_facts(found: Masks) -> Facts:
     ]
 
 
-MASKS = Metric(measure_masks, _mask_facts, has_own_key=True)
+MASKS = Metric(measure_masks, _mask_facts)
 
 
 def _by_camera(matched: Matched, values: np.ndarray) -> dict[str, np.ndarray]:
