@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,13 +55,22 @@ AS_GIVEN = Hypothesis()
 
 
 class SeenHands:
-    """The detections of every camera, without lens distortion, under any hypothesis and at fractions of frames."""
+    """The detections of every camera, without lens distortion, under any hypothesis and at fractions of frames.
 
-    def __init__(self, rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Detection]]]) -> None:
+    searched: numbers of the cameras of which a second look counts, where it found something, instead of the first.
+    """
+
+    def __init__(
+        self,
+        rig: CameraSet,
+        detections: Mapping[int, Sequence[Sequence[Detection]]],
+        searched: Collection[int] = (),
+    ) -> None:
         self.rig = rig
         self._pixels: list[dict[int, np.ndarray]] = []
         for v in range(len(rig)):
-            by_frame = {frame: [d for d in found[v] if not d.redetected] for frame, found in detections.items()}
+            again = v in searched
+            by_frame = {frame: _of_one_look(found[v], again) for frame, found in detections.items()}
             self._pixels.append({frame: _pixels_of(found) for frame, found in by_frame.items() if found})
         several = sorted({f for f in detections if sum(f in pixels for pixels in self._pixels) >= 2})
         chosen = np.unique(np.linspace(0, len(several) - 1, min(len(several), _MOMENTS)).astype(int))
@@ -100,6 +109,11 @@ class SeenHands:
             ends = np.cumsum([len(found) for found in frames.values()])[:-1]
             self._ideal[key] = dict(zip(frames, np.split(ideal, ends), strict=True)) if frames else {}
         return self._ideal[key]
+
+
+def _of_one_look(found: Sequence[Detection], again: bool) -> list[Detection]:
+    second = [detection for detection in found if detection.redetected]
+    return second if again and second else [detection for detection in found if not detection.redetected]
 
 
 def _pixels_of(found: Sequence[Detection]) -> Float[np.ndarray, "hands 21 2"]:

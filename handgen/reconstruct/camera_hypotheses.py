@@ -9,6 +9,7 @@ hypothesis under which the cameras agree is the cause.
     2. explain     each of the rest is tried under every hypothesis against the trusted ones (or, where no two agree,
                    together with all others)
     3. delays      cameras that agree are tried a little earlier and later, to fractions of a frame
+    4. look again  a camera that nothing explains is judged by what the detector finds where the others see the hands
 
 Detections of one camera are compared with those of another, never with a fit, so that nothing wrong is learnt first.
 """
@@ -41,6 +42,8 @@ _WHOLE_FRAME = 0.85  # frames: a delay that moving the video by one mends
 MIN_DELAY = 0.35  # frames; less is within what simulated cameras without delay show
 _DELAY_GAIN = 1.2  # squared distances at the frame itself, in those at the delay; 1.02 in simulated, 1.1 in real rigs
 _DELAY_HELPS = 0.82  # of the median distance that is left; 0.86 to 0.95 where nothing is late, 0.77 at most else
+# Hand sizes (half a millimetre) by which a delay of a part of a frame must lower it: less matters to no label.
+_LEAST_HELP = 0.003
 _FEW_MOMENTS, _FEW_GAIN = 24, 2.0  # with fewer moments: up to 1.6 in simulated rigs that are in time
 _RATE_GAIN = 0.9  # of the best delay's squared distance: another rate is less usual
 
@@ -151,8 +154,24 @@ def find_suspects(rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Det
     """Find the cameras whose detections contradict the others', and why.
 
     rig: the cameras as calibrated, in any unit. detections: by moment (frame of the capture) and camera; consecutive
-    moments are needed to tell delays. Returns none where too little was seen to say anything.
+    moments are needed to tell delays. What was found in a second look, where the others see a hand, is asked only about
+    cameras that nothing explains: a detector that took the wrong part of the picture for the hand finds it then, while
+    in a wrong picture, or at a wrong place, the hand is still elsewhere. Returns none where too little was seen to say
+    anything.
     """
+    found = _find(rig, detections)
+    if unexplained := unexplained_cameras(rig, found):
+        agreeing = unexplained.intersection(Misses(SeenHands(rig, detections, unexplained)).trusted())
+        found = [suspect for suspect in found if rig.numbers[suspect.camera] not in agreeing]
+    return found
+
+
+def unexplained_cameras(rig: CameraSet, suspects: Sequence[Suspect]) -> set[int]:
+    """Numbers of the cameras that disagree with others, which agree, without a cause."""
+    return {rig.numbers[found.camera] for found in suspects if found.hypothesis is None and not found.alternatives}
+
+
+def _find(rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Detection]]]) -> list[Suspect]:
     seen = SeenHands(rig, detections)
     if len(rig) < 2 or not seen.moments:
         return []
@@ -207,8 +226,9 @@ def _explain_alone(misses: Misses, v: int, trusted: Sequence[int]) -> Suspect | 
     if after < min(AGREES, _EXPLAINS * before):
         swapped = bool(best.calibration) and rig.numbers[best.calibration] not in trusted
         return Suspect(rig.names[v], best, before, after, swapped=swapped)
-    distances = np.concatenate([misses.of_pair(v, b).distances for b in trusted if b != v])
-    always = np.nanquantile(distances, _NEARLY_ALL) > _ALWAYS_MISSES
+    pairs = [miss for b in trusted if b != v and (miss := misses.of_pair(v, b)).hands]
+    # A camera whose rays run along those of a partner meets it wherever it has moved to: so not all hands together.
+    always = np.median([np.nanquantile(miss.distances, _NEARLY_ALL) for miss in pairs]) > _ALWAYS_MISSES
     return Suspect(rig.names[v], None, before, before) if always else None
 
 
@@ -297,6 +317,7 @@ def _delay(misses: Misses, v: int, cameras: Sequence[int]) -> tuple[float, int, 
         return None
     before = float(np.median([misses.of_pair(v, b).distance for b in partners]))
     so = float(np.median([misses.of_pair(v, b, hypothesis).distance for b in partners]))
-    if so > _DELAY_HELPS * before:  # then some strays alone are nearer
+    part = hypothesis.rate == 1 and abs(hypothesis.delay_frames) < _WHOLE_FRAME
+    if so > _DELAY_HELPS * before or (part and before - so < _LEAST_HELP):  # then some strays alone are nearer
         return None
     return 1 / max(after, 1e-9), v, Suspect(misses.seen.rig.names[v], hypothesis, before, so)

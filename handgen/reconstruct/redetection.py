@@ -6,15 +6,21 @@ bootstrapping", CVPR 2017; here it is the detector's input that is mended and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
+from handgen.detect.base import Detector
 from handgen.geometry.camera import CameraSet
+from handgen.media.arrays import Image
 from handgen.multiview.association import MultiviewHand
 from handgen.multiview.tracking import HandObservations
+from handgen.records.detection import Detection
+
+# Of each moment of a range: every camera's own frame number, below 0 where it has none, and its picture.
+Pictures = Callable[[range], Iterable[tuple[Sequence[int], Sequence[Image | None]]]]
 
 _MIN_INSIDE = 16  # keypoints of 21 in the image, for a search to be worth it
 
@@ -40,6 +46,30 @@ def views_to_search(rig: CameraSet, hands: Sequence[HandObservations], gap_frame
                     if inside.sum() >= _MIN_INSIDE:
                         regions.append(SearchRegion(seen_hand.frame, number, guess, float(hand.side == "right")))
     return sorted(regions, key=lambda region: (region.frame, region.camera, region.right))
+
+
+def search_regions(
+    detector: Detector, cameras: Sequence[str], regions: Sequence[SearchRegion], pictures: Pictures
+) -> Iterator[tuple[SearchRegion, int, Detection]]:
+    """Search the regions; gives what was found in each, with the number of the frame in the camera's own video.
+
+    cameras: their names, in the order of their numbers.
+    """
+    by_frame: dict[int, list[SearchRegion]] = {}
+    for region in regions:
+        by_frame.setdefault(region.frame, []).append(region)
+    if not by_frame:
+        return
+    views = [detector.start(name) for name in cameras]
+    wanted = range(min(by_frame), max(by_frame) + 1)
+    for frame, (numbers, images) in zip(wanted, pictures(wanted), strict=True):
+        for region in by_frame.get(frame, []):
+            number, image = numbers[region.camera], images[region.camera]
+            if number < 0 or image is None:
+                continue
+            found = views[region.camera].detect_near(image, region.guess_px, region.right)
+            if found is not None:
+                yield region, number, replace(found, redetected=True)
 
 
 def _points(hand: HandObservations, gap_frames: int) -> Iterator[tuple[MultiviewHand, Float[np.ndarray, "21 3"]]]:

@@ -106,7 +106,8 @@ class OneProcess:
 
     def map_units(self, function: Callable[[Any], Any], items: Iterable[Any], count: int) -> Iterator[Any]:
         """Do what `handgen.runtime.engines.Engine` says."""
-        return local._in_pool(function, local._Work(items), 1)
+        with local._Mailbox() as mailbox:
+            yield from local._in_pool(function, local._Work(items), 1, mailbox)
 
 
 class Clock:

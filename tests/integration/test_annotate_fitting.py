@@ -18,6 +18,7 @@ from handgen.reconstruct import quality
 from handgen.records.detection import Detection, DetectionRecord
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
+from handgen.stages.inspect.detection import look
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
 
@@ -110,6 +111,33 @@ def test_a_view_that_missed_the_hand_is_looked_at_again(capture, tmp_path, monke
     once = annotate.run(capture, tmp_path / "once", replace(settings, redetect=False))
     assert once.views_detected_again == 0
     assert all(record.views_detected == 2 for _, record in Annotations(tmp_path / "once"))
+
+
+class Mistaken(ShortSighted):
+    """Takes the fingers for the whole hand in one camera, unless it is told where to look."""
+
+    def start(self, camera):
+        return _Mistaken(self._rig[camera], self._truth, camera == self._blind)
+
+
+class _Mistaken(_View):
+    def detect(self, image, frame):
+        pixels, _ = self._camera.project(self._truth[frame])
+        tips = pixels[[8, 12, 16, 20]].mean(0)
+        return [Detection(tips + 0.4 * (pixels - tips) if self._blind else pixels, np.ones(21), 0.9)]
+
+
+def test_a_camera_in_which_the_detector_erred_is_no_suspect_after_a_second_look(capture, tmp_path, monkeypatch):
+    mistaken = Entry(lambda task, options: Mistaken(capture, "cam_1"))
+    monkeypatch.setitem(registry.DETECTORS.entries, "mediapipe", mistaken)
+    document, notes = look(load_capture(capture), "mediapipe", None, lambda *_: None)
+    assert document["suspects"] == [] and document["hands"] == dict.fromkeys(("cam_0", "cam_1", "cam_2"), 8)
+    assert not [note for note in notes if "cam_1" in note]
+    settings = AnnotateConfig(hands="right", workers=1, refine="none")
+    report = annotate.run(capture, tmp_path / "out", settings)
+    assert report.cameras_suspect == () and report.views_detected_again == 8
+    without = annotate.run(capture, tmp_path / "without", replace(settings, redetect=False))
+    assert [suspect["camera"] for suspect in without.cameras_suspect] == ["cam_1"]
 
 
 def test_chunks_join_without_a_seam(capture, tmp_path):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.cameras import in_units, ring
+from support.cameras import in_units, look_at, ring
 from support.hands import natural_poses
 
 from handgen.geometry.camera import Rig
@@ -246,3 +246,46 @@ def test_hands_of_which_the_lens_shows_nothing_say_nothing(moving, rng):
         found[frame + 1][2] = [unseen]
         found[frame + 2][3] = [unseen, *found[frame + 2][3]]
     assert find_suspects(rig, found) == []
+
+
+@pytest.mark.parametrize(("moved_px", "named"), [(0.0, False), (60.0, True)])
+def test_a_second_look_tells_a_detector_that_errs_from_a_camera_that_moved(moving, rng, moved_px, named):
+    """The first look took another part of the picture for the hand; the second one finds the hand where it is seen."""
+    rig = ring(4)
+    found, nonsense = seen(rig, moving, rng), seen(rig, moving[::-1] @ np.diag([-1.0, 1.0, -1.0]) + 0.05, rng)
+    away = np.array([0.0, moved_px])
+    first = {f: [*all_[:3], nonsense[f][3]] for f, all_ in found.items()}
+    again = {
+        f: [[replace(d, keypoints_px=d.keypoints_px + away, redetected=True) for d in one] for one in all_]
+        for f, all_ in found.items()
+    }
+    assert [suspect.camera for suspect in find_suspects(rig, first)] == [rig.names[3]]
+    both = {f: [*first[f][:3], [*first[f][3], *again[f][3]]] for f in found}
+    assert [suspect.camera for suspect in find_suspects(rig, both)] == ([rig.names[3]] if named else [])
+
+
+def test_a_part_of_a_frame_is_told_only_where_the_hand_moves(moving, rng):
+    """Late by 0.6 frames: where the hand waves through 20 cm that is 25 mm, where through 4 mm half a millimetre."""
+    rig = ring(4)
+    for share, named in ((1.0, True), (0.02, False)):
+        calm = moving[:1] + share * (moving - moving[:1])
+        found = seen(rig, calm, rng, noise=0.002)
+        between = seen(rig, 0.4 * calm + 0.6 * np.roll(calm, 1, axis=0), rng, noise=0.002)
+        late = {f: [between[f][c] if c == 2 else one for c, one in enumerate(all_)] for f, all_ in found.items() if f}
+        assert [s.camera for s in find_suspects(rig, late)] == ([rig.names[2]] if named else [])
+
+
+def test_a_moved_camera_is_named_though_a_partner_sees_along_the_move(moving, rng):
+    """Up and down, to which a camera straight above it is blind: its hands alone do not miss, the others' do."""
+    others = ring(5).cameras  # none opposite another
+    below, above = others[1], look_at("cam0", others[1].center_world + [0.0, 0.5, 0.0], np.zeros(3))
+    rig = Rig((above, below, *others[2:]))
+    found = seen(rig, moving, rng)
+    for down_px in (0.0, 60.0):
+        down = np.array([0.0, down_px])
+        given = {
+            f: [[replace(d, keypoints_px=d.keypoints_px + down) for d in one] if c == 1 else one
+                for c, one in enumerate(all_)]
+            for f, all_ in found.items()
+        }  # fmt: skip
+        assert [s.camera for s in find_suspects(rig, given)] == ([rig.names[1]] if down_px else [])

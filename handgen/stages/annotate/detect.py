@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from handgen.io.detections import write_detections
 from handgen.multiview.association import group_by_moment
 from handgen.multiview.tracking import hands_in_any_unit
 from handgen.reconstruct.fit_hands import BRIDGED_FRAMES
-from handgen.reconstruct.redetection import SearchRegion, views_to_search
+from handgen.reconstruct.redetection import search_regions, views_to_search
 from handgen.records.detection import Detection, DetectionRecord
 from handgen.runtime.messages import advancing
 from handgen.runtime.resumable_run import Units
@@ -82,23 +81,12 @@ def _redetect_missed(
     """Search views that missed a hand where it must be."""
     rig = job.capture.cameras
     detections = group_by_moment(rows, rig.names, job.capture.source_frames[frames.start : frames.stop])
-    by_frame: dict[int, list[SearchRegion]] = {}
-    for region in views_to_search(rig, hands_in_any_unit(rig, frames, detections, job.hands), BRIDGED_FRAMES):
-        by_frame.setdefault(region.frame, []).append(region)
-    places = sum(map(len, by_frame.values()))
-    log.debug("frames %d to %d: %d places to search again", frames.start, frames.stop - 1, places)
-    if not by_frame:
-        return []
-    views = [detector.start(name) for name in rig.names]
-    found_again = []
-    wanted = range(min(by_frame), max(by_frame) + 1)
-    pictures = advancing(_pictures(job, detector, wanted), _SHARE_AGAIN)
-    for frame, (numbers, images) in zip(wanted, pictures, strict=True):
-        for region in by_frame.get(frame, []):
-            number, image = numbers[region.camera], images[region.camera]
-            if number < 0 or image is None:
-                continue
-            found = views[region.camera].detect_near(image, region.guess_px, region.right)
-            if found is not None:
-                found_again.append(_row(rig.names[region.camera], number, replace(found, redetected=True)))
-    return found_again
+    hands = hands_in_any_unit(rig, frames, detections, job.hands)
+    regions = views_to_search(rig, hands, BRIDGED_FRAMES)
+    log.debug("frames %d to %d: %d places to search again", frames.start, frames.stop - 1, len(regions))
+
+    def pictures(wanted: range) -> Iterator[tuple[list[int], Sequence[Any]]]:
+        return advancing(_pictures(job, detector, wanted), _SHARE_AGAIN)
+
+    found = search_regions(detector, rig.names, regions, pictures)
+    return [_row(rig.names[region.camera], number, detection) for region, number, detection in found]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from handgen.fit.subject import SURE_ERROR_SHARE
 from handgen.geometry.camera import Rig
 from handgen.hand.skeleton import SIDES
 from handgen.io.capture.capture import Capture
-from handgen.multiview.tracking import hands_of_detections
+from handgen.media.arrays import Image
+from handgen.multiview.tracking import hands_in_any_unit, hands_of_detections
 from handgen.progress import Progress
-from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
+from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of, unexplained_cameras
 from handgen.reconstruct.hand_size import hand_size, size_notes
+from handgen.reconstruct.redetection import search_regions, views_to_search
 from handgen.records.detection import Detection
 
 _RUNS, _RUN_FRAMES = 3, 16  # of consecutive frames, spread over the capture: delays show in consecutive ones alone
@@ -41,14 +44,34 @@ def detect_some(capture: Capture, detector: Detector, show: Progress) -> Found:
     return found
 
 
+def _look_again(capture: Capture, detector: Detector, found: Found, cameras: Collection[int]) -> None:
+    """Add what the detector finds in these cameras where the others see a hand."""
+    frames, moments = list(found), list(found.values())
+    hands = hands_in_any_unit(capture.cameras, frames, moments, capture.hands or "both")
+    regions = [r for r in views_to_search(capture.cameras, hands, 0) if r.camera in cameras and r.frame in found]
+
+    def pictures(wanted: range) -> Iterator[tuple[Sequence[int], Sequence[Image | None]]]:
+        numbers = capture.source_frames[wanted.start : wanted.stop].tolist()
+        return zip(numbers, capture.read(wanted.start, wanted.stop), strict=True)
+
+    for start in (frame for frame in frames if frame - 1 not in found):  # of each run of frames
+        run = range(start, next(frame for frame in itertools.count(start) if frame not in found))
+        of_run = [region for region in regions if region.frame in run]
+        for region, _, detection in search_regions(detector, capture.cameras.names, of_run, pictures):
+            found[region.frame][region.camera].append(detection)
+
+
 def look(capture: Capture, detector_name: str, options: Any, show: Progress) -> tuple[dict[str, Any], list[str]]:
     """Ask a detector about the cameras: a document for programs, and notes. Raises HandgenError as detectors do."""
     names, hands = capture.cameras.names, capture.hands or "both"
     task = DetectionTask(names, 2 if hands == "both" else 1, hands if hands in SIDES else None)
     detector = registry.create_detector(detector_name, task, options)
     found = detect_some(capture, detector, show)
-    suspects = find_suspects(capture.cameras, found)
     counts = {name: sum(len(seen[v]) for seen in found.values()) for v, name in enumerate(names)}
+    suspects = find_suspects(capture.cameras, found)
+    if detector.needs_images and (cameras := unexplained_cameras(capture.cameras, suspects)):
+        _look_again(capture, detector, found, cameras)
+        suspects = find_suspects(capture.cameras, found)
     document: dict[str, Any] = {
         "frames": len(found),
         "hands": counts,
