@@ -44,8 +44,9 @@ class Bench:
 
     def fresh(self) -> Path:
         """A path with nothing there."""
-        out = self.folder / f"{self.stage.name}-fault"
+        out = self.folder / "fault" / self.stage.name  # an export is called by its folder's name
         shutil.rmtree(out, ignore_errors=True)
+        out.parent.mkdir(exist_ok=True)
         return out
 
     def finished(self) -> Path:
@@ -72,7 +73,11 @@ class Bench:
     def is_whole(self, out: Path) -> None:
         """Files that lie under the names of finished files must be the same as in the undisturbed output."""
         self.check(not partials(out), "half-written files")
-        wrong = [name for name, digest in digests(out).items() if self.expected.get(name) != digest and name != LOCK]
+        wrong = [
+            name
+            for name, digest in digests(out, self.reference).items()
+            if self.expected.get(name) != digest and name != LOCK
+        ]
         self.check(not wrong, f"differ: {', '.join(wrong)}")
 
     def completes(self, out: Path, *more: str, workers: int = 2) -> str:
@@ -95,8 +100,8 @@ class CannotTry(Exception):
 class Disk:
     """A small file system of its own, in memory."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.out = root, root / "out"
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.out = root, root / name
 
     def remount(self, options: str) -> None:
         """Change its size, or make it read-only."""
@@ -126,7 +131,7 @@ def small_disk(bench: Bench, size: int) -> Iterator[Disk]:
     root.mkdir(exist_ok=True)
     _mounting(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(root)])
     try:
-        yield Disk(root)
+        yield Disk(root, bench.stage.name)
     finally:
         subprocess.run(["umount", "--lazy", str(root)], check=True)
 

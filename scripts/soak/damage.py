@@ -24,7 +24,7 @@ def damaged_cutouts(bench: Bench) -> str:
     Exactly the samples of these cutouts must be missing; all others must have the same bytes. Without occluders: a
     sample that would borrow a damaged hand as an occluder is made without it.
     """
-    stage = bench.stage.with_arguments("--occluder", "0")
+    stage = bench.stage.with_options("--occluder", "0")
     whole, out, copy = bench.fresh(), bench.folder / "damaged-shards", bench.folder / "damaged-annotations"
     for path in (out, copy):
         shutil.rmtree(path, ignore_errors=True)
@@ -63,7 +63,9 @@ def _damage(root: Path) -> dict[View, str]:
     tar(0).write_bytes(data)
     tar(1).write_bytes(tar(1).read_bytes()[: _start_of(second[len(second) // 2][1]) + 700])
     tar(2).unlink()
-    return {(frame, view.camera.name): view.cutout for frame, view in lost if view.accepted}
+    # The manifest names each with the capture that it is of.
+    capture = annotations.manifest["capture"]["path"]
+    return {(frame, view.camera.name): f"{capture}/{view.cutout}" for frame, view in lost if view.accepted}
 
 
 def _start_of(view: ViewRecord) -> int:

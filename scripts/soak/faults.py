@@ -17,6 +17,14 @@ from pathlib import Path
 import psutil
 from benchmark import PAGE, ROOM, Bench, CannotTry, Outcome, small_disk
 from damage import damaged_cutouts, damaged_picture
+from machine import (
+    clock_jumps,
+    disk_full_at_any_write,
+    interrupted,
+    lost_network,
+    terminated,
+    two_at_one_instant,
+)
 from runs import Run, Stage, end, stamps
 
 from handgen.storage.journal import JOURNAL
@@ -26,11 +34,11 @@ from handgen.storage.output import MANIFEST, RUN
 Fault = Callable[[Bench], str]
 
 
-def try_all(bench: Bench, say: Callable[[str], None]) -> list[Outcome]:
-    """All faults of a stage."""
+def try_all(bench: Bench, wanted: str, say: Callable[[str], None]) -> list[Outcome]:
+    """All faults of a stage that have `wanted` in their name."""
     found = []
     for name, (fault, stages) in FAULTS.items():
-        if bench.stage.name not in stages:
+        if bench.stage.name not in stages or wanted not in name:
             continue
         bench.wrong.clear()
         survived: bool | None
@@ -154,11 +162,7 @@ def another_configuration(bench: Bench) -> str:
     """Check a finished output: nothing is touched."""
     out = bench.finished()
     before = stamps(bench.stage, out)
-    more, words = {
-        "synthesize": (("--size", "64"), "configuration.size: 96 there, 64 now"),
-        "annotate": (("--min-iou", "0.5"), "configuration.min_mask_iou: 0.7 there, 0.5 now"),
-    }[bench.stage.name]
-    said = bench.fails(Run(bench.stage, out, 2, *more), words, "--overwrite")
+    said = bench.fails(Run(bench.stage, out, 2, *bench.stage.other), bench.stage.difference, "--overwrite")
     bench.check(stamps(bench.stage, out) == before, "something was touched")
     bench.completes(out)
     return said
@@ -168,8 +172,7 @@ def overwrite_killed(bench: Bench) -> str:
     """Overwriting another run's output is killed while it removes and while it writes; the same command completes."""
     other = bench.folder / f"{bench.stage.name}-other"
     if not other.exists():
-        more = {"synthesize": ("--seed", "5"), "annotate": ("--acceleration", "4000")}[bench.stage.name]
-        bench.check(Run(bench.stage, other, 2, *more).wait() == 0, "the other run failed")
+        bench.check(Run(bench.stage, other, 2, *bench.stage.other).wait() == 0, "the other run failed")
     count = len(bench.stage.finished(other))
     mine = (bench.reference / RUN).read_bytes()
     for fewest, most in ((0, count - 1), (1, 2), (count, count)):  # while removing, while writing, before the end
@@ -245,22 +248,28 @@ def half_of_run_json(bench: Bench) -> str:
     return "the same command goes on"
 
 
-BOTH = ("synthesize", "annotate")
+EVERY = ("synthesize", "annotate", "simulate", "export", "import")
 FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
-    "disk full in the middle, then room": (full_disk, BOTH),
-    "disk full at the manifest": (full_disk_at_the_manifest, BOTH),
-    "disk full at the first file": (full_disk_at_the_beginning, BOTH),
-    "read-only file system": (read_only, BOTH),
-    "worker killed for want of memory": (killed_for_memory, BOTH),
-    "every worker killed, again and again": (every_worker_killed, BOTH),
-    "two runs on the same output": (two_runs, BOTH),
-    "another configuration": (another_configuration, BOTH),
-    "`--overwrite` killed": (overwrite_killed, BOTH),
-    "finished files cut off or grown": (unit_of_another_size, BOTH),
-    "manifest deleted": (manifest_removed, BOTH),
-    "last line of the journal torn": (torn_journal, BOTH),
-    "journal lost": (lost_journal, BOTH),
-    "killed while `run.json` was written": (half_of_run_json, BOTH),
+    "disk full in the middle, then room": (full_disk, EVERY),
+    "disk full at the manifest": (full_disk_at_the_manifest, EVERY),
+    "disk full at the first file": (full_disk_at_the_beginning, EVERY),
+    "read-only file system": (read_only, EVERY),
+    "worker killed for want of memory": (killed_for_memory, EVERY),
+    "every worker killed, again and again": (every_worker_killed, EVERY),
+    "two runs on the same output": (two_runs, EVERY),
+    "another configuration": (another_configuration, EVERY),
+    "`--overwrite` killed": (overwrite_killed, EVERY),
+    "finished files cut off or grown": (unit_of_another_size, EVERY),
+    "manifest deleted": (manifest_removed, EVERY),
+    "last line of the journal torn": (torn_journal, EVERY),
+    "journal lost": (lost_journal, EVERY),
+    "SIGTERM": (terminated, EVERY),
+    "Ctrl-C": (interrupted, EVERY),
+    "two runs begun at one instant": (two_at_one_instant, EVERY),
+    "disk full at any write": (disk_full_at_any_write, EVERY),
+    "clock set back and forward": (clock_jumps, EVERY),
+    "network lost": (lost_network, ("synthesize", "annotate")),
+    "killed while `run.json` was written": (half_of_run_json, EVERY),
     "cutouts damaged: bytes flipped, a tar cut off, a tar missing": (damaged_cutouts, ("synthesize",)),
     "a picture of the capture damaged": (damaged_picture, ("annotate",)),
 }

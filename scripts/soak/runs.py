@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -34,24 +34,31 @@ _WORKER = "spawn_main"  # in the command line of a worker process
 
 @dataclass(frozen=True)
 class Stage:
-    """A command to be disturbed. units: pattern of what a finished unit of work is called below the output."""
+    """A command to be disturbed.
+
+    source: what it reads, if anything. options: besides source and output. units: pattern of what a finished unit of
+    work is called below the output. other: options of another run, and `difference` what is said of it.
+    """
 
     name: str
-    arguments: tuple[str, ...]
+    source: Path | None
+    options: tuple[str, ...]
     units: str
+    other: tuple[str, ...]
+    difference: str
 
-    def with_arguments(self, *more: str) -> Stage:
+    def with_options(self, *more: str) -> Stage:
         """Return the command with further options."""
-        return Stage(self.name, (*self.arguments, *more), self.units)
+        return replace(self, options=(*self.options, *more))
 
     def on(self, source: Path) -> Stage:
         """Return the command on another input."""
-        return Stage(self.name, (self.arguments[0], str(source), *self.arguments[2:]), self.units)
+        return replace(self, source=source)
 
-    @property
-    def source(self) -> Path:
-        """Return what it reads."""
-        return Path(self.arguments[1])
+    def command(self, out: Path | str) -> list[str]:
+        """The command that writes to `out`."""
+        places = [str(self.source), "--out", str(out)] if self.source else [str(out)]
+        return [sys.executable, "-m", "handgen.cli.main", self.name, *places, *self.options]
 
     def finished(self, out: Path) -> list[Path]:
         """The units that are there."""
@@ -59,29 +66,60 @@ class Stage:
 
 
 def make_stages(folder: Path) -> dict[str, Stage]:
-    """Render a small capture, and give the commands that read it: 12 shards, or 9 chunks."""
+    """Make what the commands read, small, and give them: 12 shards or tars of an export, 9 or 8 or 4 chunks."""
     capture, keypoints, pictures = folder / "capture", folder / "keypoints.jsonl", folder / "pictures"
-    if not keypoints.exists():
-        _handgen(
-            ["simulate", str(capture), "--views", "3", "--frames", "26", "--size", "192x144", "--fps", "8"]
-            + ["--background", "green", "--format", "images"]
-        )
+    shards, data_set = folder / "shards", folder / "freihand"
+    look = ("--fps", "8", "--background", "green", "--format", "images")
+    synthesize = Stage(
+        "synthesize",
+        capture / "truth",
+        ("--backgrounds", str(pictures), "--size", "96", "--samples", "240", "--samples-per-shard", "20"),
+        "train-*.tar",
+        ("--seed", "5"),
+        "configuration.seed: 0 there, 5 now",
+    )
+    if not (data_set / MANIFEST).exists():
+        _handgen(["simulate", str(capture), "--views", "3", "--frames", "26", "--size", "192x144", *look])
         _write_pictures(pictures)
         _write_true_keypoints(capture, keypoints)
-    return {
-        "synthesize": Stage(
-            "synthesize",
-            ("synthesize", str(capture / "truth"), "--backgrounds", str(pictures), "--size", "96")
-            + ("--samples", "240", "--samples-per-shard", "20"),
-            "train-*.tar",
-        ),
-        "annotate": Stage(
+        _handgen(synthesize.command(shards)[3:])
+        _handgen(["export", str(shards), "--out", str(data_set), "--format", "freihand"])
+    stages = (
+        synthesize,
+        Stage(
             "annotate",
-            ("annotate", str(capture), "--detector", "keypoints", "--keypoints", str(keypoints))
-            + ("--refine", "none", "--chunk-frames", "3"),
+            capture,
+            ("--detector", "keypoints", "--keypoints", str(keypoints), "--refine", "none", "--chunk-frames", "3"),
             "chunks/*.jsonl",
+            ("--acceleration", "4000"),
+            "configuration.acceleration_mm_s2: 5000.0 there, 4000.0 now",
         ),
-    }
+        Stage(
+            "simulate",
+            None,
+            ("--views", "2", "--frames", "60", "--size", "96x72", *look),
+            "truth/chunks/*.jsonl",
+            ("--seed", "5"),
+            "seed: 0 there, 5 now",
+        ),
+        Stage(
+            "export",
+            shards,
+            ("--format", "hamer"),
+            "*.tar",
+            ("--model-is-mano",),
+            "configuration.model_is_mano: False there, True now",
+        ),
+        Stage(
+            "import",
+            data_set,
+            ("--format", "freihand", "--limit", "24", "--chunk-frames", "3", "--hand-model", "open"),
+            "chunks/*.jsonl",
+            ("--min-iou", "0.5"),
+            "configuration.min_mask_iou: 0.7 there, 0.5 now",
+        ),
+    )
+    return {stage.name: stage for stage in stages}
 
 
 def _handgen(arguments: list[str]) -> None:
@@ -112,18 +150,29 @@ def _write_true_keypoints(capture: Path, path: Path) -> None:
 
 
 class Run:
-    """A run of a stage's command into `out`, in a session of its own."""
+    """A run of a stage's command into `out`, in a session of its own.
 
-    def __init__(self, stage: Stage, out: Path, workers: int = 2, *more: str) -> None:
+    address: of the output, where it is no path. environment: variables besides this process's.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        out: Path,
+        workers: int = 2,
+        *more: str,
+        address: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.stage, self.out = stage, out
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed when the run is forgotten
-        command = [sys.executable, "-m", "handgen.cli.main", *stage.arguments, *more]
         self._process = subprocess.Popen(
-            [*command, "--out", str(out), "--workers", str(workers), "--json"],
+            [*stage.command(address or out), *more, "--workers", str(workers), "--json"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._said,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
 
     @property
@@ -202,9 +251,18 @@ def _session_of(process: psutil.Process) -> int | None:
     return None
 
 
-def digests(out: Path) -> dict[str, str]:
-    """SHA-256 of every file of a finished output by name; not of the journal, which tells what happened when."""
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(out)}
+def digests(out: Path, *places: Path) -> dict[str, str]:
+    """SHA-256 of every file of a finished output by name; not of the journal, which tells what happened when.
+
+    places: where else it was made: a file that names the output's place does not differ for that.
+    """
+    found = {}
+    for name, path in _files(out):
+        data = path.read_bytes()
+        for place in (out, *places):
+            data = data.replace(str(place).encode(), b"OUT")
+        found[name] = hashlib.sha256(data).hexdigest()
+    return found
 
 
 def _files(out: Path) -> Iterator[tuple[str, Path]]:

@@ -1,6 +1,7 @@
-"""Kill runs of `synthesize` and `annotate` at random moments, resume them, and compare every byte.
+"""Kill runs of every command that writes at random moments, resume them, and compare every byte.
 
-python scripts/soak/soak.py [--kills 100] [--stage synthesize|annotate|both] [--seed N] [--json] [--keep DIR] [--write]
+python scripts/soak/soak.py [--kills 1000] [--stages NAME ...] [--faults TEXT] [--seed N] [--keep DIR]
+                            [--json] [--write]
 
 Then the faults of scripts/soak/faults.py: full and read-only disks, killed workers, damaged files. --write puts the
 tables into docs/reliability.md. Linux only; file systems are mounted in a namespace of this script's own, where that is
@@ -70,6 +71,7 @@ def undisturbed(stage: Stage, out: Path) -> Undisturbed:
     Raises RuntimeError when that fails.
     """
     shutil.rmtree(out, ignore_errors=True)
+    out.parent.mkdir(exist_ok=True)
     began = time.monotonic()
     run = Run(stage, out)
     if run.wait() != 0:
@@ -90,6 +92,7 @@ class Soak:
         """Until so many kills are done; the last run is left to complete."""
         began, result = time.monotonic(), self.result
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.parent.mkdir(exist_ok=True)
         while result.kills < kills:
             while not self._launch(kills):
                 pass
@@ -171,8 +174,9 @@ class Soak:
 def main() -> None:
     """Soak, print, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="of each stage")
-    parser.add_argument("--stage", choices=["synthesize", "annotate", "both"], default="both")
+    parser.add_argument("--kills", type=int, default=1000, help="of all stages together (default 1000)")
+    parser.add_argument("--stages", nargs="+", choices=faults.EVERY, default=faults.EVERY, metavar="NAME")
+    parser.add_argument("--faults", metavar="TEXT", default="", help="those alone that have this in their name")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of who is killed")
     parser.add_argument("--no-faults", action="store_true", help="kills alone")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work there, and leave everything")
@@ -180,18 +184,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one flat JSON object instead of a table")
     options = parser.parse_args()
     enter_namespace()
-    names = ["synthesize", "annotate"] if options.stage == "both" else [options.stage]
+    share, rest = divmod(options.kills, len(options.stages))
     soaked: dict[str, Soaked] = {}
     outcomes: list[Outcome] = []
     with _folder(options.keep) as folder:
         stages = make_stages(folder)
-        for name in names:
-            expected = undisturbed(stages[name], folder / f"{name}-undisturbed")
-            soak = Soak(stages[name], expected, folder / f"{name}-killed", options.seed)
-            soaked[name] = soak.kill(options.kills)
+        for index, name in enumerate(options.stages):
+            reference = folder / "undisturbed" / name
+            expected = undisturbed(stages[name], reference)
+            soak = Soak(stages[name], expected, folder / "killed" / name, options.seed)
+            soaked[name] = soak.kill(share + (index < rest))
             if not options.no_faults:
-                bench = Bench(stages[name], folder, folder / f"{name}-undisturbed", expected.digests)
-                outcomes += faults.try_all(bench, say)
+                bench = Bench(stages[name], folder, reference, expected.digests)
+                outcomes += faults.try_all(bench, options.faults, say)
     for name, result in soaked.items():
         for text in result.unlike:
             say(f"{name}: differs: {text}")

@@ -70,7 +70,7 @@ def _targets() -> dict[str, tuple[str, float | None, bool]]:
         "faults": ("faults tried", None, True),
         "faults_skipped": ("faults that could not be tried here", 0, False),
     }
-    for name in ("synthesize", "annotate"):
+    for name in ("synthesize", "annotate", "simulate", "export", "import"):
         found |= {
             f"{name}_kills": (f"{name}: kills", None, True),
             f"{name}_runs_completed": (f"{name}: runs that completed, each compared", None, True),

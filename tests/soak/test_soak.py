@@ -190,7 +190,7 @@ def test_the_soak_kills_and_compares(tmp_path):
         str(SCRIPTS / "soak.py"),
         "--kills",
         "3",
-        "--stage",
+        "--stages",
         "synthesize",
         "--no-faults",
         "--json",
