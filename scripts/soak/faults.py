@@ -29,7 +29,7 @@ from runs import Run, Stage, end, stamps
 
 from handgen.storage.journal import JOURNAL
 from handgen.storage.lock import LOCK
-from handgen.storage.output import MANIFEST, RUN
+from handgen.storage.output import RUN
 
 Fault = Callable[[Bench], str]
 
@@ -78,12 +78,12 @@ def full_disk_at_the_manifest(bench: Bench) -> str:
     """There is room for all but the manifest; before that, for nothing at all."""
     with small_disk(bench, ROOM) as disk:
         shutil.copytree(bench.reference, disk.out)
-        (disk.out / MANIFEST).unlink()
+        (disk.out / bench.stage.manifest).unlink()
         disk.fill(0)
         bench.fails(Run(bench.stage, disk.out), "No space left", "run again")
         disk.make_room()
         disk.fill(PAGE)  # for the lock
-        said = bench.fails(Run(bench.stage, disk.out), MANIFEST, "No space left", "run again")
+        said = bench.fails(Run(bench.stage, disk.out), bench.stage.manifest, "No space left", "run again")
         bench.is_whole(disk.out)
         disk.make_room()
         bench.completes(disk.out)
@@ -201,31 +201,31 @@ def unit_of_another_size(bench: Bench) -> str:
     cut, grown = (next(out.rglob(f"{name.partition('.')[0]}.tar")) for name in names)
     cut.write_bytes(cut.read_bytes()[:5000])
     grown.write_bytes(grown.read_bytes() + bytes(10240))
-    return _others_untouched(bench, out, {str(path.relative_to(out)) for path in (cut, grown)} | {MANIFEST})
+    return _others_untouched(bench, out, {str(path.relative_to(out)) for path in (cut, grown)} | {bench.stage.manifest})
 
 
 def manifest_removed(bench: Bench) -> str:
     """The manifest alone is written again."""
     out = bench.finished()
-    (out / MANIFEST).unlink()
-    return _others_untouched(bench, out, {MANIFEST})
+    (out / bench.stage.manifest).unlink()
+    return _others_untouched(bench, out, {bench.stage.manifest})
 
 
 def torn_journal(bench: Bench) -> str:
     """The last line of the journal is half there, and no manifest."""
     out = bench.finished()
-    (out / MANIFEST).unlink()
+    (out / bench.stage.manifest).unlink()
     last = sorted((out / JOURNAL).iterdir())[-1]
     last.write_bytes(last.read_bytes()[:-20])
-    return _others_untouched(bench, out, {MANIFEST})
+    return _others_untouched(bench, out, {bench.stage.manifest})
 
 
 def lost_journal(bench: Bench) -> str:
     """Neither journal nor manifest: what is there is looked at again, and stays."""
     out = bench.finished()
-    (out / MANIFEST).unlink()
+    (out / bench.stage.manifest).unlink()
     shutil.rmtree(out / JOURNAL)
-    return _others_untouched(bench, out, {MANIFEST})
+    return _others_untouched(bench, out, {bench.stage.manifest})
 
 
 def _others_untouched(bench: Bench, out: Path, but: set[str]) -> str:

@@ -22,6 +22,7 @@ from handgen.io.annotations import Annotations
 from handgen.io.capture.capture import load_capture
 from handgen.io.detections import write_detections
 from handgen.records.detection import DetectionRecord
+from handgen.stages.simulate.files import CAPTURE
 from handgen.storage.filesystem import PARTIAL
 from handgen.storage.journal import JOURNAL
 from handgen.storage.lock import LOCK
@@ -37,7 +38,8 @@ class Stage:
     """A command to be disturbed.
 
     source: what it reads, if anything. options: besides source and output. units: pattern of what a finished unit of
-    work is called below the output. other: options of another run, and `difference` what is said of it.
+    work is called below the output. other: options of another run, and `difference` what is said of it. manifest: the
+    file that is written last.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Stage:
     units: str
     other: tuple[str, ...]
     difference: str
+    manifest: str = MANIFEST
 
     def with_options(self, *more: str) -> Stage:
         """Return the command with further options."""
@@ -97,10 +100,11 @@ def make_stages(folder: Path) -> dict[str, Stage]:
         Stage(
             "simulate",
             None,
-            ("--views", "2", "--frames", "60", "--size", "96x72", *look),
+            ("--views", "1", "--frames", "60", "--size", "96x72", *look),
             "truth/chunks/*.jsonl",
             ("--seed", "5"),
             "seed: 0 there, 5 now",
+            CAPTURE,
         ),
         Stage(
             "export",
@@ -284,7 +288,7 @@ def partials(out: Path) -> list[str]:
 
 def stamps(stage: Stage, out: Path) -> dict[str, tuple[int, int]]:
     """Inode and time of change of what is finished, which a rerun must not touch."""
-    paths = [*stage.finished(out), *(out / name for name in (MANIFEST, RUN) if (out / name).exists())]
+    paths = [*stage.finished(out), *(out / name for name in (stage.manifest, RUN) if (out / name).exists())]
     return {str(path.relative_to(out)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
@@ -292,7 +296,7 @@ def phase(stage: Stage, out: Path, units: int) -> str:
     """How far a run had come that was killed."""
     if not (out / RUN).exists():
         return "locked" if (out / LOCK).exists() else "starting"
-    if (out / MANIFEST).exists():
+    if (out / stage.manifest).exists():
         return "after"
     finished = len(stage.finished(out))
     if not finished:

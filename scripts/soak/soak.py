@@ -46,7 +46,7 @@ from tables import DOCUMENT, TARGETS, WHOM, Soaked, figures, tables, write_table
 
 from handgen.storage.journal import JOURNAL
 from handgen.storage.lock import LOCK
-from handgen.storage.output import MANIFEST, RUN
+from handgen.storage.output import RUN
 
 NAMESPACE = "HANDGEN_SOAK_NAMESPACE"
 MOST_WORKERS = 3
@@ -109,7 +109,7 @@ class Soak:
         result.launches += 1
         self._sessions.add(run.pid)
         # What is complete is killed once more now and then: it has nothing left to do, and stays complete.
-        applicable = (self._folder / MANIFEST).exists() and self._rng.random() < SPARED
+        applicable = (self._folder / self._stage.manifest).exists() and self._rng.random() < SPARED
         while not applicable and result.kills < kills and self._reaches_its_moment(run):
             self._strike(run)
         status = run.wait()
@@ -142,7 +142,7 @@ class Soak:
             lambda: len(stage.finished(out)) >= wanted,
             lambda: len(list(out.glob(f"{JOURNAL}/*"))) > journals,
             lambda: bool(partials(out)),
-            *((out / name).exists for name in (LOCK, RUN, MANIFEST)),
+            *((out / name).exists for name in (LOCK, RUN, stage.manifest)),
         ]
         to_come = [event for event in events if not event()] or events[:1]
         return to_come[int(self._rng.integers(len(to_come)))]

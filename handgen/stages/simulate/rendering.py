@@ -144,7 +144,7 @@ def _pictures(out: Path, scene: Scene, index: int) -> Iterator[Callable[[int, in
         (piece_path(out, name, index).parent if config.video else out / name).mkdir(parents=True, exist_ok=True)
 
     def write_jpeg(frame: int, view: int, image: np.ndarray) -> None:
-        image_path(out, names[view], frame).write_bytes(images.encode_jpeg(image, config.jpeg_quality))
+        filesystem.put(image_path(out, names[view], frame), images.encode_jpeg(image, config.jpeg_quality))
 
     if not config.video:
         yield write_jpeg
