@@ -79,7 +79,7 @@ def make_stages(folder: Path) -> dict[str, Stage]:
         ("--backgrounds", str(pictures), "--size", "96", "--samples", "240", "--samples-per-shard", "20"),
         "train-*.tar",
         ("--seed", "5"),
-        "configuration.seed: 0 there, 5 now",
+        "seed: 0 there, 5 now",
     )
     if not (data_set / MANIFEST).exists():
         _handgen(["simulate", str(capture), "--views", "3", "--frames", "26", "--size", "192x144", *look])

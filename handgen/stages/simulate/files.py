@@ -21,6 +21,7 @@ from handgen.stages.simulate.cameras import perturbed_rig
 from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.person import MODEL_NAME, personal_file, personal_hand
 from handgen.stages.simulate.scene import CALIBRATION_SEED, Scene, background_files
+from handgen.storage import filesystem
 from handgen.storage.documents import schema_version
 from handgen.storage.output import MANIFEST
 from handgen.version import __version__
@@ -72,9 +73,7 @@ def write_models_and_rig(out: Path, scene: Scene) -> None:
     """Write the person's hand models, both sides so that shards of the truth can be mirrored, and the calibration."""
     for side in SIDES:
         path = out / TRUTH / MODEL_NAME.replace("{side}", side)
-        partial_path = path.with_name(path.name + ".partial")
-        partial_path.write_bytes(personal_file(personal_hand(scene.person, side)))
-        partial_path.replace(path)
+        filesystem.put(path, personal_file(personal_hand(scene.person, side)))
     config = scene.config
     error_rng = np.random.default_rng((config.seed, CALIBRATION_SEED))
     save_calibration(out / CALIBRATION, perturbed_rig(scene.rig, config.calibration_error_px, error_rng))
