@@ -363,3 +363,19 @@ def test_a_piece_that_comes_short_is_no_file_that_ends(store, monkeypatch):
     monkeypatch.setattr(store.fs, "cat_file", lambda path, start, end: bytes(7))
     with pytest.raises(OSError, match="7 of 100 bytes came"):
         filesystem.open_read(store / "a").read()
+
+
+def test_what_is_there_already_needs_no_room(tmp_path, monkeypatch):
+    place = tmp_path / "manifest.json"
+    filesystem.put(place, b"the same")
+    before = place.stat().st_mtime_ns
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    filesystem.put(place, b"the same")
+    assert place.stat().st_mtime_ns == before
+    with pytest.raises(OSError, match="No space left") as error:
+        filesystem.put(place, b"another!")
+    assert error.value.filename == str(place) and place.read_bytes() == b"the same"
