@@ -30,6 +30,9 @@ from handgen.records.detection import Detection
 # detector errs, some hands are right (0.033 at most, of simulated hands seen along the fingers); 0.047 and more where
 # a camera was moved.
 _ALWAYS_MISSES, _NEARLY_ALL = 0.04, 0.05
+# Of two cameras alone: hand sizes by which their hands miss each other, in the median and in the best of twenty.
+# Intact: 0.033 at most in the median (0.010 in the best); 0.043 and 0.018 where one's focal length was a quarter off.
+_TWO_AGREE, _TWO_AGREE_AT_BEST = 0.035, 0.015
 # Cameras that agree, though far worse than the others with each other, may still have another camera's pictures.
 _WORSE, _LEAST_WORSE = 6.0, 0.012  # times the others' distance, and hand sizes
 _EXPLAINS = 0.6  # of the distance as the capture has it: what a hypothesis must lower it to
@@ -178,10 +181,11 @@ def _find(rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Detection]]
     misses = Misses(seen)
     trusted = misses.trusted()
     suspicious = [v for v in range(len(rig)) if v not in trusted]
-    found = _explain_together(misses) if suspicious and 2 * len(trusted) <= len(rig) else []
+    together = (suspicious and 2 * len(trusted) <= len(rig)) or _barely_agree(misses)
+    found = _explain_together(misses) if together else []
     if any(suspect.everywhere for suspect in found):
         return found
-    if len(trusted) > 1 and all(suspect.hypothesis is None for suspect in found):
+    if suspicious and len(trusted) > 1 and all(suspect.hypothesis is None for suspect in found):
         found = [suspect for v in suspicious if (suspect := _explain_alone(misses, v, trusted)) is not None]
     found += _delays(misses, [v for v in trusted if rig.names[v] not in {suspect.camera for suspect in found}])
     left = [v for v in trusted if rig.names[v] not in {suspect.camera for suspect in found}]
@@ -191,6 +195,15 @@ def _find(rig: CameraSet, detections: Mapping[int, Sequence[Sequence[Detection]]
     near = [suspect for suspect in found if 0 < abs(suspect.delay_frames) < _NEXT_FRAME]
     differ = len(near) > 1 and any(abs(suspect.delay_frames) < _WHOLE_FRAME for suspect in near)
     return [replace(suspect, clocks_differ=differ and suspect in near) for suspect in found]
+
+
+def _barely_agree(misses: Misses) -> bool:
+    """Whether two cameras, which no third one can confirm, miss each other by more than intact ones in all hands."""
+    if len(misses.seen.rig) > 2:
+        return False
+    miss = misses.of_pair(0, 1)
+    nearest = np.nanquantile(miss.distances, _NEARLY_ALL) if miss.hands >= MIN_HANDS else 0.0
+    return miss.distance > _TWO_AGREE and bool(nearest > _TWO_AGREE_AT_BEST)
 
 
 def _is_worse(misses: Misses, v: int, cameras: Sequence[int]) -> bool:
@@ -259,7 +272,8 @@ def _explain_together(misses: Misses) -> list[Suspect]:
     after, v, best = min(tried, key=lambda found: found[0])
     if not after < min(AGREES, _EXPLAINS * before):
         others = {name: tuple(other for other in rig.names if other != name) for name in rig.names}
-        return [Suspect(name, None, before, before, others[name]) for name in rig.names] if before > AGREES else []
+        disagree = before > AGREES or _barely_agree(misses)
+        return [Suspect(name, None, before, before, others[name]) for name in rig.names] if disagree else []
     if v == _ALL:
         return [Suspect(name, best, before, after, everywhere=True) for name in rig.names]
     if best.calibration:

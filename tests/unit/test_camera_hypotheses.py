@@ -289,3 +289,21 @@ def test_a_moved_camera_is_named_though_a_partner_sees_along_the_move(moving, rn
             for f, all_ in found.items()
         }  # fmt: skip
         assert [s.camera for s in find_suspects(rig, given)] == ([rig.names[1]] if down_px else [])
+
+
+@pytest.mark.parametrize("share", [1.0, 0.7])
+def test_two_cameras_that_barely_agree_are_asked_as_well(moving, rng, share):
+    """One of two is calibrated wrong, so that its hands miss by 0.04 of their size: there is no third camera."""
+    rig = Rig(ring(8).cameras[:2])
+    found = seen(rig, moving, rng, noise=0.005)
+    wrong = rng.permutation(FRAMES) < share * FRAMES
+    up = np.array([0.0, 0.09])  # hand sizes, half of which each camera is off
+
+    def moved(detection, frame):
+        shift = wrong[frame] * up * keypoint_extent(detection.keypoints_px)
+        return replace(detection, keypoints_px=detection.keypoints_px + shift)
+
+    given = {f: [[moved(d, f) for d in one] if c else one for c, one in enumerate(all_)] for f, all_ in found.items()}
+    suspects = find_suspects(rig, given)
+    assert [s.hypothesis for s in suspects] == ([None, None] if share == 1.0 else [])
+    assert all(AGREES > s.before > 0.035 for s in suspects)
