@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.errors import HandgenError, explain_unreadable
+from handgen.storage import limits
 
-MAX_TIMESTAMP_BYTES = 256 * 2**20
+_ROW_BYTES = 160  # of memory
 _MAX_HEADER_BYTES = 2**16
 # Names of the columns camera, frame, time (seconds); the second row is what caliscope writes.
 _COLUMNS = (
@@ -43,13 +44,15 @@ def read_timestamps(
     """
     rows: dict[str, dict[int, float]] = {name: {} for name in frame_counts}
     try:
-        if path.stat().st_size > MAX_TIMESTAMP_BYTES:
-            raise HandgenError(f"{path}: larger than 256 MiB; is this the right file?")
+        limits.TIMESTAMPS.check(path.stat().st_size, path)
+        most = limits.TIMES.allowed // _ROW_BYTES
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = [column.strip() for column in next(reader, [])]
             at = _column_indices(path, header)
-            for row in filter(None, reader):
+            for count, row in enumerate(filter(None, reader), 1):
+                if count > most:
+                    limits.TIMES.check(count * _ROW_BYTES, path)
                 where = f"{path}: line {reader.line_num}"
                 try:
                     camera, frame, time_s = row[at[0]].strip(), int(row[at[1]]), float(row[at[2]])
