@@ -98,9 +98,7 @@ def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if group:
                     yield key, group
                 if stem in seen:
-                    raise HandgenError(
-                        f"{path}: the members of sample {stem} are not adjacent; write the shard again"
-                    )
+                    raise HandgenError(f"{path}: the members of sample {stem} are not adjacent; write the shard again")
                 seen.add(stem)
                 key, group, count, size = stem, {}, 0, 0
             count, size = count + 1, size + member.size

@@ -311,10 +311,11 @@ def _check_pixels(width: int, height: int, where: str, pixel_bytes: float = _PIX
     share = limits.PIXEL_COUNT
     asked = math.ceil(width * height * max(1.0, pixel_bytes / _PIXEL_BYTES))
     if asked > share.allowed:
-        deep = f" of {pixel_bytes:g} bytes" if pixel_bytes > _PIXEL_BYTES else ""
-        most = f"{share.in_words(share.allowed)} allowed{' of three bytes' if deep else ''}"
+        deep = pixel_bytes > _PIXEL_BYTES
+        what = f"{width}x{height} pixels" + (f" of {pixel_bytes:g} bytes" if deep else "")
+        most = share.in_words(share.allowed) + (f" of {_PIXEL_BYTES} bytes" if deep else "")
         with _as_damage():
-            share.refuse(asked, f"{where}: {width}x{height} pixels{deep} are more than the {most}; reduce it")
+            share.refuse(asked, f"{where}: {what} are more than the {most} allowed; reduce it")
 
 
 def _check_scans(data: bytes, size_px: tuple[int, int], where: str) -> None:
@@ -339,7 +340,9 @@ def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     width, height = picture.size
     rows = max(1, _STRIP_PIXELS // max(1, width))
     tops = range(0, height, rows)
-    strips = ((top, picture if rows >= height else picture.crop((0, top, width, min(top + rows, height)))) for top in tops)
+    strips = (
+        (top, picture if rows >= height else picture.crop((0, top, width, min(top + rows, height)))) for top in tops
+    )
     rgb = np.empty((height, width, 3), np.uint8)
     if picture.mode.startswith(("I", "F")):  # 16 bit grey and more; Pillow would clip it
         white = _white_of(picture, tops, rows)

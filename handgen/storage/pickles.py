@@ -31,7 +31,9 @@ from handgen.storage.inert_unpickler import (
 )
 
 _INDEX_BYTES = 8  # numpy turns every index into one of so many bytes
-HAND_MODEL = Contents("hand model", limits.HAND_MODEL, limits.HAND_MODEL, "Get MANO's files (about 4 MiB) from mano.is.tue.mpg.de")
+HAND_MODEL = Contents(
+    "hand model", limits.HAND_MODEL, limits.HAND_MODEL, "Get MANO's files (about 4 MiB) from mano.is.tue.mpg.de"
+)
 _LABELS = Contents("list of labels", limits.LABELS, limits.LABEL_ARRAYS, "Write lists, dictionaries and numpy arrays")
 _MAX_INT_BITS = 64
 

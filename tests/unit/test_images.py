@@ -10,6 +10,7 @@ from PIL import Image
 
 from handgen.errors import HandgenError
 from handgen.media import images
+from handgen.storage import limits
 
 COLOR = (200, 40, 90)
 READ = ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "MPO", "GIF", "PPM"]
@@ -238,7 +239,7 @@ def test_a_bomb_that_pillow_refuses_itself_is_refused():
 def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
     path = tmp_path / "large.png"
     with path.open("wb") as file:
-        file.truncate(images.MAX_FILE_BYTES + 1)  # a hole: it takes no place on the disk
+        file.truncate(limits.PICTURE_FILE.allowed + 1)  # a hole: it takes no place on the disk
     for read in (images.read_rgb, images.picture_size):
         with pytest.raises(HandgenError, match="larger than 512 MiB"):
             read(path)

@@ -14,7 +14,6 @@ from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage import limits
 
 _ROW_BYTES = 160  # of memory
-_MAX_HEADER_BYTES = 2**16
 # Names of the columns camera, frame, time (seconds); the second row is what caliscope writes.
 _COLUMNS = (
     (("camera", "cam", "cam_id", "port"), "camera"),
@@ -26,7 +25,7 @@ _COLUMNS = (
 def missing_column(path: Path) -> str | None:
     """Return the name of a column that a file of timestamps must have and this one has not, else None."""
     with explain_unreadable(path, "check the file's permissions"), path.open("rb") as file:
-        line = file.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", "replace")
+        line = file.readline(limits.CSV_LINE.allowed).decode("utf-8-sig", "replace")
     header = {column.strip().strip('"') for column in line.split(",")}
     return next((shown for accepted, shown in _COLUMNS if header.isdisjoint(accepted)), None)
 
