@@ -17,7 +17,7 @@ from handgen.errors import HandgenError
 from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
 from handgen.storage import limits
 from handgen.storage.local_copies import cache_folder
-from handgen.storage.numpy_files import read_arrays
+from handgen.storage.numpy_files import ObjectArray, read_arrays
 
 OPEN_HAND, MANO = "open", "mano"  # names of models
 _BUNDLED = Path(__file__).parent / "data"
@@ -77,7 +77,10 @@ class HandArrays:
 
 def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
     """Return the arrays of an npz that a hand model has, never unpickled."""
-    return read_arrays(data, where, limits.HAND_MODEL, lambda names: [key for key in _KEYS if key in names])
+    try:
+        return read_arrays(data, where, limits.HAND_MODEL, lambda names: [key for key in _KEYS if key in names])
+    except ObjectArray as error:
+        raise HandgenError(f"{error}, such as J_regressor.toarray(), or give the .pkl") from None
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:

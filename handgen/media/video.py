@@ -163,7 +163,7 @@ def _check_frame_size(path: Path) -> None:
     share = limits.PIXEL_COUNT
     options = [{"max_pixels": str(share.allowed)}] * _MOST_STREAMS
     try:
-        with av.open(str(path.absolute()), stream_options=options) as container:
+        with av.open(str(path.absolute()), stream_options=options) as container:  # type: ignore[arg-type]
             sizes = [(one.codec_context.width, one.codec_context.height) for one in container.streams.video]
     except (av.FFmpegError, OSError, ValueError):
         return

@@ -1,4 +1,4 @@
-"""What a file may ask for of those who read it: memory, members, depth and work, of a file and of a sample.
+"""Bounds of what a file may ask for when it is read: memory, members, depth and work, of a file and of a sample.
 
 A file from outside says how large it is in a few bytes, and nothing that it says is believed. Every reader asks here
 before it makes room, and whatever asks for more than its share is a `HandgenError` that says how to raise the budget.
@@ -52,7 +52,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Share:
-    """What one kind of thing may take of a budget. amount: in bytes, pixels or pieces, while the budget is default."""
+    """A part of a budget that one kind of thing may take. amount: in bytes, pixels or pieces, while the budget is default."""
 
     budget: Budget
     amount: int
@@ -75,7 +75,8 @@ class Share:
     @property
     def bound(self) -> str:
         """The bound in words: `larger than 256 MiB`."""
-        return f"{'larger' if self.budget.scale == _MIB else 'more'} than {self.in_words(self.allowed)}"
+        deep = " deep" if self.budget.unit == "levels" else ""
+        return f"{'larger' if self.budget.scale == _MIB else 'more'} than {self.in_words(self.allowed)}{deep}"
 
     def in_words(self, amount: int) -> str:
         """Return an amount, rounded up, with its unit."""
@@ -139,6 +140,7 @@ OPENPOSE_FILE = Share(FILE, 4 * _MIB, "a file of one frame's keypoints")  # a pe
 TIMESTAMPS = Share(FILE, 256 * _MIB, "a file of timestamps")
 TIMES = Share(FILE, 768 * _MIB, "the rows of a file of timestamps, in memory,")
 CALIBRATION = Share(FILE, 8 * _MIB, "the text of a calibration")
+TOML_TEXT = Share(FILE, 4 * _MIB, "the text of a TOML file")
 AUGMENTATIONS = Share(FILE, 64 * _KIB, "a list of augmentations")
 PICTURE_FILE = Share(FILE, 512 * _MIB, "the file of a picture")
 HAND_MODEL = Share(FILE, 64 * _MIB, "a hand model, packed or unpacked,")  # MANO has 4 MiB, SMPL's body 40
@@ -163,10 +165,10 @@ ARCHIVE_MEMBERS = Share(MEMBERS, 10_000, "the members of an archive are")
 CSV_COLUMNS = Share(MEMBERS, 4000, "the columns of a CSV file are")
 PEOPLE = Share(MEMBERS, 200, "the people in a picture are")
 CAMERAS = Share(MEMBERS, 64, "the cameras of a frame are")
-NESTING = Share(DEPTH, 64, "lists and objects in one another are")
-TOML_KEY = Share(DEPTH, 16, "the parts of a TOML key are")
-YAML_NESTING = Share(DEPTH, 12, "lists and mappings in one another are")
-PICKLE_NESTING = Share(DEPTH, 8, "expressions in one another are")
+NESTING = Share(DEPTH, 64, "lists and objects nested")
+TOML_KEY = Share(DEPTH, 8, "a key of TOML")
+YAML_NESTING = Share(DEPTH, 12, "lists and mappings nested")
+PICKLE_NESTING = Share(DEPTH, 8, "values of a pickle nested")
 PICKLE_STEPS = Share(STEPS, 200_000, "the steps to read a pickle are")  # a MANO file takes some 500
 PICKLE_VALUES = Share(STEPS, 100_000, "the values of a pickle are")
 SHARES = tuple(value for value in list(globals().values()) if isinstance(value, Share))

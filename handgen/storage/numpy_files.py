@@ -31,6 +31,11 @@ _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes; oth
 _BLOCK = 2**22
 _MOST_AXES = 32
 
+
+class ObjectArray(HandgenError):
+    """An array of Python objects, which only unpickling could read."""
+
+
 Header = tuple[tuple[int, ...], bool, np.dtype]  # shape, whether by columns, dtype
 
 
@@ -74,7 +79,7 @@ def open_zip(file: IO[bytes], where: str) -> zipfile.ZipFile:
     tail = file.read()
     at = tail.rfind(_END)
     if at < 0 or len(tail) < at + _END_BYTES:
-        raise HandgenError(f"{where}: not a readable zip (its end is missing); is the file truncated?")
+        raise HandgenError(f"{where}: cannot be read as a zip (its end is missing); is the file truncated?")
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
     if tail[max(0, at - _END_64_BYTES) :].startswith(_END_64):
         directory = size  # a larger one is written beside, for archives that no reader here needs
@@ -122,8 +127,8 @@ def _header(stream: IO[bytes], where: str) -> Header:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, by_columns, dtype = read(stream)
     if dtype.hasobject:
-        what = "a sparse matrix or another Python object, which is not read"
-        raise HandgenError(f"{where}: {what}; save plain arrays, such as J_regressor.toarray(), or give the .pkl")
+        what = "cannot be read as a numpy array: a sparse matrix or another Python object, which is not read"
+        raise ObjectArray(f"{where}: {what}; save plain arrays")
     if len(shape) > _MOST_AXES or any(type(n) is not int or not 0 <= n < 2**63 for n in shape) or not dtype.itemsize:
         raise ValueError("its shape or dtype is none")
     return shape, by_columns, dtype
@@ -162,4 +167,4 @@ def _one_line(where: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise HandgenError(f"{where}: not a readable array ({reason}); is the file truncated?") from None
+        raise HandgenError(f"{where}: cannot be read as a numpy array ({reason}); is the file truncated?") from None

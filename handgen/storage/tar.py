@@ -83,7 +83,7 @@ def plain_members(path: Location, mode: _Mode = "r|") -> Iterator[tuple[tarfile.
     with filesystem.open_read(path) as stream, _open(stream, mode) as tar:
         members = iter(tar)
         while (member := _next(members)) is not None:
-            tar.members.clear()  # which would grow with the tar
+            tar.members.clear()  # type: ignore[attr-defined]  # which would grow with the tar
             if member.isdir():
                 continue
             if member.type not in _PLAIN or member.issparse() or member.size < 0:

@@ -1,4 +1,4 @@
-"""Small files that ask for gigabytes or hours are refused in one line that says what they ask for and how to allow it."""
+"""Small files that ask for gigabytes or hours are refused in one line, which says what they ask for."""
 
 import json
 import os
@@ -17,7 +17,7 @@ REFUSED_AS_SUCH = {
     "links_in_a_tar": "no plain file",
     "a_tar_of_headers_alone": "not a readable tar",
     "cutout_of_negative_size": "not a readable tar of cutouts",
-    "npz_that_says_it_is_small": "not a readable array",
+    "npz_that_says_it_is_small": "cannot be read as a numpy array",
     "npz_packed_by_lzma": "packed in a way that numpy does not",
     "npy_of_objects": "another Python object, which is not read",
     "run_lengths_of_one_long_number": "do not make a mask of 1000x1000",
@@ -29,7 +29,7 @@ REFUSED_AS_SUCH = {
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory) -> dict[str, str]:
-    """What the readers said of each file, all read by a process that has little memory."""
+    """Read each file, and keep what its reader said; all read by a process that has little memory."""
     tests = str(Path(__file__).parents[1])
     command = [sys.executable, "-m", "support.bombs", str(tmp_path_factory.mktemp("bombs"))]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}

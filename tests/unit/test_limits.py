@@ -100,7 +100,9 @@ def test_nesting_of_nonsense_is_some_number(text):
 def test_documents_may_be_as_deep_as_the_budget(set_budget, with_nan):
     text = b"[" * 64 + b"]" * 64
     assert depth_of(loads(text, "a.json", with_nan)) == 64
-    with pytest.raises(HandgenError, match=r"a.json: lists and objects in one another .* HANDGEN_MAX_DEPTH=65 allows"):
+    with pytest.raises(
+        HandgenError, match=r"a.json: lists and objects nested more than 64 deep; .* HANDGEN_MAX_DEPTH=65 allows"
+    ):
         loads(b"[" + text + b"]", "a.json", with_nan)
     set_budget("HANDGEN_MAX_DEPTH", 65)
     assert depth_of(loads(b"[" + text + b"]", "a.json", with_nan)) == 65

@@ -124,7 +124,7 @@ def _pack_block(
     places = np.where(seen[..., None], hands[..., :2], 0)
     mean = places.sum(1, keepdims=True) / np.maximum(seen.sum(1), 1)[:, None, None]
     packed = np.concatenate([np.where(seen[..., None], places, mean), np.where(seen, scores, 0)[..., None]], -1)
-    return seen.any(-1), packed.astype(np.float32), float(np.abs(places).max(initial=0))
+    return np.asarray(seen.any(-1)), packed.astype(np.float32), float(np.abs(places).max(initial=0))
 
 
 def _check_pixels(farthest: float, any_seen: bool, where: str) -> None:

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,19 @@ def parse_json(path: Path, text: str) -> Any:
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """The tables of a TOML file."""
-    if _dotted_key(limits.TOML_KEY.allowed).search(text):  # tomllib makes every beginning of a key
-        most = limits.TOML_KEY.allowed
+    limits.TOML_TEXT.check(len(text), path, "is it a calibration?")
+    most = limits.TOML_KEY.allowed
+    if _dotted_key(most).search(text):  # tomllib keeps every beginning of a key
         limits.TOML_KEY.refuse(most + 1, f"{path}: a key of more than {most} parts; is it a calibration?")
     try:
-        return tomllib.loads(text)
+        return _parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise HandgenError(f"{path}: not valid TOML ({error}); is the file truncated?") from None
+
+
+@lru_cache(maxsize=1)  # every format that may be TOML looks at a file
+def _parse_toml(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 @cache
