@@ -14,9 +14,10 @@ from handgen.storage import limits
 
 # Bytes of memory for each of these characters, as measured: orjson keeps a node of each value while Python's object is
 # made. An object with one key takes 310 bytes, a number of a list 56.
-_BYTES_PER = {b",": 56, b"[": 88, b"{": 176, b":": 24, b'"': 26}
+_BYTES_PER = {b",": 56, b"[": 88, b"{": 176, b":": 60, b'"': 26}
 _MOST_PER_BYTE = 90  # so that short texts need not be counted
 _WIDE = re.compile(rb"[\xf0-\xf4]")  # begins a character for which Python takes four bytes for every one of a string
+_WIDE_BYTES = 12  # of such a string, and of the message that may quote it
 _STRING = re.compile(rb'"[^"]*"')
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 
@@ -36,7 +37,7 @@ def check_nesting(text: bytes, where: str) -> None:
 
 def parsed_bytes(text: bytes) -> int:
     """Estimate the most memory that the text and its values take while it is parsed."""
-    in_strings = 4 if _WIDE.search(text) else 1
+    in_strings = _WIDE_BYTES if _WIDE.search(text) else 1
     return (1 + in_strings) * len(text) + sum(size * text.count(mark) for mark, size in _BYTES_PER.items())
 
 

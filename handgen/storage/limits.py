@@ -52,7 +52,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a budget that one kind of thing may take. amount: in bytes, pixels or pieces, while the budget is default."""
+    """A part of a budget that one kind of thing may take. amount: in bytes, pixels or pieces, of the default budget."""
 
     budget: Budget
     amount: int
