@@ -44,6 +44,7 @@ _FAST = {"fastdct": True, "fastupsample": True}
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colour
+_PACKED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
 _START_OF_SCAN = b"\xff\xda"
 _HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
@@ -223,10 +224,23 @@ def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.n
     if size != size_px:
         raise DamagedPicture(f"{where}: is {size[0]}x{size[1]}, but should be {size_px[0]}x{size_px[1]}")
     _check_pixels(*size, where, _PNG_CHANNELS.get(data[25], 4) * data[24] / 8)
-    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    mask = cv2.imdecode(np.frombuffer(_without_packed_texts(data), np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DamagedPicture(f"{where}: a damaged PNG")
     return mask
+
+
+def _without_packed_texts(png: bytes) -> bytes:
+    """Return a PNG without chunks that libpng would unpack, each to megabytes, and nobody reads."""
+    if not any(kind in png for kind in _PACKED_TEXTS):
+        return png
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] not in _PACKED_TEXTS:
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def picture_names(root: Location) -> dict[str, int | None]:

@@ -1,6 +1,7 @@
 import os
 import struct
 import subprocess
+import zlib
 from io import BytesIO
 
 import cv2
@@ -281,3 +282,16 @@ def test_linked_folders_are_entered_once(tmp_path):
     assert sorted(images.picture_names(root)) == ["b.jpg", "data/deep/a.jpg", "self.jpg"]
     with pytest.raises(HandgenError, match="cannot be read"):
         images.read_rgb(root / "self.jpg")
+
+
+def test_texts_packed_into_a_mask_are_not_unpacked(monkeypatch):
+    mask = np.zeros((5, 9), np.uint8)
+    mask[1:3, 2:7] = 255
+    plain = images.encode_mask_png(mask)
+    text = zlib.compress(bytes(1000))
+    chunks = [struct.pack(">I", len(text)) + kind + text + bytes(4) for kind in (b"zTXt", b"iTXt", b"iCCP")]
+    decoded = []
+    decode = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flag: decoded.append(bytes(data)) or decode(data, flag))
+    found = images.decode_mask(plain[:33] + b"".join(chunks) + plain[33:], "a.png", (9, 5))
+    assert np.array_equal(found, mask) and decoded == [plain]
