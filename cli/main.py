@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from handgen.storage import limits
+
 # In the order of a project's life. Each lives in `handgen.cli.<name>` (`import_` of import) and is imported only when
 # it is called for.
 COMMANDS = {
@@ -78,6 +80,7 @@ class HandgenGroup(click.Group):
         """Read the options before the command; plug-ins are imported here."""
         _prepare_streams()
         with _interruptible(None), _one_line(None):
+            limits.check_environment()
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:

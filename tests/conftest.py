@@ -14,6 +14,7 @@ from support.hands import random_hand_arrays
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from hypothesis import settings
 from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import load_hand
+from handgen.storage import limits
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, database=None)
 settings.register_profile("explore", deadline=None, print_blob=True)
@@ -49,6 +51,18 @@ def hand() -> HandModel:
 @pytest.fixture(scope="session")
 def rig() -> Rig:
     return ring(4)
+
+
+@pytest.fixture
+def set_budget(monkeypatch) -> Iterator[Callable[[str, object], None]]:
+    """Set a budget of `handgen.storage.limits` by its variable, until the test ends."""
+
+    def set_variable(variable: str, value: object) -> None:
+        monkeypatch.setenv(variable, str(value))
+        limits.forget_environment()
+
+    yield set_variable
+    limits.forget_environment()
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from handgen.geometry.rigid import Rigid, nearest_rotation
 from handgen.hand.conversions import moved_hand, rest_wrist
 from handgen.hand.model import HandPose
 from handgen.hand.model_files import HandArrays
-from handgen.media.images import MAX_FILE_BYTES
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
+from handgen.storage import limits
 from handgen.storage.documents import read_json
 from handgen.storage.output import MANIFEST
 
@@ -119,8 +119,7 @@ def read_bytes(path: Path) -> bytes | None:
     try:
         if not path.is_file():
             return None
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
+        limits.PICTURE_FILE.check(path.stat().st_size, path, "is it a picture?")
         return path.read_bytes()
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None

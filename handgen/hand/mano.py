@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -27,7 +26,6 @@ from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.model_files import (
     BETA_COUNT,
     MANO,
-    MAX_FILE_BYTES,
     HandArrays,
     check_model,
     hand_from_npz,
@@ -37,7 +35,9 @@ from handgen.hand.model_files import (
 )
 from handgen.hand.skeleton import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
 from handgen.hand.smplx_check import MAX_DIFFERENCE_MM, largest_difference_mm
+from handgen.storage import limits
 from handgen.storage.local_copies import write_cached
+from handgen.storage.numpy_files import ZIP_START, open_zip
 from handgen.storage.pickles import read_pickle
 
 WHERE_TO_GET = "get MANO_RIGHT.pkl and MANO_LEFT.pkl from mano.is.tue.mpg.de (registration; non-commercial licence)"
@@ -173,13 +173,12 @@ def _arrays_of(path: Path) -> tuple[dict[str, np.ndarray], int]:
     """Return the checked arrays of one file, whatever its name ends in, and how many shape directions it has."""
     where = str(path)
     with explain_unreadable(path, WHERE_TO_GET), path.open("rb") as stream:
-        data = stream.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise HandgenError(f"{where}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
+        data = stream.read(limits.HAND_MODEL.allowed + 1)
+    limits.HAND_MODEL.check(len(data), where, "a hand model is about 4 MiB")
     head = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if what := next((what for start, what in _NO_MODELS.items() if head.startswith(start)), None):
         raise HandgenError(f"{where}: {what}; {WHERE_TO_GET}")
-    if data.startswith(b"PK\x03\x04"):
+    if data.startswith(ZIP_START):
         _refuse_the_download(data, where)
         arrays = read_npz(data, where)
     else:
@@ -198,11 +197,8 @@ def _arrays_of(path: Path) -> tuple[dict[str, np.ndarray], int]:
 
 def _refuse_the_download(data: bytes, where: str) -> None:
     """Say what to do with the archive that MANO's page gives."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if name.upper().endswith(("MANO_RIGHT.PKL", "MANO_LEFT.PKL"))]
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return  # damaged: said when it is read
+    with open_zip(io.BytesIO(data), where) as archive:
+        names = [name for name in archive.namelist() if name.upper().endswith(("MANO_RIGHT.PKL", "MANO_LEFT.PKL"))]
     if names:
         raise HandgenError(f"{where}: an archive that holds MANO's files; unpack it and give those named MANO_*.pkl")
 

@@ -15,13 +15,14 @@ from jaxtyping import Float, Int
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
+from handgen.storage import limits
 from handgen.storage.local_copies import cache_folder
+from handgen.storage.numpy_files import ObjectArray, read_arrays
 
 OPEN_HAND, MANO = "open", "mano"  # names of models
 _BUNDLED = Path(__file__).parent / "data"
 BETA_COUNT = 10
 MOST_BETA = 3.0  # standard deviations; HaMeR's loader drops the labels of shapes beyond
-MAX_FILE_BYTES = 64 * 2**20  # packed as well as unpacked; a MANO file has 4 MB, SMPL's body 40 MB
 
 FIELDS = {  # of `HandArrays`, by MANO's names
     **{"v_template": "template", "shapedirs": "shapedirs", "posedirs": "posedirs", "J_regressor": "joint_regressor"},
@@ -76,30 +77,10 @@ class HandArrays:
 
 def read_npz(data: bytes, where: str) -> dict[str, np.ndarray]:
     """Return the arrays of an npz that a hand model has, never unpickled."""
-    member = ""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            found = {key: members[key] for key in _KEYS if key in members}
-            if sum(info.file_size for info in found.values()) > MAX_FILE_BYTES:
-                raise HandgenError(f"{where}: unpacks to more than {MAX_FILE_BYTES >> 20} MiB; is it a hand model?")
-            arrays = {}
-            for key, info in found.items():
-                member = f"{key}: "
-                with archive.open(info) as stream:  # gives no more bytes than the `file_size` that was added up
-                    arrays[key] = np.lib.format.read_array(stream, allow_pickle=False)
-            return arrays
-    except HandgenError:
-        raise
-    except ValueError as error:
-        if "Object arrays" not in str(error):
-            raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
-        what = "a sparse matrix or another Python object, which is not read"
-        raise HandgenError(
-            f"{where}: {member}{what}; save plain arrays, such as J_regressor.toarray(), or give the .pkl"
-        ) from None
-    except Exception as error:  # zip, its compressors and numpy raise a dozen kinds for damaged bytes
-        raise HandgenError(f"{where}: not a readable npz hand model ({member}{error})") from None
+        return read_arrays(data, where, limits.HAND_MODEL, lambda names: [key for key in _KEYS if key in names])
+    except ObjectArray as error:
+        raise HandgenError(f"{error}, such as J_regressor.toarray(), or give the .pkl") from None
 
 
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
@@ -195,8 +176,7 @@ def load_hand(model: str, side: str) -> HandArrays:
             "with {side} where `left` or `right` goes"
         )
     status = path.stat()
-    if status.st_size > MAX_FILE_BYTES:
-        raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; a hand model is about 4 MiB")
+    limits.HAND_MODEL.check(status.st_size, path, "a hand model is about 4 MiB")
     return _load(model, side, path, status.st_mtime_ns)
 
 

@@ -32,7 +32,7 @@ from handgen.io.camera_json import camera_from_document
 from handgen.io.cutouts import Cutout, CutoutTar, encode_cutout
 from handgen.io.places import no_annotations
 from handgen.records.annotation import HandRecord, ViewRecord
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import dumps, loads, read_json, validate
 from handgen.storage.filesystem import Location, whole_file
 from handgen.storage.json_fields import from_document, to_document
@@ -46,8 +46,6 @@ CHUNKS, DETECTIONS = "chunks", "detections"
 RECORD_SCHEMA, MANIFEST_SCHEMA = "annotation_record", "annotation_manifest"
 FILES = {"records": ".jsonl", "cutouts": ".tar"}  # of a chunk
 _TARS = 64
-_MAX_CHUNK_BYTES = 2**30  # of a chunk's records; a hand seen by eight cameras takes about 20 KB
-_MAX_LINE_BYTES = 4 * 2**20
 
 
 def chunk_path(root: Location, index: int, suffix: str) -> Location:
@@ -106,10 +104,11 @@ def read_chunk(root: Location, index: int) -> list[HandRecord]:
     """The records of one chunk, validated."""
     path = chunk_path(root, index, ".jsonl")
     with explain_unreadable(path, "run `handgen annotate` again to finish the annotations"):
-        if isinstance(path, Path) and path.stat().st_size > _MAX_CHUNK_BYTES:
-            raise HandgenError(f"{path}: larger than {_MAX_CHUNK_BYTES >> 20} MiB; is this the right file?")
+        if isinstance(path, Path):
+            limits.RECORDS.check(path.stat().st_size, path)
+        most = limits.RECORD_LINE.allowed
         with BytesIO(filesystem.read(path)) as file:
-            lines = iter(lambda: file.readline(_MAX_LINE_BYTES), b"")  # one that is too long is cut off, and so no JSON
+            lines = iter(lambda: file.readline(most), b"")  # one that is too long is cut off, and so no JSON
             return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
 

@@ -14,13 +14,12 @@ from jaxtyping import UInt8
 from handgen.errors import HandgenError
 from handgen.media import images
 from handgen.media.arrays import Mask
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
-from handgen.storage.tar import Span, members_in
+from handgen.storage.tar import Span, members_in, plain_members
 
 JPEG_QUALITY = 95  # with colours at half resolution, as video has them: they take half of the time to read
 _IMAGE, _MASK, _ARM = "jpg", "mask.png", "arm.png"
-_MAX_CUTOUT_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class CutoutTar:
     def _members_at(self, key: str, span: Span) -> dict[str, bytes]:
         """Members of the cutout that should lie at `span`, by the rest of their names; none where it does not."""
         try:
-            data = b"" if span[1] > _MAX_CUTOUT_BYTES else self._fetched.get((self.path, span))
+            data = b"" if span[1] > limits.CUTOUT.allowed else self._fetched.get((self.path, span))
             members = members_in(filesystem.read_range(self.path, *span) if data is None else data)
         except ValueError:
             return {}
@@ -125,11 +124,10 @@ class CutoutTar:
     def _spans(self) -> dict[str, Span]:
         """Spans of the cutouts by key, read from the tar's headers: records of earlier versions do not have them."""
         spans: dict[str, Span] = {}
-        with filesystem.open_read(self.path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
-                stem = member.name.partition(".")[0]
-                first = spans.setdefault(stem, (member.offset, 0))[0]
-                spans[stem] = (first, member.offset_data + member.size + -member.size % tarfile.BLOCKSIZE - first)
+        for member, _ in plain_members(self.path, "r:"):
+            stem = member.name.partition(".")[0]
+            first = spans.setdefault(stem, (member.offset, 0))[0]
+            spans[stem] = (first, member.offset_data + member.size + -member.size % tarfile.BLOCKSIZE - first)
         return spans
 
 

@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterable, Iterator
 
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.records.detection import DetectionRecord
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import dumps, loads, validate
 from handgen.storage.filesystem import Location, whole_file
 from handgen.storage.json_fields import from_document, to_document
 
 SCHEMA = "detection"
-MAX_LINE_BYTES = 2**16  # a line has about 1 KB
 
 
 def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
@@ -29,11 +28,12 @@ def write_detections(path: Location, records: Iterable[DetectionRecord]) -> int:
 
 def read_detections(path: Location, cameras: Collection[str] | None = None) -> Iterator[DetectionRecord]:
     """The detections of a JSONL file; HandgenError for a line that does not fit, or is of none of `cameras`."""
+    most = limits.DETECTION_LINE.allowed
     with explain_unreadable(path), filesystem.open_read(path) as stream:
-        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), 1):
+        for number, line in enumerate(iter(lambda: stream.readline(most + 1), b""), 1):
             where = f"{path}: line {number}"
-            if len(line) > MAX_LINE_BYTES:
-                raise HandgenError(f"{where}: longer than {MAX_LINE_BYTES} bytes; is this a file of detections?")
+            if len(line) > most:
+                limits.DETECTION_LINE.check(len(line), where, "is this a file of detections?")
             if not line.strip():
                 continue
             document = loads(line, where)

@@ -19,17 +19,16 @@ import orjson
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import SIDES
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import dumps, loads, read_json, validate
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, RUN, kind_of
-from handgen.storage.tar import write_tar
+from handgen.storage.tar import plain_members, write_tar
 
 SAMPLE_SCHEMA, MANIFEST_SCHEMA = "sample", "shard_manifest"
 IMAGE, LABELS, MASK = "jpg", "json", "mask.png"
 KIND = "shards"
 OWNED = ("*-[0-9][0-9][0-9][0-9][0-9][0-9]*.tar",)  # what a run writes besides run.json and manifest.json
-_MAX_MEMBER_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -86,35 +85,31 @@ def read_document(path: Location, key: str, group: dict[str, bytes]) -> dict[str
 
 def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Key and members by suffix of every sample of a tar, in order, streamed; HandgenError for a damaged one."""
-    key, group = "", dict[str, bytes]()
+    key, group, count, size = "", dict[str, bytes](), 0, 0
     seen: set[str] = set()
     try:
-        with filesystem.open_read(path) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
-            for member in tar:
-                if not member.isfile():
-                    continue
-                if member.size > _MAX_MEMBER_BYTES:
-                    raise HandgenError(f"{path}: {member.name} is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
-                folder, slash, name = member.name.rpartition("/")  # as webdataset: dots of folders are part of the key
-                stem, dot, suffix = name.partition(".")
-                stem = f"{folder}{slash}{stem}"
-                if not dot:
-                    raise HandgenError(f"{path}: {member.name} has no suffix; a member is KEY.SUFFIX")
-                if stem != key:
-                    if group:
-                        yield key, group
-                    if stem in seen:
-                        raise HandgenError(
-                            f"{path}: the members of sample {stem} are not adjacent; write the shard again"
-                        )
-                    seen.add(stem)
-                    key, group = stem, {}
-                file = tar.extractfile(member)
-                assert file is not None
-                group[suffix] = file.read()
+        for member, tar in plain_members(path):
+            folder, slash, name = member.name.rpartition("/")  # as webdataset: dots of folders are part of the key
+            stem, dot, suffix = name.partition(".")
+            stem = f"{folder}{slash}{stem}"
+            if not dot:
+                raise HandgenError(f"{path}: {member.name} has no suffix; a member is KEY.SUFFIX")
+            if stem != key:
+                if group:
+                    yield key, group
+                if stem in seen:
+                    raise HandgenError(f"{path}: the members of sample {stem} are not adjacent; write the shard again")
+                seen.add(stem)
+                key, group, count, size = stem, {}, 0, 0
+            count, size = count + 1, size + member.size
+            limits.SAMPLE_MEMBERS.check(count, f"{path}: {stem}")
+            limits.SAMPLE_BYTES.check(size, f"{path}: {stem}")
+            file = tar.extractfile(member)
+            assert file is not None
+            group[suffix] = file.read()
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (tarfile.TarError, EOFError) as error:
+    except tarfile.TarError as error:
         raise HandgenError(
             f"{path}: not a readable tar ({error}); delete it and run `handgen synthesize` again"
         ) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import io
+import math
 import os
 import stat
 import struct
@@ -22,11 +23,9 @@ from jaxtyping import UInt8
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from handgen.errors import HandgenError
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 
-MAX_PIXELS = 100_000_000
-MAX_FILE_BYTES = 512 * 2**20
 _HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None  # in the wheels of Pillow from 11.3 on
 # What is left out: formats for which Pillow starts an interpreter (EPS), and JPEG 2000, rare and hard to decode safely.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(("AVIF",) if _HAS_AVIF else ()))
@@ -36,11 +35,17 @@ IMAGE_SUFFIXES = (
 )
 _ORIENTATION = 0x0112  # EXIF tag
 _TIFF_TILE = (322, 323)  # tags: width and height of a tile, which libtiff allocates whatever the image's size
+_PIXEL_BYTES = 3  # that the budget of pixels is meant for
+_MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "RGB": 3, "YCbCr": 3, "LAB": 3, "HSV": 3}
+_STRIP_PIXELS = 2**22  # converted at once, so that a large picture is there once and its conversion little beside it
 _UNDER_TRANSPARENCY = 128
 _GREY_16 = 65535.0
 _FAST = {"fastdct": True, "fastupsample": True}
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colour
+_PACKED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
+_START_OF_SCAN = b"\xff\xda"
 _HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
 
@@ -91,10 +96,12 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
     enough_px: how long the shorter side must be at least, where the picture is as large. JPEG is then decoded at
     1/2, 1/4 or 1/8 of its size if that leaves enough, and a little less exactly.
 
-    Raises DamagedPicture for a file that is no image, is damaged, or has over 100 megapixels.
+    Raises DamagedPicture for a file that is no image, is damaged, or has more pixels than `handgen.storage.limits`.
     """
     with _name_decoder_errors(where):
         picture = _open(io.BytesIO(data), where)
+        if picture.format in ("JPEG", "MPO"):
+            _check_scans(data, picture.size, where)
         if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
             image = _decode_jpeg(data, picture.size, enough_px)
         else:
@@ -157,9 +164,17 @@ def file_bytes(path: Location, known: int | None = None) -> int:
         known = filesystem.size_of(path)
         if known is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    if known > MAX_FILE_BYTES:
-        raise DamagedPicture(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB; is it a picture?")
+    with _as_damage():
+        limits.PICTURE_FILE.check(known, path, "is it a picture?")
     return known
+
+
+@contextmanager
+def _as_damage() -> Iterator[None]:
+    try:
+        yield
+    except HandgenError as error:
+        raise DamagedPicture(str(error)) from None
 
 
 @contextmanager
@@ -197,6 +212,8 @@ def check_jpeg_size(data: bytes, where: str, size_px: tuple[int, int]) -> None:
         raise DamagedPicture(f"{where}: not a readable JPEG ({error})") from None
     if (width, height) != size_px:
         raise DamagedPicture(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
+    _check_pixels(width, height, where)
+    _check_scans(data, size_px, where)
 
 
 def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
@@ -206,10 +223,24 @@ def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.n
     size = struct.unpack(">II", data[16:24])
     if size != size_px:
         raise DamagedPicture(f"{where}: is {size[0]}x{size[1]}, but should be {size_px[0]}x{size_px[1]}")
-    mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    _check_pixels(*size, where, _PNG_CHANNELS.get(data[25], 4) * data[24] / 8)
+    mask = cv2.imdecode(np.frombuffer(_without_packed_texts(data), np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:
         raise DamagedPicture(f"{where}: a damaged PNG")
     return mask
+
+
+def _without_packed_texts(png: bytes) -> bytes:
+    """Return a PNG without chunks that libpng would unpack, each to megabytes, and nobody reads."""
+    if not any(kind in png for kind in _PACKED_TEXTS):
+        return png
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] not in _PACKED_TEXTS:
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def picture_names(root: Location) -> dict[str, int | None]:
@@ -266,21 +297,46 @@ def _open(file: IO[bytes], where: str) -> Image.Image:
     """Return a picture whose size is known and bounded, and none of whose pixels is decoded yet."""
     start = file.read(30)
     file.seek(0)
-    if start[:4] == b"RIFF" and start[8:16] == b"WEBPVP8X":  # Pillow allocates the canvas when it opens the file
-        width, height = (1 + int.from_bytes(start[i : i + 3], "little") for i in (24, 27))
-        _check_pixels(width, height, where)
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":  # Pillow allocates the canvas when it opens the file
+        _check_pixels(*_webp_size(start), where)
     picture = Image.open(file, formats=_FORMATS)
-    _check_pixels(*picture.size, where)
+    depth = 4 if "transparency" in picture.info else _MODE_BYTES.get(picture.mode, 4)
+    _check_pixels(*picture.size, where, depth)
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         width, height = (int(picture.tag_v2.get(tag, 1)) for tag in _TIFF_TILE)
         _check_pixels(width, height, where)
     return picture
 
 
-def _check_pixels(width: int, height: int, where: str) -> None:
-    if width * height > MAX_PIXELS:
-        most = f"{MAX_PIXELS // 10**6} megapixels"
-        raise DamagedPicture(f"{where}: {width}x{height} pixels are more than the {most} allowed")
+def _webp_size(start: bytes) -> tuple[int, int]:
+    """Return the size of the canvas by the first 30 bytes; RFC 9649, 2.5 to 2.7."""
+    if start[12:16] == b"VP8X":
+        width, height = (1 + int.from_bytes(start[i : i + 3], "little") for i in (24, 27))
+    elif start[12:16] == b"VP8L":
+        bits = int.from_bytes(start[21:25], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (int.from_bytes(start[i : i + 2], "little") & 0x3FFF for i in (26, 28))
+    return width, height
+
+
+def _check_pixels(width: int, height: int, where: str, pixel_bytes: float = _PIXEL_BYTES) -> None:
+    """Raise DamagedPicture for a picture that takes more memory than its pixels may. pixel_bytes: of a decoded one."""
+    share = limits.PIXEL_COUNT
+    asked = math.ceil(width * height * max(1.0, pixel_bytes / _PIXEL_BYTES))
+    if asked > share.allowed:
+        deep = pixel_bytes > _PIXEL_BYTES
+        what = f"{width}x{height} pixels" + (f" of {pixel_bytes:g} bytes" if deep else "")
+        most = share.in_words(share.allowed) + (f" of {_PIXEL_BYTES} bytes" if deep else "")
+        with _as_damage():
+            share.refuse(asked, f"{where}: {what} are more than the {most} allowed; reduce it")
+
+
+def _check_scans(data: bytes, size_px: tuple[int, int], where: str) -> None:
+    """Raise DamagedPicture for a progressive JPEG that goes over its pixels again and again; usual are ten times."""
+    with _as_damage():
+        asked = data.count(_START_OF_SCAN) * size_px[0] * size_px[1]
+        limits.SCANNED_PIXELS.check(asked, where, "save it again")
 
 
 def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -> UInt8[np.ndarray, "height width 3"]:
@@ -293,16 +349,38 @@ def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -
 
 
 def _rgb(picture: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """Convert a picture to RGB, strip by strip."""
+    picture.load()  # which may turn it
+    width, height = picture.size
+    rows = max(1, _STRIP_PIXELS // max(1, width))
+    tops = range(0, height, rows)
+    strips = (
+        (top, picture if rows >= height else picture.crop((0, top, width, min(top + rows, height)))) for top in tops
+    )
+    rgb = np.empty((height, width, 3), np.uint8)
     if picture.mode.startswith(("I", "F")):  # 16 bit grey and more; Pillow would clip it
-        grey = np.nan_to_num(np.asarray(picture, dtype=np.float32))
-        guesses = () if picture.mode.startswith("I;16") else (1.0, 255.0)  # where nothing says what white is
-        white = next((value for value in guesses if grey.max() <= value), _GREY_16)
-        return np.repeat((grey * (255 / white)).clip(0, 255).round().astype(np.uint8)[..., None], 3, -1)
-    if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        layer = picture.convert("RGBA")
-        picture = Image.new("RGBA", layer.size, (*[_UNDER_TRANSPARENCY] * 3, 255))
-        picture.alpha_composite(layer)
-    return np.array(picture.convert("RGB"))
+        white = _white_of(picture, tops, rows)
+        for top, strip in strips:
+            grey = np.nan_to_num(np.asarray(strip, dtype=np.float32))
+            rgb[top : top + rows] = (grey * (255 / white)).clip(0, 255).round().astype(np.uint8)[..., None]
+        return rgb
+    for top, strip in strips:
+        if "transparency" in picture.info or picture.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+            layer = strip.convert("RGBA")
+            strip = Image.new("RGBA", layer.size, (*[_UNDER_TRANSPARENCY] * 3, 255))
+            strip.alpha_composite(layer)
+        rgb[top : top + rows] = np.asarray(strip.convert("RGB"))
+    return rgb
+
+
+def _white_of(picture: Image.Image, tops: range, rows: int) -> float:
+    """Return the value of white of a grey picture."""
+    if picture.mode.startswith("I;16"):
+        return _GREY_16
+    width, height = picture.size
+    crops = (picture.crop((0, top, width, min(top + rows, height))) for top in tops)
+    most = max((float(np.nan_to_num(np.asarray(crop, dtype=np.float32)).max()) for crop in crops), default=0.0)
+    return next((value for value in (1.0, 255.0) if most <= value), _GREY_16)  # where nothing says what white is
 
 
 def _upright(image: UInt8[np.ndarray, "rows columns 3"], orientation: int) -> UInt8[np.ndarray, "height width 3"]:

@@ -20,12 +20,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.media.images import MAX_PIXELS
+from handgen.storage import limits
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _SEEK_FROM = 60  # frames ahead from which a seek is faster than decoding
 _BACK_OFF = (0, 40, 400)  # frames to retreat when a seek lands too late
 _SAME_MS = 0.05
+_MOST_STREAMS = 64  # of one file, to which the bound of pixels is given
 _quiet = threading.Lock()  # OpenCV's log level is the process's
 _DAMAGED = "the file is truncated or damaged; copy or record it again"
 
@@ -124,6 +125,7 @@ def open_video(path: Path) -> VideoFile:
 
 @lru_cache(maxsize=64)
 def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
+    _check_frame_size(path)
     reader = _open(path)
     try:
         header_count = round(reader.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -138,8 +140,6 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
                 if not ok or first is None:
                     break
                 size_px = (first.shape[1], first.shape[0])
-                if size_px[0] * size_px[1] > MAX_PIXELS:
-                    raise HandgenError(f"{path}: {size_px[0]}x{size_px[1]} is more than 100 megapixels; reduce it")
             times.append(_timestamp_ms(reader))
     finally:
         reader.release()
@@ -153,6 +153,30 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
     if short and 0 < header_count < 2**31 and not _is_trimmed(path, header_count, times):
         raise HandgenError(f"{path}: decoding stopped at frame {found} of {header_count}; {_DAMAGED}")
     return VideoFile(path, size_px, fps or None, np.array(times), header_count, rotation)
+
+
+def _check_frame_size(path: Path) -> None:
+    """Raise a HandgenError for frames of more pixels than allowed: FFmpeg is told so, and decodes none to know it.
+
+    What cannot be opened is left to the reader's own error.
+    """
+    share = limits.PIXEL_COUNT
+    options = [{"max_pixels": str(share.allowed)}] * _MOST_STREAMS
+    try:
+        with av.open(str(path.absolute()), stream_options=options) as container:  # type: ignore[arg-type]
+            sizes = [(one.codec_context.width, one.codec_context.height) for one in container.streams.video]
+    except (av.FFmpegError, OSError, ValueError):
+        return
+    for width, height in sizes:
+        if width * height > share.allowed:
+            what = f"frames of {width}x{height} pixels"
+            share.refuse(width * height, f"{path}: {what} are more than the {share.in_words(share.allowed)} allowed")
+    if sizes and not max(sizes)[0]:
+        most = share.in_words(share.allowed)
+        raise HandgenError(
+            f"{path}: no frame can be decoded, or none of {most} and less; reduce it, set {share.budget.variable} "
+            f"higher, or copy or record it again"
+        )
 
 
 def _is_trimmed(path: Path, header_count: int, times_ms: list[float]) -> bool:

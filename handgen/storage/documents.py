@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -11,10 +12,10 @@ import jsonschema_rs
 import orjson
 
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
+from handgen.storage.json_bounds import check_json
 
-MAX_JSON_BYTES = 256 * 2**20
 _BOM = b"\xef\xbb\xbf"  # that some editors put before a text
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
 
@@ -42,6 +43,8 @@ def validate(document: Any, name: str, where: str) -> None:
         message = error.message  # the value, then the fact: of a long one both ends are kept
         message = message if len(message) <= 200 else f"{message[:60]} ... {message[-120:]}"
         raise HandgenError(f"{where}: {field}: {message}; it must follow handgen's {name}.schema.json") from None
+    except ValueError as error:  # a document that was not read from a text, and is nested too deeply
+        raise HandgenError(f"{where}: cannot be compared with handgen's {name}.schema.json ({error})") from None
 
 
 def dumps(document: Any, indent: bool = False) -> bytes:
@@ -62,12 +65,17 @@ def _in_utf8(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if isinstance(value, str) else value
 
 
-def loads(text: bytes, where: str) -> Any:
-    """Parse JSON from a file named `where`."""
+def loads(text: bytes, where: str, with_nan: bool = False) -> Any:
+    """Parse JSON from a file named `where`; HandgenError for what is none, or asks for more than its share.
+
+    with_nan: let Python's NaN and Infinity through, as foreign programs write them, for the checks of values to name.
+    """
+    text = text.removeprefix(_BOM)
+    check_json(text, where)
     try:
-        return orjson.loads(text.removeprefix(_BOM))
-    except orjson.JSONDecodeError as error:
-        if b"NaN" in text or b"Infinity" in text:
+        return json.loads(text) if with_nan else orjson.loads(text)
+    except (ValueError, RecursionError) as error:  # of both libraries; UnicodeDecodeError, too
+        if not with_nan and (b"NaN" in text or b"Infinity" in text):
             hint = "NaN and Infinity are not JSON"
         else:
             ends = any(word in str(error) for word in ("end of", "zero-length"))
@@ -79,8 +87,7 @@ def read_json(path: Location, schema: str | None = None) -> Any:
     """Read a JSON file; HandgenError when it is missing, too large, not JSON or does not fit the named schema."""
     with explain_unreadable(path):
         size = path.stat().st_size if isinstance(path, Path) else 0  # a store's are read as they are
-        if size > MAX_JSON_BYTES:
-            raise HandgenError(f"{path}: larger than {MAX_JSON_BYTES >> 20} MiB; is this the right file?")
+        limits.JSON_TEXT.check(size, path)
         text = filesystem.read(path)
     document = loads(text, str(path))
     if schema:

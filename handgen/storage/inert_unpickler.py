@@ -24,8 +24,9 @@ import numpy as np
 from jaxtyping import Shaped
 
 from handgen.errors import HandgenError
+from handgen.storage import limits
+from handgen.storage.limits import Share
 
-_MAX_OPCODES = 200_000  # a MANO file has some 500
 _MAX_AXES = 8
 _DTYPE_CODE = re.compile(r"[fiub][1248]")
 _BYTE_ORDERS = ("<", ">", "|", "=")
@@ -33,11 +34,14 @@ _BYTE_ORDERS = ("<", ">", "|", "=")
 
 @dataclass(frozen=True)
 class Contents:
-    """Bounds of one kind of pickle, and its words in messages. source: one sentence on where the real file is."""
+    """Bounds of one kind of pickle, and its words in messages. source: one sentence on where the real file is.
+
+    file, arrays: what the pickle and its arrays may take.
+    """
 
     what: str
-    max_bytes: int
-    max_array_bytes: int
+    file: Share
+    arrays: Share
     source: str
 
 
@@ -106,10 +110,7 @@ class StatefulObject:
 
 def check_size(count: int, where: str, contents: Contents) -> None:
     """Raise a HandgenError if a file of `count` bytes cannot be what it is said to be."""
-    if count > contents.max_bytes:
-        raise HandgenError(
-            f"{where}: larger than {contents.max_bytes >> 20} MiB; is it a {contents.what}? {contents.source}"
-        )
+    contents.file.check(count, where, f"is it a {contents.what}? {contents.source}")
 
 
 @contextmanager
@@ -135,7 +136,7 @@ class InertUnpickler(pickle._Unpickler):
 
     def __init__(self, data: bytes, where: str, contents: Contents) -> None:
         super().__init__(io.BytesIO(data), encoding="latin-1")
-        self.dispatch = _Opcodes(_HANDLERS)  # type: ignore[misc]
+        self.dispatch = _Opcodes(_HANDLERS, where)  # type: ignore[misc]
         self.where, self.contents = where, contents
         self.array_bytes = 0
 
@@ -232,22 +233,22 @@ class InertUnpickler(pickle._Unpickler):
     def charge(self, count: int) -> None:
         """Count bytes of arrays, and refuse too many."""
         self.array_bytes += count
-        if self.array_bytes > self.contents.max_array_bytes:
-            raise HandgenError(
-                f"{self.where}: its arrays take more than {self.contents.max_array_bytes >> 20} MiB; "
-                f"is it a {self.contents.what}?"
-            )
+        self.contents.arrays.check(self.array_bytes, self.where, f"is it a {self.contents.what}?")
 
 
 class _Opcodes(dict[int, Callable[[Any], Any]]):
-    """The functions that answer opcodes; asking for more than `_MAX_OPCODES` raises."""
+    """The functions that answer opcodes; asking for more than a pickle's share of steps raises."""
 
-    left = _MAX_OPCODES
+    def __init__(self, handlers: dict[int, Callable[[Any], Any]], where: str) -> None:
+        super().__init__(handlers)
+        self.where = where
+        self.allowed = limits.PICKLE_STEPS.allowed
+        self.steps = 0
 
     def __getitem__(self, code: int) -> Callable[[Any], Any]:
-        self.left -= 1
-        if self.left < 0:
-            raise UnpicklingError(f"more than {_MAX_OPCODES} steps to read")
+        self.steps += 1
+        if self.steps > self.allowed:
+            limits.PICKLE_STEPS.check(self.steps, self.where)
         return super().__getitem__(code)
 
     def __missing__(self, code: int) -> Callable[[Any], Any]:

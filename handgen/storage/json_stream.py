@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from handgen.errors import HandgenError, explain_unreadable
+from handgen.storage import limits
 from handgen.storage.documents import loads
+from handgen.storage.json_bounds import nesting
 
-MAX_VALUE_BYTES = 16 * 2**20  # of one entry; those of known data sets have some kilobytes
+_PLACE_BYTES, _KEYED_BYTES = 128, 320  # of memory that readers keep of an entry, besides its keys
 _WINDOW_BYTES = 4 * 2**20
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DELIMITER = re.compile(r"[ \t\r\n,\]}]")
@@ -81,6 +83,7 @@ def nested_entries(path: Path) -> Iterator[Entry]:
     with _open_stream(path) as stream:
         for outer in stream.members():
             for inner in stream.members():
+                stream.charge(_KEYED_BYTES + len(outer) + len(inner))
                 yield Entry((outer, inner), *stream.value())
 
 
@@ -104,6 +107,8 @@ class _Stream:
     def __init__(self, file: BinaryIO, where: str) -> None:
         self._file, self._where = file, where
         self._text, self._base, self._pos, self._at_end = "", 0, 0, False
+        self._kept, self._most_kept = 0, limits.STREAM_INDEX.allowed
+        self._most_nesting = limits.NESTING.allowed
 
     def members(self) -> Iterator[str]:
         """Yield the keys of an object; the caller takes each key's value before the next."""
@@ -117,11 +122,13 @@ class _Stream:
     def elements(self) -> Iterator[tuple[int, int, Any]]:
         """Yield first byte, number of bytes and value of each element of a list."""
         for _ in self._items("[", "]"):
+            self.charge(_PLACE_BYTES)
             yield self.value()
 
     def items(self) -> Iterator[Any]:
         """Yield the elements of a list, their text as it is."""
         for _ in self._items("[", "]"):
+            self.charge(_PLACE_BYTES)
             yield self.text_value()
 
     def value(self) -> tuple[int, int, Any]:
@@ -135,11 +142,17 @@ class _Stream:
             except json.JSONDecodeError:
                 if self._at_end:
                     self.fail()
-            except (RecursionError, ValueError):
+            except RecursionError:
+                text = self._text[self._pos :].encode("latin-1")
+                limits.NESTING.check(nesting(text), self._place(), "flatten it")
                 self.fail()
-            if len(self._text) - self._pos > MAX_VALUE_BYTES:
+            except ValueError:
                 self.fail()
+            limits.ENTRY.check(len(self._text) - self._pos, self._place())
             self._read_more()
+        if self._text.count("[", self._pos, end) + self._text.count("{", self._pos, end) > self._most_nesting:
+            text = self._text[self._pos : end].encode("latin-1")
+            limits.NESTING.check(nesting(text), self._place(), "flatten it")
         first, length = self._base + self._pos, end - self._pos
         self._pos = end
         return first, length, found
@@ -155,15 +168,22 @@ class _Stream:
         except ValueError:
             self.fail()
 
-    def skip(self) -> None:
-        """Pass over the value that comes next, however large."""
+    def charge(self, count: int) -> None:
+        """Count bytes of memory that are kept of an entry, and refuse too many."""
+        self._kept += count
+        if self._kept > self._most_kept:
+            limits.STREAM_INDEX.check(self._kept, self._place(), "divide it into several files")
+
+    def skip(self, level: int = 1) -> None:
+        """Pass over the value that comes next, however large. level: how deep it lies."""
+        limits.NESTING.check(level, self._place(), "flatten it")
         start = self.peek()
         if start == "[":
-            for _ in self.elements():
-                pass
+            for _ in self._items("[", "]"):
+                self.value()
         elif start == "{":
             for _ in self.members():
-                self.skip()
+                self.skip(level + 1)
         else:
             self.value()
 
@@ -201,6 +221,9 @@ class _Stream:
         self._at_end = not block
         self._text = self._text[self._pos :] + block.decode("latin-1")
         self._base, self._pos = self._base + self._pos, 0
+
+    def _place(self) -> str:
+        return f"{self._where}: byte {self._base + self._pos}"
 
     def fail(self) -> NoReturn:
         """Raise a HandgenError that names the place."""

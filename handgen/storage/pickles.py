@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from handgen.errors import HandgenError
+from handgen.storage import limits
 from handgen.storage.inert_unpickler import (
     Array,
     Class,
@@ -29,12 +30,11 @@ from handgen.storage.inert_unpickler import (
     shown,
 )
 
-_MAX_NESTING = 8  # of chumpy expressions, and of labels
 _INDEX_BYTES = 8  # numpy turns every index into one of so many bytes
-HAND_MODEL = Contents("hand model", 64 * 2**20, 64 * 2**20, "Get MANO's files (about 4 MiB) from mano.is.tue.mpg.de")
-MAX_BYTES = 16 * 2**20  # of the labels of one picture
-_LABELS = Contents("list of labels", MAX_BYTES, 4 * MAX_BYTES, "Write lists, dictionaries and numpy arrays")
-_MAX_VALUES = 100_000
+HAND_MODEL = Contents(
+    "hand model", limits.HAND_MODEL, limits.HAND_MODEL, "Get MANO's files (about 4 MiB) from mano.is.tue.mpg.de"
+)
+_LABELS = Contents("list of labels", limits.LABELS, limits.LABEL_ARRAYS, "Write lists, dictionaries and numpy arrays")
 _MAX_INT_BITS = 64
 
 
@@ -59,8 +59,7 @@ class _ArrayUnpickler(InertUnpickler):
             return value.value
         if not isinstance(value, StatefulObject):
             return value if type(value) is str else None
-        if nesting == _MAX_NESTING:
-            raise UnpicklingError(f"{shown(key)}: too deeply nested")
+        limits.PICKLE_NESTING.check(nesting + 1, f"{self.where}: {shown(key)}: too deeply nested")
         if value.value is None:
             if value.kind is Class.CSC:
                 value.value = self._dense(value.state)
@@ -117,6 +116,7 @@ class _LabelUnpickler(InertUnpickler):
     def __init__(self, data: bytes, where: str) -> None:
         super().__init__(data, where, _LABELS)
         self.values = 0
+        self.most_values, self.most_nesting = limits.PICKLE_VALUES.allowed, limits.PICKLE_NESTING.allowed
 
     def dtype(self, code: Any, *rest: Any) -> Any:
         return _ObjectDtype() if code == "O8" else super().dtype(code, *rest)
@@ -136,8 +136,10 @@ class _LabelUnpickler(InertUnpickler):
     def python(self, value: Any, nesting: int = 0) -> Any:
         """Return the value with numpy's arrays in it."""
         self.values += 1
-        if self.values > _MAX_VALUES or nesting > _MAX_NESTING:
-            raise HandgenError(f"{self.where}: more than {_MAX_VALUES} values, or nested too deeply; are these labels?")
+        if self.values > self.most_values:
+            limits.PICKLE_VALUES.check(self.values, self.where, "are these labels?")
+        if nesting > self.most_nesting:
+            limits.PICKLE_NESTING.check(nesting, f"{self.where}: nested too deeply", "are these labels?")
         if isinstance(value, Array):
             if value.object is not None:
                 one = np.empty((), object)

@@ -108,7 +108,10 @@ def test_mmpose_scores_are_clipped_and_nan_is_not_seen(tmp_path, rng):
         (lambda d: d["instance_info"][0]["instances"].append(7), "an instance without keypoints"),
         (lambda d: d["instance_info"][0]["instances"][0].pop("keypoint_scores"), "an instance without keypoints"),
         (lambda d: d["instance_info"][0]["instances"][0]["keypoints"].pop(), "as many keypoint_scores"),
-        (lambda d: d["instance_info"][0].update(instances=[{}] * 201), "up to 200 instances"),
+        (
+            lambda d: d["instance_info"][0].update(instances=[{}] * 201),
+            "frame_id 1: the people in a picture are more than 200",
+        ),
         (lambda d: d["meta_info"]["keypoint_id2name"].update({"3": "elbow"}), "unknown names: elbow; missing"),
         (lambda d: d["meta_info"].update(keypoint_id2name=dict.fromkeys("abcdefghijklmnopqrstu", "x")), "no numbers"),
     ],

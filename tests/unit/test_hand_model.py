@@ -177,7 +177,7 @@ def test_files_that_are_no_npz_are_named(model_file, tmp_path):
     cut.write_bytes(whole[: len(whole) // 2])
     flipped.write_bytes(whole[:40] + bytes(100) + whole[140:])
     for path in (plain, cut, flipped):
-        with pytest.raises(HandgenError, match="not a readable npz hand model") as error:
+        with pytest.raises(HandgenError, match="cannot be read as a|has no 'v_template'") as error:
             model_files.load_hand(str(path), "right")
         assert str(path) in str(error.value)
 
@@ -186,7 +186,7 @@ def test_a_small_file_that_unpacks_to_gigabytes_is_refused_and_foreign_members_a
     large = {"shapedirs": np.zeros((1000, 1000, 10))}  # 80 MB of zeros, packed to 80 kB
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, **large)
-    with pytest.raises(HandgenError, match="unpacks to more than 64 MiB"):
+    with pytest.raises(HandgenError, match="larger than 64 MiB"):
         model_files.load_hand(str(path), "right")
     path = model_file(notes=np.array([{}], dtype=object))
     assert model_files.load_hand(str(path), "right").faces.shape[1] == 3

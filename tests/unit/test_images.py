@@ -1,6 +1,7 @@
 import os
 import struct
 import subprocess
+import zlib
 from io import BytesIO
 
 import cv2
@@ -10,6 +11,7 @@ from PIL import Image
 
 from handgen.errors import HandgenError
 from handgen.media import images
+from handgen.storage import limits
 
 COLOR = (200, 40, 90)
 READ = ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "MPO", "GIF", "PPM"]
@@ -238,7 +240,7 @@ def test_a_bomb_that_pillow_refuses_itself_is_refused():
 def test_a_file_that_is_far_too_large_is_not_read(tmp_path):
     path = tmp_path / "large.png"
     with path.open("wb") as file:
-        file.truncate(images.MAX_FILE_BYTES + 1)  # a hole: it takes no place on the disk
+        file.truncate(limits.PICTURE_FILE.allowed + 1)  # a hole: it takes no place on the disk
     for read in (images.read_rgb, images.picture_size):
         with pytest.raises(HandgenError, match="larger than 512 MiB"):
             read(path)
@@ -280,3 +282,16 @@ def test_linked_folders_are_entered_once(tmp_path):
     assert sorted(images.picture_names(root)) == ["b.jpg", "data/deep/a.jpg", "self.jpg"]
     with pytest.raises(HandgenError, match="cannot be read"):
         images.read_rgb(root / "self.jpg")
+
+
+def test_texts_packed_into_a_mask_are_not_unpacked(monkeypatch):
+    mask = np.zeros((5, 9), np.uint8)
+    mask[1:3, 2:7] = 255
+    plain = images.encode_mask_png(mask)
+    text = zlib.compress(bytes(1000))
+    chunks = [struct.pack(">I", len(text)) + kind + text + bytes(4) for kind in (b"zTXt", b"iTXt", b"iCCP")]
+    decoded = []
+    decode = cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flag: decoded.append(bytes(data)) or decode(data, flag))
+    found = images.decode_mask(plain[:33] + b"".join(chunks) + plain[33:], "a.png", (9, 5))
+    assert np.array_equal(found, mask) and decoded == [plain]

@@ -59,8 +59,8 @@ def test_parts_are_those_of_the_whole_document(path, others, items, window, inde
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[", "{", "[1", "[1,", "[1 2]", "[1]]", '{"wanted" 3}', '{"wanted": [}', '{"a": 1 "b": 2}', "5", "[" * 100_000]
-    + ['{"a": ' * 100_000, '{"wanted": []', '{"wanted": []} 1'],
+    ["", "[", "{", "[1", "[1,", "[1 2]", "[1]]", '{"wanted" 3}', '{"wanted": [}', '{"a": 1 "b": 2}', "5", "[" * 60]
+    + ['{"a": ' * 60, '{"wanted": []', '{"wanted": []} 1'],
 )
 def test_a_document_that_is_none_has_no_parts(path, text):
     path.write_text(text)
@@ -138,11 +138,13 @@ def test_a_window_of_the_file_is_held(path, monkeypatch):
     assert count == 5001 and peak < 8 * 2**16
 
 
-def test_one_endless_value_is_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_stream, "MAX_VALUE_BYTES", 1000)
-    monkeypatch.setattr(json_stream, "_WINDOW_BYTES", 100)
-    (tmp_path / "a.json").write_bytes(b'{"wanted": ["' + b"a" * 5000 + b'"]}')
-    with pytest.raises(HandgenError, match="at byte 12"):
+def test_one_endless_value_is_not_held(tmp_path, monkeypatch, set_budget):
+    set_budget("HANDGEN_MAX_SAMPLE_MIB", 1)  # of which an entry may take a sixteenth
+    monkeypatch.setattr(json_stream, "_WINDOW_BYTES", 1000)
+    (tmp_path / "a.json").write_bytes(b'{"wanted": ["' + b"a" * 100_000 + b'"]}')
+    with pytest.raises(
+        HandgenError, match="byte 12: an entry of a JSON file larger than 64 KiB.*HANDGEN_MAX_SAMPLE_MIB=2"
+    ):
         list(list_entries(tmp_path / "a.json", "wanted"))
 
 

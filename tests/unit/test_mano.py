@@ -253,7 +253,7 @@ def test_the_archive_of_manos_page_is_named(tmp_path):
     with pytest.raises(HandgenError, match="unpack it and give"):
         mano.add([path])
     path.write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(HandgenError, match="not a readable npz"):
+    with pytest.raises(HandgenError, match="cannot be read as a zip"):
         mano.add([path])
     with pytest.raises(HandgenError, match="holds no MANO_RIGHT.pkl"):
         mano.add([tmp_path])

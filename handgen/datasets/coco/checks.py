@@ -24,7 +24,7 @@ from handgen.label_checks.checks import BATCH, BatchExaminer, conclude_parts
 from handgen.label_checks.evidence import HandModels, Tolerances
 from handgen.label_checks.findings import MISSING, PUT_IT_THERE, Checked, Findings
 from handgen.label_checks.order import REORDER
-from handgen.storage import documents
+from handgen.storage import limits
 from handgen.wording import count_of
 
 _IN_MASK = 0.5  # COCO says which keypoints are hidden
@@ -42,11 +42,7 @@ def check(root: Path, context: CheckContext) -> Checked:
     """Check all JSON files of a data set. Raises HandgenError when a file is too large to be held."""
     whole, files = Checked(Findings(), {"pictures": 0, "hands": 0}), annotation_files(root)
     for file in files:
-        if (size := file.stat().st_size) > documents.MAX_JSON_BYTES:
-            raise HandgenError(
-                f"{file}: has {size >> 20} MiB and is too large to check (at most "
-                f"{documents.MAX_JSON_BYTES >> 20} MiB); divide it by pictures into several files, and check these"
-            )
+        limits.JSON_TEXT.check(file.stat().st_size, file, "divide it by pictures into several files, and check these")
     for done, file in enumerate(files, 1):
         one = check_file(root, file, context.tolerances(_IN_MASK))
         whole.findings.extend(one.findings)

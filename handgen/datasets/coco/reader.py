@@ -1,4 +1,4 @@
-"""Read COCO keypoints of hands (`handgen.datasets.coco.layout`), a JSON file as a whole: `MAX_JSON_BYTES` bounds it."""
+"""Read COCO keypoints of hands (`handgen.datasets.coco.layout`), a JSON file as a whole: `handgen.storage.limits`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from handgen.datasets import reader as base
 from handgen.datasets.coco import layout
@@ -18,8 +18,10 @@ from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
 from handgen.media import images
 from handgen.records.labelled_image import Box, LabelledHand, LabelledImage
+from handgen.storage import limits
 from handgen.storage.documents import read_json
 
+_BITS, _MORE, _MOST_CHARACTERS = 5, 32, 10  # of a run length's character; the flag that another follows; of a length
 _SHIFT = 4  # bits of fraction for OpenCV's polygons
 _FEWEST_NUMBERS = 6  # a polygon has; pycocotools takes no fewer
 # Overlap (intersection by union) of a person's outline and a hand's box from which on the outline is that hand's, and
@@ -67,7 +69,7 @@ class CocoReader:
             found = self.of_image.get(entry["id"], [])
         except (KeyError, TypeError, ValueError):
             raise HandgenError(f"{where}: has no id, file_name, width or height") from None
-        if min(size_px) < 1 or size_px[0] * size_px[1] > images.MAX_PIXELS:
+        if min(size_px) < 1 or size_px[0] * size_px[1] > limits.PIXEL_COUNT.allowed:
             raise HandgenError(f"{where}: {size_px[0]}x{size_px[1]} is no size of a picture")
         several = [hands_of(one, f"{where}, annotation {one.get('id')}") for one in found]
         path = self.path_of(name, where)
@@ -188,26 +190,37 @@ def is_box(outline: Any) -> bool:
 
 def _from_runs(runs: dict[str, Any], size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"]:
     width, height = size_px
-    told = runs.get("counts")
-    counts: list[int] = _unpack_runs(told) if isinstance(told, str) else told if isinstance(told, list) else []
-    whole = all(isinstance(n, int) and n >= 0 for n in counts)
-    if not whole or runs.get("size") != [height, width] or sum(counts) != width * height:
+    told, pixels = runs.get("counts"), width * height
+    if isinstance(told, str):
+        limits.ENTRY.check(len(told), f"{where}: the run lengths of segmentation")
+        counts = _unpack_runs(told, pixels)
+    else:
+        whole = isinstance(told, list) and all(isinstance(n, int) and 0 <= n <= pixels for n in told)
+        counts = np.array(told, np.int64) if whole else None
+    if counts is None or (counts < 0).any() or runs.get("size") != [height, width] or counts.sum() != pixels:
         raise HandgenError(f"{where}: the run lengths of segmentation do not make a mask of {width}x{height}")
     values = np.arange(len(counts)) % 2 * 255
     return np.ascontiguousarray(np.repeat(values.astype(np.uint8), counts).reshape(width, height).T)
 
 
-def _unpack_runs(text: str) -> list[int]:
-    """Unpack run lengths from pycocotools' text: five bits and a flag per character, each less the last but one."""
-    counts: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            if bits & 0x10:
-                value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return counts
+def _unpack_runs(text: str, pixels: int) -> Int[np.ndarray, " n"] | None:
+    """Unpack run lengths from pycocotools' text: five bits and a flag per character, each less the last but one.
+
+    Returns None for a text that is none, or has lengths beyond a picture of so many pixels.
+    """
+    if not text.isascii():
+        return None
+    bits = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(bits & _MORE == 0)  # of each length, its highest bits
+    if not len(ends) or ends[-1] != len(bits) - 1 or bits.min() < 0 or bits.max() >= 2 * _MORE:
+        return None
+    starts = np.r_[0, ends[:-1] + 1]
+    places = np.arange(len(bits)) - np.repeat(starts, ends - starts + 1)
+    if places.max() >= _MOST_CHARACTERS:
+        return None
+    lengths = np.add.reduceat((bits & _MORE - 1) << _BITS * places, starts)
+    lengths -= np.where(bits[ends] & _MORE >> 1, np.int64(1) << _BITS * (places[ends] + 1), 0)
+    if np.abs(lengths).max() > pixels:
+        return None
+    lengths[1::2], lengths[2::2] = np.cumsum(lengths[1::2]), np.cumsum(lengths[2::2])
+    return lengths

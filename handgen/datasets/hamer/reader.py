@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Callable, Mapping
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -14,8 +12,10 @@ from handgen.datasets.hamer.layout import FIELDS, MASKS, PICTURES, SURE
 from handgen.errors import HandgenError
 from handgen.media import images
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
+from handgen.storage import limits
+from handgen.storage.numpy_files import read_arrays, read_header
 
-_MAX_MASK_BYTES = 512 * 2**20
+_ARRAY = "masks"  # in the npz
 
 
 def label_picture(
@@ -92,33 +92,14 @@ def _mask(members: Mapping[str, bytes], entry: dict[str, Any], where: str) -> by
 
 def mask_shape(data: bytes, where: str) -> tuple[int, ...]:
     """Read number, height and width of the masks of an npz, from its header alone. HandgenError when it is damaged."""
-    return _from_npz(data, where, _shape_in)
+    shape, _, _ = read_header(data, where, _ARRAY)
+    return shape
 
 
 def masks_of(data: bytes, where: str) -> Bool[np.ndarray, "n height width"]:
     """Read the masks of an npz, never unpickled. HandgenError when there are none, or they are damaged or too large."""
-    masks = _from_npz(data, where, lambda stream: np.lib.format.read_array(stream, allow_pickle=False))
-    if masks.ndim != 3:
-        raise HandgenError(f"{where}: masks must be n x height x width, got {masks.shape}")
+    found = read_arrays(data, where, limits.MASKS, lambda names: [_ARRAY] if _ARRAY in names else [])
+    masks = found.get(_ARRAY, np.zeros(()))
+    if masks.ndim != 3 or masks.dtype.kind not in "biuf":
+        raise HandgenError(f"{where}: must hold the array {_ARRAY}, n x height x width, got {masks.shape}")
     return masks.astype(bool)
-
-
-def _shape_in(stream: IO[bytes]) -> tuple[int, ...]:
-    is_first = np.lib.format.read_magic(stream) == (1, 0)
-    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-    return read(stream)[0]
-
-
-def _from_npz(data: bytes, where: str, read: Callable[[IO[bytes]], Any]) -> Any:
-    """Apply `read` to the stream of the array of masks."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            info = archive.getinfo("masks.npy")
-            if info.file_size > _MAX_MASK_BYTES:
-                raise HandgenError(f"{where}: unpacks to more than {_MAX_MASK_BYTES >> 20} MiB")
-            with archive.open(info) as stream:  # gives no more bytes than `file_size`
-                return read(stream)
-    except HandgenError:
-        raise
-    except Exception as error:  # zip, its compressors and numpy raise a dozen kinds for damaged bytes
-        raise HandgenError(f"{where}: holds no masks that can be read ({error})") from None

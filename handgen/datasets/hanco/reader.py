@@ -16,10 +16,10 @@ from handgen.hand.conversions import full_from_relative
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.media.images import picture_size
 from handgen.records.labelled_image import HandParameters, LabelledImage
+from handgen.storage import limits
 from handgen.storage.documents import read_json
 
 _KEYS = ("is_train", "subject_id", "has_fit")
-_MAX_CAMERAS = 64
 
 
 class HancoReader(Reader):
@@ -97,7 +97,8 @@ class HancoReader(Reader):
         where = str(self.root / CALIBRATION / place)
         intrinsics = base.numbers(calibration["K"], (-1, 3, 3), f"{where}: K")
         cam_from_world = base.numbers(calibration["M"], (-1, 4, 4), f"{where}: M")
-        if len(intrinsics) != len(cam_from_world) or not 0 < len(intrinsics) <= _MAX_CAMERAS:
+        limits.CAMERAS.check(len(intrinsics), where)
+        if len(intrinsics) != len(cam_from_world) or not len(intrinsics):
             raise HandgenError(f"{where}: has {len(intrinsics)} K and {len(cam_from_world)} M; one each per camera")
         xyz = base.numbers(self._document(KEYPOINTS, place), (KEYPOINT_COUNT, 3), f"{self.root / KEYPOINTS / place}")
         parameters = self._parameters(place)

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT
+from handgen.storage import limits
 from handgen.storage.inert_unpickler import Contents, check_size
 from handgen.storage.pickles import read_pickle
 
@@ -31,8 +32,8 @@ CELL_PX = 8  # three max-pools of 2
 # reader counts an array that Python 3 wrote for Python 2 twice.
 WEIGHTS = Contents(
     "file of hand3d's weights",
-    max_bytes=384 * 2**20,
-    max_array_bytes=256 * 2**20,
+    file=limits.WEIGHTS,
+    arrays=limits.WEIGHT_ARRAYS,
     source="Get them (posenet3d-rhd-stb-slr-finetuned.pickle) from github.com/lmb-freiburg/hand3d",
 )
 _PREFIX = "PoseNet2D"
@@ -132,7 +133,7 @@ def load_network(path: Path, device: str = "cpu") -> tuple[PoseNetwork, str]:
 @lru_cache(maxsize=1)
 def _load(path: Path, device: str, stamp: tuple[int, int]) -> tuple[PoseNetwork, str]:
     with explain_unreadable(path), path.open("rb") as stream:
-        data = stream.read(WEIGHTS.max_bytes + 1)
+        data = stream.read(WEIGHTS.file.allowed + 1)
     network = PoseNetwork.from_arrays(read_pickle(data, str(path), WEIGHTS), str(path), device)
     return network, hashlib.sha256(data).hexdigest()
 

@@ -7,18 +7,20 @@ of `handgen.hand.skeleton`, pixels of the original (distorted) images with (0, 0
 
 from __future__ import annotations
 
-import zipfile
+import math
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.keypoint_files.hands import CameraHands, pack_scored
-from handgen.errors import HandgenError
+from handgen.detect.keypoint_files.hands import HAND_BYTES, CameraHands, pack_scored
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT
+from handgen.storage.numpy_files import Header, read_arrays
 
 SUFFIXES = (".npy", ".npz")
 _ARRAY_NAME = "keypoints_px"  # in an .npz that holds several arrays
+_BLOCK = 2**14  # frames
 
 
 def read_all(path: Path, cameras: tuple[str, ...], side: str | None) -> dict[str, CameraHands]:
@@ -45,22 +47,27 @@ def read(path: Path, side: str | None) -> CameraHands:
 
 
 def _load(path: Path) -> Float[np.ndarray, "*views frames 21 _"]:
-    """The array of a file, nothing unpickled."""
-    try:
-        loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                names = loaded.files
-                if _ARRAY_NAME not in names and len(names) != 1:
-                    raise HandgenError(f"{path}: holds the arrays {names}; call the keypoints {_ARRAY_NAME}")
-                loaded = loaded[_ARRAY_NAME if _ARRAY_NAME in names else names[0]]
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        raise HandgenError(f"{path}: cannot be read as a numpy array ({error}); is the file truncated?") from None
+    """The array of a file."""
+
+    def choose(names: list[str]) -> list[str]:
+        if _ARRAY_NAME not in names and len(names) != 1:
+            raise HandgenError(f"{path}: holds the arrays {names[:20]}; call the keypoints {_ARRAY_NAME}")
+        return [_ARRAY_NAME if _ARRAY_NAME in names else names[0]]
+
+    with explain_unreadable(path):
+        (loaded,) = read_arrays(path, str(path), choose=choose, charge=_packed_bytes).values()
     if loaded.dtype.kind not in "fiu" or loaded.shape[-2:] not in ((KEYPOINT_COUNT, 2), (KEYPOINT_COUNT, 3)):
         raise HandgenError(
             f"{path}: {loaded.dtype} of shape {loaded.shape}, expected numbers, ... x {KEYPOINT_COUNT} x 2 or 3"
         )
-    return np.asarray(loaded)
+    return loaded
+
+
+def _packed_bytes(header: Header) -> int:
+    """The memory that the hands of an array take, and those of one camera on the way."""
+    (*before, _, _), _, _ = header if len(header[0]) > 2 else ((0, 0, 0), False, None)
+    hands = math.prod(before)
+    return HAND_BYTES * (hands + 3 * hands // max(1, before[0] if len(before) > 1 else 1))
 
 
 def _hands(values: Float[np.ndarray, "frames 21 _"], path: Path, side: str | None) -> CameraHands:
@@ -69,13 +76,18 @@ def _hands(values: Float[np.ndarray, "frames 21 _"], path: Path, side: str | Non
         raise HandgenError(
             f"{path}: an array does not say which hand it is of; give the side: --hands left or --hands right"
         )
-    confidence = np.nan_to_num(values[..., 2]) if values.shape[-1] == 3 else np.ones(values.shape[:2])
-    confidence = np.where((values == -1).all(-1), 0, confidence)  # of a keypoint that is missing
-    wrong = np.argwhere((confidence < 0) | (confidence > 1))
-    if len(wrong):
-        frame, keypoint = wrong[0]
-        raise HandgenError(
-            f"{path}: frame {frame}, keypoint {keypoint}: confidence {confidence[frame, keypoint]:g}, expected 0 to 1"
-        )
-    hands = np.concatenate([values[..., :2], confidence[..., None]], -1)
+    hands = np.empty((len(values), KEYPOINT_COUNT, 3), np.float32)
+    for first in range(0, len(values), _BLOCK):
+        block = values[first : first + _BLOCK]
+        confidence = np.nan_to_num(block[..., 2]) if block.shape[-1] == 3 else np.ones(block.shape[:2])
+        confidence = np.where((block == -1).all(-1), 0, confidence)  # of a keypoint that is missing
+        wrong = np.argwhere((confidence < 0) | (confidence > 1))
+        if len(wrong):
+            frame, keypoint = wrong[0]
+            raise HandgenError(
+                f"{path}: frame {first + frame}, keypoint {keypoint}: confidence {confidence[frame, keypoint]:g}, "
+                "expected 0 to 1"
+            )
+        with np.errstate(over="ignore"):  # what 32 bit cannot hold becomes infinite, which is no pixel
+            hands[first : first + _BLOCK] = np.concatenate([block[..., :2], confidence[..., None]], -1)
     return pack_scored(np.arange(len(hands)), hands, np.full(len(hands), float(side == "right")), str(path))

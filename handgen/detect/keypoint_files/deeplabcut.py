@@ -14,15 +14,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handgen.detect.keypoint_files.hands import MAX_FILE_BYTES, SMALLER, CameraHands, HandList, check_file, check_frame
+from handgen.detect.keypoint_files.hands import SMALLER, CameraHands, HandList, check_file, check_frame
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError
+from handgen.storage import limits
 
 MARK = "DLC"  # in a file's name, between the video's and the network's
 START = b"scorer"
 _COORDS = ("x", "y", "likelihood")
-_MAX_COLUMNS = 4_000
-_MAX_LINE = 2**20
 
 
 def read(file: Path, side: str | None) -> CameraHands:
@@ -44,12 +43,13 @@ def read(file: Path, side: str | None) -> CameraHands:
 def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows and their numbers, from 1."""
     try:
-        check_file(file, MAX_FILE_BYTES, SMALLER)
+        check_file(file, limits.KEYPOINT_FILE, SMALLER)
+        most_characters, most_columns = limits.CSV_LINE.allowed, limits.CSV_COLUMNS.allowed
         with file.open(encoding="utf-8", newline="") as stream:
-            lines = iter(lambda: stream.readline(_MAX_LINE), "")
+            lines = iter(lambda: stream.readline(most_characters), "")
             for number, row in enumerate(csv.reader(lines), 1):
-                if len(row) > _MAX_COLUMNS:
-                    raise HandgenError(f"{file}: row {number}: more than {_MAX_COLUMNS} columns; is it DeepLabCut's?")
+                if len(row) > most_columns:
+                    limits.CSV_COLUMNS.check(len(row), f"{file}: row {number}", "is it DeepLabCut's?")
                 if row:
                     yield number, row
     except OSError as error:

@@ -12,13 +12,16 @@ from jaxtyping import Bool, Float, Int
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.records.detection import Detection
+from handgen.storage import limits
+from handgen.storage.limits import Share
 
-MAX_FILE_BYTES = 2**30  # of one file with all frames of a camera
 SMALLER = "give the keypoints as .npz"
 MAX_FRAME = 10**9
 MAX_PX = 100_000  # from the image's corner; what lies farther out is no pixel
 NORMALISED = 1.5  # where no coordinate is larger, pixels were divided by the picture's size
-_MAX_HANDS = 20_000_000  # of a camera: 5 GB; 100,000 frames of two hands are 50 MB
+HAND_BYTES = 4 * 3 * KEYPOINT_COUNT  # of one that is packed: 100,000 frames of two hands are 50 MB
+_LISTED_BYTES = 6 * HAND_BYTES  # of one while its file is read
+_BLOCK = 2**14  # hands
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,12 @@ class HandList:
         self.values: list[Float[np.ndarray, "21 3"]] = []
         self.right: list[float] = []
         self.redetected: list[bool] = []
+        self._most = limits.KEYPOINTS.allowed // _LISTED_BYTES
 
     def add(self, frame: int, values: Float[np.ndarray, "21 3"], right: float, redetected: bool = False) -> None:
         """Take one; HandgenError if there are more than memory is meant for."""
-        if len(self.frames) >= _MAX_HANDS:
-            raise HandgenError(f"{self.where}: more than {_MAX_HANDS} hands; divide the capture")
+        if len(self.frames) >= self._most:
+            limits.KEYPOINTS.check((len(self.frames) + 1) * _LISTED_BYTES, self.where, "divide the capture")
         self.frames.append(frame)
         with np.errstate(over="ignore"):  # what 32 bit cannot hold becomes infinite, which is no pixel
             self.values.append(values.astype(np.float32))
@@ -67,7 +71,8 @@ class HandList:
     def packed(self) -> CameraHands:
         """The hands, sorted by frame; those of one frame keep their order. HandgenError if none is in pixels."""
         frames, values, right = self._arrays()
-        _check_pixels(values[..., :2][values[..., 2] > 0], self.where)
+        seen = values[..., :2][values[..., 2] > 0]
+        _check_pixels(float(np.abs(seen).max(initial=0)), len(seen) > 0, self.where)
         return _packed(frames, values, right, np.array(self.redetected, bool))
 
     def packed_scored(self) -> CameraHands:
@@ -89,28 +94,42 @@ def pack_scored(
     mean position of the others and confidence 0; a hand without any is left out. where: the file, for messages. Raises
     HandgenError for a keypoint that can be no pixel, and where none is beyond the first pixel: they are normalised.
     """
+    packed = np.empty((len(values), KEYPOINT_COUNT, 3), np.float32)
+    kept = np.zeros(len(values), bool)
+    farthest = [0.0]
+    for first in range(0, len(values), _BLOCK):  # so that what is made on the way takes little beside what is kept
+        block = slice(first, first + _BLOCK)
+        kept[block], packed[block], reach = _pack_block(frames[block], values[block], where)
+        farthest.append(reach)
+    _check_pixels(max(farthest), bool(kept.any()), where)
+    if not kept.all():
+        packed, frames, right = packed[kept], frames[kept], right[kept]
+    return _packed(frames, packed, right.astype(float))
+
+
+def _pack_block(
+    frames: Int[np.ndarray, " n"], values: Float[np.ndarray, "n 21 3"], where: str
+) -> tuple[Bool[np.ndarray, " n"], Float[np.ndarray, "n 21 3"], float]:
+    """Return which hands are kept, all of them packed, and the largest coordinate."""
     with np.errstate(over="ignore"):
         hands = values.astype(np.float32)
     scores = np.clip(np.nan_to_num(hands[..., 2], posinf=0.0, neginf=0.0), 0, 1)
     seen = np.isfinite(hands[..., :2]).all(-1) & (scores > 0)
     seen &= ~((hands[..., :2] == 0).all(-1) | (hands[..., :2] == -1).all(-1))
-    _check_pixels(hands[..., :2][seen], where)
     far = np.argwhere(seen & (np.abs(np.nan_to_num(hands[..., :2])) > MAX_PX).any(-1))
     if len(far):
         hand, keypoint = far[0]
         x, y = hands[hand, keypoint, :2]
         raise HandgenError(f"{where}: frame {frames[hand]}, keypoint {keypoint}: ({x:g}, {y:g}) is no place in pixels")
-    kept = seen.any(-1)
-    hands, scores, seen = hands[kept], scores[kept], seen[kept]
     places = np.where(seen[..., None], hands[..., :2], 0)
-    mean = places.sum(1, keepdims=True) / seen.sum(1)[:, None, None]
+    mean = places.sum(1, keepdims=True) / np.maximum(seen.sum(1), 1)[:, None, None]
     packed = np.concatenate([np.where(seen[..., None], places, mean), np.where(seen, scores, 0)[..., None]], -1)
-    return _packed(frames[kept], packed.astype(np.float32), right[kept].astype(float))
+    return np.asarray(seen.any(-1)), packed.astype(np.float32), float(np.abs(places).max(initial=0))
 
 
-def _check_pixels(places: Float[np.ndarray, "n 2"], where: str) -> None:
-    """Raise a HandgenError if all places are in units of the picture's size."""
-    if len(places) and np.abs(places).max() <= NORMALISED:
+def _check_pixels(farthest: float, any_seen: bool, where: str) -> None:
+    """Raise a HandgenError if all places are in units of the picture's size. farthest: the largest coordinate."""
+    if any_seen and farthest <= NORMALISED:
         raise HandgenError(
             f"{where}: all coordinates are within 0 to 1: normalised, and not in pixels; multiply x by the picture's "
             "width and y by its height (OpenPose: run it with --keypoint_scale 0)"
@@ -135,10 +154,9 @@ def _packed(
     return CameraHands(frames[order], values[order], right[order], again[order])
 
 
-def check_file(file: Path, max_bytes: int, otherwise: str) -> None:
+def check_file(file: Path, share: Share, otherwise: str) -> None:
     """Raise a HandgenError unless it is a file (no pipe) of this size at most; OSError if it is not there."""
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise HandgenError(f"{file}: not a file")
-    if status.st_size > max_bytes:
-        raise HandgenError(f"{file}: larger than {max_bytes >> 20} MiB; {otherwise}")
+    share.check(status.st_size, file, otherwise)

@@ -25,7 +25,6 @@ from jaxtyping import Float
 from handgen.detect.base import CameraFrames
 from handgen.detect.keypoint_files.frame_files import file_frames
 from handgen.detect.keypoint_files.hands import (
-    MAX_FILE_BYTES,
     SMALLER,
     CameraHands,
     HandList,
@@ -35,6 +34,7 @@ from handgen.detect.keypoint_files.hands import (
 from handgen.detect.keypoint_files.names import WHOLE_BODIES, places_of, side_of
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
+from handgen.storage import limits
 from handgen.storage.json_stream import list_items
 
 PREFIX = "results_"  # of the demos' files
@@ -42,7 +42,6 @@ SUFFIX = ".json"
 KEYS = (b'"instance_info"', b'"instances"', b'"keypoint_scores"', b'"meta_info"')  # by which a file is known
 _SIDE_KEYS = ("hand_type", "handedness", "side", "label")
 _HEAD_BYTES = 2**16
-_MAX_INSTANCES = 200  # in one image
 
 
 def read(path: Path, side: str | None, frames: CameraFrames | None = None) -> CameraHands:
@@ -113,7 +112,7 @@ class _Hands(HandList):
 def _parts(file: Path, key: str) -> Iterator[tuple[str, Any]]:
     """The items of a file, which must not be too large: see `list_items`."""
     with explain_unreadable(file):
-        check_file(file, MAX_FILE_BYTES, SMALLER)
+        check_file(file, limits.KEYPOINT_FILE, SMALLER)
     return list_items(file, key)
 
 
@@ -125,11 +124,12 @@ def _frames(file: Path, hands: _Hands) -> Iterator[tuple[int, list[Any]]]:
         if name:
             continue
         number, instances = (entry.get("frame_id"), entry.get("instances")) if isinstance(entry, dict) else (None, None)
-        if type(number) is not int or not isinstance(instances, list) or len(instances) > _MAX_INSTANCES:
+        if type(number) is not int or not isinstance(instances, list):
             raise HandgenError(
-                f"{file}: an entry has no frame_id and up to {_MAX_INSTANCES} instances; is it MMPose's file of a "
-                "video? Those of images belong in a folder"
+                f"{file}: an entry has no frame_id and instances; is it MMPose's file of a video? Those of images "
+                "belong in a folder"
             )
+        limits.PEOPLE.check(len(instances), f"{file}: frame_id {number}", "is it MMPose's file of a video?")
         yield check_frame(number, str(file)), instances
 
 

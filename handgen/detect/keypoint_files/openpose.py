@@ -11,7 +11,6 @@ Pose2Sim (rtmlib) calls the files `NAME_000012.json`, writes NaN, leaves the han
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from handgen.detect.keypoint_files.hands import MAX_PX, NORMALISED, CameraHands,
 from handgen.detect.keypoint_files.names import WHOLE_BODIES
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.storage import limits
+from handgen.storage.documents import loads
 
 SUFFIX = "_keypoints.json"
 KEY = b'"people"'  # by which a file is known
-_MAX_FILE_BYTES = 4 * 2**20  # a person with body, face, hands in two and three dimensions has 15 KB
-_MAX_PEOPLE = 200
 
 
 def read(folder: Path, suffix: str = SUFFIX, frames: CameraFrames | None = None) -> CameraHands:
@@ -60,17 +59,15 @@ def read(folder: Path, suffix: str = SUFFIX, frames: CameraFrames | None = None)
 
 def _document(file: Path) -> dict[str, Any]:
     with explain_unreadable(file):
-        check_file(file, _MAX_FILE_BYTES, "is it OpenPose's file of one frame?")
+        check_file(file, limits.OPENPOSE_FILE, "is it OpenPose's file of one frame?")
         text = file.read_bytes()
-    try:
-        document = json.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise HandgenError(f"{file}: not valid JSON ({error}); is the file truncated?") from None
+    document = loads(text, str(file), with_nan=True)
     if isinstance(document, list) and len(document) == 1:  # as DWPose in a web service writes a picture's
         document = document[0]
     people = document.get("people") if isinstance(document, dict) else None
-    if not isinstance(people, list) or len(people) > _MAX_PEOPLE:
-        raise HandgenError(f"{file}: no list `people` of up to {_MAX_PEOPLE}; is it a file of OpenPose?")
+    if not isinstance(people, list):
+        raise HandgenError(f"{file}: no list `people`; is it a file of OpenPose?")
+    limits.PEOPLE.check(len(people), file, "is it a file of OpenPose?")
     return document
 
 

@@ -19,15 +19,16 @@ from typing import IO
 
 from handgen.detect.mediapipe.litert import Network, Shape
 from handgen.errors import HandgenError, explain_unreadable
+from handgen.storage import limits
+from handgen.storage.limits import Share
 from handgen.storage.local_copies import cache_folder, write_cached
+from handgen.storage.numpy_files import open_zip
 
 _log = logging.getLogger(__name__)
 
 WHEEL_REQUIREMENT = "mediapipe==0.10.21"
 WHEEL_TAGS = ("3.11", "cp", "cp311", "manylinux_2_28_x86_64")  # Python, implementation, ABI, platform
 WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
-MAX_NETWORK_BYTES = 64 * 2**20  # the larger of the two has 5.5 MB
-MAX_BUNDLE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
     for path in (folder / name for name in (network.name, network.task_member, network.wheel_member)):
         if path.is_file():
             with path.open("rb") as stream:
-                return _read_bounded(stream, path, MAX_NETWORK_BYTES)
+                return _read_bounded(stream, path, limits.NETWORK)
     raise HandgenError(f"{folder}: holds neither {network.name} nor {network.task_member}")
 
 
@@ -184,28 +185,28 @@ def _read_member(bundle: Path, network: NetworkFile) -> bytes:
 
 def _search_zip(source: Path | BytesIO, network: NetworkFile, bundle: Path, depth: int = 0) -> bytes | None:
     """Return the network's bytes or None, also from a `.task` in a `.task` (as in gesture_recognizer.task)."""
-    with zipfile.ZipFile(source) as archive:
+    opened = source.open("rb") if isinstance(source, Path) else source
+    with opened as file, open_zip(file, str(bundle)) as archive:
         members = archive.infolist()
         for member in members:
             name = member.filename
             if name == network.wheel_member or name.rsplit("/", 1)[-1] in (network.name, network.task_member):
                 with archive.open(member) as stream:
-                    return _read_bounded(stream, bundle, MAX_NETWORK_BYTES)
+                    return _read_bounded(stream, bundle, limits.NETWORK)
         for member in members if depth == 0 else ():
             if member.filename.endswith(".task"):
                 with archive.open(member) as stream:
-                    inner = BytesIO(_read_bounded(stream, bundle, MAX_BUNDLE_BYTES))
+                    inner = BytesIO(_read_bounded(stream, bundle, limits.BUNDLE))
                 data = _search_zip(inner, network, bundle, depth + 1)
                 if data is not None:
                     return data
     return None
 
 
-def _read_bounded(stream: IO[bytes], where: Path, limit: int) -> bytes:
-    """Return at most `limit` bytes, however large the archive says a member is."""
-    data = stream.read(limit + 1)
-    if len(data) > limit:
-        raise HandgenError(f"{where}: a file in it is larger than {limit >> 20} MiB; is this the right file?")
+def _read_bounded(stream: IO[bytes], where: Path, share: Share) -> bytes:
+    """Return no more bytes than the share, however large the archive says a member is."""
+    data = stream.read(share.allowed + 1)
+    share.check(len(data), f"{where}: a file in it")
     return data
 
 

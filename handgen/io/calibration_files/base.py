@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import numpy as np
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import DISTORTION_LENGTHS, Camera, Lens
 from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
+from handgen.storage import limits
+from handgen.storage.documents import loads
 
-MAX_CALIBRATION_BYTES = 8 * 2**20
 _REDO = "correct the file or calibrate again"
 
 
@@ -65,10 +67,7 @@ def read_text(path: Path) -> str:
     Raises HandgenError if it cannot be read, is not text or is far too large.
     """
     with explain_unreadable(path, "check the path"):
-        if path.stat().st_size > MAX_CALIBRATION_BYTES:
-            raise HandgenError(
-                f"{path}: over {MAX_CALIBRATION_BYTES >> 20} MiB, so not a calibration; name the right file"
-            )
+        limits.CALIBRATION.check(path.stat().st_size, path, "name the right file")
         try:
             return path.read_text("utf-8-sig")
         except UnicodeDecodeError:
@@ -77,18 +76,35 @@ def read_text(path: Path) -> str:
 
 def parse_json(path: Path, text: str) -> Any:
     """Foreign JSON, in which Python's NaN is let through for the value checks to name."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise HandgenError(f"{path}: not valid JSON ({error}); is the file truncated?") from None
+    return loads(text.encode(), str(path), with_nan=True)
 
 
 def parse_toml(path: Path, text: str) -> dict[str, Any]:
     """The tables of a TOML file."""
+    limits.TOML_TEXT.check(len(text), path, "is it a calibration?")
+    most = limits.TOML_KEY.allowed
+    if _dotted_key(most).search(text):  # tomllib keeps every beginning of a key
+        limits.TOML_KEY.refuse(most + 1, f"{path}: a key of more than {most} parts; is it a calibration?")
     try:
-        return tomllib.loads(text)
+        return _parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise HandgenError(f"{path}: not valid TOML ({error}); is the file truncated?") from None
+
+
+@lru_cache(maxsize=1)  # every format that may be TOML looks at a file
+def _parse_toml(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
+
+
+@cache
+def _dotted_key(parts: int) -> re.Pattern[str]:
+    """Compile what finds a key of more parts, or what looks like one: bare or quoted words with dots between them.
+
+    A key begins a line, a table or an inline table, so whatever is before it, a search finds it; where it might begin
+    it is looked for whether or not that is within a text.
+    """
+    word = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+    return re.compile(rf"(?<![^\s\[{{,])(?:{word}[ \t]*+\.[ \t]*+){{{parts}}}")
 
 
 def numbers(value: Any, shape: tuple[int, ...], where: str, what: str) -> np.ndarray:

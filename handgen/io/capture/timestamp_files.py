@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.errors import HandgenError, explain_unreadable
+from handgen.storage import limits
 
-MAX_TIMESTAMP_BYTES = 256 * 2**20
-_MAX_HEADER_BYTES = 2**16
+_ROW_BYTES = 160  # of memory
 # Names of the columns camera, frame, time (seconds); the second row is what caliscope writes.
 _COLUMNS = (
     (("camera", "cam", "cam_id", "port"), "camera"),
@@ -25,7 +25,7 @@ _COLUMNS = (
 def missing_column(path: Path) -> str | None:
     """Return the name of a column that a file of timestamps must have and this one has not, else None."""
     with explain_unreadable(path, "check the file's permissions"), path.open("rb") as file:
-        line = file.readline(_MAX_HEADER_BYTES).decode("utf-8-sig", "replace")
+        line = file.readline(limits.CSV_LINE.allowed).decode("utf-8-sig", "replace")
     header = {column.strip().strip('"') for column in line.split(",")}
     return next((shown for accepted, shown in _COLUMNS if header.isdisjoint(accepted)), None)
 
@@ -43,13 +43,15 @@ def read_timestamps(
     """
     rows: dict[str, dict[int, float]] = {name: {} for name in frame_counts}
     try:
-        if path.stat().st_size > MAX_TIMESTAMP_BYTES:
-            raise HandgenError(f"{path}: larger than 256 MiB; is this the right file?")
+        limits.TIMESTAMPS.check(path.stat().st_size, path)
+        most = limits.TIMES.allowed // _ROW_BYTES
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             header = [column.strip() for column in next(reader, [])]
             at = _column_indices(path, header)
-            for row in filter(None, reader):
+            for count, row in enumerate(filter(None, reader), 1):
+                if count > most:
+                    limits.TIMES.check(count * _ROW_BYTES, path)
                 where = f"{path}: line {reader.line_num}"
                 try:
                     camera, frame, time_s = row[at[0]].strip(), int(row[at[1]]), float(row[at[2]])

@@ -8,7 +8,6 @@ Both are baked into the person's own hand model in MANO's format, which the trut
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Float
 
 from handgen.hand.model_files import FIELDS, KINTREE, OPEN_HAND, HandArrays, load_hand, npz_bytes, surface_bytes
 from handgen.stages.simulate.light import linear_from_srgb
+from handgen.storage.numpy_files import read_arrays
 
 MODEL_NAME = "hand_{side}.npz"  # of a person's own hand model
 _BETA_SIGMA, _EXTRA_SIGMA = 0.8, 1.0  # of each coefficient, in the population's standard deviations
@@ -67,8 +67,7 @@ def make_person(rng: np.random.Generator) -> Person:
 
 def personal_surface(person: Person, side: str) -> dict[str, np.ndarray]:
     """The arrays of the open hand's full-resolution surface, with the person's shape and correctives baked in."""
-    with np.load(io.BytesIO(surface_bytes(side)), allow_pickle=False) as archive:
-        arrays = {key: archive[key] for key in archive.files}
+    arrays = read_arrays(surface_bytes(side), f"the {side} hand's surface")
     arrays["vertices"] = arrays["vertices"].astype(float) + arrays["shapedirs_extra"].astype(float) @ person.extra
     arrays["posedirs"] = arrays["posedirs"] * np.float32(person.bulge)
     return arrays
@@ -80,8 +79,8 @@ def personal_hand(person: Person, side: str) -> HandArrays:
     Its betas are the open hand's; its sha256 is that of `personal_file`.
     """
     model = load_hand(OPEN_HAND, side)
-    with np.load(io.BytesIO(surface_bytes(side)), allow_pickle=False) as archive:
-        extra = archive["shapedirs_extra"][archive["mano_vertices"]].astype(float)
+    surface = read_arrays(surface_bytes(side), f"the {side} hand's surface")
+    extra = surface["shapedirs_extra"][surface["mano_vertices"]].astype(float)
     hand = replace(
         model,
         name=MODEL_NAME,

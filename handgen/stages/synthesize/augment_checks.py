@@ -20,9 +20,8 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.media.arrays import Image
+from handgen.storage import limits
 
-MAX_FILE_BYTES = 64 * 2**10
-_MAX_DEPTH = 12  # of lists and mappings in one another
 _MAX_ITEMS = 64  # of one list or mapping
 _MAX_TEXT = 64  # characters of a name or a choice
 _MAX_NUMBER = 1000.0  # kernels, grids and pixels: beyond, a single image would take minutes
@@ -64,11 +63,10 @@ def _text(path: Path) -> str:
         if not path.is_file():
             raise HandgenError(f"{path}: no such file; --augment takes default, none, or the path of a YAML file")
         with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(limits.AUGMENTATIONS.allowed + 1)
     except (OSError, ValueError) as error:
         raise HandgenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if len(data) > MAX_FILE_BYTES:
-        raise HandgenError(f"{path}: larger than {MAX_FILE_BYTES >> 10} KiB; is it a list of transforms?")
+    limits.AUGMENTATIONS.check(len(data), path, "is it a list of transforms?")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -85,8 +83,7 @@ def _refuse_tricks(path: Path, text: str) -> None:
         if getattr(event, "tag", None) is not None:
             raise HandgenError(f"{where}: tags such as {event.tag!r} are not taken; remove it")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise HandgenError(f"{where}: nested more than {_MAX_DEPTH} deep; flatten it")
+        limits.YAML_NESTING.check(depth, where, "flatten it")
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
