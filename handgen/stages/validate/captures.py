@@ -13,7 +13,7 @@ from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, UnscaledRig
 from handgen.io.calibration_files.base import Calibration, parse_json, read_text
 from handgen.io.calibration_files.registry import load_calibration
-from handgen.io.capture.capture import Capture, load_capture
+from handgen.io.capture.capture import Capture, damage_of, load_capture
 from handgen.io.capture.frame_matching import rates_differ
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.rotations import transform_fault
@@ -132,6 +132,10 @@ def _check_videos(findings: Findings, capture: Capture) -> None:
         next(capture.read(0, 1), None)
     except HandgenError as error:
         findings.add("picture", str(capture.path), str(error), "write the video or the pictures again")
+    findings.looked_at["damaged frames"] = sum(source.frame_count for source in capture.sources)
+    for name, source in zip(names, capture.sources, strict=True):
+        if told := damage_of(name, source):
+            findings.add("damaged frames", str(source.path), told, "copy or record the video again")
     digests: dict[bytes, str] = {}
     for name, source in zip(names, capture.sources, strict=True):
         file = source.files[0] if isinstance(source, ImageFolder) else source.path
