@@ -12,6 +12,7 @@ doubt about the frames, OpenCV's decides which there are, and when.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -123,6 +124,8 @@ def open_video(path: Path) -> VideoFile:
     """
     with explain_unreadable(path, "check the path of the video"):
         status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise HandgenError(f"{path}: a pipe or a device, and not a file; give the video's own file")
     if status.st_size == 0:
         raise HandgenError(f"{path}: the file is empty; copy or record it again")
     return _scan(path, status.st_size, status.st_mtime_ns)

@@ -21,6 +21,8 @@ import numpy as np
 from av.video.stream import VideoStream
 from jaxtyping import Bool, Float, Int
 
+from handgen.storage import filesystem
+
 Times = Float[np.ndarray, " frames"]
 Ticks = Int[np.ndarray, " frames"]
 
@@ -144,7 +146,7 @@ class _Decoding:
 
 
 def _decode(path: Path, threads: bool) -> _Decoding | None:
-    with path.open("rb") as file:
+    with filesystem.open_read(path) as file:
         head = file.read(12)
     name = next((name for at, magic, name in _FORMATS if head[at : at + len(magic)] == magic), None)
     if name is None:

@@ -15,6 +15,7 @@ import io
 import os
 import random
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -93,7 +94,7 @@ def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
             continue
         beside = _beside(place)
         try:
-            beside.write_bytes(data)
+            _write_new(beside, data)
             beside.replace(place)
         except OSError as error:
             beside.unlink(missing_ok=True)
@@ -129,7 +130,7 @@ def put_new(place: Location, data: bytes) -> bool:
 def _put_new_here(place: Path, data: bytes) -> None:
     beside = _beside(place)
     try:
-        beside.write_bytes(data)
+        _write_new(beside, data)
         try:
             os.link(beside, place)  # so that nobody reads it half written
         except OSError as error:
@@ -151,7 +152,7 @@ def whole_file(place: Location) -> Iterator[BinaryIO]:
     if isinstance(place, Path):
         beside = _beside(place)
         try:
-            with beside.open("wb", buffering=1 << 18) as file:
+            with beside.open("xb", buffering=1 << 18) as file:  # a new one, never what a link points to
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -182,13 +183,16 @@ def send(local: Path, place: UPath) -> None:
 
 def read(place: Location) -> bytes:
     """Read all of a file."""
-    return place.read_bytes() if isinstance(place, Path) else _retry(place, lambda: place.fs.cat_file(place.path))
+    if isinstance(place, Path):
+        with open_read(place) as file:
+            return file.read()
+    return _retry(place, lambda: place.fs.cat_file(place.path))
 
 
 def read_range(place: Location, start: int, length: int) -> bytes:
     """Read `length` bytes from `start` on, or fewer where the file ends."""
     if isinstance(place, Path):
-        with place.open("rb") as file:
+        with open_read(place) as file:
             file.seek(start)
             return file.read(length)
     try:
@@ -215,12 +219,27 @@ def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tupl
 def open_read(place: Location, block: int = READ_BYTES, size: int | None = None) -> BinaryIO:
     """Open a file to read from; one in a store, of `size` if that is known, is fetched `block` bytes at a time."""
     if isinstance(place, Path):
-        return place.open("rb")
+        return open(place, "rb", opener=regular_file)
     if size is None:
         size = size_of(place)
     if size is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
     return io.BufferedReader(RemoteFile(str(place), size, partial(read_range, place)), block)
+
+
+def regular_file(path: str, flags: int) -> int:
+    """Open a file of the disk as `open` asks its opener to; OSError for a pipe, a socket or a device.
+
+    To open a pipe would wait for somebody who writes to it, and a device may never end.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
+        text = os.strerror(number) if stat.S_ISDIR(kind) else "a pipe or a device, and not a file"
+        raise OSError(number, text, os.fspath(path))
+    return descriptor
 
 
 def digest(place: Location) -> tuple[int, str]:
@@ -330,6 +349,12 @@ def _retry(place: Location, act: Callable[[], Result]) -> Result:
     return retry(str(place), act)
 
 
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, so that no link is followed."""
+    with path.open("xb") as file:
+        file.write(data)
+
+
 def _beside(place: Path) -> Path:
     """Return a name for what is being written, this process's own: two that write the same file do not meet."""
     return place.with_name(f"{place.name}.{os.getpid():x}{random.SystemRandom().getrandbits(24):06x}{PARTIAL}")
@@ -350,7 +375,8 @@ def _name_temporary_folder() -> Iterator[None]:
 def _is_same(new: Path, there: Path) -> bool:
     """Tell whether there is a file already, and of the same content."""
     try:
-        if new.stat().st_size != there.stat().st_size:
+        status = there.lstat()
+        if not stat.S_ISREG(status.st_mode) or new.stat().st_size != status.st_size:
             return False
         with new.open("rb") as one, there.open("rb") as other:
             while block := one.read(1 << 20):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from handgen.errors import HandgenError, explain_unreadable
+from handgen.storage import filesystem
 from handgen.storage.documents import loads
 
 MAX_VALUE_BYTES = 16 * 2**20  # of one entry; those of known data sets have some kilobytes
@@ -93,7 +94,7 @@ def read_value(file: BinaryIO, first: int, length: int, where: str) -> Any:
 @contextmanager
 def _open_stream(path: Path) -> Iterator[_Stream]:
     with explain_unreadable(path):
-        file = path.open("rb")
+        file = filesystem.open_read(path)
     with file:
         yield _Stream(file, str(path))
 

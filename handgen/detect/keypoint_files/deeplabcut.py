@@ -17,6 +17,7 @@ from jaxtyping import Float
 from handgen.detect.keypoint_files.hands import MAX_FILE_BYTES, SMALLER, CameraHands, HandList, check_file, check_frame
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError
+from handgen.storage import filesystem
 
 MARK = "DLC"  # in a file's name, between the video's and the network's
 START = b"scorer"
@@ -45,7 +46,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """The rows and their numbers, from 1."""
     try:
         check_file(file, MAX_FILE_BYTES, SMALLER)
-        with file.open(encoding="utf-8", newline="") as stream:
+        with open(file, encoding="utf-8", newline="", opener=filesystem.regular_file) as stream:
             lines = iter(lambda: stream.readline(_MAX_LINE), "")
             for number, row in enumerate(csv.reader(lines), 1):
                 if len(row) > _MAX_COLUMNS:

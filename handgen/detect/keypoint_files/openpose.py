@@ -24,6 +24,7 @@ from handgen.detect.keypoint_files.hands import MAX_PX, NORMALISED, CameraHands,
 from handgen.detect.keypoint_files.names import WHOLE_BODIES
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
+from handgen.storage import filesystem
 
 SUFFIX = "_keypoints.json"
 KEY = b'"people"'  # by which a file is known
@@ -61,7 +62,7 @@ def read(folder: Path, suffix: str = SUFFIX, frames: CameraFrames | None = None)
 def _document(file: Path) -> dict[str, Any]:
     with explain_unreadable(file):
         check_file(file, _MAX_FILE_BYTES, "is it OpenPose's file of one frame?")
-        text = file.read_bytes()
+        text = filesystem.read(file)
     try:
         document = json.loads(text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ import numpy as np
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import DISTORTION_LENGTHS, Camera, Lens
 from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
+from handgen.storage import filesystem
 
 MAX_CALIBRATION_BYTES = 8 * 2**20
 _REDO = "correct the file or calibrate again"
@@ -70,7 +71,8 @@ def read_text(path: Path) -> str:
                 f"{path}: over {MAX_CALIBRATION_BYTES >> 20} MiB, so not a calibration; name the right file"
             )
         try:
-            return path.read_text("utf-8-sig")
+            with open(path, encoding="utf-8-sig", opener=filesystem.regular_file) as file:
+                return file.read()
         except UnicodeDecodeError:
             raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
 

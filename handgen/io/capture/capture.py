@@ -24,6 +24,7 @@ from handgen.io.capture.frame_matching import rates_differ
 from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
+from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location, location
 from handgen.storage.local_copies import LocalCopy, fetch, local_path
@@ -93,7 +94,7 @@ class Capture:
             for file in getattr(source, "files", (source.path,)):
                 digest.update(f"{file.name} {file.stat().st_size}\n".encode("utf-8", "surrogateescape"))
             if isinstance(source, VideoFile):
-                with source.path.open("rb") as stream:
+                with filesystem.open_read(source.path) as stream:
                     digest.update(stream.read(_FINGERPRINT_BYTES))
                     stream.seek(max(0, source.path.stat().st_size - _FINGERPRINT_BYTES))
                     digest.update(stream.read(_FINGERPRINT_BYTES))

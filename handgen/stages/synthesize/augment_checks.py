@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.media.arrays import Image
+from handgen.storage import filesystem
 
 MAX_FILE_BYTES = 64 * 2**10
 _MAX_DEPTH = 12  # of lists and mappings in one another
@@ -63,7 +64,7 @@ def _text(path: Path) -> str:
     try:
         if not path.is_file():
             raise HandgenError(f"{path}: no such file; --augment takes default, none, or the path of a YAML file")
-        with path.open("rb") as file:
+        with filesystem.open_read(path) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise HandgenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None

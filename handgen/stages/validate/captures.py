@@ -19,6 +19,7 @@ from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.rotations import transform_fault
 from handgen.media.image_folder import ImageFolder
 from handgen.stages.validate.cameras import check_cameras, check_rig, doubt
+from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.local_copies import local_path
 
@@ -139,7 +140,7 @@ def _check_videos(findings: Findings, capture: Capture) -> None:
     digests: dict[bytes, str] = {}
     for name, source in zip(names, capture.sources, strict=True):
         file = source.files[0] if isinstance(source, ImageFolder) else source.path
-        with file.open("rb") as stream:
+        with filesystem.open_read(file) as stream:
             digest = hashlib.sha256(stream.read(_COMPARED_BYTES)).digest()
         if digest in digests:
             what = f"camera {name} has the same pictures as {digests[digest]}"
