@@ -105,6 +105,9 @@ def _one_line(ctx: click.Context | None) -> Iterator[None]:
             raise HandgenError(f"{error.filename}: {error.strerror}; {hint}") from error
     except HandgenError as error:
         raise click.ClickException(printable(str(error))) from error
+    except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc,unused-ignore]
+        raise
     except MemoryError as error:
         raise click.ClickException(f"there is not enough memory{_kept(ctx)}; give fewer --workers") from error
 
@@ -132,8 +135,12 @@ class _StderrHandler(logging.Handler):
     """Writes to what standard error is at the moment: a progress bar that is shown replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from handgen.wording import printable
+
+        text = self.format(record)
+        lines = text.split("\n") if record.exc_info or record.stack_info else [text]
         with suppress(OSError, ValueError):  # nobody reads it any more
-            print(self.format(record).replace("\x1b", "\\x1b"), file=sys.stderr)
+            print("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 def _set_up_logging(ctx: click.Context, param: click.Parameter, value: int) -> None:
