@@ -18,6 +18,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -49,12 +50,13 @@ def location(text: str | Location) -> Location:
         return Path(text)
     scheme = text.partition("://")[0]
     try:
-        place = UPath(text, **_options(scheme))
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that a driver is not known to UPath
+            place = UPath(text, **_options(scheme))
         place.fs  # noqa: B018  the driver is imported here
-    except (ImportError, ValueError, TypeError) as error:  # of a driver that wants more than an address
+    except (ImportError, ValueError, TypeError, AttributeError) as error:  # of a driver that wants more than an address
         extra = EXTRAS.get(scheme)
         hint = f"pip install 'handgen[{extra}]'" if extra else "give a path, or a URL that fsspec has a driver for"
-        raise HandgenError(f"{text}: cannot be used here ({error}); {hint}") from None
+        raise HandgenError(f"{text}: cannot be used here ({' '.join(str(error).split())}); {hint}") from None
     return Path(place.path) if scheme in ("file", "local") else place
 
 

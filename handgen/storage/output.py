@@ -103,7 +103,9 @@ def writing(root: Location) -> Iterator[None]:
 def write_error(error: OSError, place: Location) -> HandgenError:
     """Make the error to tell the user when `place`, or what the error names, could not be written."""
     where = str(error.filename or place)
-    if "://" not in where:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "what is finished is kept: raise the limit (ulimit -n) or give fewer --workers, and run again"
+    elif "://" not in where:
         hint = (
             "what is finished is kept: make room or give the right to write there and run again, or choose another "
             "directory"
