@@ -189,3 +189,11 @@ def test_a_pipe_under_the_name_of_what_is_written_is_replaced(tmp_path):
     os.mkfifo(place)
     filesystem.put(place, b"")
     assert place.is_file()
+
+
+def test_a_calibration_that_is_a_pipe_is_named(tmp_path):
+    capture = make_capture(tmp_path)
+    os.mkfifo(tmp_path / "other.toml")
+    result = CliRunner().invoke(main, ["annotate", str(capture), "--calibration", str(tmp_path / "other.toml")])
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert "other.toml: cannot be read (a pipe or a device, and not a file)" in result.stderr
