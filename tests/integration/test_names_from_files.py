@@ -28,7 +28,7 @@ from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import source_of
 from handgen.wording import printable
 
-EVIL = 'a\x1b[31m\n\x00\x9b2J\u202e\u2066\x7f\udc80$\\frac{[/]<script>alert(1)</script>"><img src=x onerror=alert(1)>'
+EVIL = 'a\x1b[31m\n\x00\x9b2J\u202e\u2066\x7f\udc80$\\frac{$[/]<script>alert(1)</script>"><img src=x onerror=alert(1)>'
 ACTING = ("\x1b", "\x00", "\x9b", "\u202e", "\u2066", "\x7f", "\udc80")
 
 
