@@ -36,7 +36,7 @@ SAME_MS = 0.05  # by which two decoders' times of a frame may differ
 
 @dataclass(frozen=True)
 class DecodedVideo:
-    """What decoding all of a video told. times_ms: of its frames; None where another decoder must say them.
+    """Result of decoding all of a video. times_ms: of its frames; None where another decoder must say them.
 
     damaged_ms: rising times, counted from the first frame, of what is damaged, also of what is no frame; None where the
     file's times are no help. Then `damaged` tells it of each frame, in the order in which they are shown.

@@ -230,17 +230,16 @@ def open_read(place: Location, block: int = READ_BYTES, size: int | None = None)
 
 
 def regular_file(path: str, flags: int) -> int:
-    """Open a file of the disk as `open` asks its opener to; OSError for a pipe, a socket or a device.
+    """Open a file of the disk, as an opener of `open`; OSError for a pipe, a socket or a device.
 
-    To open a pipe would wait for somebody who writes to it, and a device may never end.
+    A pipe would wait for somebody who writes to it, and a device may never end.
     """
-    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    kind = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(kind):
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(kind := os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        number = errno.EISDIR if stat.S_ISDIR(kind) else errno.EINVAL
-        text = os.strerror(number) if stat.S_ISDIR(kind) else "a pipe or a device, and not a file"
-        raise OSError(number, text, os.fspath(path))
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise OSError(errno.EINVAL, "a pipe or a device, and not a file", path)
     return descriptor
 
 

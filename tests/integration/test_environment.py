@@ -144,7 +144,7 @@ def test_a_mistake_of_ours_keeps_its_traceback(capture, monkeypatch):
 
 
 def test_want_of_memory_at_the_start_is_one_line(annotations):
-    """As much as the interpreter and its small libraries take, but not the large ones."""
+    """The limits leave room for the interpreter and its small libraries, but not for the large ones."""
     for mib in (620, 760, 900):
         done = run("validate", annotations, "--workers", "1", limit=limited(resource.RLIMIT_AS, mib << 20))
         errors = done.stderr.decode()
