@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +35,7 @@ def say(text: str, err: bool = False) -> None:
     """Print a line for people, unless --quiet was given. err: on standard error."""
     if not is_quiet():
         with printing():
-            click.echo(text, err=err)
+            click.echo(printable(text), err=err)
 
 
 @contextmanager
@@ -72,7 +73,8 @@ def _drop_output() -> None:
         os.close(nowhere)
 
 
-def _text(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
+    """Make a text to print as it is: no markup, and nothing that acts on a terminal."""
     return Text(printable(text), style=style)
 
 
@@ -87,23 +89,30 @@ def print_report(
     if as_json:
         print_json(report.to_json())
         return
-    table = Table(title=printable(report.title), title_justify="left", show_header=False, box=box.SIMPLE)
+    table = Table(title=plain(report.title, "italic"), title_justify="left", show_header=False, box=box.SIMPLE)
     for name, value in [*report.rows(), *more]:
-        table.add_row(_text(name), _text(value))
+        table.add_row(plain(name), plain(value))
     with printing() as console:
         console.print(table)
         for note in report.remarks() if notes is None else notes:
-            console.print(_text(f"note: {note}"))
+            console.print(plain(f"note: {note}"))
         for step in ["Next:", *(f"  {step}" for step in next_steps)] if next_steps else ():
-            console.print(_text(step))
+            console.print(plain(step))
 
 
 def print_json(document: Any) -> None:
-    """Print a document on standard output, for programs."""
+    """Print a document on standard output, for programs, and harmless on a terminal."""
     from handgen.storage.documents import dumps
 
+    text = dumps(document, indent=True).decode()
+    lines = [line if line.isprintable() else "".join(map(_json_character, line)) for line in text.split("\n")]
     with printing():
-        click.echo(dumps(document, indent=True), nl=False)  # bytes: UTF-8 whatever the terminal shows
+        click.echo("\n".join(lines).encode(), nl=False)  # bytes: UTF-8 whatever the terminal shows
+
+
+def _json_character(character: str) -> str:
+    """Escape a character of a JSON text unless it can be printed: a terminal may take it for a command."""
+    return character if character.isprintable() else json.dumps(character)[1:-1].replace("\x7f", "\\u007f")
 
 
 def steps_after_annotations(out: Location, views: int) -> list[str]:
@@ -119,7 +128,7 @@ def print_checks(checks: Sequence[tuple[str, int | None, int]], first: Callable[
     for name, looked_at, wrong in checks:
         style = "bold red" if wrong else ""
         cells = (name, "" if looked_at is None else str(looked_at), str(wrong), first(name))
-        table.add_row(*(_text(cell, style) for cell in cells))
+        table.add_row(*(plain(cell, style) for cell in cells))
     print_table(table)
 
 
@@ -132,17 +141,17 @@ def print_table(table: Table) -> None:
 def print_description(description: Description) -> None:
     """Print what a directory holds: facts, tables and notes."""
     with printing(soft_wrap=False) as console:
-        console.print(_text(f"{description.path}: {description.kind}", "bold"))
+        console.print(plain(f"{description.path}: {description.kind}", "bold"))
         facts = Table(box=None, show_header=False, pad_edge=False)
         for name, value in description.facts:
-            facts.add_row(_text(name, "dim"), _text(value))
+            facts.add_row(plain(name, "dim"), plain(value))
         console.print(facts)
         for table in description.tables:
-            shown = Table(title=printable(table.title), title_justify="left", box=box.SIMPLE)
+            shown = Table(title=plain(table.title, "italic"), title_justify="left", box=box.SIMPLE)
             for i, column in enumerate(table.columns):
-                shown.add_column(_text(column), justify="right" if i else "left")
+                shown.add_column(plain(column), justify="right" if i else "left")
             for row in table.rows:
-                shown.add_row(*map(_text, row))
+                shown.add_row(*map(plain, row))
             console.print(shown)
         for note in description.notes:
-            console.print(_text(f"note: {note}"))
+            console.print(plain(f"note: {note}"))

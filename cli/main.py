@@ -42,8 +42,12 @@ _KEPT = {
     "synthesize": "finished shards are kept",
     "export": "finished parts are kept",
 }
-_INTERRUPTED = 128 + signal.SIGINT
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_TOO_MANY = (errno.EMFILE, errno.ENFILE)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE)
+# What libraries say that raise something other than MemoryError; loading one of them wants memory, too.
+_NO_MEMORY = ("allocate memory", "enough memory", "out of memory", "insufficient memory", "failed to map segment",
+              "can't start new thread")  # fmt: skip
 _REFUSALS = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EINVAL)  # of a store: what to set up, not to wait for
 
 
@@ -102,27 +106,68 @@ def _one_line(ctx: click.Context | None) -> Iterator[None]:
             if error.errno in _FULL:
                 where = error.filename or "standard output, the output directory or TMPDIR"
                 raise HandgenError(f"{where}: cannot be written ({error.strerror}){_kept(ctx)}; make room") from error
+            if "temporary directory" in str(error):
+                raise HandgenError("no folder for temporary files can be written; set TMPDIR to one") from error
+            if error.errno in _TOO_MANY:
+                hint = "raise the limit (ulimit -n), or give fewer --workers"
+                raise HandgenError(f"too many files are open ({error.filename}){_kept(ctx)}; {hint}") from error
+            if error.errno in _REFUSED and error.filename is not None and "://" not in str(error.filename):
+                hint = "correct its permissions or name, or the disk, and run again"
+                raise HandgenError(f"{os.fsdecode(error.filename)}: {error.strerror}{_kept(ctx)}; {hint}") from error
             if "://" not in str(error.filename):
                 raise
             hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
             raise HandgenError(f"{error.filename}: {error.strerror}; {hint}") from error
     except HandgenError as error:
         raise click.ClickException(printable(str(error))) from error
-    except MemoryError as error:
+    except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc,unused-ignore]
+        raise
+    except Exception as error:
+        if not _wants_memory(error):
+            raise
         raise click.ClickException(f"there is not enough memory{_kept(ctx)}; give fewer --workers") from error
+
+
+def _wants_memory(error: Exception) -> bool:
+    """Tell whether an exception is for want of memory; libraries raise several kinds."""
+    if isinstance(error, click.exceptions.Exit | click.Abort):
+        return False
+    number = error.errno if isinstance(error, OSError) else None
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or number == errno.ENOMEM or any(words in text for words in _NO_MEMORY)
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process is asked to end by SIGTERM: everything is cleared up as after Ctrl-C."""
 
 
 @contextmanager
 def _interruptible(ctx: click.Context | None) -> Iterator[None]:
-    """Turn Ctrl-C into one line, which says what is kept, and the exit status that shells expect."""
+    """Turn Ctrl-C and SIGTERM into one line, which says what is kept, and the exit status that shells expect."""
+    in_main = threading.current_thread() is threading.main_thread()
+    on_term = signal.getsignal(signal.SIGTERM) if in_main else None
+    takes_over = on_term is signal.SIG_DFL  # else somebody else decides what it does
+    if takes_over:
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
-    except KeyboardInterrupt:
-        if threading.current_thread() is threading.main_thread():
+    except KeyboardInterrupt as error:
+        number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        if in_main:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would end the message
-        kept = _kept(ctx)
-        click.echo("Interrupted" + (f"{kept}; run the same command again to go on" if kept else ""), err=True)
-        raise SystemExit(_INTERRUPTED) from None
+        kept, what = _kept(ctx), "Interrupted" if number == signal.SIGINT else "Terminated"
+        with suppress(OSError):
+            click.echo(what + (f"{kept}; run the same command again to go on" if kept else ""), err=True)
+        raise SystemExit(128 + number) from None
+    finally:
+        if takes_over:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; SIGKILL ends what hangs
+    raise _Terminated
 
 
 def _kept(ctx: click.Context | None) -> str:
@@ -135,8 +180,12 @@ class _StderrHandler(logging.Handler):
     """Writes to what standard error is at the moment: a progress bar that is shown replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        from handgen.wording import printable
+
+        text = self.format(record)
+        lines = text.split("\n") if record.exc_info or record.stack_info else [text]
         with suppress(OSError, ValueError):  # nobody reads it any more
-            print(self.format(record).replace("\x1b", "\\x1b"), file=sys.stderr)
+            print("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 def _set_up_logging(ctx: click.Context, param: click.Parameter, value: int) -> None:
@@ -196,7 +245,7 @@ def main() -> None:
     handgen annotate CAPTURE --out ANNOTATIONS               find, fit and cut out the hands
     handgen synthesize ANNOTATIONS --backgrounds DIR --out SHARDS
 
-    Exit status: 0 success, 1 something to fix in the input, 2 wrong usage, 130 interrupted.
+    Exit status: 0 success, 1 something to fix in the input, 2 wrong usage, 130 interrupted, 143 terminated.
     """
 
 

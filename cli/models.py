@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.table import Column, Table
 
-from handgen.cli.console import print_json, print_table, say
+from handgen.cli.console import plain, print_json, print_table, say
 from handgen.cli.options import json_option
 
 
@@ -97,7 +97,7 @@ def list_models(as_json: bool) -> None:
                 checked = "SHA-256 as pinned" if there.pinned else "SHA-256 not the pinned one"
             else:
                 checked = "mended" if there.note else "as given"
-        table.add_row(path.name, size, checked, str(path))
+        table.add_row(*map(plain, (path.name, size, checked, str(path))))
     print_table(table)
 
 

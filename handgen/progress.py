@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from handgen.wording import printable
+
 Progress = Callable[[str, int, int], None]  # what is being done, units done, units in all
 
 _LINE_SHARE = 0.1  # of a step between two lines
@@ -28,7 +30,12 @@ def progress_bars() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:<16}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     progress = Progress(*columns, console=Console(stderr=True), refresh_per_second=5)
     tasks: dict[str, TaskID] = {}
 
@@ -36,7 +43,7 @@ def progress_bars() -> Iterator[Progress]:
         if not tasks:
             progress.start()  # not earlier: an error before the first step leaves one line and nothing else
         if what not in tasks:
-            tasks[what] = progress.add_task(what)
+            tasks[what] = progress.add_task(printable(what))
         progress.update(tasks[what], completed=done, total=total)
 
     try:
@@ -86,7 +93,7 @@ class _Lines:
 
 def _print(line: str) -> None:
     with suppress(OSError, ValueError):  # nobody reads it any more
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Numbers in texts that a user reads."""
+"""Numbers and foreign words in texts that a user reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 
 def printable(text: str) -> str:
-    """Escape what would move a terminal's cursor or break a line: names out of files may hold anything."""
+    """Escape what would move a terminal's cursor, turn its direction or break a line: files may name things anyhow."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 

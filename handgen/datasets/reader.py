@@ -24,7 +24,7 @@ from handgen.hand.conversions import moved_hand, rest_wrist
 from handgen.hand.model import HandPose
 from handgen.hand.model_files import HandArrays
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import read_json
 from handgen.storage.output import MANIFEST
 
@@ -120,7 +120,7 @@ def read_bytes(path: Path) -> bytes | None:
         if not path.is_file():
             return None
         limits.PICTURE_FILE.check(path.stat().st_size, path, "is it a picture?")
-        return path.read_bytes()
+        return filesystem.read(path)
     except OSError as error:
         raise HandgenError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -216,7 +216,7 @@ def file_fingerprint(path: Path) -> dict[str, Any]:
     """Digest the two ends of a file, and give its size: the whole of one with gigabytes would take minutes."""
     digest = hashlib.sha256()
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with filesystem.open_read(path) as file:
         digest.update(file.read(_FINGERPRINT_BYTES))
         file.seek(max(size - _FINGERPRINT_BYTES, 0))
         digest.update(file.read(_FINGERPRINT_BYTES))

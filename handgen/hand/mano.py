@@ -35,7 +35,7 @@ from handgen.hand.model_files import (
 )
 from handgen.hand.skeleton import FINGER_JOINTS, MIRROR_X, SIDES, TIP_VERTICES, VERTEX_COUNT, other_side
 from handgen.hand.smplx_check import MAX_DIFFERENCE_MM, largest_difference_mm
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.local_copies import write_cached
 from handgen.storage.numpy_files import ZIP_START, open_zip
 from handgen.storage.pickles import read_pickle
@@ -107,7 +107,7 @@ def add(paths: Sequence[Path]) -> list[InstalledHand]:
     added = []
     for side, (data, note) in contents.items():
         path, source = mano_path(side), hands[side].source
-        if path.is_file() and path.read_bytes() == data and source == str(path):
+        if path.is_file() and filesystem.read(path) == data and source == str(path):
             continue  # the cached left hand proved right
         difference_mm = _difference_from_smplx_mm(hand_from_npz(data, source, MANO, side), source)
         added.append((data, InstalledHand(side, path, len(data), note, _remarks(hands[side]), difference_mm)))
@@ -172,7 +172,7 @@ def _read_cached(side: str) -> _Hand:
 def _arrays_of(path: Path) -> tuple[dict[str, np.ndarray], int]:
     """Return the checked arrays of one file, whatever its name ends in, and how many shape directions it has."""
     where = str(path)
-    with explain_unreadable(path, WHERE_TO_GET), path.open("rb") as stream:
+    with explain_unreadable(path, WHERE_TO_GET), filesystem.open_read(path) as stream:
         data = stream.read(limits.HAND_MODEL.allowed + 1)
     limits.HAND_MODEL.check(len(data), where, "a hand model is about 4 MiB")
     head = data[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()

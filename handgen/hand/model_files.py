@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS, SIDES, VERTEX_COUNT
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.local_copies import cache_folder
 from handgen.storage.numpy_files import ObjectArray, read_arrays
 
@@ -183,7 +183,7 @@ def load_hand(model: str, side: str) -> HandArrays:
 @cache
 def _load(model: str, side: str, path: Path, stamp: int) -> HandArrays:
     """Read a file; stamp: its time, so that a new one is read."""
-    return hand_from_npz(path.read_bytes(), str(path), model, side)
+    return hand_from_npz(filesystem.read(path), str(path), model, side)
 
 
 def hand_from_npz(data: bytes, where: str, model: str, side: str) -> HandArrays:

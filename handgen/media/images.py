@@ -128,7 +128,7 @@ def read_rgb(path: Location, enough_px: int | None = None) -> UInt8[np.ndarray, 
     """
     with _name_read_errors(path):
         size = file_bytes(path)
-        data = path.read_bytes() if isinstance(path, Path) else filesystem.open_read(path, size=size).read()
+        data = filesystem.read(path) if isinstance(path, Path) else filesystem.open_read(path, size=size).read()
     return decode_rgb(data, str(path), enough_px)
 
 

@@ -1,13 +1,18 @@
 """Read video files frame by frame; frame `i` is the same image however it is reached.
 
 A video is scanned once: every frame is decoded (not converted) to learn how many there really are and the timestamp of
-each, because headers lie, files get truncated and seeking by number goes wrong where the frame rate varies. Later a
-seek is believed only if the frame it lands on has the timestamp that the scan saw; otherwise frames are counted.
+each, because headers lie, files get truncated and seeking by number goes wrong where the frame rate varies. The scan
+also learns which frames are damaged (`handgen.media.video_damage`). Later a seek is believed only if the frame it lands
+on has the timestamp that the scan saw; otherwise frames are counted.
+
+FFmpeg comes twice: OpenCV's gives the pictures, PyAV's the scan, since it names damage. Where PyAV's scan leaves any
+doubt about the frames, OpenCV's decides which there are, and when.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -17,15 +22,15 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from handgen.errors import HandgenError, explain_unreadable
+from handgen.media.video_damage import SAME_MS, decode_all
 from handgen.storage import limits
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _SEEK_FROM = 60  # frames ahead from which a seek is faster than decoding
 _BACK_OFF = (0, 40, 400)  # frames to retreat when a seek lands too late
-_SAME_MS = 0.05
 _MOST_STREAMS = 64  # of one file, to which the bound of pixels is given
 _quiet = threading.Lock()  # OpenCV's log level is the process's
 _DAMAGED = "the file is truncated or damaged; copy or record it again"
@@ -36,6 +41,7 @@ class VideoFile:
     """A video as the scan found it. times_ms: (frames,), the timestamp of each frame that can be decoded.
 
     rotation_deg: clockwise, as a tag in the file asks for; images are turned by it, and `size_px` is theirs.
+    damaged: which frames the decoder had to guess; None for none.
     """
 
     path: Path
@@ -44,6 +50,7 @@ class VideoFile:
     times_ms: Float[np.ndarray, " frames"]
     header_frame_count: int
     rotation_deg: int = 0
+    damaged: Bool[np.ndarray, " frames"] | None = None
 
     @property
     def frame_count(self) -> int:
@@ -82,11 +89,11 @@ class VideoFile:
             reader.release()
 
     def _is_other_frame(self, reader: cv2.VideoCapture, position: int) -> bool:
-        return abs(_timestamp_ms(reader) - self.times_ms[position]) > _SAME_MS
+        return abs(_timestamp_ms(reader) - self.times_ms[position]) > SAME_MS
 
     def _seek(self, reader: cv2.VideoCapture, index: int) -> tuple[cv2.VideoCapture, int]:
         """Return a reader whose last grabbed frame is known, not after `index` and, if possible, near it."""
-        if self.fps and (np.diff(self.times_ms) > 2 * _SAME_MS).all():
+        if self.fps and (np.diff(self.times_ms) > 2 * SAME_MS).all():
             for back in _BACK_OFF:
                 at = index - back
                 if at <= 0:
@@ -118,6 +125,8 @@ def open_video(path: Path) -> VideoFile:
     """
     with explain_unreadable(path, "check the path of the video"):
         status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise HandgenError(f"{path}: a pipe or a device, and not a file; give the video's own file")
     if status.st_size == 0:
         raise HandgenError(f"{path}: the file is empty; copy or record it again")
     return _scan(path, status.st_size, status.st_mtime_ns)
@@ -132,19 +141,13 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
         fps = float(reader.get(cv2.CAP_PROP_FPS))
         rotation = round(reader.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
         fps = fps if np.isfinite(fps) and 0.1 <= fps <= 10_000 else 0.0
-        times: list[float] = []
-        size_px = (0, 0)
-        while reader.grab():
-            if not times:
-                ok, first = reader.retrieve()
-                if not ok or first is None:
-                    break
-                size_px = (first.shape[1], first.shape[0])
-            times.append(_timestamp_ms(reader))
+        ok, first = reader.retrieve() if reader.grab() else (False, None)
+        if not ok or first is None:
+            raise HandgenError(f"{path}: no frame can be decoded; {_DAMAGED}")
+        size_px = (first.shape[1], first.shape[0])
+        times, damaged = _scan_frames(path, reader)
     finally:
         reader.release()
-    if not times:
-        raise HandgenError(f"{path}: no frame can be decoded; {_DAMAGED}")
     found = len(times)
     short = header_count - found > max(2, header_count // 100)
     if short and fps and path.suffix.lower() in (".mkv", ".webm"):  # these say a duration, not a count
@@ -152,7 +155,7 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
         short = seconds < 0.98 * header_count / fps
     if short and 0 < header_count < 2**31 and not _is_trimmed(path, header_count, times):
         raise HandgenError(f"{path}: decoding stopped at frame {found} of {header_count}; {_DAMAGED}")
-    return VideoFile(path, size_px, fps or None, np.array(times), header_count, rotation)
+    return VideoFile(path, size_px, fps or None, times, header_count, rotation, damaged if damaged.any() else None)
 
 
 def _check_frame_size(path: Path) -> None:
@@ -164,7 +167,9 @@ def _check_frame_size(path: Path) -> None:
     options = [{"max_pixels": str(share.allowed)}] * _MOST_STREAMS
     try:
         with av.open(str(path.absolute()), stream_options=options) as container:  # type: ignore[arg-type]
-            sizes = [(one.codec_context.width, one.codec_context.height) for one in container.streams.video]
+            # A stream of a codec that the damage has made unknown has no context.
+            contexts = [one.codec_context for one in container.streams.video if one.codec_context]
+            sizes = [(context.width, context.height) for context in contexts]
     except (av.FFmpegError, OSError, ValueError):
         return
     for width, height in sizes:
@@ -179,7 +184,21 @@ def _check_frame_size(path: Path) -> None:
         )
 
 
-def _is_trimmed(path: Path, header_count: int, times_ms: list[float]) -> bool:
+def _scan_frames(
+    path: Path, reader: cv2.VideoCapture
+) -> tuple[Float[np.ndarray, " frames"], Bool[np.ndarray, " frames"]]:
+    """Return the time of each frame, ms, and whether it is damaged. reader: has just grabbed the first one."""
+    first_ms, decoded = _timestamp_ms(reader), decode_all(path)
+    if decoded is not None and decoded.times_ms is not None and decoded.times_ms[0] == first_ms:
+        return decoded.times_ms, decoded.damaged
+    read = [first_ms]
+    while reader.grab():
+        read.append(_timestamp_ms(reader))
+    times = np.array(read)
+    return times, np.zeros(len(times), bool) if decoded is None else decoded.damaged_of(times)
+
+
+def _is_trimmed(path: Path, header_count: int, times_ms: Float[np.ndarray, " frames"]) -> bool:
     """Tell whether an edit list leaves out the frames that were not decoded, as `ffmpeg -ss X -c copy` writes it.
 
     Then the track lasts less long than its frames, and what was decoded lasts as long as the track.

@@ -172,7 +172,8 @@ def resumable_run(
     engine: Engine,
     progress: Progress | None,
     manifests: Sequence[str] = (MANIFEST,),
+    inputs: Sequence[Location] = (),
 ) -> Iterator[ResumableRun]:
     """Begin or continue a run in `root`, as of `handgen.storage.output.claim_output`. manifests: written last."""
-    with claim_output(root, kind, depends_on, owned, overwrite) as journal, limit_threads():
+    with claim_output(root, kind, depends_on, owned, overwrite, inputs) as journal, limit_threads():
         yield ResumableRun(root, journal, manifests, engine, progress)

@@ -15,8 +15,10 @@ import io
 import os
 import random
 import shutil
+import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -48,12 +50,13 @@ def location(text: str | Location) -> Location:
         return Path(text)
     scheme = text.partition("://")[0]
     try:
-        place = UPath(text, **_options(scheme))
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that a driver is not known to UPath
+            place = UPath(text, **_options(scheme))
         place.fs  # noqa: B018  the driver is imported here
-    except (ImportError, ValueError, TypeError) as error:  # of a driver that wants more than an address
+    except (ImportError, ValueError, TypeError, AttributeError) as error:  # of a driver that wants more than an address
         extra = EXTRAS.get(scheme)
         hint = f"pip install 'handgen[{extra}]'" if extra else "give a path, or a URL that fsspec has a driver for"
-        raise HandgenError(f"{text}: cannot be used here ({error}); {hint}") from None
+        raise HandgenError(f"{text}: cannot be used here ({' '.join(str(error).split())}); {hint}") from None
     return Path(place.path) if scheme in ("file", "local") else place
 
 
@@ -96,7 +99,7 @@ def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
             continue
         beside = _beside(place)
         try:
-            beside.write_bytes(data)
+            _write_new(beside, data)
             beside.replace(place)
         except OSError as error:
             beside.unlink(missing_ok=True)
@@ -132,7 +135,7 @@ def put_new(place: Location, data: bytes) -> bool:
 def _put_new_here(place: Path, data: bytes) -> None:
     beside = _beside(place)
     try:
-        beside.write_bytes(data)
+        _write_new(beside, data)
         try:
             os.link(beside, place)  # so that nobody reads it half written
         except OSError as error:
@@ -154,7 +157,7 @@ def whole_file(place: Location) -> Iterator[BinaryIO]:
     if isinstance(place, Path):
         beside = _beside(place)
         try:
-            with beside.open("wb", buffering=1 << 18) as file:
+            with beside.open("xb", buffering=1 << 18) as file:  # a new one, never what a link points to
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -185,13 +188,16 @@ def send(local: Path, place: UPath) -> None:
 
 def read(place: Location) -> bytes:
     """Read all of a file."""
-    return place.read_bytes() if isinstance(place, Path) else _retry(place, lambda: place.fs.cat_file(place.path))
+    if isinstance(place, Path):
+        with open_read(place) as file:
+            return file.read()
+    return _retry(place, lambda: place.fs.cat_file(place.path))
 
 
 def read_range(place: Location, start: int, length: int) -> bytes:
     """Read `length` bytes from `start` on, or fewer where the file ends."""
     if isinstance(place, Path):
-        with place.open("rb") as file:
+        with open_read(place) as file:
             file.seek(start)
             return file.read(length)
     try:
@@ -218,12 +224,26 @@ def read_ranges(wanted: Sequence[tuple[Location, tuple[int, int]]]) -> dict[tupl
 def open_read(place: Location, block: int = READ_BYTES, size: int | None = None) -> BinaryIO:
     """Open a file to read from; one in a store, of `size` if that is known, is fetched `block` bytes at a time."""
     if isinstance(place, Path):
-        return place.open("rb")
+        return open(place, "rb", opener=regular_file)
     if size is None:
         size = size_of(place)
     if size is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
     return io.BufferedReader(RemoteFile(str(place), size, partial(read_range, place)), block)
+
+
+def regular_file(path: str, flags: int) -> int:
+    """Open a file of the disk, as an opener of `open`; OSError for a pipe, a socket or a device.
+
+    A pipe would wait for somebody who writes to it, and a device may never end.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(kind := os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        raise OSError(errno.EINVAL, "a pipe or a device, and not a file", path)
+    return descriptor
 
 
 def digest(place: Location) -> tuple[int, str]:
@@ -333,6 +353,12 @@ def _retry(place: Location, act: Callable[[], Result]) -> Result:
     return retry(str(place), act)
 
 
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, so that no link is followed."""
+    with path.open("xb") as file:
+        file.write(data)
+
+
 def _beside(place: Path) -> Path:
     """Return a name for what is being written, this process's own: two that write the same file do not meet."""
     return place.with_name(f"{place.name}.{os.getpid():x}{random.SystemRandom().getrandbits(24):06x}{PARTIAL}")
@@ -353,7 +379,8 @@ def _name_temporary_folder() -> Iterator[None]:
 def _is_same(new: Path, there: Path) -> bool:
     """Tell whether there is a file already, and of the same content."""
     try:
-        if new.stat().st_size != there.stat().st_size:
+        status = there.lstat()
+        if not stat.S_ISREG(status.st_mode) or new.stat().st_size != status.st_size:
             return False
         with new.open("rb") as one, there.open("rb") as other:
             while block := one.read(1 << 20):

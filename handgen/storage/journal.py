@@ -59,7 +59,7 @@ class Journal:
         if isinstance(path, Path):
             if self._file is None:
                 path.parent.mkdir(exist_ok=True)
-                self._file = path.open("ab", buffering=0)
+                self._file = path.open("xb", buffering=0)
             try:
                 self._file.write(line)
                 if time.monotonic() - self._synced_at > _SYNC_EVERY_S:

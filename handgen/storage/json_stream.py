@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import loads
 from handgen.storage.json_bounds import nesting
 
@@ -96,7 +96,7 @@ def read_value(file: BinaryIO, first: int, length: int, where: str) -> Any:
 @contextmanager
 def _open_stream(path: Path) -> Iterator[_Stream]:
     with explain_unreadable(path):
-        file = path.open("rb")
+        file = filesystem.open_read(path)
     with file:
         yield _Stream(file, str(path))
 

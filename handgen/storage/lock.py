@@ -18,6 +18,7 @@ import fcntl
 import logging
 import os
 import socket
+import stat
 import sys
 import threading
 import time
@@ -73,7 +74,7 @@ def lock_directory(root: Location) -> Iterator[WriteLock]:
 def _lock_file(path: Path) -> int | None:
     """Return a descriptor that holds the kernel's lock on `path`; None where the file system has no locks."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open_lock(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_ino == _inode(path):
@@ -91,6 +92,22 @@ def _lock_file(path: Path) -> int | None:
                 raise
             path.unlink(missing_ok=True)
             return None
+
+
+def _open_lock(path: Path) -> int:
+    """Open the file of a lock, never what a link of its name points to."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        if path.is_symlink():  # where the system cannot open without following
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        descriptor = os.open(path, flags, 0o644)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK):
+            raise
+    raise HandgenError(f"{path}: is a link, a folder or a pipe, and no lock of handgen's; remove it") from None
 
 
 @contextmanager
@@ -225,6 +242,6 @@ def _held_error(path: Location, holder: dict[str, Any], hint: str = "") -> Handg
 
 def _inode(path: Path) -> int | None:
     try:
-        return path.stat().st_ino
+        return path.lstat().st_ino
     except FileNotFoundError:
         return None

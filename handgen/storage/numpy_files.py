@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from handgen.errors import HandgenError
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.limits import Share
 
 ZIP_START = b"PK\x03\x04"
@@ -115,7 +115,7 @@ def _streams(
 
 @contextmanager
 def _opened(source: Path | bytes) -> Iterator[IO[bytes]]:
-    with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as file:
+    with filesystem.open_read(source) if isinstance(source, Path) else io.BytesIO(source) as file:
         yield file
 
 

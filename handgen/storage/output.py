@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,13 +22,15 @@ from handgen.storage.filesystem import PARTIAL, Location
 from handgen.storage.journal import JOURNAL, Journal
 from handgen.storage.lock import LOCK, lock_directory
 
+Inputs = Sequence[Location]
+
 MANIFEST, RUN = "manifest.json", "run.json"
 RUN_SCHEMA = "run"
 
 
 @contextmanager
 def claim_output(
-    root: Location, kind: str, run: dict[str, Any], owned: Sequence[str], overwrite: bool
+    root: Location, kind: str, run: dict[str, Any], owned: Sequence[str], overwrite: bool, inputs: Inputs = ()
 ) -> Iterator[Journal]:
     """`root` as the directory of a run, new or continued, with nobody else writing there while the block lasts.
 
@@ -37,8 +40,9 @@ def claim_output(
     with writing(root):
         _check_kind(root, kind)
         _make(root)
+        check_apart(root, owned, inputs)
         with lock_directory(root) as hold:
-            prepare_output(root, kind, run, owned, overwrite)
+            prepare_output(root, kind, run, owned, overwrite, inputs)
             journal = Journal(root, hold.check)
             try:
                 yield journal
@@ -48,16 +52,21 @@ def claim_output(
                     _remove_partials(root)  # of worker processes that were killed
 
 
-def prepare_output(root: Location, kind: str, run: dict[str, Any], owned: Sequence[str], overwrite: bool) -> None:
+def prepare_output(
+    root: Location, kind: str, run: dict[str, Any], owned: Sequence[str], overwrite: bool, inputs: Inputs = ()
+) -> None:
     """Make `root` the directory of a run, new or continued.
 
     run: what decides the bytes. owned: patterns of what this kind of run writes there besides `run.json` and
     `manifest.json`. overwrite: remove what another run of the same kind wrote; one of the same run that is not finished
-    is gone on with all the same, since a killed run may have been begun with it.
-    Raises HandgenError when `root` holds something else, or the output of a different run (naming the difference).
+    is gone on with all the same, since a killed run may have been begun with it. inputs: what the run reads.
+    Raises HandgenError when `root` holds something else, the output of a different run (naming the difference), an
+    input, or a link out of it.
     """
     document = orjson.loads(dumps({"kind": kind, "depends_on": run}))
     _check_kind(root, kind)
+    _check_links(root)
+    check_apart(root, owned, inputs)
     if _is_new(root):
         _make(root)
     elif overwrite and not _is_unfinished(root, document):
@@ -94,7 +103,9 @@ def writing(root: Location) -> Iterator[None]:
 def write_error(error: OSError, place: Location) -> HandgenError:
     """Make the error to tell the user when `place`, or what the error names, could not be written."""
     where = str(error.filename or place)
-    if "://" not in where:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        hint = "what is finished is kept: raise the limit (ulimit -n) or give fewer --workers, and run again"
+    elif "://" not in where:
         hint = (
             "what is finished is kept: make room or give the right to write there and run again, or choose another "
             "directory"
@@ -130,6 +141,39 @@ def _check_kind(root: Location, kind: str) -> None:
         raise HandgenError(f"{root}: is a file; choose another directory")
     if not _is_new(root) and kind_of(root) != kind:
         raise HandgenError(f"{root}: holds something other than {kind}; choose another directory")
+
+
+def check_apart(root: Location, owned: Sequence[str], inputs: Inputs) -> None:
+    """Raise a HandgenError if an input is the output, or lies in a part of it that a run writes and removes."""
+    here = _resolved(root)
+    for place in inputs:
+        there = _resolved(place)
+        below = there.removeprefix(f"{here}/").partition("/")[0] if there.startswith(f"{here}/") else None
+        if there == here:
+            raise HandgenError(f"{root}: is what the run reads; choose another directory")
+        if below is not None and any(fnmatch.fnmatch(below, pattern) for pattern in (MANIFEST, JOURNAL, *owned)):
+            raise HandgenError(f"{place}: lies in the output, which the run writes; choose another directory")
+
+
+def _resolved(place: Location) -> str:
+    return str(place.resolve() if isinstance(place, Path) else place).rstrip("/")
+
+
+def _check_links(root: Location) -> None:
+    """Raise a HandgenError for a link out of the directory, through which a run would write somewhere else."""
+    if not isinstance(root, Path):
+        return
+    inside, folders = root.resolve(), [root]
+    while folders:
+        with suppress(FileNotFoundError), os.scandir(folders.pop()) as found:
+            for entry in found:
+                if entry.is_symlink():
+                    if not Path(entry.path).resolve().is_relative_to(inside):
+                        raise HandgenError(
+                            f"{entry.path}: is a link out of the directory, which is not followed; remove it"
+                        )
+                elif entry.is_dir():
+                    folders.append(Path(entry.path))
 
 
 def _remove_partials(root: Location) -> None:

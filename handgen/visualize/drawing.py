@@ -19,6 +19,7 @@ from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_COUNT, KEYPOINT_PAR
 from handgen.io import shards
 from handgen.media import images
 from handgen.media.arrays import Image, Mask
+from handgen.wording import printable
 
 Color = tuple[int, int, int]
 FINGER_COLORS: dict[str, Color] = {
@@ -211,7 +212,7 @@ def _fit_into(image: np.ndarray, cell_px: tuple[int, int]) -> np.ndarray:
 def _label(cell: np.ndarray, text: str, color: Color) -> np.ndarray:
     bar = np.full((_LABEL_HEIGHT_PX, cell.shape[1], 3), 28, np.uint8)
     bar[:, :5] = color
-    cv2.putText(bar, text, (10, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235, 235, 235), 1, cv2.LINE_AA)
+    cv2.putText(bar, printable(text), (10, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235, 235, 235), 1, cv2.LINE_AA)
     return np.concatenate([bar, cell], 0)
 
 

@@ -26,6 +26,7 @@ from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_KEYPOINTS, KEYPOINT_COUNT
 from handgen.media.images import picture_size
 from handgen.records.labelled_image import HandParameters, LabelledImage
+from handgen.storage import filesystem
 from handgen.storage.json_stream import list_entries, read_value
 
 _JOINTS = sorted(set(range(KEYPOINT_COUNT)) - {keypoints[-1] for keypoints in FINGER_KEYPOINTS.values()})
@@ -48,7 +49,7 @@ class _Column:
     def read(self, first: int, last: int) -> Float[np.ndarray, "..."]:
         """Read entries `first` to `last` - 1 as one array."""
         values = np.empty((last - first, *self.shape))
-        with self.path.open("rb") as file:
+        with filesystem.open_read(self.path) as file:
             for i, (byte, length) in enumerate(self.places[first:last].tolist()):
                 where = f"{self.path}, entry {first + i}"
                 values[i] = base.numbers(read_value(file, byte, length, where), self.shape, where)

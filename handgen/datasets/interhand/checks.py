@@ -23,6 +23,7 @@ from handgen.errors import HandgenError
 from handgen.label_checks.evidence import Fault
 from handgen.label_checks.findings import Checked, hash_bytes
 from handgen.records.labelled_image import LabelledImage
+from handgen.storage import filesystem
 from handgen.storage.json_stream import list_entries, nested_entries, read_value
 
 ANNOTATIONS, JOINTS, HAND_TYPE = "interhand annotations", "interhand joints", "interhand hand type"
@@ -76,7 +77,7 @@ class AnnotatedPictures(SplitCheck):
         """Compare the annotations of some pictures with joint_3d; returns the pictures with the annotations' boxes."""
         if not len(self._places):
             return images
-        with self._data.open("rb") as file:
+        with filesystem.open_read(self._data) as file:
             return [self._look(image, file) for image in images]
 
     def _look(self, image: LabelledImage, file: BinaryIO) -> LabelledImage:

@@ -22,6 +22,7 @@ from handgen.hand.conversions import full_from_relative, reorder_keypoints
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.media.images import picture_size
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
+from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.json_stream import list_entries, nested_entries, read_value
 
@@ -84,7 +85,10 @@ class InterhandReader(Reader):
 
     def moments(self, first: int, last: int, pictures: bool = True) -> Iterator[Moment]:
         """Read moments `first` to `last` - 1; pictures: their files, too."""
-        with self._path(layout.DATA).open("rb") as data, self._path(layout.JOINTS).open("rb") as joints:
+        with (
+            filesystem.open_read(self._path(layout.DATA)) as data,
+            filesystem.open_read(self._path(layout.JOINTS)) as joints,
+        ):
             for number in range(first, last):
                 rows = self._pictures[self._starts[number] : self._starts[number + 1]]
                 keys = (str(rows["capture"][0]), str(rows["frame"][0]))
@@ -160,7 +164,7 @@ class InterhandReader(Reader):
         if self._mano_path is None or not self.models or keys not in self._mano:
             return {}
         where = f"{self._mano_path}: capture {keys[0]}, frame {keys[1]}"
-        with self._mano_path.open("rb") as file:
+        with filesystem.open_read(self._mano_path) as file:
             known = read_value(file, *self._mano[keys], where)
         found = {}
         for side in SIDE_ORDER:

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.inert_unpickler import Contents, check_size
 from handgen.storage.pickles import read_pickle
 
@@ -132,7 +132,7 @@ def load_network(path: Path, device: str = "cpu") -> tuple[PoseNetwork, str]:
 
 @lru_cache(maxsize=1)
 def _load(path: Path, device: str, stamp: tuple[int, int]) -> tuple[PoseNetwork, str]:
-    with explain_unreadable(path), path.open("rb") as stream:
+    with explain_unreadable(path), filesystem.open_read(path) as stream:
         data = stream.read(WEIGHTS.file.allowed + 1)
     network = PoseNetwork.from_arrays(read_pickle(data, str(path), WEIGHTS), str(path), device)
     return network, hashlib.sha256(data).hexdigest()

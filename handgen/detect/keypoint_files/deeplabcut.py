@@ -17,7 +17,7 @@ from jaxtyping import Float
 from handgen.detect.keypoint_files.hands import SMALLER, CameraHands, HandList, check_file, check_frame
 from handgen.detect.keypoint_files.names import places_of, side_of
 from handgen.errors import HandgenError
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 
 MARK = "DLC"  # in a file's name, between the video's and the network's
 START = b"scorer"
@@ -45,7 +45,7 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         check_file(file, limits.KEYPOINT_FILE, SMALLER)
         most_characters, most_columns = limits.CSV_LINE.allowed, limits.CSV_COLUMNS.allowed
-        with file.open(encoding="utf-8", newline="") as stream:
+        with open(file, encoding="utf-8", newline="", opener=filesystem.regular_file) as stream:
             lines = iter(lambda: stream.readline(most_characters), "")
             for number, row in enumerate(csv.reader(lines), 1):
                 if len(row) > most_columns:

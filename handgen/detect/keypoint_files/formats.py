@@ -27,6 +27,7 @@ from handgen.detect.keypoint_files.conventions import chunks_of_run
 from handgen.detect.keypoint_files.hands import CameraHands
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.io.capture.camera_names import name_matches
+from handgen.storage import filesystem
 
 __all__ = ["CameraHands", "Source", "read", "sources"]
 
@@ -126,7 +127,7 @@ def _kind(path: Path) -> str:
         raise HandgenError(f"{path}: not a file")  # a pipe would be waited for
     if path.suffix.lower() == jsonl.SUFFIX:
         return "jsonl"
-    with explain_unreadable(path), path.open("rb") as stream:
+    with explain_unreadable(path), filesystem.open_read(path) as stream:
         head = stream.read(_HEAD_BYTES)
     if path.suffix.lower() in arrays.SUFFIXES:
         return "arrays"
@@ -154,7 +155,7 @@ def _folder_kind(folder: Path) -> str:
     for file in files[:_MAX_LOOKED_AT]:
         if not file.is_file():
             continue
-        with explain_unreadable(file), file.open("rb") as stream:
+        with explain_unreadable(file), filesystem.open_read(file) as stream:
             head = stream.read(_HEAD_BYTES).removeprefix(_BOM).lstrip()
         if openpose.KEY in head:
             return "openpose"

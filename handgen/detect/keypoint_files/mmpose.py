@@ -34,7 +34,7 @@ from handgen.detect.keypoint_files.hands import (
 from handgen.detect.keypoint_files.names import WHOLE_BODIES, places_of, side_of
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_ORDERS
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.json_stream import list_items
 
 PREFIX = "results_"  # of the demos' files
@@ -49,7 +49,7 @@ def read(path: Path, side: str | None, frames: CameraFrames | None = None) -> Ca
     hands = _Hands(str(path), side)
     if path.is_dir():
         for frame, file in file_frames(path, SUFFIX, frames):
-            with explain_unreadable(file), file.open("rb") as stream:
+            with explain_unreadable(file), filesystem.open_read(file) as stream:
                 has_info = KEYS[0] in stream.read(_HEAD_BYTES)
             for name, instance in _parts(file, "instance_info" if has_info else "instances"):
                 if name and not has_info:

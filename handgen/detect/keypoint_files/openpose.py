@@ -23,7 +23,7 @@ from handgen.detect.keypoint_files.hands import MAX_PX, NORMALISED, CameraHands,
 from handgen.detect.keypoint_files.names import WHOLE_BODIES
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, SIDES
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import loads
 
 SUFFIX = "_keypoints.json"
@@ -60,7 +60,7 @@ def read(folder: Path, suffix: str = SUFFIX, frames: CameraFrames | None = None)
 def _document(file: Path) -> dict[str, Any]:
     with explain_unreadable(file):
         check_file(file, limits.OPENPOSE_FILE, "is it OpenPose's file of one frame?")
-        text = file.read_bytes()
+        text = filesystem.read(file)
     document = loads(text, str(file), with_nan=True)
     if isinstance(document, list) and len(document) == 1:  # as DWPose in a web service writes a picture's
         document = document[0]

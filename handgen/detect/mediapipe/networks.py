@@ -19,7 +19,7 @@ from typing import IO
 
 from handgen.detect.mediapipe.litert import Network, Shape
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.limits import Share
 from handgen.storage.local_copies import cache_folder, write_cached
 from handgen.storage.numpy_files import open_zip
@@ -94,7 +94,7 @@ def installed() -> list[InstalledNetwork]:
     for network in NETWORKS.values():
         path = cache_folder() / network.name
         if path.is_file():
-            data = path.read_bytes()
+            data = filesystem.read(path)
             pinned = hashlib.sha256(data).hexdigest() == network.sha256
             found.append(InstalledNetwork(network.name, path, len(data), pinned))
     return found
@@ -161,7 +161,7 @@ def _check_wheel(wheel: Path) -> None:
 def _read_from_folder(folder: Path, network: NetworkFile) -> bytes:
     for path in (folder / name for name in (network.name, network.task_member, network.wheel_member)):
         if path.is_file():
-            with path.open("rb") as stream:
+            with filesystem.open_read(path) as stream:
                 return _read_bounded(stream, path, limits.NETWORK)
     raise HandgenError(f"{folder}: holds neither {network.name} nor {network.task_member}")
 

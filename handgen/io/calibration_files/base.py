@@ -16,7 +16,7 @@ import numpy as np
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import DISTORTION_LENGTHS, Camera, Lens
 from handgen.geometry.rigid import Rigid, is_rotation, nearest_rotation
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import loads
 
 _REDO = "correct the file or calibrate again"
@@ -69,7 +69,8 @@ def read_text(path: Path) -> str:
     with explain_unreadable(path, "check the path"):
         limits.CALIBRATION.check(path.stat().st_size, path, "name the right file")
         try:
-            return path.read_text("utf-8-sig")
+            with open(path, encoding="utf-8-sig", opener=filesystem.regular_file) as file:
+                return file.read()
         except UnicodeDecodeError:
             raise HandgenError(f"{path}: not a text file, so not a calibration; name the right file") from None
 

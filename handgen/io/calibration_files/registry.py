@@ -141,7 +141,7 @@ def _search_folders(path: Path) -> list[Path]:
 
 
 def _candidates(path: Path) -> list[Path]:
-    if path.is_file():
+    if not path.is_dir():
         return [path]
     suffixes = calibration_suffixes()
     files = sorted(

@@ -24,6 +24,7 @@ from handgen.io.capture.frame_matching import rates_differ
 from handgen.media.arrays import Image
 from handgen.media.image_folder import ImageFolder, open_image_folder
 from handgen.media.video import VideoFile, open_video
+from handgen.storage import filesystem
 from handgen.storage.documents import read_json
 from handgen.storage.filesystem import Location, location
 from handgen.storage.local_copies import LocalCopy, fetch, local_path
@@ -93,7 +94,7 @@ class Capture:
             for file in getattr(source, "files", (source.path,)):
                 digest.update(f"{file.name} {file.stat().st_size}\n".encode("utf-8", "surrogateescape"))
             if isinstance(source, VideoFile):
-                with source.path.open("rb") as stream:
+                with filesystem.open_read(source.path) as stream:
                     digest.update(stream.read(_FINGERPRINT_BYTES))
                     stream.seek(max(0, source.path.stat().st_size - _FINGERPRINT_BYTES))
                     digest.update(stream.read(_FINGERPRINT_BYTES))
@@ -179,6 +180,7 @@ def load_capture(
         if isinstance(source, VideoFile) and source.rotation_deg
     ]
     source_frames, fps = synchronization.schedule_frames(path, settings, names, sources, notes)
+    _leave_out_damaged(source_frames, names, sources, notes)
     by_name = {camera.name: camera for camera in calibrated.cameras}
     cameras = [
         _fit_to_images(by_name[name], calibrated, source, notes) for name, source in zip(names, sources, strict=True)
@@ -199,6 +201,30 @@ def load_capture(
         fps=_common_fps(sources) or settings.get("fps") or fps,
         folder=path,
     )
+
+
+def _leave_out_damaged(
+    source_frames: Int[np.ndarray, "frames views"],
+    names: list[str],
+    sources: list[VideoFile | ImageFolder],
+    notes: list[str],
+) -> None:
+    """Take damaged frames of videos out of the schedule, as if their camera had none then."""
+    for view, (name, source) in enumerate(zip(names, sources, strict=True)):
+        damaged = source.damaged if isinstance(source, VideoFile) else None
+        if damaged is not None:
+            column = source_frames[:, view]
+            column[(column >= 0) & damaged[column]] = -1
+            notes.append(damage_of(name, source) + "; they are left out: copy or record the video again")
+
+
+def damage_of(camera: str, source: VideoFile | ImageFolder) -> str:
+    """Say how many frames of a camera's video are damaged; empty for none."""
+    damaged = source.damaged if isinstance(source, VideoFile) else None
+    if damaged is None:
+        return ""
+    first, count = int(damaged.argmax()), int(damaged.sum())
+    return f"camera {camera}: {count} of {len(damaged)} frames of {source.path.name} are damaged, the first is {first}"
 
 
 def _fit_to_images(

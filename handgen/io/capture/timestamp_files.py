@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 
 _ROW_BYTES = 160  # of memory
 # Names of the columns camera, frame, time (seconds); the second row is what caliscope writes.
@@ -24,7 +24,7 @@ _COLUMNS = (
 
 def missing_column(path: Path) -> str | None:
     """Return the name of a column that a file of timestamps must have and this one has not, else None."""
-    with explain_unreadable(path, "check the file's permissions"), path.open("rb") as file:
+    with explain_unreadable(path, "check the file's permissions"), filesystem.open_read(path) as file:
         line = file.readline(limits.CSV_LINE.allowed).decode("utf-8-sig", "replace")
     header = {column.strip().strip('"') for column in line.split(",")}
     return next((shown for accepted, shown in _COLUMNS if header.isdisjoint(accepted)), None)
@@ -45,7 +45,7 @@ def read_timestamps(
     try:
         limits.TIMESTAMPS.check(path.stat().st_size, path)
         most = limits.TIMES.allowed // _ROW_BYTES
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open(path, newline="", encoding="utf-8-sig", opener=filesystem.regular_file) as file:
             reader = csv.reader(file)
             header = [column.strip() for column in next(reader, [])]
             at = _column_indices(path, header)

@@ -21,6 +21,7 @@ from handgen.io import annotations as store
 from handgen.io.capture.capture import Capture, load_capture
 from handgen.io.detections import read_detections
 from handgen.media.arrays import Image
+from handgen.media.image_folder import ImageFolder
 from handgen.multiview.association import group_by_moment
 from handgen.multiview.tracking import HandObservations, hands_of_detections
 from handgen.options import deciding_options, options_of
@@ -56,6 +57,11 @@ class AnnotateJob:
     hands: str
     fetched: tuple[tuple[str, LocalCopy], ...] = ()
     suspects: tuple[Suspect, ...] = ()
+
+    @property
+    def inputs(self) -> list[Location]:
+        """The places that a run reads."""
+        return [self.capture.path, self.capture.calibration.path, *(source.path for source in self.capture.sources)]
 
     @property
     def left_out(self) -> frozenset[int]:
@@ -189,6 +195,9 @@ def open_job(capture_path: Location, out: Location, config: AnnotateConfig, show
     job = AnnotateJob(
         capture, out, config, config.hands or capture.hands or "both", _fetch_files(config.detector_options)
     )
+    for source in capture.sources:
+        if isinstance(source, ImageFolder) and _lies_in(out, source.path):
+            raise HandgenError(f"{out}: lies in a camera's folder of pictures, {source.path}; give another --out")
     if job.hands == "both" and config.hand_model.endswith(".npz") and "{side}" not in config.hand_model:
         raise HandgenError(
             f"{config.hand_model}: one file cannot be the model of both hands; put {{side}} where `left` or `right` "

@@ -46,7 +46,7 @@ def run(
     models = {side: load_hand(config.hand_model, side).sha256 for side in job.sides}
     depends_on = inputs_of_run(job, detector, models)
     engine = create_engine(config.engine, config.workers, config.engine_options)
-    with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress) as resumable:
+    with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress, inputs=job.inputs) as resumable:
         finished = store.find_finished_chunks(out, job.chunk_count, resumable.noted)
         if len(finished) < job.chunk_count:
             resumable.invalidate()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from handgen.io.annotations import Annotations
 from handgen.media.arrays import Image
@@ -24,6 +26,7 @@ from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.version import __version__
 from handgen.visualize.drawing import OUTLINE_COLOR, ViewLabel, draw_mask_outline, draw_skeleton, overlay_views
+from handgen.wording import printable
 
 TRUTH_COLOR = (255, 70, 200)  # of skeleton and mask; the annotation's are in the fingers' colours and turquoise
 PAGE, PLOTS, WORST = "report.html", "plots", "worst"
@@ -61,7 +64,9 @@ def write_page(
         worst.append(_draw_worst(rank, hand, annotated, truth, folder))
         show("report", rank, len(report.worst))
     loader = PackageLoader("handgen.stages.evaluate", ".")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_printable
+    )
     text = environment.get_template("report.html.j2").render(
         report=report,
         version=__version__,
@@ -72,6 +77,11 @@ def write_page(
         plots=[(_PLOT_TITLES[name], _data_uri(data, "image/png")) for name, data in plots.items()],
     )
     filesystem.put(folder / PAGE, text.encode())
+
+
+def _printable(value: Any) -> Any:
+    """Escape control characters of names out of files, before those that mean something in HTML are."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _draw_worst(

@@ -17,6 +17,7 @@ from handgen.stages.evaluate.metrics.keypoints import ALIGNMENT_NAMES
 from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import Series
 from handgen.visualize.drawing import FINGER_COLORS, WRIST_COLOR
+from handgen.wording import printable
 
 _DPI, _SIZE_INCHES = 120, (7.2, 4.2)
 _ALIGNMENT_COLORS = dict(zip(ALIGNMENT_NAMES, ("#1b4f9c", "#d1495b", "#e3a018", "#2a8f5c"), strict=True))
@@ -93,7 +94,7 @@ def _bars(axes: Axes, names: list[str], found: list[Distribution], colors: list[
     axes.bar(places, medians, color=colors, width=0.7)
     whiskers = [np.zeros(len(found)), above]
     axes.errorbar(places, medians, yerr=whiskers, fmt="none", ecolor="#555555", capsize=2, elinewidth=1)
-    axes.set_xticks(places, names)
+    axes.set_xticks(places, [printable(name) for name in names], parse_math=False)
     axes.set_ylim(bottom=0)
 
 

@@ -56,8 +56,9 @@ def run(
     true = _open_truth(truth) if truth is not None else None
     engine = LocalEngine(config.workers)
     if report_dir is not None:
+        inputs = [annotations, *([] if truth is None else [truth])]
         with writing(report_dir):
-            prepare_output(report_dir, KIND, _inputs_of_run(annotated, true, config), OWNED, overwrite)
+            prepare_output(report_dir, KIND, _inputs_of_run(annotated, true, config), OWNED, overwrite, inputs)
             invalidate_manifest(report_dir)
     report = EvaluateReport(source_of(annotated), None, config, ())
     if true is not None:

@@ -45,7 +45,9 @@ def run(
     depends_on = documents.inputs_of_run(source, configuration)
     engine = create_engine(config.engine, config.workers, config.engine_options)
     owned = documents.owned_files(out)
-    with resumable_run(out, documents.KIND, depends_on, owned, overwrite, engine, progress) as resumable:
+    with resumable_run(
+        out, documents.KIND, depends_on, owned, overwrite, engine, progress, inputs=[source_path]
+    ) as resumable:
         writer = get_format(config.format).create_writer(job)
         manifest = documents.whole_manifest(out, resumable.noted)
         if manifest is None:

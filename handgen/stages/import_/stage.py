@@ -41,7 +41,7 @@ def run(
     models = {side: load_hand(job.hand_model, side).sha256 for side in get_format(config.format).sides}
     depends_on = inputs_of_run(job, models)
     engine = LocalEngine(config.workers)
-    with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress) as resumable:
+    with resumable_run(out, store.KIND, depends_on, OWNED, overwrite, engine, progress, inputs=[root]) as resumable:
         finished = take_new_pictures(job, find_finished_chunks(job, resumable.noted), resumable)
         files = resumable.complete(import_units(job), finished)
         manifest, report = build_manifest(job, files, depends_on["configuration"], models)

@@ -17,6 +17,7 @@ from handgen.io import shards
 from handgen.io.capture.camera_files import list_sources
 from handgen.io.capture.capture import KIND as CAPTURE_KIND
 from handgen.io.capture.capture import Capture, load_capture
+from handgen.media.image_folder import ImageFolder
 from handgen.media.video import VideoFile
 from handgen.progress import Progress
 from handgen.stages.inspect.config import InspectConfig
@@ -129,6 +130,7 @@ def _describe_capture(capture: Capture) -> Description:
             "size_px": list(camera.size_px),
             "frame_count": source.frame_count,
             "frames_missing": int((capture.source_frames[:, index] < 0).sum()),
+            "frames_damaged": _damaged_frames(source),
             "fps": source.fps,
             "rotation_deg": source.rotation_deg if isinstance(source, VideoFile) else 0,
             "focal_px": camera.intrinsics.diagonal()[:2].tolist(),
@@ -173,6 +175,11 @@ def _describe_capture(capture: Capture) -> Description:
         "notes": list(capture.notes),
     }
     return Description("capture", capture.path, facts, tuple(tables), capture.notes, data)
+
+
+def _damaged_frames(source: VideoFile | ImageFolder) -> int:
+    damaged = source.damaged if isinstance(source, VideoFile) else None
+    return 0 if damaged is None else int(damaged.sum())
 
 
 def _name_files(capture: Capture) -> str:

@@ -20,7 +20,7 @@ from jaxtyping import Float
 
 from handgen.errors import HandgenError
 from handgen.media.arrays import Image
-from handgen.storage import limits
+from handgen.storage import filesystem, limits
 
 _MAX_ITEMS = 64  # of one list or mapping
 _MAX_TEXT = 64  # characters of a name or a choice
@@ -62,7 +62,7 @@ def _text(path: Path) -> str:
     try:
         if not path.is_file():
             raise HandgenError(f"{path}: no such file; --augment takes default, none, or the path of a YAML file")
-        with path.open("rb") as file:
+        with filesystem.open_read(path) as file:
             data = file.read(limits.AUGMENTATIONS.allowed + 1)
     except (OSError, ValueError) as error:
         raise HandgenError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None

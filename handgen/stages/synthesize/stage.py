@@ -45,11 +45,14 @@ def run(
     `out`. Raises HandgenError when the annotations, the backgrounds or the directory `out` cannot be used.
     """
     began = time.perf_counter()
+    inputs = [*_several(annotations), *([] if backgrounds is None else [backgrounds])]
     plan = plan_run(_several(annotations), out, backgrounds, config, progress)
     engine = create_engine(config.engine, config.workers, config.engine_options)
     depends_on = plan.depends_on()
     try:
-        with resumable_run(out, shards.KIND, depends_on, shards.OWNED, overwrite, engine, progress) as resumable:
+        with resumable_run(
+            out, shards.KIND, depends_on, shards.OWNED, overwrite, engine, progress, inputs=inputs
+        ) as resumable:
             noted = {number: ShardResult.from_json(number, entry) for number, entry in resumable.noted.items()}
             results = resumable.complete(shard_units(plan), resumable.in_place(noted, shard_files))
             manifest = build_manifest(plan, results, backgrounds)

@@ -13,12 +13,13 @@ from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, UnscaledRig
 from handgen.io.calibration_files.base import Calibration, parse_json, read_text
 from handgen.io.calibration_files.registry import load_calibration
-from handgen.io.capture.capture import Capture, load_capture
+from handgen.io.capture.capture import Capture, damage_of, load_capture
 from handgen.io.capture.frame_matching import rates_differ
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.rotations import transform_fault
 from handgen.media.image_folder import ImageFolder
 from handgen.stages.validate.cameras import check_cameras, check_rig, doubt
+from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 from handgen.storage.local_copies import local_path
 
@@ -132,10 +133,14 @@ def _check_videos(findings: Findings, capture: Capture) -> None:
         next(capture.read(0, 1), None)
     except HandgenError as error:
         findings.add("picture", str(capture.path), str(error), "write the video or the pictures again")
+    findings.looked_at["damaged frames"] = sum(source.frame_count for source in capture.sources)
+    for name, source in zip(names, capture.sources, strict=True):
+        if told := damage_of(name, source):
+            findings.add("damaged frames", str(source.path), told, "copy or record the video again")
     digests: dict[bytes, str] = {}
     for name, source in zip(names, capture.sources, strict=True):
         file = source.files[0] if isinstance(source, ImageFolder) else source.path
-        with file.open("rb") as stream:
+        with filesystem.open_read(file) as stream:
             digest = hashlib.sha256(stream.read(_COMPARED_BYTES)).digest()
         if digest in digests:
             what = f"camera {name} has the same pictures as {digests[digest]}"
