@@ -1,0 +1,277 @@
+"""The judge of a case: what it did, how long it took, how much memory it wanted, and how it ended.
+
+An audit hook counts what a reader must not do: start programs, import or run what is no part of the environment, write
+outside of the folder that it was given. It sees what Python does; what libraries in C write would show as new files in
+the current folder, which is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+from handgen import arguments
+from handgen.errors import HandgenError
+
+from fuzzing.readers import Refusal
+
+MAX_CPU_S, MAX_WAIT_S = 10.0, 40.0
+MAX_BYTES = 2 * 2**30
+_SPARE_BYTES = 2**30  # of address space, over what is allowed: libraries map more than they use
+_STARTS = {
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.forkpty",
+    "subprocess.Popen",
+    "pty.spawn",
+}
+_STARTS |= {
+    "os.startfile",
+    "ctypes.dlopen",
+    "socket.connect",
+    "pickle.find_class",
+    "code.__new__",
+    "cpython.run_command",
+}
+_CHANGES = {
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.chmod",
+    "os.chown",
+}
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+
+_LIBRARIES = (  # which may run texts of their own; `arguments` evaluates the annotations of public functions
+    *(path for path in sys.path if path.endswith("-packages")),
+    os.path.dirname(os.__file__),
+    arguments.__file__,
+)
+
+
+class TooLong(BaseException):
+    """A case took too much time."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a case. outcome: "accepted", "refused" or "fault". detail: what was said, or the traceback."""
+
+    outcome: str
+    detail: str = ""
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+
+
+class Watch:
+    """Watches cases in this process. Cannot be taken back: audit hooks stay."""
+
+    def __init__(self, allowed: Path, forbidden: Path) -> None:
+        """allowed: the folder in which files may be written. forbidden: below it, an input that must stay as it is."""
+        self._allowed, self._forbidden = os.path.realpath(allowed), os.path.realpath(forbidden)
+        self._seen: list[str] = []
+        self._is_watching = False
+        installed = {name.partition(".")[0] for name in (*sys.modules, *packages_distributions())}
+        self._known = installed | set(sys.stdlib_module_names)
+        sys.addaudithook(self._hook)
+
+    def judge(self, read: Callable[[], object]) -> Verdict:
+        """Run something, and say how it ended."""
+        self._seen.clear()
+        before, cpu = _resident(), time.process_time()
+        _reset_peak()
+        outcome, detail = "accepted", ""
+        with _limited_memory(), _limited_time():
+            self._is_watching = True
+            try:
+                read()
+            except (HandgenError, Refusal) as error:
+                outcome, detail = "refused", str(error)
+                if _asked_for_too_much(error):
+                    outcome, detail = "fault", f"wanted more than {MAX_BYTES >> 20} MiB: {detail}"
+                elif "\n" in detail.strip() and isinstance(error, Refusal):
+                    outcome = "fault"
+            except TooLong as error:
+                outcome, detail = "fault", f"{error}\n{traceback.format_exc()[-3000:]}"
+            except BaseException:
+                outcome, detail = "fault", traceback.format_exc()[-6000:]
+            finally:
+                self._is_watching = False
+        spent, peak = time.process_time() - cpu, max(_peak() - before, 0)
+        for wrong in (
+            f"over {MAX_CPU_S:g} s of CPU: {spent:.1f}" * (spent > MAX_CPU_S),
+            f"over {MAX_BYTES >> 20} MiB: {peak >> 20}" * (peak > MAX_BYTES),
+            *self._seen[:5],
+        ):
+            if wrong:
+                outcome, detail = "fault", f"{wrong}\n{detail}"
+        return Verdict(outcome, detail, spent, peak)
+
+    def _hook(self, event: str, values: tuple[Any, ...]) -> None:
+        if not self._is_watching:
+            return
+        self._is_watching = False  # looking may open files itself
+        try:
+            wrong = self._wrong(event, values)
+            if wrong:
+                self._seen.append(wrong)
+        finally:
+            self._is_watching = True
+
+    def _wrong(self, event: str, values: tuple[Any, ...]) -> str:
+        if event in _STARTS:
+            library = event == "ctypes.dlopen" and (
+                values[0] is None or str(values[0]).startswith((sys.prefix, sys.base_prefix, "/lib", "/usr"))
+            )
+            return "" if library or _in_import() else f"executed: {event} {values!r:.300}"
+        if event == "import":
+            top = str(values[0]).partition(".")[0]
+            return "" if top in self._known or _in_import() else f"imported: {values[0]!r}"
+        if event in ("exec", "compile"):
+            return self._ran(event, values)
+        if event == "open":
+            path, mode, flags = (*values, None, None)[:3]
+            writes = bool(isinstance(flags, int) and flags & _WRITES) or bool(
+                isinstance(mode, str) and set(mode) & set("wax+")
+            )
+            return self._outside(path) if writes and not isinstance(path, int) else ""
+        if event in _CHANGES or event.startswith("shutil."):
+            return next(
+                filter(None, (self._outside(a) for a in values[:2] if isinstance(a, str | bytes | os.PathLike))), ""
+            )
+        return ""
+
+    def _ran(self, event: str, values: tuple[Any, ...]) -> str:
+        """Find code that was made of a text; what a module that is being imported runs is its own."""
+        if event == "compile":
+            return ""  # of numpy's headers, by `ast`: what is run shows as "exec"
+        name = getattr(values[0], "co_filename", "?")
+        is_file = os.path.isabs(name) and name.endswith((".py", ".pyi"))
+        return (
+            ""
+            if is_file or name.startswith("<frozen") or _in_import() or _by_library()
+            else f"executed: code of {name!r}"
+        )
+
+    def _outside(self, path: Any) -> str:
+        try:
+            place = os.path.realpath(os.fsdecode(path))
+        except (TypeError, ValueError):
+            return ""
+        if place == os.devnull or place.startswith("/dev/pts") or "__pycache__" in place:
+            return ""
+        inside = place == self._allowed or place.startswith(self._allowed + os.sep)
+        input_of = place == self._forbidden or place.startswith(self._forbidden + os.sep)
+        return "" if inside and not input_of else f"wrote outside: {place!r:.300}"
+
+
+def _in_import() -> bool:
+    return any("importlib" in name for name in _frames())
+
+
+def _by_library() -> bool:
+    """Tell whether a library of the environment runs code that it wrote itself, as dataclasses and namedtuples do.
+
+    What a pickle asks for is seen by its look-up.
+    """
+    asked = next((name for name in _frames() if name != __file__), "")
+    return asked.startswith(_LIBRARIES)
+
+
+def _frames() -> Iterator[str]:
+    frame = sys._getframe(1)
+    while frame is not None:
+        yield frame.f_code.co_filename
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _asked_for_too_much(error: BaseException | None) -> bool:
+    """Tell whether an error was made of a want of memory."""
+    seen = 0
+    while error is not None and seen < 20:
+        if isinstance(error, MemoryError):
+            return True
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return False
+
+
+@contextmanager
+def _limited_time() -> Iterator[None]:
+    """Interrupt what takes too long, again and again: readers may catch what a decoder raises."""
+
+    def on_cpu(*_: object) -> None:
+        raise TooLong(f"over {MAX_CPU_S:g} s of CPU")
+
+    def on_wait(*_: object) -> None:
+        raise TooLong(f"blocked for {MAX_WAIT_S:g} s")
+
+    signal.signal(signal.SIGPROF, on_cpu)
+    signal.signal(signal.SIGALRM, on_wait)
+    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S, 1.0)
+    try:
+        yield
+    finally:
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
+
+
+@contextmanager
+def _limited_memory() -> Iterator[None]:
+    """Bound the address space at what is mapped now, what is allowed, and some more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    mapped = _mapped()
+    if mapped:
+        resource.setrlimit(resource.RLIMIT_AS, (mapped + MAX_BYTES + _SPARE_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _statm() -> list[int]:
+    try:
+        pages = Path("/proc/self/statm").read_text().split()
+    except OSError:  # no Linux: nothing is bounded, and memory is not looked at
+        return [0, 0]
+    return [int(n) * resource.getpagesize() for n in pages]
+
+
+def _mapped() -> int:
+    return _statm()[0]
+
+
+def _resident() -> int:
+    return _statm()[1]
+
+
+def _reset_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak() -> int:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
