@@ -7,7 +7,8 @@ Every reader gets as many cases as any other. A case is a valid input, made by c
 fields, sizes, nesting, encodings, members, chunks, opcodes, bytes. It must be read, or refused by a HandgenError (a
 command: by one line and status 1 or 2). All else is a fault: another exception, more than 10 s of CPU or 2 GiB, a
 program that is run, a file that is written outside of the output, a process that dies. A case is told by reader, seed
-and number: the same three give the same bytes, whatever the number of workers or cases.
+and number: the same three give the same bytes, whatever the number of workers or cases. Before its own cases a run
+reads the files that were once read wrongly, of tests/support/hostile_files.py; their numbers are below 0.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from fuzzing.readers import READERS
 from fuzzing.seeds import make_seeds
 from fuzzing.watch import Verdict
 from fuzzing.workers import Plan, run_cases, working_folder
+from support.hostile_files import HOSTILE_FILES
 from table import Targets, report
 
 _PROGRESS_S = 20.0
 _MOST_SHOWN = 60
+_CORPUS = "once_wrong"  # files of tests/support/hostile_files.py, counted by themselves
 TARGETS: Targets = {
     "cases": ("cases", None, True),
     "faults": ("faults", 0, False),
@@ -94,8 +97,9 @@ def _run(plan: Plan, workers: int, folder: Path, as_json: bool) -> int:
     began = shown = time.monotonic()
     counts = {name: Counts() for name in plan.readers}
     faults: list[tuple[str, int, Verdict]] = []
+    counts[_CORPUS] = Counts()
     for done, (_, reader, case, verdict) in enumerate(run_cases(plan, workers, folder), 1):
-        counts[reader].add(verdict)
+        counts[_CORPUS if case < 0 else reader].add(verdict)
         if verdict.outcome == "fault":
             faults.append((reader, case, verdict))
         if time.monotonic() - shown > _PROGRESS_S:
@@ -115,7 +119,7 @@ def _figures(counts: dict[str, Counts], seconds: float) -> dict[str, float]:
         "cases": total.total(),
         "faults": total["fault"],
         "accepted": total["accepted"],
-        "accepted_least": min(one.outcomes["accepted"] for one in counts.values()),
+        "accepted_least": min(one.outcomes["accepted"] for name, one in counts.items() if name != _CORPUS),
         "seconds": seconds,
         "cases_per_s": total.total() / seconds,
     }
@@ -132,9 +136,8 @@ def _figures(counts: dict[str, Counts], seconds: float) -> dict[str, float]:
 
 
 def _print_table(counts: dict[str, Counts]) -> None:
-    print(
-        f"{'reader':26} {'cases':>7} {'accepted':>9} {'refused':>8} {'faults':>7} {'ms':>8} {'slowest s':>10} {'MiB':>6}"
-    )
+    columns = f"{'cases':>7} {'accepted':>9} {'refused':>8} {'faults':>7} {'ms':>8} {'slowest s':>10} {'MiB':>6}"
+    print(f"{'reader':26} {columns}")
     for name, one in counts.items():
         told = one.outcomes
         mean_ms = 1e3 * one.cpu_s / max(told.total(), 1)
@@ -152,7 +155,8 @@ def _show_faults(faults: list[tuple[str, int, Verdict]], seed: int) -> None:
     for signature, some in sorted(alike.items(), key=lambda item: -len(item[1]))[:_MOST_SHOWN]:
         reader, case, _ = some[0]
         readers = ", ".join(sorted({name for name, *_ in some}))
-        print(f"{len(some)} x {signature}\n    {reader}:{seed}:{case}   ({readers})", file=sys.stderr)
+        name = f"; {HOSTILE_FILES[-1 - case].name}" if case < 0 else ""
+        print(f"{len(some)} x {signature}\n    {reader}:{seed}:{case}{name}   ({readers})", file=sys.stderr)
 
 
 def _signature(verdict: Verdict) -> str:

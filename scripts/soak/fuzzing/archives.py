@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zipfile
-import zlib
 from functools import lru_cache
 
 import numpy as np
+from support.hostile_files import npy_header, npz_of_zeros
 
 from fuzzing import hostile_values
 from fuzzing.byte_mutations import mutate_bytes
@@ -57,7 +58,6 @@ _DTYPES = (
     *("{'names': ['a'], 'formats': ['O']}", "'<U99999999'", "'|V0'", "'|S0'"),
 )
 _KINDS = ("<f8", "<f4", ">f8", "<f2", "<i8", "<i2", "|u1", "|b1", "<c16", "<U3", "|S3", "<M8[s]")
-_BOMB_BLOCK = 2**24
 
 
 def mutate_npy(data: bytes, rng: np.random.Generator, gentle: bool) -> bytes:
@@ -141,36 +141,9 @@ def mutate_zip(data: bytes, rng: np.random.Generator, gentle: bool) -> bytes:
     return _zipped(members, int(choose(rng, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA))))
 
 
-def zeros_packed(count: int) -> bytes:
-    """Return a zlib stream, raw, of so many zero bytes; made in a fraction of a second."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    begin = packer.compress(bytes(_BOMB_BLOCK)) + packer.flush(zlib.Z_FULL_FLUSH)
-    block = packer.compress(bytes(_BOMB_BLOCK)) + packer.flush(zlib.Z_FULL_FLUSH)
-    return begin + block * (count // _BOMB_BLOCK - 1) + packer.compress(bytes(count % _BOMB_BLOCK)) + packer.flush()
-
-
-@lru_cache(maxsize=1)
-def _zeros() -> tuple[int, bytes]:
-    count = 2_200_000_000 // (21 * 3 * 8) * (21 * 3 * 8)
-    return count, zeros_packed(count)
-
-
+@lru_cache(maxsize=2)
 def _bomb(name: str) -> bytes:
-    """Return an archive of one array of 2.2 GB of zeros. Its check sum is wrong, which shows at its end alone."""
-    count, packed = _zeros()
-    header = _header("'<f8'", f"({count // (21 * 3 * 8)}, 21, 3)")
-    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
-    body = stream.compress(header) + stream.flush(zlib.Z_FULL_FLUSH) + packed
-    encoded, size = name.encode("utf-8", "replace"), len(header) + count
-    local = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0x800, 8, 0, 0x21, 0, len(body), size, len(encoded), 0)
-    central = struct.pack(
-        "<4sHHHHHHIIIHHHHHII",
-        *(b"PK\1\2", 20, 20, 0x800, 8, 0, 0x21, 0, len(body), size, len(encoded), 0, 0, 0, 0, 0, 0),
-    )
-    end = struct.pack(
-        "<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, len(central) + len(encoded), len(local) + len(encoded) + len(body), 0
-    )
-    return local + encoded + body + central + encoded + end
+    return npz_of_zeros(name)
 
 
 def _zipped(members: list[tuple[str, bytes]], method: int) -> bytes:
@@ -184,8 +157,6 @@ def _zipped(members: list[tuple[str, bytes]], method: int) -> bytes:
 
 
 def _add(archive: zipfile.ZipFile, info: zipfile.ZipInfo, content: bytes) -> None:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names that are there twice
         archive.writestr(info, content)
@@ -207,12 +178,6 @@ def _packed(array: np.ndarray, version: int) -> bytes:
     return packed.getvalue()
 
 
-def _header(dtype: str, shape: str, order: str = "False") -> bytes:
-    text = f"{{'descr': {dtype}, 'fortran_order': {order}, 'shape': {shape}, }}"
-    text += " " * (63 - (10 + len(text)) % 64) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
-
-
 def _other_header(array: np.ndarray, rng: np.random.Generator) -> bytes:
     dtype, shape = repr(array.dtype.str), repr(array.shape)
     kind = int(rng.integers(5))
@@ -221,7 +186,7 @@ def _other_header(array: np.ndarray, rng: np.random.Generator) -> bytes:
     elif kind == 1:
         dtype = choose(rng, _DTYPES)
     elif kind == 2:
-        header = _header(dtype, shape, choose(rng, ("True", "None", "1", "__import__('os').system('touch ran')")))
+        header = npy_header(dtype, shape, choose(rng, ("True", "None", "1", "__import__('os').system('touch ran')")))
         return header + array.tobytes()
     elif kind == 3:
         texts = (
@@ -248,7 +213,7 @@ def _other_header(array: np.ndarray, rng: np.random.Generator) -> bytes:
         )
     else:
         dtype, shape = choose(rng, _DTYPES), choose(rng, _SHAPES)
-    return _header(dtype, shape) + array.tobytes()
+    return npy_header(dtype, shape) + array.tobytes()
 
 
 def _nearly(array: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from support.hostile_files import HOSTILE_FILES
 
-from fuzzing.files import FileSet, choose, generator, load_files, write_files
+from fuzzing.files import FileSet, Special, choose, generator, load_files, write_files
 from fuzzing.mutate import mutate_files
 from fuzzing.readers import READERS, Reader
 from fuzzing.watch import Verdict, Watch
@@ -22,7 +23,11 @@ BY_NAME = {reader.name: reader for reader in READERS}
 
 
 def divide(cases: int, readers: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield reader and number of every case, the readers in turn: each gets as many as any other, or one more."""
+    """Yield reader and number of every case, the readers in turn: each gets as many as any other, or one more.
+
+    First, with numbers below 0, the files that were once read wrongly.
+    """
+    yield from ((entry.reader, -1 - i) for i, entry in enumerate(HOSTILE_FILES) if entry.reader in readers)
     for index in range(cases):
         yield readers[index % len(readers)], index // len(readers)
 
@@ -47,9 +52,14 @@ class Runner:
         self._count = 0
 
     def make(self, reader: Reader, seed: int, case: int | None) -> FileSet:
-        """Make the files of a case; None: a seed as it is, of number `seed`."""
+        """Make the files of a case; None: a seed as it is, of number `seed`; below 0: a file once read wrongly."""
         if case is None:
             return _files_of(self._seeds, reader.seeds[seed])
+        if case < 0:
+            entry = HOSTILE_FILES[-1 - case]
+            files = dict(_files_of(self._seeds, entry.seed))
+            content = entry.make(files[entry.file])  # type: ignore[arg-type]
+            return files | {entry.file: content if isinstance(content, bytes) else Special(content)}
         rng = generator(reader.name, seed, case)
         files = _files_of(self._seeds, choose(rng, reader.seeds))
         with np.errstate(all="ignore"):

@@ -125,9 +125,8 @@ def mutate_content(name: str, data: bytes, rng: np.random.Generator, gentle: boo
 
 
 def _beside(files: FileSet, rng: np.random.Generator) -> str:
-    folders = sorted({name.rpartition("/")[0] for name in files})
-    folder = choose(rng, folders)
-    return f"{folder}/{'notes' if folder else 'notes'}.md" if folder else "notes.md"
+    """Choose a place for a file that nobody asks for."""
+    return f"{choose(rng, sorted({name.rpartition('/')[0] for name in files}))}/notes.md".lstrip("/")
 
 
 def _change_folder(files: FileSet, focus: Sequence[str], rng: np.random.Generator) -> None:

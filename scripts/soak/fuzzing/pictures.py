@@ -6,8 +6,8 @@ import struct
 import zlib
 
 import numpy as np
+from support.hostile_files import zeros_deflated
 
-from fuzzing.archives import zeros_packed
 from fuzzing.byte_mutations import flip, mutate_bytes, overwrite
 from fuzzing.files import choose, shuffled
 
@@ -91,7 +91,7 @@ def png_of(chunks: list[Chunk]) -> bytes:
 
 def zlib_zeros(count: int) -> bytes:
     """Return a zlib stream of so many zeros. Its check sum is wrong, which shows at its end alone."""
-    return b"\x78\xda" + zeros_packed(count) + bytes(4)
+    return b"\x78\xda" + zeros_deflated(count) + bytes(4)
 
 
 def _bombs(rng: np.random.Generator) -> list[Chunk]:

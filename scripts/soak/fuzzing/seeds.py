@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 import zipfile
@@ -22,9 +24,9 @@ from support.make_mano_pickle import clean_state, mano_pickle
 from handgen.hand.model_files import npz_bytes
 from handgen.io.annotations import Annotations
 from handgen.io.calibration_files.handgen_json import save_calibration
-from handgen.records.detection import DetectionRecord
 from handgen.io.detections import write_detections
 from handgen.options import make_config
+from handgen.records.detection import DetectionRecord
 from handgen.stages.annotate import stage as annotate
 from handgen.stages.annotate.config import AnnotateConfig
 from handgen.stages.export import stage as export
@@ -55,8 +57,6 @@ def _capture(folder: Path, suffix: str = ".png") -> None:
         "cameras": {name: {"file": name if suffix == ".png" else f"{name}{suffix}"} for name in CAMERAS},
     }
     if suffix == ".png":
-        import json
-
         for number, name in enumerate(CAMERAS):
             write_images(folder / name, number, _FRAMES)
         save_calibration(folder / "calibration.json", rig)
@@ -112,8 +112,6 @@ def _openpose(folder: Path) -> None:
 
 
 def _mmpose(folder: Path) -> None:
-    import json
-
     rng = _rng()
     folder.mkdir(parents=True)
     for camera in CAMERAS:
@@ -122,8 +120,6 @@ def _mmpose(folder: Path) -> None:
 
 
 def _mmpose_images(folder: Path) -> None:
-    import json
-
     rng = _rng()
     for camera in CAMERAS:
         (folder / camera).mkdir(parents=True)
@@ -221,8 +217,15 @@ def _run(folder: Path) -> None:
 
 def _augmentation(folder: Path) -> None:
     folder.mkdir(parents=True)
-    text = "- RandomGamma: {gamma_limit: [80, 120], p: 0.3}\n- OneOf:\n    p: 0.5\n    transforms:\n    - GaussianBlur: {p: 0.5}\n    - NoOp: {p: 0.5}\n"
-    (folder / "augment.yaml").write_text(text)
+    lines = (
+        "- RandomGamma: {gamma_limit: [80, 120], p: 0.3}",
+        "- OneOf:",
+        "    p: 0.5",
+        "    transforms:",
+        "    - GaussianBlur: {p: 0.5}",
+        "    - NoOp: {p: 0.5}",
+    )
+    (folder / "augment.yaml").write_text("\n".join(lines) + "\n")
 
 
 def _augmentation_own(folder: Path) -> None:
@@ -259,13 +262,11 @@ def _video(suffix: str) -> Callable[[Path], None]:
     return make
 
 
-def _npz_with_manifest(folder: Path) -> None:
-    """Write a zip as others pack it: stored, with a folder's entry."""
+def _hand_model_stored(folder: Path) -> None:
+    """Write a hand model as numpy does, member by member."""
     folder.mkdir(parents=True)
     with zipfile.ZipFile(folder / "model_right.npz", "w") as archive:
         for name, array in clean_state("right").items():
-            import io
-
             packed = io.BytesIO()
             np.lib.format.write_array(packed, np.asarray(array, order="C"))
             archive.writestr(f"{name}.npy", packed.getvalue())
@@ -284,7 +285,7 @@ SEEDS: dict[str, Callable[[Path], object]] = {
     "deeplabcut": _deeplabcut,
     **{f"mano_{protocol}": _mano(protocol) for protocol in (0, 1, 2)},
     "hand_model": _hand_model,
-    "hand_model_stored": _npz_with_manifest,
+    "hand_model_stored": _hand_model_stored,
     "annotations": _annotations,
     "shards": _shards,
     "hamer": lambda folder: write_hamer(folder, pictures_of(folder.with_name("shards"))),

@@ -137,7 +137,7 @@ def _other_header(members: list[Member], at: int, rng: np.random.Generator) -> b
     elif kind == 1:
         info.size = int(choose(rng, (0, 1, len(content) + 1, 2**31, 2**33 - 1, 64 * 2**20 + 1, 60 * 2**20)))
     headers = {} if kind < 2 else dict(choose(rng, _PAX))
-    before, after = _written(members[:at])[: -tarfile.RECORDSIZE] if at else b"", _written(members[at + 1 :])
+    after = _written(members[at + 1 :])
     before = _without_end(_written(members[:at])) if at else b""
     header = info.tobuf(tarfile.GNU_FORMAT, errors="surrogateescape")
     extended = tarfile.TarInfo.create_pax_global_header(headers) if headers and chance(rng, 0.3) else b""

@@ -20,12 +20,13 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+from fuzzing.readers import Refusal
 from handgen import arguments
 from handgen.errors import HandgenError
 
-from fuzzing.readers import Refusal
-
-MAX_CPU_S, MAX_WAIT_S = 10.0, 40.0
+MAX_CPU_S = 10.0
+_AGAIN_S = 4.0  # of CPU, after which a case is interrupted once more
+_TICK_S, _IDLE_TICKS, _IDLE_CPU_S = 5.0, 3, 0.01  # blocked: so often in turn, so little was done in so long
 MAX_BYTES = 2 * 2**30
 _SPARE_BYTES = 2**30  # of address space, over what is allowed: libraries map more than they use
 _STARTS = {
@@ -97,23 +98,11 @@ class Watch:
         self._seen.clear()
         before, cpu = _resident(), time.process_time()
         _reset_peak()
-        outcome, detail = "accepted", ""
         with _limited_memory(), _limited_time():
-            self._is_watching = True
             try:
-                read()
-            except (HandgenError, Refusal) as error:
-                outcome, detail = "refused", str(error)
-                if _asked_for_too_much(error):
-                    outcome, detail = "fault", f"wanted more than {MAX_BYTES >> 20} MiB: {detail}"
-                elif "\n" in detail.strip() and isinstance(error, Refusal):
-                    outcome = "fault"
-            except TooLong as error:
-                outcome, detail = "fault", f"{error}\n{traceback.format_exc()[-3000:]}"
-            except BaseException:
-                outcome, detail = "fault", traceback.format_exc()[-6000:]
-            finally:
-                self._is_watching = False
+                outcome, detail = self._end_of(read)
+            except TooLong as error:  # a second one, while the first was told
+                outcome, detail = "fault", str(error)
         spent, peak = time.process_time() - cpu, max(_peak() - before, 0)
         for wrong in (
             f"over {MAX_CPU_S:g} s of CPU: {spent:.1f}" * (spent > MAX_CPU_S),
@@ -123,6 +112,23 @@ class Watch:
             if wrong:
                 outcome, detail = "fault", f"{wrong}\n{detail}"
         return Verdict(outcome, detail, spent, peak)
+
+    def _end_of(self, read: Callable[[], object]) -> tuple[str, str]:
+        """Run something; return the outcome, and what was said or raised."""
+        self._is_watching = True
+        try:
+            read()
+        except (HandgenError, Refusal) as error:
+            if _asked_for_too_much(error):
+                return "fault", f"wanted more than {MAX_BYTES >> 20} MiB: {error}"
+            return "refused", str(error)
+        except TooLong as error:
+            return "fault", f"{error}\n{traceback.format_exc()[-3000:]}"
+        except BaseException:
+            return "fault", traceback.format_exc()[-6000:]
+        finally:
+            self._is_watching = False
+        return "accepted", ""
 
     def _hook(self, event: str, values: tuple[Any, ...]) -> None:
         if not self._is_watching:
@@ -214,18 +220,26 @@ def _asked_for_too_much(error: BaseException | None) -> bool:
 
 @contextmanager
 def _limited_time() -> Iterator[None]:
-    """Interrupt what takes too long, again and again: readers may catch what a decoder raises."""
+    """Interrupt what takes too long, again and again: readers may catch what a decoder raises.
+
+    Time on the clock says nothing where others use the machine: what is blocked does nothing at all.
+    """
+    idle, done = 0, time.process_time()
 
     def on_cpu(*_: object) -> None:
         raise TooLong(f"over {MAX_CPU_S:g} s of CPU")
 
-    def on_wait(*_: object) -> None:
-        raise TooLong(f"blocked for {MAX_WAIT_S:g} s")
+    def on_tick(*_: object) -> None:
+        nonlocal idle, done
+        now = time.process_time()
+        idle, done = idle + 1 if now - done < _IDLE_CPU_S else 0, now
+        if idle >= _IDLE_TICKS:
+            raise TooLong("blocked: waits for something that does not come")
 
     signal.signal(signal.SIGPROF, on_cpu)
-    signal.signal(signal.SIGALRM, on_wait)
-    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S, 1.0)
-    signal.setitimer(signal.ITIMER_REAL, MAX_WAIT_S, 1.0)
+    signal.signal(signal.SIGALRM, on_tick)
+    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S, _AGAIN_S)
+    signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
     try:
         yield
     finally:

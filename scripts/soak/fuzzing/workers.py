@@ -7,15 +7,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from fuzzing.watch import Verdict
+from fuzzing.watch import TooLong, Verdict
 
-_SILENT_S = 150.0  # after which a worker is ended: no case takes so long, even one that ignores its timers
+_SILENT_S = 400.0  # after which a worker is ended: no case takes so long, even one that ignores its timers
 _BEFORE_FIRST_S = 300.0
 
 
@@ -135,7 +136,10 @@ def _work(plan: Plan, first: int, step: int, folder: Path, results: Connection) 
         if number < first or (number - first) % step:
             continue
         results.send((number, name, case))
-        verdict = runner.run(BY_NAME[name], plan.seed, case, plan.keep)
+        try:
+            verdict = runner.run(BY_NAME[name], plan.seed, case, plan.keep)
+        except (Exception, TooLong):  # of what this script does itself: also to be mended
+            verdict = Verdict("fault", f"in the fuzzer: {traceback.format_exc()}")
         short = Verdict(verdict.outcome, verdict.detail[-8000:], verdict.cpu_s, verdict.peak_bytes)
         results.send((number, name, case, short))
 
