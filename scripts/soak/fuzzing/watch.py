@@ -44,7 +44,6 @@ _STARTS |= {
     "ctypes.dlopen",
     "socket.connect",
     "pickle.find_class",
-    "code.__new__",
     "cpython.run_command",
 }
 _CHANGES = {
@@ -73,7 +72,7 @@ class TooLong(BaseException):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a case. outcome: "accepted", "refused" or "fault". detail: what was said, or the traceback."""
+    """Tell what became of a case. outcome: "accepted", "refused" or "fault". detail: what was said, or the traceback."""
 
     outcome: str
     detail: str = ""

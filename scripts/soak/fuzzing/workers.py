@@ -22,7 +22,7 @@ _BEFORE_FIRST_S = 300.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What all workers do. seeds: their folder. keep: where faults are kept, or None."""
+    """Say what all workers do. seeds: their folder. keep: where faults are kept, or None."""
 
     seeds: Path
     seed: int
