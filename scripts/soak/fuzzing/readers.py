@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,6 +177,13 @@ def _command(*arguments: str) -> Read:
     return read
 
 
+def _resume(folder: Path, out: Path) -> None:
+    """Go on with a run in a directory that came from elsewhere."""
+    shutil.copytree(folder / "shards", out / "shards", symlinks=True)
+    options = ("--samples", "4", "--samples-per-shard", "2", "--size", "32", "--workers", "1", "-q")
+    _command("synthesize", str(folder / "annotations"), "--out", "OUT/shards", *options)(folder, out)
+
+
 def check_command(status: int, stdout: str, stderr: str, findings: bool) -> None:
     """Raise Refusal when a command said what is wrong, WrongEnd when it ended as it must not.
 
@@ -299,6 +307,19 @@ READERS: tuple[Reader, ...] = (
             *("synthesize", "IN/annotations", "--backgrounds", "IN/pictures", "--out", "OUT/shards", "--samples", "3"),
             *("--size", "32", "--workers", "1", "-q"),
         ),
+    ),
+    Reader("command_resume", ("unfinished",), ("shards/*",), _resume),
+    Reader(
+        "command_export",
+        ("shards", "annotations"),
+        _TARS,
+        _command("export", "IN", "--format", "coco", "--out", "OUT/coco", "--workers", "1", "-q"),
+    ),
+    Reader(
+        "command_evaluate",
+        ("annotations",),
+        ("manifest.json", "chunks/*.jsonl", "chunks/*.tar"),
+        _command("evaluate", "IN", "--truth", "IN", "--workers", "1", "-q"),
     ),
     Reader("command_models_add", ("mano_2", "mano_1"), ("*",), _command("models", "add", "IN")),
 )

@@ -254,6 +254,15 @@ def _backgrounds(folder: Path) -> None:
         shutil.copytree(folder.with_name(name), folder / "pictures", dirs_exist_ok=True)
 
 
+def _unfinished(folder: Path) -> None:
+    """Write annotations, and shards of them that a run has not finished."""
+    shutil.copytree(folder.with_name("annotations"), folder / "annotations")
+    make = {"samples": 4, "samples_per_shard": 2, "size": 32, "workers": 1}
+    synthesize.run(folder / "annotations", folder / "shards", None, SynthesizeConfig(**make))
+    (folder / "shards" / "manifest.json").unlink()
+    (folder / "shards" / "train-000001.tar").unlink()
+
+
 def _video(suffix: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -311,6 +320,7 @@ SEEDS: dict[str, Callable[[Path], object]] = {
     "webp": _picture(".webp", modes=("RGB", "RGBA")),
     "gif": _picture(".gif", modes=("P",)),
     "backgrounds": _backgrounds,
+    "unfinished": _unfinished,
     **{suffix[1:]: _video(suffix) for suffix in (".mp4", ".avi", ".mkv", ".webm")},
 }
 
@@ -318,6 +328,7 @@ SEEDS: dict[str, Callable[[Path], object]] = {
 def make_seeds(root: Path, names: set[str]) -> None:
     """Make the seeds of these names, and those that they are made of, in folders of `root`."""
     needs = {"shards": {"annotations"}, "run": {"rendered"}, "interhand_export": {"annotations"}}
+    needs["unfinished"] = {"annotations"}
     needs["backgrounds"] = {"annotations", "png", "jpeg", "webp"}
     of_shards = ("hamer", "hamer_export", "coco", "coco_runs", "coco_export", "freihand_export")
     needs |= dict.fromkeys(of_shards, {"shards"})

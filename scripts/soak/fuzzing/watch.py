@@ -57,6 +57,8 @@ _CHANGES = {
     "os.chmod",
     "os.chown",
 }
+_FROM_ONE_TO_ANOTHER = ("shutil.copy", "os.link", "os.symlink")  # and only the other is changed
+_PATHS = (str, bytes, os.PathLike)
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 _LIBRARIES = (  # which may run texts of their own; `arguments` evaluates the annotations of public functions
@@ -72,7 +74,10 @@ class TooLong(BaseException):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Tell what became of a case. outcome: "accepted", "refused" or "fault". detail: what was said, or the traceback."""
+    """Tell what became of a case.
+
+    outcome: "accepted", "refused" or "fault". detail: what was said, or the traceback.
+    """
 
     outcome: str
     detail: str = ""
@@ -158,9 +163,8 @@ class Watch:
             )
             return self._outside(path) if writes and not isinstance(path, int) else ""
         if event in _CHANGES or event.startswith("shutil."):
-            return next(
-                filter(None, (self._outside(a) for a in values[:2] if isinstance(a, str | bytes | os.PathLike))), ""
-            )
+            places = values[1:2] if event.startswith(_FROM_ONE_TO_ANOTHER) else values[:2]
+            return next(filter(None, (self._outside(one) for one in places if isinstance(one, _PATHS))), "")
         return ""
 
     def _ran(self, event: str, values: tuple[Any, ...]) -> str:
