@@ -102,6 +102,7 @@ def _run(plan: Plan, workers: int, folder: Path, as_json: bool) -> int:
         counts[_CORPUS if case < 0 else reader].add(verdict)
         if verdict.outcome == "fault":
             faults.append((reader, case, verdict))
+            print(f"fault: {reader}:{plan.seed}:{case}: {_signature(verdict)}", file=sys.stderr, flush=True)
         if time.monotonic() - shown > _PROGRESS_S:
             shown = time.monotonic()
             print(f"{done} of {plan.cases} cases, {len(faults)} faults", file=sys.stderr, flush=True)

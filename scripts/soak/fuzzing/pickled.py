@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import re
 
 import numpy as np
 from support.pickle_attacks import attacks
@@ -83,9 +84,8 @@ def mutate_pickle(data: bytes, rng: np.random.Generator, gentle: bool) -> bytes:
     plain = _objects(data)
     if plain is not None and kind < 0.65:
         return _dumped(_change(plain, rng), rng)
-    try:
-        places = [position for _, _, position in pickletools.genops(data) if position is not None]
-    except Exception:
+    places = [position for _, position, _ in _opcodes(data)]
+    if len(places) < 2:
         return mutate_bytes(data, rng)
     at = int(rng.integers(1, len(places)))
     begin, end = places[at - 1], places[at]
@@ -107,16 +107,20 @@ def _gently(data: bytes, rng: np.random.Generator) -> bytes:
     if plain is not None:
         return pickle.dumps(plain, int(choose(rng, range(6))))
     changed = bytearray(data)
-    numbers = [
-        (position, argument)
-        for opcode, argument, position in pickletools.genops(data)
-        if opcode.name in ("BINSTRING", "BINBYTES")
-    ]
+    numbers = [entry[1:] for entry in _opcodes(data) if entry[0] in ("BINSTRING", "BINBYTES")]
     for position, argument in numbers:
-        if len(argument) > 1000 and chance(rng, 0.3):
+        if isinstance(argument, str | bytes) and len(argument) > 1000 and chance(rng, 0.3):
             changed[position + 5 + 8 * int(rng.integers(len(argument) // 8))] ^= 1
             break
     return bytes(changed)
+
+
+def _opcodes(data: bytes) -> list[tuple[str, int, object]]:
+    """Find opcodes, their places and arguments; of texts that `pickletools` does not take, the beginnings of lines."""
+    try:
+        return [(opcode.name, place or 0, argument) for opcode, argument, place in pickletools.genops(data)]
+    except Exception:
+        return [("", match.end(), None) for match in re.finditer(rb"\n", data)]
 
 
 def _objects(data: bytes) -> object:
