@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from support.hostile_files import HOSTILE_FILES
 
+from handgen.datasets.registry import FORMATS, import_formats
+from handgen.io.calibration_files.registry import FORMATS as CALIBRATION_FORMATS
+
 FUZZ = Path(__file__).parents[2] / "scripts" / "soak" / "fuzz.py"
 CASES = 3000
 
@@ -25,6 +28,21 @@ def test_changed_files_are_read_or_refused_in_one_line():
     assert figures["faults"] == 0, done.stderr
     assert figures["cases"] == CASES + len(HOSTILE_FILES) == CASES + figures["once_wrong_cases"]
     assert figures["accepted_least"] >= CASES // 150
+
+
+def test_every_format_that_is_read_is_fuzzed(monkeypatch):
+    monkeypatch.syspath_prepend(str(FUZZ.parent))
+    from fuzzing.readers import READERS
+    from fuzzing.seeds import SEEDS
+
+    names = [reader.name for reader in READERS]
+    assert len(set(names)) == len(names)
+    wanted = {f"import_{name}" for name in import_formats()} | {f"validate_{name}" for name in FORMATS.names()}
+    assert wanted <= set(names)
+    assert sum(name.startswith("calibration_") for name in names) == len(CALIBRATION_FORMATS.names())
+    known = {(reader.name, seed) for reader in READERS for seed in reader.seeds}
+    assert {seed for _, seed in known} <= SEEDS.keys()
+    assert {(file.reader, file.seed) for file in HOSTILE_FILES} <= known
 
 
 _JUDGED = """
