@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import struct
 import tarfile
 import zipfile
@@ -207,6 +208,13 @@ def _deep(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
+def _nested_names(data: bytes) -> bytes:
+    """Put a list that is nested 900 deep where the names of keypoints are."""
+    document = json.loads(data)
+    document["categories"][0]["keypoints"] = ["deep"]
+    return json.dumps(document).replace('"deep"', _deep(900).decode()).encode()
+
+
 _PYD, _TAR, _COCO = ".data.pyd", "000000.tar", "annotations/train.json"
 _TOML = "array.toml"
 HOSTILE_FILES: tuple[HostileFile, ...] = (
@@ -284,4 +292,14 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
     HostileFile("run.json that is a pipe", "command_inspect", "run", "run.json", lambda _: FIFO),
     HostileFile("capture.json that is a pipe", "capture", "capture", "capture.json", lambda _: FIFO),
     HostileFile("kind that is a list", "validate_annotations", "annotations", "manifest.json", _put("kind", [])),
+    HostileFile(
+        "rotation vector that overflows",
+        "calibration_easymocap",
+        "calibration_5",
+        "extri.yml",
+        lambda data: re.sub(rb"data: \[ [^,]+", b"data: [ -1e+308", data, count=1),
+    ),
+    HostileFile("calibration that is a pipe", "validate_capture", "capture", "calibration.json", lambda _: FIFO),
+    HostileFile("detections that are a pipe", "detections", "run", "detections/000000.jsonl", lambda _: FIFO),
+    HostileFile("names of keypoints nested deeply", "validate_coco", "coco", _COCO, _nested_names),
 )
