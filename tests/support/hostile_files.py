@@ -22,7 +22,7 @@ import numpy as np
 
 from support.make_mano_pickle import Ch, Csc, Select, mano_pickle
 
-FIFO = "fifo"  # content that stands for a pipe
+FIFO, CIRCLE = "fifo", "circle"  # content that stands for a pipe, and for a link to itself
 _ZEROS = 2**24
 
 
@@ -215,6 +215,7 @@ def _nested_names(data: bytes) -> bytes:
     return json.dumps(document).replace('"deep"', _deep(900).decode()).encode()
 
 
+_CUTOUTS = "chunks/000000.tar"
 _PYD, _TAR, _COCO = ".data.pyd", "000000.tar", "annotations/train.json"
 _TOML = "array.toml"
 HOSTILE_FILES: tuple[HostileFile, ...] = (
@@ -302,4 +303,7 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
     HostileFile("calibration that is a pipe", "validate_capture", "capture", "calibration.json", lambda _: FIFO),
     HostileFile("detections that are a pipe", "detections", "run", "detections/000000.jsonl", lambda _: FIFO),
     HostileFile("names of keypoints nested deeply", "validate_coco", "coco", _COCO, _nested_names),
+    HostileFile(
+        "cutouts that are a link to themselves", "validate_annotations", "annotations", _CUTOUTS, lambda _: CIRCLE
+    ),
 )

@@ -363,3 +363,11 @@ def test_a_piece_that_comes_short_is_no_file_that_ends(store, monkeypatch):
     monkeypatch.setattr(store.fs, "cat_file", lambda path, start, end: bytes(7))
     with pytest.raises(OSError, match="7 of 100 bytes came"):
         filesystem.open_read(store / "a").read()
+
+
+def test_links_that_lead_nowhere_are_no_files(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nothing").symlink_to("none")
+    (tmp_path / "link").symlink_to("file")
+    assert filesystem.file_sizes(tmp_path) == {"file": 3, "link": 3}

@@ -18,14 +18,14 @@ _RAW = "\ue000raw"  # a text that becomes raw JSON
 _MAX_LINE = 2**21
 
 
-def mutate_json(data: bytes, rng: np.random.Generator, gentle: bool) -> bytes:
+def mutate_json(data: bytes, rng: np.random.Generator, gentle: bool, one_line: bool = False) -> bytes:
     """Change a document's structure, its values, or how it is written."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):
         return mutate_bytes(data, rng)
     if gentle:
-        return _written_otherwise(document, rng)
+        return _written_otherwise(document, rng, one_line)
     kind = rng.random()
     if kind < 0.1:
         return _encoded_otherwise(data, rng)
@@ -50,7 +50,7 @@ def mutate_json_lines(data: bytes, rng: np.random.Generator, gentle: bool) -> by
     at = int(rng.integers(len(lines)))
     kind = rng.random()
     if kind < 0.7:
-        lines[at] = mutate_json(lines[at], rng, gentle).rstrip() + b"\n"
+        lines[at] = mutate_json(lines[at], rng, gentle, one_line=True).rstrip() + b"\n"
     elif gentle:
         lines[at:at] = [choose(rng, (b"", b"\n", b"  \n", b"\r\n"))]
         lines = lines if chance(rng, 0.5) else shuffled(rng, lines)
@@ -171,13 +171,13 @@ def _encoded_otherwise(data: bytes, rng: np.random.Generator) -> bytes:
     return choose(rng, written)
 
 
-def _written_otherwise(document: Any, rng: np.random.Generator) -> bytes:
+def _written_otherwise(document: Any, rng: np.random.Generator, one_line: bool) -> bytes:
     """Write the same document, or nearly, in another way."""
     if chance(rng, 0.4):
         _nudge(document, rng)
     if isinstance(document, dict) and chance(rng, 0.5):
         document = dict(shuffled(rng, list(document.items())))
-    indent, ascii_only = choose(rng, (None, None, 1, "\t")), chance(rng, 0.5)
+    indent, ascii_only = None if one_line else choose(rng, (None, None, 1, "\t")), chance(rng, 0.5)
     separators = choose(rng, ((",", ":"), (", ", ": "), (" ,", " : ")))
     try:
         text = json.dumps(document, indent=indent, ensure_ascii=ascii_only, separators=separators).encode()

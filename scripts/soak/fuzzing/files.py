@@ -16,7 +16,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Special:
-    """An entry of a folder that is no regular file. kind: "fifo", "folder", or "link" to `target`."""
+    """An entry of a folder that is no regular file.
+
+    kind: "fifo", "folder", "circle" (a link to itself), or "link" to `target`.
+    """
 
     kind: str
     target: str = ""
@@ -49,8 +52,8 @@ def _write_entry(path: Path, content: Content) -> None:
         path.write_bytes(content)
     elif content.kind == "fifo":
         os.mkfifo(path)
-    elif content.kind == "link":
-        path.symlink_to(content.target)
+    elif content.kind in ("link", "circle"):
+        path.symlink_to(content.target or path.name)
     else:
         path.mkdir()
 
