@@ -296,10 +296,21 @@ def file_sizes(folder: Location) -> dict[str, int]:
     try:
         if isinstance(folder, Path):
             with os.scandir(folder) as found:
-                return {entry.name: entry.stat().st_size for entry in found if entry.is_file()}
+                sizes = {entry.name: _size_of_entry(entry) for entry in found}
+                return {name: size for name, size in sizes.items() if size is not None}
         return {name: info["size"] for name, info in entries(folder).items() if info["type"] == "file"}
     except _NONE_THERE:
         return {}
+
+
+def _size_of_entry(entry: os.DirEntry[str]) -> int | None:
+    """Return the bytes of a file; None of anything else, such as a link that leads round in a circle."""
+    try:
+        return entry.stat().st_size if entry.is_file() else None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOENT):
+            return None
+        raise
 
 
 def entries(folder: UPath) -> dict[str, dict[str, Any]]:

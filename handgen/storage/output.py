@@ -129,10 +129,13 @@ def kind_of(root: Location) -> str | None:
     for name in (RUN, MANIFEST):
         try:
             if isinstance(root, Path):
-                return read_json(root / name)["kind"]
-            return loads(filesystem.read(root / name), str(root / name))["kind"]
+                kind = read_json(root / name)["kind"]
+            else:
+                kind = loads(filesystem.read(root / name), str(root / name))["kind"]
         except (FileNotFoundError, HandgenError, KeyError, TypeError):
             continue
+        if isinstance(kind, str):  # a file of somebody else's may say anything
+            return kind
     return None
 
 

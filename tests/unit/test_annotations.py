@@ -203,6 +203,14 @@ def test_missing_pieces_are_named(written, tmp_path):
 RUN = {"size": 224, "seed": 1}
 
 
+@pytest.mark.parametrize("kind", [[], {}, 3, None])
+def test_a_kind_that_is_no_text_is_none(tmp_path, kind):
+    (tmp_path / "run.json").write_text(json.dumps({"kind": kind}))
+    assert kind_of(tmp_path) is None
+    (tmp_path / MANIFEST).write_text(json.dumps({"kind": "shards"}))
+    assert kind_of(tmp_path) == "shards"
+
+
 def test_an_output_directory_is_claimed_once(tmp_path):
     out = tmp_path / "out"
     prepare_output(out, "annotations", RUN, ("chunks",), False)

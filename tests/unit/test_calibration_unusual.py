@@ -1,6 +1,8 @@
 """Calibration files as they are found: half finished, beside another one, with other tables, from other editors."""
 
 import json
+import os
+import re
 
 import pytest
 from support.calibration_files import WRITERS, write_anipose, write_caliscope, write_two_file_json
@@ -185,3 +187,20 @@ def test_two_file_json_errors_name_the_file_whatever_its_case(tmp_path):
     (tmp_path / "extrinsic.json").rename(tmp_path / "EXTRINSIC.JSON")
     (tmp_path / "EXTRINSIC.JSON").write_text("{")
     assert "EXTRINSIC.JSON: not valid JSON" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["anipose", "EasyMocap", "two-file JSON"])
+def test_a_rotation_vector_that_overflows_is_named(name, tmp_path):
+    folder = tmp_path / "calibration"
+    folder.mkdir()
+    WRITERS[name](folder, ring(2))
+    (file,) = [path for path in folder.iterdir() if path.name in ("some.toml", "extri.yml", "extrinsic.json")]
+    text = file.read_text()
+    found = re.search(r"(?<=rotation = \[)[^,]+|(?<=data: \[ )[^,]+|(?<=\"rvec\": \[\[)[^\]]+", text)
+    file.write_text(text[: found.start()] + "-1e308" + text[found.end() :])
+    assert "the rotation is not one" in refused(folder)
+
+
+def test_a_pipe_is_no_calibration(tmp_path):
+    os.mkfifo(tmp_path / "calibration.toml")
+    assert "neither a file nor a folder" in refused(tmp_path / "calibration.toml")

@@ -379,3 +379,11 @@ def test_what_is_there_already_needs_no_room(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left") as error:
         filesystem.put(place, b"another!")
     assert error.value.filename == str(place) and place.read_bytes() == b"the same"
+
+
+def test_links_that_lead_nowhere_are_no_files(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nothing").symlink_to("none")
+    (tmp_path / "link").symlink_to("file")
+    assert filesystem.file_sizes(tmp_path) == {"file": 3, "link": 3}

@@ -133,14 +133,16 @@ def numbers(value: Any, shape: tuple[int, ...], where: str, what: str) -> np.nda
 
 def rotation_matrix(value: Any, where: str) -> np.ndarray:
     """A (3, 3) rotation from a 3x3 matrix or a rotation vector (radians); HandgenError if it is none."""
-    if value is not None and np.size(np.asarray(value, dtype=object)) == 3:
-        return cv2.Rodrigues(numbers(value, (3,), where, "the rotation vector"))[0]
-    matrix = numbers(value, (3, 3), where, "the rotation")
-    if not is_rotation(matrix):
+    is_vector = value is not None and np.size(np.asarray(value, dtype=object)) == 3
+    if is_vector:
+        matrix = cv2.Rodrigues(numbers(value, (3,), where, "the rotation vector"))[0]
+    else:
+        matrix = numbers(value, (3, 3), where, "the rotation")
+    if not is_rotation(matrix):  # also of a vector: the length of one of 1e308 overflows
         raise HandgenError(
             f"{where}: the rotation is not one (its rows are not orthonormal with determinant +1); {_REDO}"
         )
-    return nearest_rotation(matrix)
+    return matrix if is_vector else nearest_rotation(matrix)
 
 
 def image_size(value: Any, where: str) -> tuple[int, int]:

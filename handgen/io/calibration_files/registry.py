@@ -62,6 +62,8 @@ def load_calibration(path: Path) -> Calibration:
     """
     if not path.exists():
         raise HandgenError(f"{path}: no such file or folder; check the path of the calibration")
+    if not path.is_dir() and not path.is_file():
+        raise HandgenError(f"{path}: neither a file nor a folder; check the path of the calibration")
     folders = _search_folders(path) if path.is_dir() else [path]
     problems: list[str] = []
     for folder in folders:
