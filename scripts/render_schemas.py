@@ -35,6 +35,7 @@ FILES = {
     "shard_manifest": "`manifest.json` in a directory of shards",
     "export_manifest": "`manifest.json` in an export",
     "run": "`run.json` in every directory that handgen writes",
+    "journal": "a line of `.journal/NNNNNN.jsonl` in directories that commands go on with",
     "validation": "what `handgen validate --json` prints",
     "evaluation": "`evaluation.json`, which `handgen evaluate` writes and `--json` prints",
 }

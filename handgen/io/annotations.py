@@ -93,6 +93,7 @@ def find_finished_chunks(root: Location, count: int, noted: Mapping[int, dict[st
     for index in range(count):
         sizes = {name: there.get(chunk_path(root, index, suffix).name) for name, suffix in FILES.items()}
         entry = noted.get(index)
+        entry = entry if entry is not None and entry.keys() >= FILES.keys() else None  # of another kind of run
         if entry is not None and all(entry[name]["bytes"] == size for name, size in sizes.items()):
             found[index] = entry
         elif entry is None and None not in sizes.values():

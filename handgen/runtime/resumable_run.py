@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -106,6 +106,14 @@ class ResumableRun:
     def noted(self) -> Mapping[int, dict[str, Any]]:
         """The journal's entries by the number of the unit."""
         return self._journal.entries
+
+    def noted_as(self, read: Callable[[int, dict[str, Any]], Result]) -> dict[int, Result]:
+        """The journal's entries, read; without those of another kind of run, which `read` finds no keys in."""
+        found = {}
+        for number, entry in self.noted.items():
+            with suppress(KeyError):
+                found[number] = read(number, entry)
+        return found
 
     def in_place(
         self, results: Mapping[int, Result], files: Callable[[int, Result], Mapping[str, int]]

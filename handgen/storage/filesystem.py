@@ -13,7 +13,6 @@ import errno
 import hashlib
 import io
 import os
-import random
 import shutil
 import stat
 import sys
@@ -29,13 +28,15 @@ import fsspec
 from upath import UPath
 
 from handgen.errors import HandgenError
+from handgen.storage import new_files
+from handgen.storage.new_files import is_same, name_beside, sync, write_new
 from handgen.storage.remote_file import RemoteFile
 from handgen.storage.retry import retry
 
 Location: TypeAlias = Path | UPath
 Result = TypeVar("Result")
 
-PARTIAL = ".partial"
+PARTIAL = new_files.PARTIAL
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}  # scheme -> extra of this package that brings the driver
 PART_BYTES = 16 * 2**20  # of a multipart upload, which is used for files of two parts and more
 READ_BYTES = 8 * 2**20  # at a time, of a file in a store that is read from its beginning
@@ -80,7 +81,8 @@ def put(place: Location, data: bytes) -> None:
     """Write a small file, whole or not at all; one of the same content on the disk is left as it is, without room."""
     if isinstance(place, Path):
         with suppress(OSError):
-            if place.stat().st_size == len(data) and place.read_bytes() == data:
+            status = place.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size == len(data) and place.read_bytes() == data:
                 return
         with whole_file(place) as file:
             file.write(data)
@@ -97,9 +99,9 @@ def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
         if not isinstance(place, Path):
             put(place, data)
             continue
-        beside = _beside(place)
+        beside = name_beside(place)
         try:
-            _write_new(beside, data)
+            write_new(beside, data)
             beside.replace(place)
         except OSError as error:
             beside.unlink(missing_ok=True)
@@ -107,7 +109,7 @@ def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
             raise
         written.append(place)
     for path in [*written, *{path.parent for path in written}]:
-        _sync(path)
+        sync(path)
     return count
 
 
@@ -133,9 +135,9 @@ def put_new(place: Location, data: bytes) -> bool:
 
 
 def _put_new_here(place: Path, data: bytes) -> None:
-    beside = _beside(place)
+    beside = name_beside(place)
     try:
-        _write_new(beside, data)
+        write_new(beside, data)
         try:
             os.link(beside, place)  # so that nobody reads it half written
         except OSError as error:
@@ -155,15 +157,15 @@ def whole_file(place: Location) -> Iterator[BinaryIO]:
     (`TMPDIR`) until then, on Linux without a name: it ends with the process.
     """
     if isinstance(place, Path):
-        beside = _beside(place)
+        beside = name_beside(place)
         try:
             with beside.open("xb", buffering=1 << 18) as file:  # a new one, never what a link points to
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if not _is_same(beside, place):
+            if not is_same(beside, place):
                 beside.replace(place)
-                _sync(place.parent)
+                sync(place.parent)
         except OSError as error:
             if error.filename in (None, str(beside)):  # a full disk does not say which file it has no room for
                 error.filename = str(place)
@@ -364,17 +366,6 @@ def _retry(place: Location, act: Callable[[], Result]) -> Result:
     return retry(str(place), act)
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, so that no link is followed."""
-    with path.open("xb") as file:
-        file.write(data)
-
-
-def _beside(place: Path) -> Path:
-    """Return a name for what is being written, this process's own: two that write the same file do not meet."""
-    return place.with_name(f"{place.name}.{os.getpid():x}{random.SystemRandom().getrandbits(24):06x}{PARTIAL}")
-
-
 @contextmanager
 def _name_temporary_folder() -> Iterator[None]:
     """Name the temporary folder in the error of a full disk, which is not the store's."""
@@ -385,30 +376,3 @@ def _name_temporary_folder() -> Iterator[None]:
             said = f"{error.strerror}, where files for a store are kept until they are whole (set TMPDIR)"
             raise OSError(error.errno, said, tempfile.gettempdir()) from error
         raise
-
-
-def _is_same(new: Path, there: Path) -> bool:
-    """Tell whether there is a file already, and of the same content."""
-    try:
-        status = there.lstat()
-        if not stat.S_ISREG(status.st_mode) or new.stat().st_size != status.st_size:
-            return False
-        with new.open("rb") as one, there.open("rb") as other:
-            while block := one.read(1 << 20):
-                if block != other.read(len(block)):
-                    return False
-        return True
-    except OSError:  # none is there, or one that cannot be read
-        return False
-
-
-def _sync(path: Path) -> None:
-    """Sync a file, or a folder, so that a rename in it survives a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):  # file systems that cannot
-            raise
-    finally:
-        os.close(descriptor)

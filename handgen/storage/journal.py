@@ -9,19 +9,20 @@ What a killed run did not note is looked at again. The journal decides no bytes;
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
+from handgen.errors import HandgenError
 from handgen.storage import filesystem
-from handgen.storage.documents import dumps
+from handgen.storage.documents import dumps, loads, validate
 from handgen.storage.filesystem import Location
 
-JOURNAL = ".journal"
+JOURNAL, SCHEMA = ".journal", "journal"
+_NAME = re.compile(r"[0-9]{6,18}\.jsonl")
 _SYNC_EVERY_S = 1.0  # a power failure costs the notes of that long, a kill none
 _PUT_EVERY_S = 10.0
 _PUT_AT_ONCE = 2**20  # bytes of one file in a store: then the next one is begun
@@ -38,11 +39,12 @@ class Journal:
         self._folder = root / JOURNAL
         self._check = check
         self.entries: dict[int, dict[str, Any]] = {}
-        there = sorted(name for name in filesystem.file_sizes(self._folder) if name.endswith(".jsonl"))
+        there = sorted(name for name in filesystem.file_sizes(self._folder) if _NAME.fullmatch(name))
         for name in there:
             for line in filesystem.read(self._folder / name).splitlines():
-                with suppress(orjson.JSONDecodeError, KeyError, TypeError):  # the last one may be torn
-                    entry = orjson.loads(line)
+                with suppress(HandgenError):  # the last one may be torn, and somebody else may have written others
+                    entry = loads(line, name)
+                    validate(entry, SCHEMA, name)
                     self.entries[entry["unit"]] = entry["found"]
         self._number = int(there[-1].partition(".")[0]) + 1 if there else 0
         self._file: BinaryIO | None = None

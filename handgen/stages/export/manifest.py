@@ -46,13 +46,13 @@ def owned_files(out: Location) -> tuple[str, ...]:
     return (PARTS, *(get_format(format).owned_files() if format in FORMATS.names() else ()))
 
 
-def whole_manifest(out: Location, noted: Mapping[int, dict[str, Any]]) -> dict[str, Any] | None:
+def whole_manifest(out: Location, noted: Mapping[int, UnitResult]) -> dict[str, Any] | None:
     """The manifest, if there is one and all files are there; pictures are counted as far as the journal knows them."""
     if filesystem.size_of(out / MANIFEST) is None:
         return None
     manifest = read_json(out / MANIFEST, MANIFEST_SCHEMA)
     are_there = all(filesystem.size_of(out / file["name"]) == file["bytes"] for file in manifest["files"])
-    return manifest if are_there and not folders_with_gaps(out, map(UnitResult.from_json, noted.values())) else None
+    return manifest if are_there and not folders_with_gaps(out, noted.values()) else None
 
 
 def build_manifest(

@@ -20,7 +20,7 @@ from handgen.runtime.resumable_run import resumable_run
 from handgen.stages.export import manifest as documents
 from handgen.stages.export.config import ExportConfig, recorded_options
 from handgen.stages.export.report import ExportReport
-from handgen.stages.export.unit import count_units, export_units, finished_units, kept_pictures
+from handgen.stages.export.unit import UnitResult, count_units, export_units, finished_units, kept_pictures
 from handgen.storage import filesystem
 from handgen.storage.filesystem import Location
 
@@ -49,7 +49,7 @@ def run(
         out, documents.KIND, depends_on, owned, overwrite, engine, progress, inputs=[source_path]
     ) as resumable:
         writer = get_format(config.format).create_writer(job)
-        manifest = documents.whole_manifest(out, resumable.noted)
+        manifest = documents.whole_manifest(out, resumable.noted_as(UnitResult.from_json))
         if manifest is None:
             resumable.invalidate()
             counts = list(resumable.do(count_units(job)).values())

@@ -34,11 +34,11 @@ class UnitResult:
     betas: dict[str, float]
 
     @classmethod
-    def from_json(cls, document: dict[str, Any]) -> UnitResult:
-        """Read a result from its journal's entry, which is `asdict` of it."""
+    def from_json(cls, number: int, document: dict[str, Any]) -> UnitResult:
+        """Read the result of unit `number` from its journal's entry, which is `asdict` of it."""
         written = Written(**document["written"])
         written.files = [File(**file) for file in document["written"]["files"]]
-        return cls(**{**document, "written": written})
+        return cls(**{**document, "unit": number, "written": written})
 
 
 def count_units(job: ExportJob) -> Units[dict[str, int]]:
@@ -72,7 +72,7 @@ def unit_files(unit: int, result: UnitResult) -> dict[str, int]:
 
 def finished_units(out: Location, resumable: ResumableRun) -> dict[int, UnitResult]:
     """The units that an earlier run finished, and whose files are still there."""
-    results = {unit: UnitResult.from_json(document) for unit, document in resumable.noted.items()}
+    results = resumable.noted_as(UnitResult.from_json)
     found = resumable.in_place(results, unit_files)
     gaps = folders_with_gaps(out, found.values())
     return {unit: result for unit, result in found.items() if not gaps & result.written.pictures.keys()}

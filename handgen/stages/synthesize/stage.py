@@ -53,7 +53,7 @@ def run(
         with resumable_run(
             out, shards.KIND, depends_on, shards.OWNED, overwrite, engine, progress, inputs=inputs
         ) as resumable:
-            noted = {number: ShardResult.from_json(number, entry) for number, entry in resumable.noted.items()}
+            noted = resumable.noted_as(ShardResult.from_json)
             results = resumable.complete(shard_units(plan), resumable.in_place(noted, shard_files))
             manifest = build_manifest(plan, results, backgrounds)
             resumable.finish(manifest, shards.MANIFEST_SCHEMA)
