@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.media.video_damage import SAME_MS, decode_all
+from handgen.media.video_damage import SAME_MS, decode_all, open_container
 from handgen.storage import limits
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -166,7 +166,7 @@ def _check_frame_size(path: Path) -> None:
     share = limits.PIXEL_COUNT
     options = [{"max_pixels": str(share.allowed)}] * _MOST_STREAMS
     try:
-        with av.open(str(path.absolute()), stream_options=options) as container:  # type: ignore[arg-type]
+        with open_container(path, stream_options=options) as container:
             # A stream of a codec that the damage has made unknown has no context.
             contexts = [one.codec_context for one in container.streams.video if one.codec_context]
             sizes = [(context.width, context.height) for context in contexts]
@@ -206,7 +206,7 @@ def _is_trimmed(path: Path, header_count: int, times_ms: Float[np.ndarray, " fra
     if path.suffix.lower() not in (".mp4", ".mov", ".m4v") or len(times_ms) < 2:
         return False
     try:
-        with av.open(str(path.absolute()), format="mov") as container:
+        with open_container(path, format="mov") as container:
             stream = container.streams.video[0]
             seconds = float((stream.duration or 0) * (stream.time_base or 0))
     except (av.FFmpegError, IndexError, OSError):

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -145,13 +146,18 @@ class _Decoding:
         return damaged
 
 
+def open_container(path: Path, **options: Any) -> av.container.InputContainer:
+    """Open a video by PyAV; options: as of `av.open`. Texts in it that are no UTF-8 say nothing of its frames."""
+    return av.open(str(path.absolute()), metadata_errors="replace", **options)
+
+
 def _decode(path: Path, threads: bool) -> _Decoding | None:
     with filesystem.open_read(path) as file:
         head = file.read(12)
     name = next((name for at, magic, name in _FORMATS if head[at : at + len(magic)] == magic), None)
     if name is None:
         return None
-    with av.open(str(path.absolute()), format=name) as container:
+    with open_container(path, format=name) as container:
         stream = container.streams.video[0]
         tick = stream.time_base or Fraction(0)
         threads = threads and _may_use_threads(stream)

@@ -55,14 +55,14 @@ def sent(folder, place):
 
 def failing_open(monkeypatch, name, number):
     """Files called `name` cannot be opened."""
-    opened = Path.open
+    opened = filesystem.regular_file
 
-    def fails(self, *args, **options):
-        if self.name == name:
-            raise OSError(number, os.strerror(number), str(self))
-        return opened(self, *args, **options)
+    def fails(path, flags):
+        if Path(path).name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, flags)
 
-    monkeypatch.setattr(Path, "open", fails)
+    monkeypatch.setattr(filesystem, "regular_file", fails)
 
 
 # --- backgrounds

@@ -97,7 +97,7 @@ def test_pictures_without_a_file_are_named(pictures, tmp_path):
 def test_masks_are_never_unpickled():
     packed = io.BytesIO()
     np.savez(packed, masks=np.array([{}], object))
-    with pytest.raises(HandgenError, match="no masks that can be read"):
+    with pytest.raises(HandgenError, match="masks: .* Python object, which is not read"):
         masks_of(packed.getvalue(), "KEY.detection.npz")
     packed = io.BytesIO()
     np.savez(packed, masks=np.ones((4, 4), bool))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.captures import make_capture, small_rig, write_images
+from support.killed_runs import journal_entry
 
 from handgen.cli.main import main
 from handgen.errors import HandgenError
@@ -39,7 +40,7 @@ def begun(tmp_path) -> Path:
 
 def claim(out: Path, **options) -> None:
     with claim_output(out, KIND, DEPENDS_ON, OWNED, options.pop("overwrite", False), **options) as journal:
-        journal.add(0, {"bytes": 1})
+        journal.add(0, journal_entry(1))
 
 
 def one_line(error: pytest.ExceptionInfo[HandgenError]) -> str:
@@ -83,7 +84,7 @@ def test_the_output_itself_may_be_a_link_and_links_inside_are_left_alone(begun, 
     (tmp_path / "name").symlink_to(begun)
     (begun / "latest").symlink_to(begun / RUN)
     claim(tmp_path / "name")
-    assert Journal(begun).entries == {0: {"bytes": 1}}
+    assert Journal(begun).entries == {0: journal_entry(1)}
 
 
 @pytest.mark.parametrize("make", [lambda p: p.mkdir(), os.mkfifo, lambda p: p.symlink_to("/dev/null")])
@@ -196,4 +197,4 @@ def test_a_calibration_that_is_a_pipe_is_named(tmp_path):
     os.mkfifo(tmp_path / "other.toml")
     result = CliRunner().invoke(main, ["annotate", str(capture), "--calibration", str(tmp_path / "other.toml")])
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
-    assert "other.toml: cannot be read (a pipe or a device, and not a file)" in result.stderr
+    assert "other.toml: neither a file nor a folder" in result.stderr

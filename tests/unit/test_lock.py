@@ -11,6 +11,7 @@ import time
 import orjson
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from support.killed_runs import journal_entry
 
 from handgen.errors import HandgenError
 from handgen.storage import filesystem, lock, output
@@ -300,9 +301,9 @@ def test_a_run_in_a_store_goes_on_and_starts_anew(store):
         filesystem.put(store / "x.tar", b"x")
         filesystem.put(store / "sub" / "y", b"y")
         filesystem.put(store / "foreign.txt", b"z")
-        journal.add(3, {"n": 1})
+        journal.add(3, journal_entry(1))
     with output.claim_output(store, "shards", {"a": 1}, ("*.tar", "sub"), False) as journal:
-        assert journal.entries == {3: {"n": 1}}
+        assert journal.entries == {3: journal_entry(1)}
     different = pytest.raises(HandgenError, match="a: 1 there, 2 now")
     with different, output.claim_output(store, "shards", {"a": 2}, ("*.tar", "sub"), False):
         pass

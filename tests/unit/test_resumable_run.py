@@ -4,18 +4,20 @@ from contextlib import contextmanager
 
 import orjson
 import pytest
+from support.killed_runs import journal_entry
 
 from handgen.errors import HandgenError
 from handgen.runtime.local import LocalEngine
 from handgen.runtime.report import OutputReport
 from handgen.runtime.resumable_run import Units, map_missing, resumable_run
+from handgen.storage.journal import JOURNAL
 from handgen.storage.output import MANIFEST, RUN_SCHEMA
 
 SIZES = [4, 4, 1]
 
 
 def files_of(number, result):
-    return {f"{number}.txt": result["bytes"]}
+    return {f"{number}.txt": result["records"]["bytes"]}
 
 
 class Writes:
@@ -29,7 +31,7 @@ class Writes:
             raise KeyboardInterrupt
         self.done.append(number)
         (self.folder / f"{number}.txt").write_text("x" * (number + 1))
-        return {"bytes": number + 1}
+        return journal_entry(number + 1)
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
     seen, second = [], Writes(out)
     results, written = do_all(out, second, lambda *step: seen.append(step))
     assert second.done == [1, 2] and written == 5
-    assert [result["bytes"] for result in results] == [1, 2, 3]
+    assert results == [journal_entry(size) for size in (1, 2, 3)]
     assert seen == [("write", 4, 9), ("write", 8, 9), ("write", 9, 9)]
     assert do_all(out, Writes(out, stops_at=0))[1] == 0  # nothing is left to do
 
@@ -69,7 +71,8 @@ def test_a_file_that_is_gone_or_changed_is_made_again_without_a_manifest_meanwhi
     assert not (out / MANIFEST).exists()
     third = Writes(out)
     do_all(out, third)
-    assert third.done == [1] and orjson.loads((out / MANIFEST).read_bytes())["depends_on"]["results"][1] == {"bytes": 2}
+    assert third.done == [1]
+    assert orjson.loads((out / MANIFEST).read_bytes())["depends_on"]["results"][1] == journal_entry(2)
 
 
 def test_what_a_worker_wrote_elsewhere_is_told(tmp_path):
@@ -102,3 +105,26 @@ def test_a_report_shows_itself_in_a_few_lines():
     assert repr(report) == "Report: shards\n  frames  3\n  speed   2 frames/s\n  note: too dark"
     assert report.to_json() == {"out": "shards", "seconds": 1.235, "per_s": 2.0, "notes": ("too dark",)}
     assert report.summary() == {"notes": ("too dark",)}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no JSON",
+        b"[]",
+        orjson.dumps({"unit": -1, "found": journal_entry(2)}),
+        orjson.dumps({"unit": 1, "found": journal_entry("2")}),
+        orjson.dumps({"unit": 1, "found": {"description": {}, "problems": [["one"]], "damaged": []}}),
+        orjson.dumps({"unit": 1, "found": journal_entry(2) | {"more": 1}}),
+    ],
+)
+def test_a_line_that_no_run_notes_is_as_if_it_were_not_there(tmp_path, line):
+    out = tmp_path / "out"
+    do_all(out, Writes(out))
+    (journal,) = (out / JOURNAL).iterdir()
+    lines = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([lines[0], line, lines[2]]) + b"\n")
+    (out / JOURNAL / "another.jsonl").write_bytes(lines[1])
+    again = Writes(out)
+    do_all(out, again)
+    assert again.done == [1]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from handgen.datasets.registry import find_format
+from handgen.datasets.registry import find_format, import_formats
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.io import annotations as store
@@ -79,10 +79,10 @@ def describe(path: Location, config: InspectConfig | None = None, progress: Prog
     if config.calibration is None and is_bare:
         assert isinstance(path, Path)
         if (format := find_format(path)) is not None:
-            raise HandgenError(
-                f"{path}: a data set in the format {format}; `handgen validate {path}` checks it, and `handgen import "
-                f"--format {format} {path} --out ANNOTATIONS` makes annotations of it"
-            )
+            use = f"{path}: a data set in the format {format}; `handgen validate {path}` checks it"
+            if format in import_formats():
+                use += f", and `handgen import --format {format} {path} --out ANNOTATIONS` makes annotations of it"
+            raise HandgenError(use)
         raise HandgenError(
             f"{path}: neither annotations nor shards (no {MANIFEST}) nor a capture (no videos and no "
             "sub-folders of images); give one of these directories"
