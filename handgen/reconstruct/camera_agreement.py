@@ -50,6 +50,11 @@ class Hypothesis:
     inverted: bool = False
     zoom: float = 1.0
 
+    @property
+    def is_of_time(self) -> bool:
+        """Whether it is the camera's clock alone that differs."""
+        return self.delay_frames != 0 or self.rate != 1
+
 
 AS_GIVEN = Hypothesis()
 

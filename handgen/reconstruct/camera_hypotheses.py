@@ -36,6 +36,7 @@ _TWO_AGREE, _TWO_AGREE_AT_BEST = 0.035, 0.015
 # Cameras that agree, though far worse than the others with each other, may still have another camera's pictures.
 _WORSE, _LEAST_WORSE = 6.0, 0.012  # times the others' distance, and hand sizes
 _EXPLAINS = 0.6  # of the distance as the capture has it: what a hypothesis must lower it to
+_TIME_LEAVES = 0.03  # hand sizes that miss at the right time: at another one, a detector's errors may be less, too
 _AMBIGUOUS = 1.5  # times the best hypothesis' distance: another camera's may as well be true
 _DELAYS = tuple(range(-8, 9))  # frames, of cameras that disagree
 _FINE_DELAYS = tuple(range(-8, 9))  # frames, of cameras that agree
@@ -234,7 +235,8 @@ def _explain_alone(misses: Misses, v: int, trusted: Sequence[int]) -> Suspect | 
     for hypothesis in (*_alone(rig, v), *(Hypothesis(calibration=rig.names[c]) for c in alike)):
         others = [b for b in trusted if rig.names[b] != hypothesis.calibration]
         after, hands = misses.of_camera(v, hypothesis, others)
-        tried.append((after if hands >= MIN_HANDS else np.inf, hypothesis))
+        explains = hands >= MIN_HANDS and (after < _TIME_LEAVES or not hypothesis.is_of_time)
+        tried.append((after if explains else np.inf, hypothesis))
     after, best = min(tried, key=lambda one: one[0])
     if after < min(AGREES, _EXPLAINS * before):
         swapped = bool(best.calibration) and rig.numbers[best.calibration] not in trusted

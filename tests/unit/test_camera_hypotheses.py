@@ -7,7 +7,8 @@ from support.hands import natural_poses
 
 from handgen.geometry.camera import Rig
 from handgen.multiview.association import NOISE_SHARE, keypoint_extent
-from handgen.reconstruct.camera_agreement import AGREES
+from handgen.reconstruct import camera_hypotheses
+from handgen.reconstruct.camera_agreement import AGREES, AS_GIVEN, Hypothesis, Miss, Misses, SeenHands
 from handgen.reconstruct.camera_hypotheses import find_suspects, notes_of
 from handgen.records.detection import Detection
 
@@ -307,3 +308,20 @@ def test_two_cameras_that_barely_agree_are_asked_as_well(moving, rng, share):
     suspects = find_suspects(rig, given)
     assert [s.hypothesis for s in suspects] == ([None, None] if share == 1.0 else [])
     assert all(AGREES > s.before > 0.035 for s in suspects)
+
+
+@pytest.mark.parametrize(("left", "is_cause"), [(0.04, False), (0.02, True)])
+def test_a_delay_that_leaves_the_hands_apart_is_no_cause(left, is_cause):
+    """One camera of fifteen took the fingers for the hand; seven frames later they were a little nearer to it."""
+    rig = ring(4)
+    late = Hypothesis(delay_frames=7.0)
+
+    class Measured(Misses):
+        def of_camera(self, v, hypothesis, partners):
+            return (left if hypothesis == late else 0.08), 40
+
+        def of_pair(self, a, b, of_a=AS_GIVEN, of_b=AS_GIVEN):
+            return Miss(np.full(40, 0.08))
+
+    suspect = camera_hypotheses._explain_alone(Measured(SeenHands(rig, {})), 1, [0, 2, 3])
+    assert suspect.hypothesis == (late if is_cause else None)
