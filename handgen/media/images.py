@@ -44,6 +44,7 @@ _FAST = {"fastdct": True, "fastupsample": True}
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colour
+_LONGEST_ROW = 65_535  # pixels, of JPEGs
 _PACKED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
 _START_OF_SCAN = b"\xff\xda"
 _HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
@@ -300,7 +301,9 @@ def _open(file: IO[bytes], where: str) -> Image.Image:
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":  # Pillow allocates the canvas when it opens the file
         _check_pixels(*_webp_size(start), where)
     picture = Image.open(file, formats=_FORMATS)
-    depth = 4 if "transparency" in picture.info else _MODE_BYTES.get(picture.mode, 4)
+    depth = 4.0 if "transparency" in picture.info else _MODE_BYTES.get(picture.mode, 4)
+    if start.startswith(_PNG_SIGNATURE) and picture.width > _LONGEST_ROW:  # a row is decoded as it is stored
+        depth = max(depth, _PNG_CHANNELS.get(start[25], 4) * start[24] / 8)
     _check_pixels(*picture.size, where, depth)
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         width, height = (int(picture.tag_v2.get(tag, 1)) for tag in _TIFF_TILE)

@@ -306,4 +306,13 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
     HostileFile(
         "cutouts that are a link to themselves", "validate_annotations", "annotations", _CUTOUTS, lambda _: CIRCLE
     ),
+    HostileFile("COCO's file that is a link to itself", "validate_coco", "coco", _COCO, lambda _: CIRCLE),
+    HostileFile("PNG of one row", "pictures_png", "png", "0.png", png_of_zeros(100_000_000, 1, 16, 2)),
+    HostileFile(
+        "betas that are nowhere",
+        "command_evaluate",
+        "annotations",
+        "manifest.json",
+        _put("subjects", "subject_0", "betas", 2, -4e299),
+    ),
 )

@@ -18,7 +18,7 @@ from handgen.datasets.coco.layout import (
     person_keys,
 )
 from handgen.datasets.coco.reader import CocoReader, is_box
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.hand.skeleton import KEYPOINT_COUNT, KEYPOINT_NAMES, SIDES
 from handgen.label_checks.checks import BATCH, BatchExaminer, conclude_parts
 from handgen.label_checks.evidence import HandModels, Tolerances
@@ -42,7 +42,9 @@ def check(root: Path, context: CheckContext) -> Checked:
     """Check all JSON files of a data set. Raises HandgenError when a file is too large to be held."""
     whole, files = Checked(Findings(), {"pictures": 0, "hands": 0}), annotation_files(root)
     for file in files:
-        limits.JSON_TEXT.check(file.stat().st_size, file, "divide it by pictures into several files, and check these")
+        with explain_unreadable(file):
+            size = file.stat().st_size
+        limits.JSON_TEXT.check(size, file, "divide it by pictures into several files, and check these")
     for done, file in enumerate(files, 1):
         one = check_file(root, file, context.tolerances(_IN_MASK))
         whole.findings.extend(one.findings)

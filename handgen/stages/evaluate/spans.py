@@ -26,6 +26,8 @@ from handgen.storage.filesystem import Location
 
 _POSED_AT_ONCE = 64  # hands; their vertices are held in memory together
 
+_NOWHERE_M = 1e6  # no hand is farther off
+
 
 @dataclass(frozen=True)
 class SpanJob:
@@ -167,4 +169,9 @@ def _pose_hands(annotations: Annotations, side: str, records: Sequence[HandRecor
         torch.as_tensor(np.stack([annotations.betas[record.subject] for record in records])),
     )
     posed = model(pose)
+    if not (posed.vertices.abs() < _NOWHERE_M).all():  # whose squares, or it itself, are no numbers
+        raise HandgenError(
+            f"{annotations.root}: pose, translation or betas of a {side} hand give a surface that is nowhere; "
+            f"`handgen validate {annotations.root}` says which are wrong"
+        )
     return HandMesh(posed.vertices.numpy(), model.faces, posed.keypoints.numpy())
