@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,9 +178,24 @@ def _command(*arguments: str) -> Read:
     return read
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copy a directory with its links and pipes as they are, which `shutil.copytree` follows or refuses."""
+    target.mkdir(parents=True)
+    for entry in os.scandir(source):
+        place, status = target / entry.name, entry.stat(follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            place.symlink_to(os.readlink(entry.path))
+        elif stat.S_ISFIFO(status.st_mode):
+            os.mkfifo(place)
+        elif stat.S_ISDIR(status.st_mode):
+            _copy(Path(entry.path), place)
+        else:
+            place.write_bytes(Path(entry.path).read_bytes())
+
+
 def _resume(folder: Path, out: Path) -> None:
     """Go on with a run in a directory that came from elsewhere."""
-    shutil.copytree(folder / "shards", out / "shards", symlinks=True)
+    _copy(folder / "shards", out / "shards")
     options = ("--samples", "4", "--samples-per-shard", "2", "--size", "32", "--workers", "1", "-q")
     _command("synthesize", str(folder / "annotations"), "--out", "OUT/shards", *options)(folder, out)
 

@@ -57,6 +57,7 @@ _CHANGES = {
     "os.chmod",
     "os.chown",
 }
+_OF_NAMES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir")  # the name, and not what a link of it points to
 _FROM_ONE_TO_ANOTHER = ("shutil.copy", "os.link", "os.symlink")  # and only the other is changed
 _PATHS = (str, bytes, os.PathLike)
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
@@ -164,7 +165,8 @@ class Watch:
             return self._outside(path) if writes and not isinstance(path, int) else ""
         if event in _CHANGES or event.startswith("shutil."):
             places = values[1:2] if event.startswith(_FROM_ONE_TO_ANOTHER) else values[:2]
-            return next(filter(None, (self._outside(one) for one in places if isinstance(one, _PATHS))), "")
+            follows = event not in _OF_NAMES
+            return next(filter(None, (self._outside(one, follows) for one in places if isinstance(one, _PATHS))), "")
         return ""
 
     def _ran(self, event: str, values: tuple[Any, ...]) -> str:
@@ -179,9 +181,11 @@ class Watch:
             else f"executed: code of {name!r}"
         )
 
-    def _outside(self, path: Any) -> str:
+    def _outside(self, path: Any, follows: bool = True) -> str:
+        """Say of a place that is changed if it is outside. follows: whether what a link points to is changed."""
         try:
-            place = os.path.realpath(os.fsdecode(path))
+            folder, name = os.path.split(os.fsdecode(path))
+            place = os.path.realpath(os.fsdecode(path)) if follows else os.path.join(os.path.realpath(folder), name)
         except (TypeError, ValueError):
             return ""
         if place == os.devnull or place.startswith("/dev/pts") or "__pycache__" in place:
