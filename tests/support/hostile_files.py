@@ -315,4 +315,11 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
         "manifest.json",
         _put("subjects", "subject_0", "betas", 2, -4e299),
     ),
+    HostileFile(
+        "detection in a frame that no number holds",
+        "keypoints_jsonl",
+        "jsonl",
+        "keypoints.jsonl",
+        lambda data: re.sub(rb'"frame":\s*\d+', b'"frame":' + b"9" * 30, data, count=1),
+    ),
 )

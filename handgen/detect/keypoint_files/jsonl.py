@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handgen.detect.keypoint_files.hands import CameraHands, HandList
+from handgen.detect.keypoint_files.hands import CameraHands, HandList, check_frame
 from handgen.io.detections import read_detections
 
 SUFFIX = ".jsonl"
@@ -20,5 +20,6 @@ def read_all(paths: Sequence[Path], cameras: tuple[str, ...]) -> dict[str, Camer
     found = {camera: HandList(str(paths[0])) for camera in cameras}
     for record in chain.from_iterable(read_detections(path, cameras) for path in paths):
         values = np.concatenate([record.keypoints_px, record.confidence[:, None]], 1)
-        found[record.camera].add(record.frame, values, record.right, record.again)
+        frame = check_frame(record.frame, f"{paths[0]}: camera {record.camera}")
+        found[record.camera].add(frame, values, record.right, record.again)
     return {camera: hands.packed() for camera, hands in found.items()}

@@ -95,7 +95,7 @@ def _hand_model(folder: Path, out: Path) -> None:
 
 def _annotations(folder: Path, out: Path) -> None:
     annotations = Annotations(folder)
-    assert annotations.rig and annotations.hand_model and annotations.capture and annotations.people("capture")
+    _ = annotations.rig, annotations.hand_model, annotations.capture, annotations.people("capture")
     for chunk, record in annotations:
         annotations.betas_of(record)
         for view in record.views:
