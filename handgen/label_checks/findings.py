@@ -28,7 +28,7 @@ class Finding:
     where: str
     what: str
     fix: Annotated[str, Json(key="next")]
-    """What to do."""
+    """The next step, as a sentence to a user."""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}: {self.what}; {self.fix}"

@@ -34,7 +34,7 @@ class Options:
     align_world: bool
     fingertip_frames: Count
     fps: float | None
-    """As given; null: as the manifests say."""
+    """Frames per second as given; null: the manifests' were taken."""
 
     @classmethod
     def of(cls, config: EvaluateConfig) -> Options:
@@ -55,7 +55,7 @@ class EvaluationDocument:
     annotations: Source
     truth: Source | None
     notes: tuple[str, ...]
-    """What was assumed, differed or was left out, for people."""
+    """Sentences for people on what was assumed, differed or was left out."""
     coverage: Coverage | None
     worst: tuple[Hand, ...]
     """By absolute error, the worst first."""

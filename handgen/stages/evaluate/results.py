@@ -88,7 +88,7 @@ class Hand:
     mask_iou: Share | None
     """Mean over views."""
     chunks: tuple[Count, Count]
-    """Where its cutouts lie: chunk of the annotations, chunk of the truth."""
+    """Numbers of the chunks that hold the hand's cutouts, of the annotations and of the truth."""
 
 
 @dataclass(frozen=True)

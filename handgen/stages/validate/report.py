@@ -31,8 +31,8 @@ class ValidationDocument:
     """Kind of what lies there: capture, calibration, annotations, shards, or the format of an export."""
     path: str
     facts: dict[str, Count]
-    """What was looked at, by name: samples, shards, views, left_out, digests; or frames, chunks, records, views; or
-    cameras, frames; or pictures, hands."""
+    """Numbers of the things looked at, by name: samples, shards, views, left_out, digests; or frames, chunks, records,
+    views; or cameras, frames; or pictures, hands."""
     checks: tuple[Check, ...]
     """Every check, in the order in which they explain each other."""
     findings: tuple[Finding, ...]
@@ -40,7 +40,7 @@ class ValidationDocument:
     counts: dict[str, Annotated[int, Json({"minimum": 1})]]
     """All findings, by kind."""
     notes: tuple[str, ...]
-    """What was not checked, and why."""
+    """Sentences on what was not checked, and why."""
     seconds: Annotated[float, Json({"minimum": 0}, decimals=3)]
 
 

@@ -127,9 +127,7 @@ def mutate_zip(data: bytes, rng: np.random.Generator, gentle: bool) -> bytes:
         members.insert(at, (name, content if chance(rng, 0.5) else mutate_npy(content, rng, False)))
     elif kind < 0.84:
         members[at] = (
-            choose(
-                rng, (f"../{name}", f"/tmp/{name}", name.upper(), hostile_values.text(rng)[:300] + ".npy", "a/" + name)
-            ),
+            choose(rng, (f"../{name}", f"/{name}", name.upper(), hostile_values.text(rng)[:300] + ".npy", "a/" + name)),
             content,
         )
     elif kind < 0.845:
