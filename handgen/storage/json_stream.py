@@ -148,8 +148,10 @@ class _Stream:
                 self.fail()
             except ValueError:
                 self.fail()
-            limits.ENTRY.check(len(self._text) - self._pos, self._place())
-            self._read_more()
+            cut_off = len(self._text) - self._pos
+            limits.ENTRY.check(cut_off, self._place())
+            # What a window cuts off is decoded a second time; what is longer a third time, with all that is allowed.
+            self._read_more(limits.ENTRY.allowed + 1 - cut_off if cut_off >= _WINDOW_BYTES - 1 else _WINDOW_BYTES)
         if self._text.count("[", self._pos, end) + self._text.count("{", self._pos, end) > self._most_nesting:
             text = self._text[self._pos : end].encode("latin-1")
             limits.NESTING.check(nesting(text), self._place(), "flatten it")
@@ -197,7 +199,7 @@ class _Stream:
                 return self._text[self._pos]
             if self._at_end:
                 return ""
-            self._read_more()
+            self._read_more(_WINDOW_BYTES)
 
     def _items(self, start: str, end: str) -> Iterator[None]:
         self._expect(start)
@@ -216,8 +218,8 @@ class _Stream:
             self.fail()
         self._pos += 1
 
-    def _read_more(self) -> None:
-        block = self._file.read(_WINDOW_BYTES)
+    def _read_more(self, count: int) -> None:
+        block = self._file.read(count)
         self._at_end = not block
         self._text = self._text[self._pos :] + block.decode("latin-1")
         self._base, self._pos = self._base + self._pos, 0

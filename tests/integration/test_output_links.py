@@ -87,6 +87,14 @@ def test_the_output_itself_may_be_a_link_and_links_inside_are_left_alone(begun, 
     assert Journal(begun).entries == {0: journal_entry(1)}
 
 
+@pytest.mark.parametrize("make", [lambda p: p.mkdir(), os.mkfifo, lambda p: p.symlink_to("000007.jsonl")])
+def test_what_is_no_file_of_notes_is_passed_over(make, begun):
+    (begun / JOURNAL).mkdir(exist_ok=True)
+    make(begun / JOURNAL / "000000.jsonl")
+    claim(begun)
+    assert Journal(begun).entries == {0: journal_entry(1)}
+
+
 @pytest.mark.parametrize("make", [lambda p: p.mkdir(), os.mkfifo, lambda p: p.symlink_to("/dev/null")])
 def test_a_lock_that_is_no_file_is_an_error_in_one_line(make, begun):
     make(begun / LOCK)

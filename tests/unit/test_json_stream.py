@@ -148,6 +148,21 @@ def test_one_endless_value_is_not_held(tmp_path, monkeypatch, set_budget):
         list(list_entries(tmp_path / "a.json", "wanted"))
 
 
+def test_a_long_value_is_decoded_three_times_at_most(tmp_path, monkeypatch):
+    sizes = []
+
+    class Counted(json.JSONDecoder):
+        def raw_decode(self, text, idx=0):
+            sizes.append(len(text) - idx)
+            return super().raw_decode(text, idx)
+
+    monkeypatch.setattr(json_stream, "_WINDOW_BYTES", 1000)
+    monkeypatch.setattr(json_stream, "_DECODER", Counted())
+    (tmp_path / "a.json").write_text(json.dumps({"wanted": ["b", "a" * 100_000, "c"]}))
+    assert [entry.value[0] for entry in list_entries(tmp_path / "a.json", "wanted")] == ["b", "a", "c"]
+    assert sum(size > 100 for size in sizes) <= 5  # the first window is also that of the key and of "b"
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(HandgenError, match="b.json: cannot be read"):
         list(nested_entries(tmp_path / "b.json"))

@@ -54,7 +54,7 @@ class Reader:
     seeds: tuple[str, ...]
     focus: tuple[str, ...]
     read: Read
-    gentle: float = 0.55
+    gentle: float = 0.62
 
 
 def _calibration(folder: Path, out: Path) -> None:
