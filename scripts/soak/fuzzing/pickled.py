@@ -134,6 +134,9 @@ def _objects(data: bytes) -> object:
 
 
 def _change(value: object, rng: np.random.Generator) -> object:
+    if isinstance(value, dict) and any(isinstance(item, np.ndarray) for item in value.values()):  # a network's weights
+        changed = _change([value], rng)
+        return changed[0] if isinstance(changed, list) and changed else changed
     if isinstance(value, list) and value and isinstance(value[0], dict) and chance(rng, 0.8):
         entry = dict(value[0])
         key = choose(rng, list(entry))

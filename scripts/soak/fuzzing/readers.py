@@ -7,13 +7,16 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 from click.testing import CliRunner
 
+from fuzzing.seeds import SMALL_LAYERS
 from handgen.cli.main import main
 from handgen.data import load_shards
 from handgen.datasets.registry import get_format
 from handgen.datasets.source import open_source
+from handgen.detect.cpm import network
 from handgen.detect.keypoint_files.detector import KeypointsDetector
 from handgen.errors import HandgenError
 from handgen.hand import mano
@@ -91,6 +94,11 @@ def _mano(folder: Path, out: Path) -> None:
 
 def _hand_model(folder: Path, out: Path) -> None:
     HandModel(load_hand(str(folder / "model_{side}.npz"), "right"))
+
+
+def _weights(folder: Path, out: Path) -> None:
+    with mock.patch.object(network, "LAYERS", SMALL_LAYERS):  # the real ones have 82 MiB
+        network.load_network(folder / "weights.pickle")
 
 
 def _annotations(folder: Path, out: Path) -> None:
@@ -245,14 +253,15 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("timestamps", ("capture",), ("timestamps.csv",), _timestamps),
     Reader("keypoints_jsonl", ("jsonl",), ("*",), _keypoints("keypoints.jsonl")),
-    Reader("keypoints_npy", ("npy",), ("*",), _keypoints(), 0.7),
-    Reader("keypoints_npz", ("npz",), ("*",), _keypoints(), 0.7),
+    Reader("keypoints_npy", ("npy",), ("*",), _keypoints(), 0.75),
+    Reader("keypoints_npz", ("npz",), ("*",), _keypoints(), 0.75),
     Reader("keypoints_openpose", ("openpose",), ("*",), _keypoints()),
     Reader("keypoints_mmpose", ("mmpose", "mmpose_images"), ("*",), _keypoints()),
     Reader("keypoints_deeplabcut", ("deeplabcut",), ("*.csv", "*.csv", "*"), _keypoints()),
     Reader("detections", ("run",), ("detections/*", "run.json"), _detections),
     Reader("mano", ("mano_2", "mano_1", "mano_2", "mano_1", "mano_2", "mano_0"), ("*",), _mano),
-    Reader("hand_model", ("hand_model", "hand_model_stored"), ("*",), _hand_model, 0.7),
+    Reader("hand_model", ("hand_model", "hand_model_stored"), ("*",), _hand_model, 0.8),
+    Reader("weights", ("weights",), ("*",), _weights),
     Reader("annotations", _SETS["annotations"], ("manifest.json", "chunks/*.jsonl", "chunks/*.tar"), _annotations),
     Reader("shards", ("shards",), _TARS, _shards),
     Reader("sources", ("shards", "annotations"), _TARS, _source),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from handgen.stages.synthesize.augment import DEFAULT_FILE
 from handgen.stages.synthesize.config import SynthesizeConfig
 
 CAMERAS = ("cam0", "cam1")
+SMALL_LAYERS = {"conv1_1": (3, 3, 2), "conv5_2": (1, 2, 21), "conv7_7": (1, 2, 21)}  # kernel, channels in and out
 _FRAMES = 6
 _SIZE = (96, 72)
 
@@ -200,6 +202,17 @@ def _coco_runs(folder: Path) -> None:
     write_coco(folder, pictures_of(folder.with_name("shards"))[:4], change)
 
 
+def _weights(folder: Path) -> None:
+    """Write weights of a network with hand3d's names, of SMALL_LAYERS, in the protocols of both Pythons."""
+    folder.mkdir(parents=True)
+    rng = _rng()
+    arrays = {"PosePrior/fc_rel0/weights": rng.normal(size=(3, 4)).astype(np.float32)}
+    for name, (size, inputs, outputs) in SMALL_LAYERS.items():
+        arrays[f"PoseNet2D/{name}/weights"] = rng.normal(size=(size, size, inputs, outputs)).astype(np.float32)
+        arrays[f"PoseNet2D/{name}/biases"] = rng.normal(size=outputs).astype(np.float32)
+    (folder / "weights.pickle").write_bytes(pickle.dumps(arrays, 2))
+
+
 def _rendered(folder: Path) -> None:
     rendered_with_keypoints(folder, 2)
     shutil.rmtree(folder / "capture" / "truth")
@@ -295,6 +308,7 @@ SEEDS: dict[str, Callable[[Path], object]] = {
     **{f"mano_{protocol}": _mano(protocol) for protocol in (0, 1, 2)},
     "hand_model": _hand_model,
     "hand_model_stored": _hand_model_stored,
+    "weights": _weights,
     "annotations": _annotations,
     "shards": _shards,
     "hamer": lambda folder: write_hamer(folder, pictures_of(folder.with_name("shards"))),
