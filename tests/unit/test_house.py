@@ -1,6 +1,7 @@
 """Rules of the house that a linter does not know."""
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_docstrings_stand_alone():
                 if text.startswith(DANGLING):
                     found.append(f"{path}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}")
     assert len(found) <= MOST_DANGLING, "\n".join(found)
+
+
+def test_files_that_the_documents_name_are_there():
+    """Each path in a text exists, from the root or beside the text; a `mine` is the reader's own."""
+    missing = []
+    for document in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for name in re.findall(
+            r"(?<!docs/)\b(?:tests|scripts|handgen|cli|schemas)/[\w/.-]+\.(?:py|json|md|yaml|toml)\b",
+            document.read_text(),
+        ):
+            if "mine" not in name and not any((place / name).is_file() for place in (ROOT, document.parent)):
+                missing.append(f"{document.relative_to(ROOT)}: {name}")
+    assert not missing, "\n".join(missing)
 
 
 @pytest.mark.parametrize("folder", ["unit", "integration", "soak"])
