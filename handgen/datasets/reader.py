@@ -20,7 +20,6 @@ from jaxtyping import Bool, Float
 from handgen.errors import HandgenError
 from handgen.geometry.camera import MIN_DEPTH_M, Camera
 from handgen.geometry.rigid import Rigid, nearest_rotation
-from handgen.hand.conversions import moved_hand, rest_wrist
 from handgen.hand.model import HandPose
 from handgen.hand.model_files import HandArrays
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
@@ -168,14 +167,6 @@ def in_front(hand: LabelledHand) -> Bool[np.ndarray, " 21"]:
     """Find the keypoints of a hand of `seen_hand` that are known, and in front of its camera."""
     assert hand.keypoints_cam_m is not None
     return hand.labelled & (hand.keypoints_cam_m[:, 2] > MIN_DEPTH_M)
-
-
-def move_parameters(parameters: HandParameters, b_from_a: Rigid, arrays: HandArrays) -> HandParameters:
-    """Move parameters of a hand model, with a translation, into another frame."""
-    assert parameters.translation_m is not None
-    wrist = rest_wrist(parameters.betas, arrays)
-    pose, translation = moved_hand(parameters.pose, parameters.translation_m, wrist, b_from_a)
-    return replace(parameters, pose=pose, translation_m=translation)
 
 
 def stack_parameters(hands: Sequence[HandParameters]) -> HandPose:

@@ -125,6 +125,7 @@ class ShardSource:
         raise HandgenError(f"{self.root}: names a {side} hand model that its manifest does not; make the shards again")
 
 
+@lru_cache(maxsize=8)  # asked for with every hand
 def _model_beside(annotations: Location, name: str) -> str:
     if filesystem.size_of(annotations / MANIFEST) is None:
         raise HandgenError(

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from handgen.datasets import writer as base
 from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, HAND_TYPES, MM_PER_M, SIDE_ORDER
-from handgen.datasets.reader import move_parameters
+from handgen.datasets.parameters import move_parameters
 from handgen.datasets.writer import ExportJob, File, Writer, Written, encode_entry, hand_box, join_parts
 from handgen.errors import HandgenError
 from handgen.geometry.rigid import Rigid

@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from handgen.datasets.reader import Moment, in_front, move_parameters, stack_parameters
+from handgen.datasets.parameters import move_parameters
+from handgen.datasets.reader import Moment, in_front, stack_parameters
 from handgen.hand.model import HandModel, HandPose
 from handgen.io.annotations import UNNAMED_SUBJECT
 from handgen.records.labelled_image import HandParameters, LabelledHand, LabelledImage
