@@ -57,13 +57,13 @@ class Journal:
         self._check()
         self.entries[unit] = found
         line = dumps({"unit": unit, "found": found})
-        path = self._path
+        path = self._folder / self._name
         if isinstance(path, Path):
             if self._file is None:
                 path.parent.mkdir(exist_ok=True)
                 while os.path.lexists(path):  # a link, folder or pipe, which is no notes
                     self._number += 1
-                    path = self._path
+                    path = path.with_name(self._name)
                 self._file = path.open("xb", buffering=0)
             try:
                 self._file.write(line)
@@ -84,11 +84,11 @@ class Journal:
             self._file.close()
             self._file = None
         if self._unsent:
-            self._send(self._path)
+            self._send(self._folder / self._name)
 
     @property
-    def _path(self) -> Location:
-        return self._folder / f"{self._number:06d}.jsonl"
+    def _name(self) -> str:
+        return f"{self._number:06d}.jsonl"
 
     def _sync(self) -> None:
         assert self._file is not None

@@ -10,6 +10,7 @@ from typing import Any
 from handgen.datasets import reader as base
 from handgen.datasets.hanco import layout
 from handgen.datasets.hanco.layout import CALIBRATION, KEYPOINTS, MASKS, META, PARAMETERS, PICTURES, SPLITS
+from handgen.datasets.parameters import move_parameters
 from handgen.datasets.reader import Models, Moment, Reader
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative
@@ -112,7 +113,7 @@ class HancoReader(Reader):
             camera = base.make_camera(f"cam{number}", size_px, intrinsics[number], rotation, translation, said)
             there = None
             if parameters is not None:
-                there = base.move_parameters(parameters, camera.cam_from_world, self.models["right"])
+                there = move_parameters(parameters, camera.cam_from_world, self.models["right"])
             points = camera.cam_from_world.apply(xyz)
             images.append(
                 LabelledImage(

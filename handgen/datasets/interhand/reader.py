@@ -16,6 +16,7 @@ from jaxtyping import Bool
 from handgen.datasets import reader as base
 from handgen.datasets.interhand import layout
 from handgen.datasets.interhand.layout import CAMERA_SHAPES, JOINT_COUNT, M_PER_MM, SIDE_ORDER, SPLITS
+from handgen.datasets.parameters import move_parameters
 from handgen.datasets.reader import Models, Moment, Reader
 from handgen.errors import HandgenError
 from handgen.hand.conversions import full_from_relative, reorder_keypoints
@@ -128,7 +129,7 @@ class InterhandReader(Reader):
                 continue
             there = parameters.get(side)
             if there is not None:
-                there = base.move_parameters(there, camera.cam_from_world, self.models[side])
+                there = move_parameters(there, camera.cam_from_world, self.models[side])
             ours = reorder_keypoints(points[mine], "interhand", "handgen")
             known = reorder_keypoints(valid[mine, None].astype(float), "interhand", "handgen")[:, 0] > 0
             hands.append(base.seen_hand(side, ours, camera, known, there))
