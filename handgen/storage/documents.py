@@ -16,6 +16,7 @@ from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 from handgen.storage.json_bounds import check_json
 
+_NO_FLOAT = "noFloat"
 _BOM = b"\xef\xbb\xbf"  # that some editors put before a text
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
 
@@ -26,7 +27,30 @@ def _schema(name: str) -> dict[str, Any]:
 
 @cache
 def _validator(name: str) -> Any:
-    return jsonschema_rs.validator_for(_schema(name))
+    return jsonschema_rs.validator_for(_without_floats(_schema(name)), keywords={_NO_FLOAT: _NoFloat})
+
+
+def _without_floats(schema: Any) -> Any:
+    """Make integers of a schema those of Python: to JSON Schema 6 and 6.0 are the same, to `range` they are not."""
+    if isinstance(schema, list):
+        return [_without_floats(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    marked = {key: _without_floats(item) for key, item in schema.items()}
+    types = schema.get("type", ())
+    types = [types] if isinstance(types, str) else types
+    return marked | {_NO_FLOAT: True} if "integer" in types and "number" not in types else marked
+
+
+class _NoFloat:
+    """A keyword of jsonschema_rs: the value is no float."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def validate(self, value: Any) -> None:
+        if isinstance(value, float):
+            raise ValueError(f"{value} is not of type integer")
 
 
 def schema_version(name: str) -> int:

@@ -49,7 +49,9 @@ _JUDGED = """
 import os, subprocess, sys, time, pickle, tempfile, pathlib
 sys.path[:0] = [{soak!r}, {tests!r}]
 from handgen.errors import HandgenError
+from fuzzing import watch as watching
 from fuzzing.watch import Watch
+watching._TICK_S = 0.5
 folder = pathlib.Path(tempfile.mkdtemp()); (folder / "input").mkdir()
 watch = Watch(folder, folder / "input")
 def refuse(): raise HandgenError("no")

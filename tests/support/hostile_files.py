@@ -316,6 +316,13 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
         _put("subjects", "subject_0", "betas", 2, -4e299),
     ),
     HostileFile(
+        "chunk whose number is a float",
+        "validate_annotations",
+        "annotations",
+        "manifest.json",
+        _put("chunks", 0, "index", 0.0),
+    ),
+    HostileFile(
         "detection in a frame that no number holds",
         "keypoints_jsonl",
         "jsonl",
