@@ -49,25 +49,26 @@ def run_cases(plan: Plan, workers: int, folder: Path) -> Iterator[Result]:
                 try:
                     result = worker.receive()
                 except EOFError:
-                    del running[connection]
-                    fault = worker.died(f"the process died: exit status {worker.status()}")
-                    if fault is not None:
-                        yield fault
-                        running[worker.results] = worker
+                    yield from _replace(running, connection, f"the process died: exit status {worker.status()}")
                 else:
                     if result is not None:
                         yield result
             for connection, worker in list(running.items()):
                 if worker.is_silent():
                     worker.end()
-                    del running[connection]
-                    fault = worker.died(f"hung: nothing for {_SILENT_S:g} s, whatever its timers said")
-                    if fault is not None:
-                        yield fault
-                        running[worker.results] = worker
+                    yield from _replace(running, connection, f"hung: nothing for {_SILENT_S:g} s, despite its timers")
     finally:
         for worker in running.values():
             worker.end()
+
+
+def _replace(running: dict[Connection, _Worker], connection: Connection, why: str) -> Iterator[Result]:
+    """Go on without a process that has ended, or with the next one in its place; yields the fault that it died of."""
+    worker = running.pop(connection)
+    fault = worker.died(why)
+    if fault is not None:
+        yield fault
+        running[worker.results] = worker
 
 
 class _Worker:
