@@ -120,9 +120,21 @@ class ShardSource:
             if sha256 in said.values():
                 name = entry["hand_model"]["name"]
                 if name.endswith(".npz"):  # it may lie beside the annotations, which need not be there any more
-                    name = _model_beside(filesystem.location(entry["path"]), name)
+                    name = _model_beside(self._place_of(entry["path"]), name)
                 return _require_digest(load_hand(name, side), said, str(self.root))
         raise HandgenError(f"{self.root}: names a {side} hand model that its manifest does not; make the shards again")
+
+    def _place_of(self, annotations: str) -> Location:
+        """Return the place that a manifest names; no network is asked for it unless the shards lie there, too."""
+        store = "/".join(annotations.split("/", 3)[:3])  # s3://bucket
+        is_local = "://" not in annotations or store in ("file://", "local://")
+        if not is_local and not str(self.root).startswith(f"{store}/"):
+            raise HandgenError(
+                f"{self.root}: was made of {annotations}, which is not on the same machine or in the same store; "
+                "copy both to one place and make the shards again, or choose a format that needs no hand model "
+                "(hamer, coco)"
+            )
+        return filesystem.location(annotations)
 
 
 @lru_cache(maxsize=8)  # asked for with every hand

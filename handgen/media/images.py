@@ -101,7 +101,7 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
     """
     with _name_decoder_errors(where):
         picture = _open(io.BytesIO(data), where)
-        if picture.format in ("JPEG", "MPO"):
+        if picture.format in ("JPEG", "MPO") or "jpeg" in str(picture.info.get("compression")):  # of a TIFF
             _check_scans(data, picture.size, where)
         if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
             image = _decode_jpeg(data, picture.size, enough_px)

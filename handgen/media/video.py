@@ -25,13 +25,14 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from handgen.errors import HandgenError, explain_unreadable
-from handgen.media.video_damage import SAME_MS, decode_all, open_container
+from handgen.media.video_damage import SAME_MS, check_pixels, container_of, decode_all, open_container
 from handgen.storage import limits
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _SEEK_FROM = 60  # frames ahead from which a seek is faster than decoding
 _BACK_OFF = (0, 40, 400)  # frames to retreat when a seek lands too late
 _MOST_STREAMS = 64  # of one file, to which the bound of pixels is given
+_PIXELS_PER_BYTE = 20_000  # of a file; with nothing moving, and no noise, encoders come to half of that
 _quiet = threading.Lock()  # OpenCV's log level is the process's
 _DAMAGED = "the file is truncated or damaged; copy or record it again"
 
@@ -134,7 +135,11 @@ def open_video(path: Path) -> VideoFile:
 
 @lru_cache(maxsize=64)
 def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
-    _check_frame_size(path)
+    container = container_of(path)
+    if container is None:  # FFmpeg might take it for a list of files
+        raise HandgenError(f"{path}: cannot be opened as a video, being no MP4, MOV, AVI, MKV or WebM; {_DAMAGED}")
+    _check_frame_size(path, container or None)
+    most_pixels = max(limits.VIDEO_PIXELS.allowed, _PIXELS_PER_BYTE * size)
     reader = _open(path)
     try:
         header_count = round(reader.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -145,7 +150,7 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
         if not ok or first is None:
             raise HandgenError(f"{path}: no frame can be decoded; {_DAMAGED}")
         size_px = (first.shape[1], first.shape[0])
-        times, damaged = _scan_frames(path, reader)
+        times, damaged = _scan_frames(path, reader, most_pixels)
     finally:
         reader.release()
     found = len(times)
@@ -158,7 +163,7 @@ def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
     return VideoFile(path, size_px, fps or None, times, header_count, rotation, damaged if damaged.any() else None)
 
 
-def _check_frame_size(path: Path) -> None:
+def _check_frame_size(path: Path, container: str | None) -> None:
     """Raise a HandgenError for frames of more pixels than allowed: FFmpeg is told so, and decodes none to know it.
 
     What cannot be opened is left to the reader's own error.
@@ -166,9 +171,9 @@ def _check_frame_size(path: Path) -> None:
     share = limits.PIXEL_COUNT
     options = [{"max_pixels": str(share.allowed)}] * _MOST_STREAMS
     try:
-        with open_container(path, stream_options=options) as container:
+        with open_container(path, format=container, stream_options=options) as opened:
             # A stream of a codec that the damage has made unknown has no context.
-            contexts = [one.codec_context for one in container.streams.video if one.codec_context]
+            contexts = [one.codec_context for one in opened.streams.video if one.codec_context]
             sizes = [(context.width, context.height) for context in contexts]
     except (av.FFmpegError, OSError, ValueError):
         return
@@ -185,15 +190,17 @@ def _check_frame_size(path: Path) -> None:
 
 
 def _scan_frames(
-    path: Path, reader: cv2.VideoCapture
+    path: Path, reader: cv2.VideoCapture, most_pixels: int
 ) -> tuple[Float[np.ndarray, " frames"], Bool[np.ndarray, " frames"]]:
     """Return the time of each frame, ms, and whether it is damaged. reader: has just grabbed the first one."""
-    first_ms, decoded = _timestamp_ms(reader), decode_all(path)
+    first_ms, decoded = _timestamp_ms(reader), decode_all(path, most_pixels)
     if decoded is not None and decoded.times_ms is not None and decoded.times_ms[0] == first_ms:
         return decoded.times_ms, decoded.damaged
     read = [first_ms]
+    pixels = int(reader.get(cv2.CAP_PROP_FRAME_WIDTH) * reader.get(cv2.CAP_PROP_FRAME_HEIGHT))
     while reader.grab():
         read.append(_timestamp_ms(reader))
+        check_pixels(path, len(read) * pixels, most_pixels)
     times = np.array(read)
     return times, np.zeros(len(times), bool) if decoded is None else decoded.damaged_of(times)
 

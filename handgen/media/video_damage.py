@@ -10,6 +10,7 @@ codecs without redundancy (VP8, VP9, HEVC to a part) wrong bytes often decode to
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,14 +23,17 @@ import numpy as np
 from av.video.stream import VideoStream
 from jaxtyping import Bool, Float, Int
 
-from handgen.storage import filesystem
+from handgen.errors import HandgenError
+from handgen.storage import filesystem, limits
 
 Times = Float[np.ndarray, " frames"]
 Ticks = Int[np.ndarray, " frames"]
 
 # The container is told by its first bytes: other formats of FFmpeg are lists of files, which a video must not name.
-_FORMATS = ((4, b"ftyp", "mov"), (4, b"moov", "mov"), (4, b"mdat", "mov"), (4, b"wide", "mov"), (4, b"free", "mov"),
-            (0, b"\x1aE\xdf\xa3", "matroska"), (0, b"RIFF", "avi"))  # fmt: skip
+_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"uuid", b"styp")
+_FORMATS = (*((4, atom, "mov") for atom in _ATOMS), (0, b"\x1aE\xdf\xa3", "matroska"), (0, b"RIFF", "avi"))
+_OTHERS = ((0, b"\x47"), (4, b"\x47"), (0, b"\0\0\1\xba"), (0, b"OggS"), (0, b"FLV"), (0, b"\x30\x26\xb2\x75"))
+_HEAD_BYTES = 12
 _STOPS_AT_ERRORS = ("hevc", "mjpeg")
 _HABIT = 0.5  # share of packets; if more have errors, that is how the encoder writes
 SAME_MS = 0.05  # by which two decoders' times of a frame may differ
@@ -60,13 +64,16 @@ class DecodedVideo:
         return found
 
 
-def decode_all(path: Path) -> DecodedVideo | None:
-    """Decode every frame of a video; None if the container is none that is looked into."""
+def decode_all(path: Path, most_pixels: float = math.inf) -> DecodedVideo | None:
+    """Decode every frame of a video; None if the container is none that is looked into.
+
+    Raises HandgenError for more pixels in all frames than `most_pixels`.
+    """
     av.logging.set_libav_level(av.logging.PANIC)  # else its complaints go to standard error, one per macroblock
     try:
-        found = _decode(path, threads=True)
+        found = _decode(path, most_pixels, threads=True)
         if found is not None and found.has_errors and found.threads:  # threads report an error at a later packet
-            found = _decode(path, threads=False)
+            found = _decode(path, most_pixels, threads=False)
     except (av.FFmpegError, OSError, IndexError):
         return None
     return None if found is None else found.result()
@@ -146,16 +153,35 @@ class _Decoding:
         return damaged
 
 
+def container_of(path: Path) -> str | None:
+    """Name the container of a video as FFmpeg does; "" for another one that holds its frames itself, None for none."""
+    with filesystem.open_read(path) as file:
+        head = file.read(_HEAD_BYTES)
+    for at, magic, name in (*_FORMATS, *((at, magic, "") for at, magic in _OTHERS)):
+        if head[at : at + len(magic)] == magic:
+            return name
+    return None
+
+
 def open_container(path: Path, **options: Any) -> av.container.InputContainer:
     """Open a video by PyAV; options: as of `av.open`. Texts in it that are no UTF-8 say nothing of its frames."""
     return av.open(str(path.absolute()), metadata_errors="replace", **options)
 
 
-def _decode(path: Path, threads: bool) -> _Decoding | None:
-    with filesystem.open_read(path) as file:
-        head = file.read(12)
-    name = next((name for at, magic, name in _FORMATS if head[at : at + len(magic)] == magic), None)
-    if name is None:
+def check_pixels(path: Path, pixels: int, most: float) -> None:
+    """Raise a HandgenError for a video of more pixels in all its frames than `most`: its frames are next to nothing."""
+    if pixels > most:
+        budget = limits.VIDEO_PIXELS.budget
+        raise HandgenError(
+            f"{path}: its frames have more than {most / 1e9:.3g} gigapixels, too many for {path.stat().st_size} bytes; "
+            f"is it a video? (the budget of {budget.name}: if you trust it, a higher {budget.variable}, up to "
+            f"{budget.most}, allows more)"
+        )
+
+
+def _decode(path: Path, most_pixels: float, threads: bool) -> _Decoding | None:
+    name = container_of(path)
+    if not name:
         return None
     with open_container(path, format=name) as container:
         stream = container.streams.video[0]
@@ -165,6 +191,7 @@ def _decode(path: Path, threads: bool) -> _Decoding | None:
         stream.thread_type = "AUTO" if threads else "NONE"
         if stream.codec_context.name in _STOPS_AT_ERRORS:
             stream.codec_context.options = {"err_detect": "explode"}
+        pixels = 0
         for packet in container.demux(stream):
             if packet.size:
                 found.begins_with_key &= bool(found.packet_times) or packet.is_keyframe
@@ -175,6 +202,8 @@ def _decode(path: Path, threads: bool) -> _Decoding | None:
                 found.failed.append((len(found.packet_times) - 1, len(found.frame_times)))
                 continue
             for frame in frames:
+                pixels += frame.width * frame.height
+                check_pixels(path, pixels, most_pixels)
                 if frame.is_corrupt:
                     found.concealed.append(len(found.frame_times))
                 found.frame_times.append(frame.pts)

@@ -15,9 +15,11 @@ from jaxtyping import Float
 from handgen.geometry.camera import Camera
 from handgen.geometry.rigid import Rigid
 from handgen.hand.skeleton import SIDES
+from handgen.records.detection import MAX_FRAME
 from handgen.storage.json_fields import Json, Stored
 
 Span = tuple[int, int]  # first byte and number of bytes
+_FARTHEST = 2**62  # first byte: sums of it still have 64 bits
 KEYPOINTS, SILHOUETTE, INTERPOLATED = SOURCES = ("keypoints", "silhouette", "interpolated")
 MATRIX = Stored(Float[np.ndarray, "4 4"], Rigid.as_matrix, Rigid.from_matrix)
 _UPPER = np.triu_indices(3)  # xx, xy, xz, yy, yz, zz
@@ -29,7 +31,7 @@ class _CutoutCamera:
 
     camera: str
     """Name of the camera in the capture."""
-    size_px: Annotated[tuple[int, int], Json({"minimum": 1})]
+    size_px: Annotated[tuple[int, int], Json({"minimum": 1, "maximum": 65535})]
     """Width and height of the cutout."""
     intrinsics: Annotated[Float[np.ndarray, "3 3"], Json(decimals=9)]
     """Takes camera coordinates to pixels of the cutout; no distortion; pixel (0, 0) is the centre of the first
@@ -57,7 +59,7 @@ class ViewRecord:
     ]  # ideal, of the cutout, in the capture's world
     cutout: Annotated[str, Json({"pattern": "^[A-Za-z0-9_-]+$"})]
     """Key of the members KEY.jpg, KEY.mask.png and, where a forearm was found, KEY.arm.png in the chunk's tar."""
-    cutout_span: Annotated[Span | None, Json({"minimum": 0}, optional=True)] = None
+    cutout_span: Annotated[Span | None, Json({"minimum": 0, "maximum": _FARTHEST}, optional=True)] = None
     """First byte and number of bytes of the cutout's members in the chunk's tar, headers included; absent or null
     where that is not known."""
     box_px: tuple[int, int, int, int]
@@ -96,7 +98,7 @@ def _symmetric(upper: Float[np.ndarray, "21 6"]) -> Float[np.ndarray, "21 3 3"]:
 class HandRecord:
     """One hand in one frame. World frame, metres, radians."""
 
-    frame: Annotated[int, Json({"minimum": 0})]
+    frame: Annotated[int, Json({"minimum": 0, "maximum": MAX_FRAME})]
     """Index of the frame in the capture."""
     side: Annotated[str, Json({"enum": SIDES})]
     """The person's own hand that it is."""

@@ -14,6 +14,8 @@ from jaxtyping import Float
 from handgen.hand.skeleton import KEYPOINT_COUNT
 from handgen.storage.json_fields import Json
 
+MAX_FRAME = 10**9  # in records and in files of keypoints and times: nobody has more, and what counts them has 32 bits
+
 
 @dataclass(frozen=True)
 class Detection:

@@ -160,6 +160,7 @@ DETECTION_LINE = Share(SAMPLE, 64 * _KIB, "a line of detections")  # one has abo
 CSV_LINE = Share(SAMPLE, 1 * _MIB, "a row of a CSV file")
 PIXEL_COUNT = Share(PIXELS, 100 * _MILLION, "pixels")
 SCANNED_PIXELS = Share(PIXELS, 2000 * _MILLION, "pixels in all scans of a JPEG")
+VIDEO_PIXELS = Share(PIXELS, 10_000 * _MILLION, "pixels in all frames of a video of few bytes")
 SAMPLE_MEMBERS = Share(MEMBERS, 1000, "the members of a sample are")
 ARCHIVE_MEMBERS = Share(MEMBERS, 10_000, "the members of an archive are")
 CSV_COLUMNS = Share(MEMBERS, 4000, "the columns of a CSV file are")

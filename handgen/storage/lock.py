@@ -39,6 +39,8 @@ LEASE = ".lock.lease"
 BEAT_S, STALE_S = 20.0, 90.0
 _SETTLED_S = 2.0  # after a lease was taken over: whoever took it at the same moment has written by then
 _ATTEMPTS = 5
+_LONGEST = 200  # of what a lock says of its holder
+_NUMBERS = ("process", "alive_at")
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 log = logging.getLogger(__name__)
@@ -101,7 +103,8 @@ def _open_lock(path: Path) -> int:
         if path.is_symlink():  # where the system cannot open without following
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         descriptor = os.open(path, flags, 0o644)
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1:  # 0: its holder has just removed it
             return descriptor
         os.close(descriptor)
     except OSError as error:
@@ -223,7 +226,11 @@ def _parse_holder(text: bytes) -> dict[str, Any]:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:  # its holder is about to write it
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    numbers = {name: found[name] for name in _NUMBERS if isinstance(found.get(name), int | float)}
+    texts = {name: value[:_LONGEST] for name, value in found.items() if isinstance(value, str) and name not in _NUMBERS}
+    return numbers | texts
 
 
 def _describe(holder: dict[str, Any]) -> str:

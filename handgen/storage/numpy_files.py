@@ -26,9 +26,10 @@ ZIP_START = b"PK\x03\x04"
 _NPY_START = b"\x93NUMPY"
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"  # of a zip: the record of its directory; where the larger one is
 _END_BYTES, _END_64_BYTES, _COMMENT_BYTES = 22, 20, 2**16
-_ENTRY_BYTES = 128  # of a member in the directory, with a name of usual length
+_ENTRY_BYTES = 46  # of a member in the directory, at least
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes; others make room for what they claim
 _BLOCK = 2**22
+_LONGEST_HEADER = 10_000  # as numpy has it
 _MOST_AXES = 32
 
 
@@ -124,8 +125,13 @@ def _header(stream: IO[bytes], where: str) -> Header:
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version[0]}.{version[1]} of the format")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, by_columns, dtype = read(stream)
+    is_first = version == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    prefix = stream.read(2 if is_first else 4)
+    length = int.from_bytes(prefix, "little")
+    if length > _LONGEST_HEADER:  # numpy would read it before it says so
+        raise ValueError(f"its header has {length} bytes")
+    shape, by_columns, dtype = read(io.BytesIO(prefix + stream.read(length)))
     if dtype.hasobject:
         what = "cannot be read as a numpy array: a sparse matrix or another Python object, which is not read"
         raise ObjectArray(f"{where}: {what}; save plain arrays")

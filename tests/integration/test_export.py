@@ -17,6 +17,7 @@ from handgen.stages.export import stage
 from handgen.stages.export.config import ExportConfig
 from handgen.stages.synthesize import stage as synthesize
 from handgen.stages.synthesize.config import SynthesizeConfig
+from handgen.stages.validate.stage import run as validate
 from handgen.storage import documents, filesystem
 
 
@@ -156,6 +157,21 @@ def test_shards_whose_own_hand_model_is_gone(annotations, tmp_path, shards_to_ex
     with pytest.raises(HandgenError, match=r"gone: the shards were made of these annotations.*\(hamer, coco\)"):
         export(shards, tmp_path / "freihand", "freihand")
     assert export(shards, tmp_path / "coco", "coco").pictures == 40
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:9/secret", "memory://elsewhere/a", "simplecache::http://a/b"])
+def test_no_network_is_asked_for_what_a_manifest_names(annotations, tmp_path, shards_to_export, monkeypatch, place):
+    shards = tmp_path / "shards"
+    shutil.copytree(shards_to_export, shards)
+    path = shards / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["annotations"][0] |= {"path": place}
+    manifest["annotations"][0]["hand_model"]["name"] = "hand_{side}.npz"
+    path.write_text(json.dumps(manifest))
+    monkeypatch.setattr(filesystem, "UPath", None)  # nothing is opened by an address
+    with pytest.raises(HandgenError, match="not on the same machine or in the same store"):
+        export(shards, tmp_path / "freihand", "freihand")
+    assert validate(shards, pixels=False, workers=1) is not None
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ REFUSED_AS_SUCH = {
     "a_tar_of_headers_alone": "not a readable tar",
     "cutout_of_negative_size": "not a readable tar of cutouts",
     "npz_that_says_it_is_small": "cannot be read as a numpy array",
+    "npz_of_one_long_header": "cannot be read as a numpy array",
     "npz_packed_by_lzma": "packed in a way that numpy does not",
     "npy_of_objects": "another Python object, which is not read",
     "run_lengths_of_one_long_number": "do not make a mask of 1000x1000",

@@ -59,6 +59,13 @@ def test_a_link_out_of_the_output_is_refused_and_not_followed(name, overwrite, b
     assert "out" in one_line(caught) and outside.read_bytes() == SECRET
 
 
+def test_a_second_name_of_a_file_is_no_lock(begun, outside):
+    os.link(outside, begun / LOCK)
+    with pytest.raises(HandgenError, match="is a link"):
+        claim(begun)
+    assert outside.read_bytes() == SECRET
+
+
 def test_a_link_to_nothing_is_not_created(begun, tmp_path):
     for name in (LOCK, f"{JOURNAL}/000000.jsonl"):
         (begun / name).parent.mkdir(exist_ok=True)

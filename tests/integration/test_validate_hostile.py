@@ -13,6 +13,7 @@ from support.annotations import write_annotations
 from support.export_sets import entry_of, pictures_of, write_coco, write_hamer
 from support.mutations import each_sample
 
+from handgen.datasets.hamer import reader
 from handgen.label_checks.evidence import model_beside
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
@@ -92,6 +93,18 @@ def test_anything_in_a_pickle_of_hamers_is_a_finding(shards, tmp_path, data):
     root = write_hamer(fresh(tmp_path / "tars"), [picture] * 1, lambda entry: [{**entry, key: value}])
     report = run(root, workers=1)
     assert report.kind == "hamer" and report.facts["pictures"] == 1
+
+
+def test_masks_are_looked_at_once_for_all_hands_of_a_picture(shards, tmp_path, monkeypatch):
+    """The directory of a zip may have thousands of entries, and labels thousands of hands."""
+    looks = []
+    monkeypatch.setattr(reader, "mask_shape", lambda data, where: looks.append(where) or (1, 64, 64))
+    [picture, *_] = pictures_of(shards)
+    root = write_hamer(tmp_path / "tars", [picture], lambda entry: [entry] * 50)
+    assert run(root, workers=1).facts["hands"] == 50 and len(looks) == 1
+    root = write_hamer(tmp_path / "crowd", [picture], lambda entry: [entry] * 201)
+    findings = run(root, workers=1).findings
+    assert findings.kept[0].kind == "hamer list" and "more than 200" in findings.kept[0].what
 
 
 def test_the_default_of_hamers_loader_is_no_fault(shards, tmp_path):

@@ -155,6 +155,20 @@ def npz_whose_directory_has_no_end(folder):
 
 
 @bomb
+def npz_of_one_long_header(folder):
+    length = 600_000_000
+    blanks = b" " * 1_000_000
+    with (
+        zipfile.ZipFile(folder / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("keypoints_px.npy", "w", force_zip64=True) as stream,
+    ):
+        stream.write(b"\x93NUMPY\2\0" + length.to_bytes(4, "little"))
+        for _ in range(length // len(blanks)):
+            stream.write(blanks)
+    return keypoints(folder / "a.npz")
+
+
+@bomb
 def npz_packed_by_lzma(folder):
     with zipfile.ZipFile(folder / "a.npz", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("keypoints_px.npy", b"\x93NUMPY" + lzma.compress(b"x"))

@@ -323,6 +323,27 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
         _put("chunks", 0, "index", 0.0),
     ),
     HostileFile(
+        "principal point in no picture",
+        "calibration_caliscope",
+        "calibration_3",
+        _TOML,
+        lambda data: re.sub(rb"(matrix = \[\s*\[\s*[^,]+,[^,]+,)[^\]]+", rb"\1 1e308", data, count=1),
+    ),
+    HostileFile(
+        "lists of names that do not end",
+        "calibration_easymocap",
+        "calibration_5",
+        "intri.yml",
+        lambda data: re.sub(rb"(?ms)^names:.*?(?=^\w)", b"", data) + b"names:[\n" * 50_000,
+    ),
+    HostileFile(
+        "cutout that ends beyond 64 bits",
+        "command_synthesize",
+        "annotations",
+        "chunks/000000.jsonl",
+        lambda data: re.sub(rb'"cutout_span":\[\d+', b'"cutout_span":[9223372036854775808', data),
+    ),
+    HostileFile(
         "detection in a frame that no number holds",
         "keypoints_jsonl",
         "jsonl",

@@ -147,6 +147,8 @@ def test_caliscope_timestamps_count_from_the_first_row(tmp_path):
         (["camera,frame,time_s", "cam0,0,1"], "no line for camera cam1"),
         (["camera,frame,time_s", "cam0,0,1", "cam1,30,1"], "frame 30"),
         (["camera,frame,time_s", "cam0,0,2", "cam0,1,1", "cam1,0,1"], "backwards at frame 1"),
+        (["cam_id,frame_index,frame_time", f"cam0,{10**30},1", f"cam0,{10**30 + 1},2", "cam1,0,1"], "line 2"),
+        (["cam_id,frame_index,frame_time", f"cam0,{2**63 - 1},1", f"cam0,{2**63},2", "cam1,0,1"], "line 2"),
     ],
 )
 def test_bad_timestamps(lines, expected, tmp_path):

@@ -80,6 +80,15 @@ def test_exif_orientation_is_undone(form, orientation):
         assert np.abs(image[centres] - upright[centres]).max() < 25  # JPEG shares colours between neighbours
 
 
+def test_scans_of_a_jpeg_in_a_tiff_are_counted(set_budget):
+    file = BytesIO()
+    Image.new("RGB", (1000, 1000)).save(file, "TIFF", compression="jpeg")
+    assert images.decode_rgb(file.getvalue(), "a.tif").shape == (1000, 1000, 3)
+    set_budget("HANDGEN_MAX_MEGAPIXELS", 1)  # 20 in all scans
+    with pytest.raises(HandgenError, match="pixels in all scans"):
+        images.decode_rgb(file.getvalue() + b"\xff\xda" * 30, "a.tif")
+
+
 def test_grey_cmyk_and_palettes_become_rgb():
     for form in ("JPEG", "PNG", "TIFF", "PPM"):
         assert np.abs(decoded(encoded(form, 77, "L")) - 77).max() <= 2

@@ -286,6 +286,21 @@ def test_a_beat_that_fails_is_no_end(store, monkeypatch, caplog):
     assert "cannot be touched (no answer)" in caplog.text and list(filesystem.list_names(store)) == []
 
 
+@pytest.mark.parametrize("said", [{"alive_at": "now"}, {"alive_at": None}, {"alive_at": [], "process": {}}])
+def test_a_lease_of_other_types_is_garbage(store, no_waiting, said):
+    filesystem.put(store / LEASE, orjson.dumps(said))
+    with lock_directory(store):
+        pass
+
+
+def test_what_a_lease_says_is_cut_off(store):
+    holder = {"process": 1, "host": "h" * 100_000, "command": "c" * 100_000, "alive_at": time.time()}
+    filesystem.put(store / LEASE, orjson.dumps(holder))
+    with pytest.raises(HandgenError, match="is writing there") as caught, lock_directory(store):
+        pass
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_lease_that_is_garbage_ends_too(store, no_waiting):
     filesystem.put(store / LEASE, b"not json")
     with lock_directory(store):

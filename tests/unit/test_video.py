@@ -1,12 +1,16 @@
 """Videos that hold more or fewer frames than their headers say."""
 
+import os
 import re
+from dataclasses import replace
 
 import pytest
 from support.captures import identity, rotate_video, trim_video, write_timed_video, write_video
 
 from handgen.errors import HandgenError
+from handgen.media import video
 from handgen.media.video import open_video
+from handgen.storage import limits
 
 FRAMES = 200
 
@@ -34,6 +38,37 @@ def test_a_video_that_breaks_off_is_an_error_trimmed_or_not(start_s, kept, whole
     assert open_video(path).frame_count == FRAMES - round(start_s * 30)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     with pytest.raises(HandgenError, match=re.escape("fast.mp4: decoding stopped at frame")):
+        open_video(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ffconcat version 1.0\nfile pipe\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\npipe\n#EXT-X-ENDLIST\n",
+        "v=0\nm=video 5004 RTP/AVP 96\n",
+        "<?xml version='1.0'?><MPD/>",
+    ],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_list_of_files_is_no_video(text, suffix, tmp_path):
+    """FFmpeg would read what the list names, and wait for a pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / f"list{suffix}"
+    path.write_text(text)
+    with pytest.raises(HandgenError, match="being no MP4, MOV, AVI, MKV or WebM"):
+        open_video(path)
+
+
+def test_a_video_of_few_bytes_must_not_have_frames_without_end(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", 0, 30, (96, 72))
+    assert open_video(path).frame_count == 30
+    monkeypatch.setattr(limits, "VIDEO_PIXELS", replace(limits.VIDEO_PIXELS, amount=29 * 96 * 72))
+    os.utime(path, (1, 1))  # what was read is remembered
+    assert open_video(path).frame_count == 30  # it has bytes enough
+    monkeypatch.setattr(video, "_PIXELS_PER_BYTE", 1)
+    os.utime(path, (2, 2))
+    with pytest.raises(HandgenError, match=r"too many for \d+ bytes.*HANDGEN_MAX_MEGAPIXELS"):
         open_video(path)
 
 

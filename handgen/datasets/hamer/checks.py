@@ -21,6 +21,7 @@ from handgen.label_checks.evidence import Fault, HandModels, Tolerances
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.hands import HUGE
 from handgen.records.labelled_image import MIN_KEYPOINTS, LabelledImage
+from handgen.storage import limits
 from handgen.storage.pickles import read_labels
 
 LEFT_OUT = ("intrinsics", "reprojection", "box", "visible", "world", "betas per person", "translation")
@@ -30,6 +31,7 @@ _CENTRE = 0.5  # of the keypoints' extent, the box's centre from theirs
 _SIDE = (0.8, 8.0)  # box by the keypoints' extent
 _PADDED = 1.25  # median of that
 Entry = dict[str, Any]
+_Masks = tuple[tuple[int, ...], tuple[int, int]] | Fault | None  # shape of the array, width and height of the picture
 
 
 @dataclass
@@ -43,7 +45,7 @@ class TarCheck:
     hands: int = 0
 
 
-def _arrays(entry: Entry, _: dict[str, bytes]) -> Fault | None:
+def _arrays(entry: Entry, _: _Masks) -> Fault | None:
     for name, shape in FIELDS.items():
         value = entry.get(name)
         if value is None:
@@ -60,7 +62,7 @@ def _arrays(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     return None
 
 
-def _numbers(entry: Entry, _: dict[str, bytes]) -> Fault | None:
+def _numbers(entry: Entry, _: _Masks) -> Fault | None:
     for name in ("has_hand_pose", "has_betas"):
         if not isinstance(entry.get(name), np.generic):
             return Fault(f"{name} is {type(entry.get(name)).__name__}", "write np.float32(1) or np.float32(0)")
@@ -71,13 +73,13 @@ def _numbers(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     return None
 
 
-def _enough(entry: Entry, _: dict[str, bytes]) -> Fault | None:
+def _enough(entry: Entry, _: _Masks) -> Fault | None:
     sure = int((entry["keypoints_2d"][:, 2] >= SURE).sum())
     what = f"{sure} keypoints have a confidence of {SURE} and more"
     return None if sure >= MIN_KEYPOINTS else Fault(what, f"leave the hand out: {MIN_KEYPOINTS} are asked for")
 
 
-def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
+def _box(entry: Entry, _: _Masks) -> Fault | None:
     low, extent = _extent(entry)
     if not 2 <= extent.max() < HUGE:
         return None
@@ -94,18 +96,26 @@ def _box(entry: Entry, _: dict[str, bytes]) -> Fault | None:
     return None
 
 
-def _mask_index(entry: Entry, members: dict[str, bytes]) -> Fault | None:
+def _masks_in(members: dict[str, bytes]) -> _Masks:
+    """Read the sizes of masks and picture once for all hands of it."""
     if MASKS not in members:
+        return None
+    try:
+        return hamer.mask_shape(members[MASKS], MASKS), hamer.picture_in(members, "the picture")[1]
+    except HandgenError as error:
+        return Fault(str(error), "write the masks, or the picture, again")
+
+
+def _mask_index(entry: Entry, masks: _Masks) -> Fault | None:
+    if masks is None:
         return None
     info = entry.get("extra_info")
     number = info.get("detection_npz_idx") if isinstance(info, dict) else None
     if not isinstance(number, int | np.integer):
         return Fault(f"there is a {MASKS}, but no extra_info['detection_npz_idx']", "say which mask is this hand's")
-    try:
-        shape = hamer.mask_shape(members[MASKS], MASKS)
-        _, (width, height) = hamer.picture_in(members, "the picture")
-    except HandgenError as error:
-        return Fault(str(error), "write the masks, or the picture, again")
+    if isinstance(masks, Fault):
+        return masks
+    shape, (width, height) = masks
     if len(shape) != 3 or shape[1:] != (height, width):
         return Fault(f"the masks are of shape {shape}", f"write n x {height} x {width}, as the picture is")
     if not 0 <= number < shape[0]:
@@ -113,7 +123,7 @@ def _mask_index(entry: Entry, members: dict[str, bytes]) -> Fault | None:
     return None
 
 
-def _loss(entry: Entry, _: dict[str, bytes]) -> Fault | None:
+def _loss(entry: Entry, _: _Masks) -> Fault | None:
     info = entry.get("extra_info")
     if not isinstance(info, dict) or "fitting_loss" not in info:
         return None
@@ -133,7 +143,7 @@ def _extent(entry: Entry) -> tuple[np.ndarray, np.ndarray]:
     return (sure.min(0), np.ptp(sure, axis=0)) if len(sure) > 1 else (np.zeros(2), np.zeros(2))
 
 
-ENTRY_CHECKS: dict[str, tuple[str, Callable[[Entry, dict[str, bytes]], Fault | None]]] = {
+ENTRY_CHECKS: dict[str, tuple[str, Callable[[Entry, _Masks], Fault | None]]] = {
     "hamer arrays": ("finite float32 arrays of the shapes that the loader takes: keypoints_3d is (21, 4)", _arrays),
     "hamer numbers": ("has_hand_pose and has_betas are np.float32, right is 1 or 0", _numbers),
     "hamer confidence": (f"five keypoints or more have a confidence of {SURE} or more", _enough),
@@ -191,6 +201,7 @@ def _check_group(
     found.findings.looked_at[LIST] += 1
     try:
         entries = read_labels(members[LABELS], f"{where}.{LABELS}")
+        limits.PEOPLE.check(len(entries) if isinstance(entries, list) else 0, f"{where}.{LABELS}")
     except HandgenError as error:
         found.findings.add(LIST, where, str(error), "write pickle.dumps of a list of dictionaries")
         return None
@@ -199,11 +210,11 @@ def _check_group(
         found.findings.add(LIST, where, what, "write a list with one dictionary per hand, also for one hand")
         return None
     found.hands += len(entries)
-    has_masks = True
+    has_masks, masks = True, _masks_in(members)
     for entry in entries:
         for name, (_, check) in ENTRY_CHECKS.items():
             found.findings.looked_at[name] += 1
-            fault = check(entry, members)
+            fault = check(entry, masks)
             if fault is not None:
                 found.findings.add(name, where, fault.what, fault.fix)
                 if name == "hamer arrays":

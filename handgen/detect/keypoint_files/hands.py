@@ -11,12 +11,11 @@ from jaxtyping import Bool, Float, Int
 
 from handgen.errors import HandgenError
 from handgen.hand.skeleton import KEYPOINT_COUNT
-from handgen.records.detection import Detection
+from handgen.records.detection import MAX_FRAME, Detection
 from handgen.storage import limits
 from handgen.storage.limits import Share
 
 SMALLER = "give the keypoints as .npz"
-MAX_FRAME = 10**9
 MAX_PX = 100_000  # from the image's corner; what lies farther out is no pixel
 NORMALISED = 1.5  # where no coordinate is larger, pixels were divided by the picture's size
 HAND_BYTES = 4 * 3 * KEYPOINT_COUNT  # of one that is packed: 100,000 frames of two hands are 50 MB

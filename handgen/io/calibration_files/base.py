@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from handgen.errors import HandgenError, explain_unreadable
 from handgen.geometry.camera import DISTORTION_LENGTHS, Camera, Lens
@@ -20,6 +21,7 @@ from handgen.storage import filesystem, limits
 from handgen.storage.documents import loads
 
 _REDO = "correct the file or calibrate again"
+_LARGEST_PX = 65535  # either side of a picture
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def rotation_matrix(value: Any, where: str) -> np.ndarray:
 def image_size(value: Any, where: str) -> tuple[int, int]:
     """Width and height in pixels."""
     size = numbers(value, (2,), where, "the image size")
-    if (size < 1).any() or (size > 65535).any() or (size != np.round(size)).any():
+    if (size < 1).any() or (size > _LARGEST_PX).any() or (size != np.round(size)).any():
         raise HandgenError(f"{where}: the image size must be two whole numbers of pixels, got {size.tolist()}; {_REDO}")
     return int(size[0]), int(size[1])
 
@@ -168,7 +170,8 @@ def make_camera(
     where = f"{where}: camera {name}"
     matrix = numbers(intrinsics, (3, 3), where, "the camera matrix")
     if abs(matrix[2, 2]) > 1e-9:
-        matrix = matrix / matrix[2, 2]
+        with np.errstate(over="ignore"):
+            matrix = numbers(matrix / matrix[2, 2], (3, 3), where, "the camera matrix")
     coefficients = numbers(distortion, (-1,), where, "the distortion")
     if len(coefficients) not in DISTORTION_LENGTHS[lens]:
         allowed = " or ".join(str(n) for n in DISTORTION_LENGTHS[lens])
@@ -176,12 +179,19 @@ def make_camera(
             f"{where}: a {lens} lens has {allowed} distortion coefficients, got {len(coefficients)}; {_REDO}"
         )
     offset = numbers(translation, (3,), where, "the translation")
-    guess = (max(1, round(2 * matrix[0, 2] + 1)), max(1, round(2 * matrix[1, 2] + 1)))
     transform = Rigid(rotation_matrix(rotation, where), offset)
     try:
-        return Camera(name, size_px or guess, matrix, coefficients, lens, transform)
+        return Camera(name, size_px or _size_around(matrix, where), matrix, coefficients, lens, transform)
     except ValueError as error:
         raise HandgenError(f"{where}: {str(error).removeprefix(f'camera {name}: ')}; {_REDO}") from None
+
+
+def _size_around(matrix: Float[np.ndarray, "3 3"], where: str) -> tuple[int, int]:
+    """Guess the size of a picture whose middle is the principal point."""
+    x, y = matrix[:2, 2].tolist()
+    if max(abs(x), abs(y)) > _LARGEST_PX / 2:
+        raise HandgenError(f"{where}: the principal point is at {x:g}, {y:g} px, in no picture; {_REDO}")
+    return max(1, round(2 * x + 1)), max(1, round(2 * y + 1))
 
 
 def median_baseline(cameras: Sequence[Camera]) -> float:

@@ -23,7 +23,7 @@ _MATRIX = re.compile(
 )
 _SPECIAL = {".nan": "nan", ".inf": "inf", "-.inf": "-inf"}
 _INTEGER = re.compile(r"^([HW]_[^\n:]*):[ ]*(\d{1,5})[ ]*$", re.MULTILINE)
-_NAMES = re.compile(r"^names:[ ]*(\[[^\]]*\]|(?:\n[ ]*-[^\n]*)+)", re.MULTILINE)
+_NAMES = re.compile(r"^names:[ ]*(\[[^\]]{0,4000}\]|(?:\n[ ]*-[^\n]*)+)", re.MULTILINE)
 _NAME = re.compile(r'"([^"\n]*)"|([^\s,\[\]"-][^\s,\[\]"]*)')
 
 

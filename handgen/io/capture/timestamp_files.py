@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.errors import HandgenError, explain_unreadable
+from handgen.records.detection import MAX_FRAME
 from handgen.storage import filesystem, limits
 
 _ROW_BYTES = 160  # of memory
@@ -55,7 +56,7 @@ def read_timestamps(
                 where = f"{path}: line {reader.line_num}"
                 try:
                     camera, frame, time_s = row[at[0]].strip(), int(row[at[1]]), float(row[at[2]])
-                    if not math.isfinite(time_s) or frame < 0:
+                    if not (math.isfinite(time_s) and 0 <= frame <= MAX_FRAME):
                         raise ValueError
                 except (IndexError, ValueError):
                     raise HandgenError(f"{where}: not a camera, a frame number and a time; correct it") from None
