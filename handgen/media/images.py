@@ -45,6 +45,7 @@ _FAST = {"fastdct": True, "fastupsample": True}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colour
 _LONGEST_ROW = 65_535  # pixels, of JPEGs
+_MOST_COLUMNS = 2**25  # Pillow counts the bits of a row in 32, and says for more that memory is short
 _PACKED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
 _START_OF_SCAN = b"\xff\xda"
 _HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
@@ -305,6 +306,8 @@ def _open(file: IO[bytes], where: str) -> Image.Image:
     if start.startswith(_PNG_SIGNATURE) and picture.width > _LONGEST_ROW:  # a row is decoded as it is stored
         depth = max(depth, _PNG_CHANNELS.get(start[25], 4) * start[24] / 8)
     _check_pixels(*picture.size, where, depth)
+    if picture.width > _MOST_COLUMNS:
+        raise DamagedPicture(f"{where}: a row of {picture.width} pixels, more than decoders have room for; divide it")
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         width, height = (int(picture.tag_v2.get(tag, 1)) for tag in _TIFF_TILE)
         _check_pixels(width, height, where)

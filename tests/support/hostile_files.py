@@ -308,6 +308,7 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
     ),
     HostileFile("COCO's file that is a link to itself", "validate_coco", "coco", _COCO, lambda _: CIRCLE),
     HostileFile("PNG of one row", "pictures_png", "png", "0.png", png_of_zeros(100_000_000, 1, 16, 2)),
+    HostileFile("PNG of one row, 8 bit", "pictures_png", "png", "0.png", png_of_zeros(100_000_000, 1, 8, 2)),
     HostileFile(
         "betas that are nowhere",
         "command_evaluate",

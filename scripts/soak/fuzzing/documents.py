@@ -102,7 +102,7 @@ def _replace(holder: Any, key: Any, rng: np.random.Generator) -> None:
 
 def _replace_number(holder: Any, key: Any, rng: np.random.Generator) -> None:
     value = holder[key]
-    if isinstance(value, int | float) and chance(rng, 0.5):
+    if isinstance(value, int | float) and abs(value) < 1e300 and chance(rng, 0.5):
         with np.errstate(all="ignore"):
             holder[key] = float(value) * float(choose(rng, (1, -1, 0.999, 1.001, 1e3, 1e-3, 1e20, -1e300)))
     else:
