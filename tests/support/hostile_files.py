@@ -331,6 +331,13 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
         lambda data: re.sub(rb"(matrix = \[\s*\[\s*[^,]+,[^,]+,)[^\]]+", rb"\1 1e308", data, count=1),
     ),
     HostileFile(
+        "camera at a place that no float holds",
+        "validate_capture",
+        "capture",
+        "calibration.json",
+        _put("cameras", 0, "cam_from_world", 0, 3, 10**400),
+    ),
+    HostileFile(
         "lists of names that do not end",
         "calibration_easymocap",
         "calibration_5",

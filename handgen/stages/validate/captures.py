@@ -72,7 +72,7 @@ def _name_failure(findings: Findings, path: Path, error: HandgenError) -> None:
         try:
             entries = parse_json(file, read_text(file))["cameras"]
             matrices = [(entry["name"], np.array(entry["cam_from_world"], float)) for entry in entries]
-        except (HandgenError, KeyError, TypeError, ValueError):
+        except (HandgenError, KeyError, TypeError, ValueError, OverflowError):
             continue
         for name, matrix in matrices:
             if matrix.shape == (4, 4) and (fault := transform_fault(matrix)) is not None:
