@@ -42,6 +42,7 @@ _KEPT = {
     "synthesize": "finished shards are kept",
     "export": "finished parts are kept",
 }
+_LONGEST = 4000  # characters of a message
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TOO_MANY = (errno.EMFILE, errno.ENFILE)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE)
@@ -119,14 +120,19 @@ def _one_line(ctx: click.Context | None) -> Iterator[None]:
             hint = "see docs/storage.md" if error.errno in _REFUSALS else "run it again when the store answers"
             raise HandgenError(f"{error.filename}: {error.strerror}; {hint}") from error
     except HandgenError as error:
-        raise click.ClickException(printable(str(error))) from error
+        raise click.ClickException(_shortened(printable(str(error)))) from error
     except click.ClickException as error:
-        error.message = printable(error.message)  # type: ignore[misc,unused-ignore]
+        error.message = _shortened(printable(error.message))  # type: ignore[misc,unused-ignore]
         raise
     except Exception as error:
         if not _wants_memory(error):
             raise
         raise click.ClickException(f"there is not enough memory{_kept(ctx)}; give fewer --workers") from error
+
+
+def _shortened(message: str) -> str:
+    """Leave out the middle of a message that quotes megabytes of a file; its ends say what and what to do."""
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
 
 
 def _wants_memory(error: Exception) -> bool:

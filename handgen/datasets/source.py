@@ -95,7 +95,11 @@ class ShardSource:
         for key, members in shards.read_groups(path):
             document = shards.read_document(path, key, members)
             found[document["side"]] += 1
-            yield label_sample(key, document, members)
+            try:
+                image = label_sample(key, document, members)
+            except ValueError as error:
+                raise HandgenError(f"{path}, sample {key}: {error}; the shards were changed or damaged") from None
+            yield image
         if {side: found[side] for side in SIDES} != self.count(unit):
             raise HandgenError(
                 f"{path}: holds other samples than the manifest says; run `handgen validate {self.root}`"

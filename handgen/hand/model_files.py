@@ -45,6 +45,8 @@ _ANATOMY_SHAPES: dict[str, tuple[int, ...]] = {  # handgen's own, in a file toge
 _KINTREE, _FACES = "kintree_table", ("f", "faces")
 _NOTE = "note"  # handgen's own: what was changed in the user's file
 _MAX_NOTE_LENGTH = 500
+_MOST_FACES = 4 * VERTEX_COUNT  # twice as many as a closed surface has
+_LARGEST = 1e4  # of any value: metres, radians, weights
 _KEYS = (*_SHAPES, *_ANATOMY_SHAPES, _KINTREE, *_FACES, _NOTE)  # nothing else in a file is read
 
 
@@ -102,6 +104,8 @@ def check_model(arrays: dict[str, np.ndarray], where: str) -> dict[str, np.ndarr
         _check_array(arrays, key, shape, "fiu", where)
     faces = next((key for key in _FACES if key in arrays), _FACES[0])
     _check_array(arrays, faces, (-1, 3), "iu", where)
+    if len(arrays[faces]) > _MOST_FACES:
+        raise HandgenError(f"{where}: {faces} has {len(arrays[faces])} triangles; MANO has 1538")
     if arrays[faces].min() < 0 or arrays[faces].max() >= VERTEX_COUNT:
         wrong = arrays[faces][(arrays[faces] < 0) | (arrays[faces] >= VERTEX_COUNT)][0]
         raise HandgenError(f"{where}: {faces} names vertex {wrong}, but there are {VERTEX_COUNT}")
@@ -128,6 +132,8 @@ def _check_array(arrays: dict[str, np.ndarray], key: str, shape: tuple[int, ...]
         raise HandgenError(f"{where}: {key} must have shape {wanted}, got {array.shape}")
     if not np.isfinite(array).all():
         raise HandgenError(f"{where}: {key} holds a value that is not finite")
+    if key != _KINTREE and array.dtype.kind == "f" and np.abs(array).max() > _LARGEST:
+        raise HandgenError(f"{where}: {key} holds {array.flat[np.abs(array).argmax()]:g}; is it in metres and radians?")
 
 
 def surface_bytes(side: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import io
 import math
 import os
@@ -26,13 +25,10 @@ from handgen.errors import HandgenError
 from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 
-_HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None  # in the wheels of Pillow from 11.3 on
-# What is left out: formats for which Pillow starts an interpreter (EPS), and JPEG 2000, rare and hard to decode safely.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", *(("AVIF",) if _HAS_AVIF else ()))
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm"),
-    *((".avif",) if _HAS_AVIF else ()),
-)
+# What is left out: formats for which Pillow starts an interpreter (EPS), JPEG 2000, rare and hard to decode safely, and
+# AVIF, whose container says one size while another is decoded.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm")
 _ORIENTATION = 0x0112  # EXIF tag
 _TIFF_TILE = (322, 323)  # tags: width and height of a tile, which libtiff allocates whatever the image's size
 _PIXEL_BYTES = 3  # that the budget of pixels is meant for

@@ -130,6 +130,8 @@ def open_video(path: Path) -> VideoFile:
         raise HandgenError(f"{path}: a pipe or a device, and not a file; give the video's own file")
     if status.st_size == 0:
         raise HandgenError(f"{path}: the file is empty; copy or record it again")
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path.absolute())):  # of which OpenCV ends the process
+        raise HandgenError(f"{path}: a name that is not UTF-8; rename it")
     return _scan(path, status.st_size, status.st_mtime_ns)
 
 

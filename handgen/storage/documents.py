@@ -17,6 +17,7 @@ from handgen.storage.filesystem import Location
 from handgen.storage.json_bounds import check_json
 
 _NO_FLOAT = "noFloat"
+LARGEST = 1e10  # metres, pixels, seconds since 1970: nothing is larger, and squares of far larger ones overflow
 _BOM = b"\xef\xbb\xbf"  # that some editors put before a text
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS
 
@@ -27,19 +28,25 @@ def _schema(name: str) -> dict[str, Any]:
 
 @cache
 def _validator(name: str) -> Any:
-    return jsonschema_rs.validator_for(_without_floats(_schema(name)), keywords={_NO_FLOAT: _NoFloat})
+    return jsonschema_rs.validator_for(_strict(_schema(name)), keywords={_NO_FLOAT: _NoFloat})
 
 
-def _without_floats(schema: Any) -> Any:
-    """Make integers of a schema those of Python: to JSON Schema 6 and 6.0 are the same, to `range` they are not."""
+def _strict(schema: Any) -> Any:
+    """Add what holds for every number of handgen's documents.
+
+    Integers are those of Python: to JSON Schema 6 and 6.0 are the same, to `range` they are not. Other numbers are
+    bounded by `LARGEST`.
+    """
     if isinstance(schema, list):
-        return [_without_floats(item) for item in schema]
+        return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    marked = {key: _without_floats(item) for key, item in schema.items()}
+    marked = {key: _strict(item) for key, item in schema.items()}
     types = schema.get("type", ())
     types = [types] if isinstance(types, str) else types
-    return marked | {_NO_FLOAT: True} if "integer" in types and "number" not in types else marked
+    if "number" in types:
+        return {"minimum": -LARGEST, "maximum": LARGEST} | marked
+    return marked | {_NO_FLOAT: True} if "integer" in types else marked
 
 
 class _NoFloat:

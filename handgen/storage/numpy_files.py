@@ -27,7 +27,8 @@ _NPY_START = b"\x93NUMPY"
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"  # of a zip: the record of its directory; where the larger one is
 _END_BYTES, _END_64_BYTES, _COMMENT_BYTES = 22, 20, 2**16
 _ENTRY_BYTES = 46  # of a member in the directory, at least
-_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes; others make room for what they claim
+# What numpy writes; others unpack at once all that they claim.
+BOUNDED_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BLOCK = 2**22
 _LONGEST_HEADER = 10_000  # as numpy has it
 _MOST_AXES = 32
@@ -108,7 +109,7 @@ def _streams(
             wanted = list(members) if choose is None else choose(list(members))
             for name in wanted:
                 info = members[name]
-                if info.compress_type not in _PACKINGS:
+                if info.compress_type not in BOUNDED_PACKINGS:
                     raise HandgenError(f"{where}: {name}: packed in a way that numpy does not; write it by numpy.savez")
                 with _one_line(f"{where}: {name}"), archive.open(info) as stream:
                     yield name, stream, info.file_size

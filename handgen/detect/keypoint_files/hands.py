@@ -70,6 +70,7 @@ class HandList:
     def packed(self) -> CameraHands:
         """The hands, sorted by frame; those of one frame keep their order. HandgenError if none is in pixels."""
         frames, values, right = self._arrays()
+        _check_places(frames, values, np.ones(values.shape[:2], bool), self.where)
         seen = values[..., :2][values[..., 2] > 0]
         _check_pixels(float(np.abs(seen).max(initial=0)), len(seen) > 0, self.where)
         return _packed(frames, values, right, np.array(self.redetected, bool))
@@ -115,15 +116,22 @@ def _pack_block(
     scores = np.clip(np.nan_to_num(hands[..., 2], posinf=0.0, neginf=0.0), 0, 1)
     seen = np.isfinite(hands[..., :2]).all(-1) & (scores > 0)
     seen &= ~((hands[..., :2] == 0).all(-1) | (hands[..., :2] == -1).all(-1))
-    far = np.argwhere(seen & (np.abs(np.nan_to_num(hands[..., :2])) > MAX_PX).any(-1))
-    if len(far):
-        hand, keypoint = far[0]
-        x, y = hands[hand, keypoint, :2]
-        raise HandgenError(f"{where}: frame {frames[hand]}, keypoint {keypoint}: ({x:g}, {y:g}) is no place in pixels")
+    _check_places(frames, hands, seen, where)
     places = np.where(seen[..., None], hands[..., :2], 0)
     mean = places.sum(1, keepdims=True) / np.maximum(seen.sum(1), 1)[:, None, None]
     packed = np.concatenate([np.where(seen[..., None], places, mean), np.where(seen, scores, 0)[..., None]], -1)
     return np.asarray(seen.any(-1)), packed.astype(np.float32), float(np.abs(places).max(initial=0))
+
+
+def _check_places(
+    frames: Int[np.ndarray, " n"], hands: Float[np.ndarray, "n 21 3"], seen: Bool[np.ndarray, "n 21"], where: str
+) -> None:
+    """Raise a HandgenError for a keypoint that is seen where no picture is."""
+    far = np.argwhere(seen & ~(np.abs(hands[..., :2]) <= MAX_PX).all(-1))
+    if len(far):
+        hand, keypoint = far[0]
+        x, y = hands[hand, keypoint, :2]
+        raise HandgenError(f"{where}: frame {frames[hand]}, keypoint {keypoint}: ({x:g}, {y:g}) is no place in pixels")
 
 
 def _check_pixels(farthest: float, any_seen: bool, where: str) -> None:

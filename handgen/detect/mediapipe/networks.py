@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -22,7 +23,7 @@ from handgen.errors import HandgenError, explain_unreadable
 from handgen.storage import filesystem, limits
 from handgen.storage.limits import Share
 from handgen.storage.local_copies import cache_folder, write_cached
-from handgen.storage.numpy_files import open_zip
+from handgen.storage.numpy_files import BOUNDED_PACKINGS, open_zip
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def _read_member(bundle: Path, network: NetworkFile) -> bytes:
     try:
         with explain_unreadable(bundle):
             data = _search_zip(bundle, network, bundle)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
         raise HandgenError(
             f"{bundle}: cannot be read as a wheel or a .task bundle ({error}); is the file truncated?"
         ) from None
@@ -189,6 +190,8 @@ def _search_zip(source: Path | BytesIO, network: NetworkFile, bundle: Path, dept
     with opened as file, open_zip(file, str(bundle)) as archive:
         members = archive.infolist()
         for member in members:
+            if member.compress_type not in BOUNDED_PACKINGS:
+                raise HandgenError(f"{bundle}: {member.filename}: packed in a way that no wheel or .task bundle is")
             name = member.filename
             if name == network.wheel_member or name.rsplit("/", 1)[-1] in (network.name, network.task_member):
                 with archive.open(member) as stream:

@@ -22,7 +22,7 @@ import orjson
 from handgen.errors import HandgenError
 from handgen.media.arrays import Image
 from handgen.plugins import Registry
-from handgen.stages.synthesize.augment_checks import first_line, read_entries, try_out
+from handgen.stages.synthesize.augment_checks import Trial, first_line, read_entries
 
 DEFAULT_FILE = Path(__file__).with_name("augment.yaml")
 _COMPOSITIONS = {  # and what each takes
@@ -76,13 +76,13 @@ class Augmentation:
         path = DEFAULT_FILE if spec == "default" else Path(spec)
         entries = read_entries(path)
         if spec != "default":  # which tests try out; so a process that makes no sample need not load the library
-            _Builder(trial=True).transforms(entries, str(path), 0)
+            _Builder(Trial()).transforms(entries, str(path), 0)
         return cls(orjson.dumps(entries, option=orjson.OPT_SORT_KEYS).decode())
 
     def pipeline(self) -> Pipeline:
         """The transforms, ready to run; make it once per process."""
         entries = orjson.loads(self.document)
-        return Pipeline(_Builder(trial=False).transforms(entries, "augmentation", 0) if entries else [])
+        return Pipeline(_Builder().transforms(entries, "augmentation", 0) if entries else [])
 
 
 class Pipeline:
@@ -146,7 +146,7 @@ def _run(transform: Any, image: Image, rng: np.random.Generator, scalars: _Scala
 class _Builder:
     """Makes transforms of entries `{name: parameters}`, or says what is wrong with them."""
 
-    def __init__(self, trial: bool) -> None:
+    def __init__(self, trial: Trial | None = None) -> None:
         self.trial, self.count, self.module = trial, 0, _albumentations()
 
     def transforms(self, entries: Any, where: str, depth: int) -> list[Any]:
@@ -198,7 +198,7 @@ class _Builder:
         except Exception as error:  # of many kinds, from validators of somebody else's
             raise HandgenError(f"{where}: {_reason(error)}") from None
         if self.trial:
-            try_out(lambda image, rng: _run(transform, image, rng, _Scalars()), where)
+            self.trial.try_out(lambda image, rng: _run(transform, image, rng, _Scalars()), where)
         return transform
 
     def _kind(self, name: str, where: str) -> type:

@@ -30,7 +30,7 @@ Apply = Callable[[Image, np.random.Generator], np.ndarray]
 _SHAPES = ((40, 56), (128, 96))  # small, so that the dearest parameters allowed end in seconds
 _DRAWS = 8
 _MAX_SHIFT_PX = 0.25  # root mean square; on the larger image all that stay in place read less than 0.15
-_MAX_SECONDS = 2.0  # for one small image; what is in use takes milliseconds
+_MAX_SECONDS, _MAX_SECONDS_IN_ALL = 1.0, 5.0  # of CPU, for one small image and all; usual are milliseconds
 _MIN_LIKENESS = 0.5  # share of the result's variance explained; below, a shift cannot be told
 
 
@@ -133,40 +133,52 @@ def _quote(value: float) -> str:
     return f"a number of {value.bit_length()} bits" if isinstance(value, int) and abs(value) > 10**12 else f"{value:g}"
 
 
-def try_out(apply: Apply, where: str) -> None:
-    """Apply a transform to small images, some times.
+class Trial:
+    """The transforms of a list, tried out on small images. What they take is bounded for each, and for all together."""
 
-    where: begins the messages. Raises HandgenError when it fails, takes seconds, gives anything but uint8 of the same
-    shape, is not a function of its randomness, or moves the contents.
-    """
-    for shape in _SHAPES:
-        image = _blobs(*shape)
-        results = [_result(apply, image, draw, where) for draw in range(_DRAWS)]
-        if (results[0] != _result(apply, image, 0, where)).any():
-            raise HandgenError(f"{where}: two runs with one seed differ, so shards could not be made again; remove it")
-    shifts = [displacement_px(_blobs(*_SHAPES[-1]), result) for result in results]
-    shift = float(np.sqrt(np.mean(np.square(shifts))))
-    if shift > _MAX_SHIFT_PX:
-        raise HandgenError(
-            f"{where}: moves the picture by {shift:.1f} px, which the labels would not follow; make it symmetric, "
-            "as docs/augmentation.md says, or remove it"
-        )
+    def __init__(self) -> None:
+        self._seconds = 0.0
 
+    def try_out(self, apply: Apply, where: str) -> None:
+        """Apply a transform to small images, some times.
 
-def _result(apply: Apply, image: Image, seed: int, where: str) -> np.ndarray:
-    started, size = time.perf_counter(), f"{image.shape[1]}x{image.shape[0]}"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            result = apply(image.copy(), np.random.default_rng(seed))
-    except Exception as error:  # whatever a transform of somebody else's raises for parameters that do not fit
-        raise HandgenError(f"{where}: failed on an image of {size} px ({first_line(error)})") from None
-    if (seconds := time.perf_counter() - started) > _MAX_SECONDS:
-        raise HandgenError(f"{where}: took {seconds:.0f} s on {size} px; lower its numbers")
-    if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != image.shape:
-        kind = f"{result.dtype} of {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
-        raise HandgenError(f"{where}: gave {kind} for uint8 of {image.shape}; samples are 8-bit RGB: remove it")
-    return result
+        where: begins the messages. Raises HandgenError when it fails, takes seconds, gives anything but uint8 of the
+        same shape, is not a function of its randomness, or moves the contents.
+        """
+        for shape in _SHAPES:
+            image = _blobs(*shape)
+            results = [self._result(apply, image, draw, where) for draw in range(_DRAWS)]
+            if (results[0] != self._result(apply, image, 0, where)).any():
+                raise HandgenError(
+                    f"{where}: two runs with one seed differ, so shards could not be made again; remove it"
+                )
+        shifts = [displacement_px(_blobs(*_SHAPES[-1]), result) for result in results]
+        shift = float(np.sqrt(np.mean(np.square(shifts))))
+        if shift > _MAX_SHIFT_PX:
+            raise HandgenError(
+                f"{where}: moves the picture by {shift:.1f} px, which the labels would not follow; make it symmetric, "
+                "as docs/augmentation.md says, or remove it"
+            )
+
+    def _result(self, apply: Apply, image: Image, seed: int, where: str) -> np.ndarray:
+        started, size = time.process_time(), f"{image.shape[1]}x{image.shape[0]}"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                result = apply(image.copy(), np.random.default_rng(seed))
+        except Exception as error:  # whatever a transform of somebody else's raises for parameters that do not fit
+            raise HandgenError(f"{where}: failed on an image of {size} px ({first_line(error)})") from None
+        seconds = time.process_time() - started
+        self._seconds += seconds
+        if seconds > _MAX_SECONDS:
+            raise HandgenError(f"{where}: took {seconds:.1f} s on {size} px; lower its numbers")
+        if self._seconds > _MAX_SECONDS_IN_ALL:
+            what = f"took {self._seconds:.0f} s with the entries before it on small images"
+            raise HandgenError(f"{where}: {what}; lower its numbers, or theirs")
+        if not isinstance(result, np.ndarray) or result.dtype != np.uint8 or result.shape != image.shape:
+            kind = f"{result.dtype} of {result.shape}" if isinstance(result, np.ndarray) else type(result).__name__
+            raise HandgenError(f"{where}: gave {kind} for uint8 of {image.shape}; samples are 8-bit RGB: remove it")
+        return result
 
 
 def first_line(error: Exception) -> str:

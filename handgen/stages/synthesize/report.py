@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from handgen.runtime.report import OutputReport
 from handgen.wording import count_of
 
-_NAMED_CUTOUTS = 20  # of damaged ones in the summary
+_NAMED = 20  # of damaged or skipped ones in the summary
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,10 @@ class SynthesizeReport(OutputReport):
 
     def remarks(self) -> list[str]:
         """Files that could not be used, then the notes."""
-        remarks = [f"skipped background {name}: {reason}" for name, reason in self.skipped_backgrounds]
-        remarks += [f"damaged cutout {name}: {reason}" for name, reason in self.damaged_cutouts[:_NAMED_CUTOUTS]]
-        if (more := len(self.damaged_cutouts) - _NAMED_CUTOUTS) > 0:
+        remarks = [f"skipped background {name}: {reason}" for name, reason in self.skipped_backgrounds[:_NAMED]]
+        if (more := len(self.skipped_backgrounds) - _NAMED) > 0:
+            remarks.append(f"{more} more backgrounds, named in {self.out}/manifest.json, are skipped")
+        remarks += [f"damaged cutout {name}: {reason}" for name, reason in self.damaged_cutouts[:_NAMED]]
+        if (more := len(self.damaged_cutouts) - _NAMED) > 0:
             remarks.append(f"{more} more damaged cutouts are named in {self.out}/manifest.json")
         return remarks + list(self.notes)

@@ -171,8 +171,8 @@ def check_model(annotations: Annotations, models: HandModels, chunk: int, record
         keypoints = HandModel(models.arrays[side])(pose).keypoints.numpy()
         miss = np.abs(keypoints - np.stack([record.keypoints_world_m for record in mine])).max((1, 2))
         worst = int(miss.argmax())
-        if miss[worst] > MODEL_TOLERANCE_M:
+        if not miss[worst] <= MODEL_TOLERANCE_M:  # nor what is no number
             raise HandgenError(
                 f"{annotations.root}: frame {mine[worst].frame}, {side} hand: the hand model's keypoints are "
-                f"{1000 * miss[worst]:.2f} mm from the record's; run `handgen annotate` again"
+                f"{1000 * miss[worst]:.4g} mm from the record's; run `handgen annotate` again"
             )

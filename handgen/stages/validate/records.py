@@ -92,6 +92,8 @@ def _view_fault(cameras: Mapping[str, Camera], view: ViewRecord) -> Fault | None
     if name not in cameras:
         return Fault(f"camera {name} is none of the manifest's", "name one of the manifest's cameras")
     left, top, width, height = view.box_px
+    if min(width, height) < 1:
+        return Fault(f"its box is {width}x{height} px", "write left, top, width and height of the cutout")
     wanted, is_ = cameras[name].ideal().cropped(left, top, width, height), view.camera
     if is_.size_px != wanted.size_px:
         return Fault(f"the cutout is {is_.size_px}, its box {wanted.size_px} px", "write the size of box_px")
