@@ -101,6 +101,8 @@ def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
                     raise HandgenError(f"{path}: the members of sample {stem} are not adjacent; write the shard again")
                 seen.add(stem)
                 key, group, count, size = stem, {}, 0, 0
+            if suffix in group:  # of which some readers take the first and some the last
+                raise HandgenError(f"{path}: has {member.name} twice; write the shard again")
             count, size = count + 1, size + member.size
             limits.SAMPLE_MEMBERS.check(count, f"{path}: {stem}")
             limits.SAMPLE_BYTES.check(size, f"{path}: {stem}")

@@ -174,6 +174,9 @@ def test_damaged_shards_are_errors(tmp_path):
     write_tar(path, [("a.jpg", b"1"), ("b.jpg", b"2"), ("a.json", b"3")])
     with pytest.raises(HandgenError, match="not adjacent"):
         list(shards.read_groups(path))
+    write_tar(path, [("a.jpg", b"1"), ("a.json", b"{}"), ("a.jpg", b"2")])
+    with pytest.raises(HandgenError, match=r"has a\.jpg twice"):
+        list(shards.read_groups(path))
     write_tar(path, [("a", b"1")])
     with pytest.raises(HandgenError, match="has no suffix"):
         list(shards.read_groups(path))
