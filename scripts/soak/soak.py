@@ -1,10 +1,11 @@
 """Kill runs of every command that writes at random moments, resume them, and compare every byte.
 
 python scripts/soak/soak.py [--kills 1000] [--stages NAME ...] [--faults TEXT] [--seed N] [--keep DIR]
-                            [--json] [--write]
+                            [--results FILE] [--json] [--write]
 
-Then the faults of scripts/soak/faults.py: full and read-only disks, killed workers, damaged files. --write puts the
-tables into docs/reliability.md. Linux only; file systems are mounted in a namespace of this script's own, where that is
+Then the faults of scripts/soak/faults.py: full and read-only disks, killed workers, damaged files. A thousand kills
+take hours: what each stage gave is kept in FILE, and a stage that is there is not done again. --write puts the tables
+into docs/reliability.md. Linux only; file systems are mounted in a namespace of this script's own, where that is
 permitted.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import faults
-from benchmark import Bench, Outcome
+from benchmark import Bench
 from runs import (
     LONGEST_S,
     Run,
@@ -42,7 +44,7 @@ from runs import (
     survivors,
 )
 from table import report
-from tables import DOCUMENT, TARGETS, WHOM, Soaked, figures, tables, write_tables
+from tables import DOCUMENT, TARGETS, WHOM, Soaked, figures, read_results, tables, write_results, write_tables
 
 from handgen.storage.journal import JOURNAL
 from handgen.storage.lock import LOCK
@@ -180,23 +182,28 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments and of who is killed")
     parser.add_argument("--no-faults", action="store_true", help="kills alone")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work there, and leave everything")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="keep there what is done, and go on from it")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {DOCUMENT.name}")
     parser.add_argument("--json", action="store_true", help="one flat JSON object instead of a table")
     options = parser.parse_args()
     enter_namespace()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored, by the runs as well
     share, rest = divmod(options.kills, len(options.stages))
-    soaked: dict[str, Soaked] = {}
-    outcomes: list[Outcome] = []
+    soaked, outcomes = read_results(options.results)
     with _folder(options.keep) as folder:
-        stages = make_stages(folder)
-        for index, name in enumerate(options.stages):
+        to_do = {name: share + (index < rest) for index, name in enumerate(options.stages) if name not in soaked}
+        stages = make_stages(folder) if to_do else {}
+        for name, kills in to_do.items():
             reference = folder / "undisturbed" / name
             expected = undisturbed(stages[name], reference)
             soak = Soak(stages[name], expected, folder / "killed" / name, options.seed)
-            soaked[name] = soak.kill(share + (index < rest))
+            soaked[name] = soak.kill(kills)
             if not options.no_faults:
                 bench = Bench(stages[name], folder, reference, expected.digests)
                 outcomes += faults.try_all(bench, options.faults, say)
+            write_results(options.results, soaked, outcomes)
+    soaked = {name: soaked[name] for name in faults.EVERY if name in soaked}
+    outcomes.sort(key=lambda outcome: faults.EVERY.index(outcome.stage))
     for name, result in soaked.items():
         for text in result.unlike:
             say(f"{name}: differs: {text}")

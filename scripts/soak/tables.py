@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,6 +61,25 @@ def figures(soaked: dict[str, Soaked], outcomes: list[Outcome]) -> dict[str, flo
         }
         found |= {f"{name}_kills_{key}": result.phases[key] for key in PHASES}
     return found
+
+
+def read_results(path: Path | None) -> tuple[dict[str, Soaked], list[Outcome]]:
+    """Read what `write_results` wrote; nothing where there is no file."""
+    if path is None or not path.exists():
+        return {}, []
+    document = json.loads(path.read_text())
+    soaked = {
+        name: Soaked(**entry | {"whom": Counter(entry["whom"]), "phases": Counter(entry["phases"])})
+        for name, entry in document["stages"].items()
+    }
+    return soaked, [Outcome(**entry) for entry in document["faults"]]
+
+
+def write_results(path: Path | None, soaked: dict[str, Soaked], outcomes: list[Outcome]) -> None:
+    """Keep what the stages gave so far."""
+    if path is not None:
+        stages = {name: vars(result) for name, result in soaked.items()}
+        path.write_text(json.dumps({"stages": stages, "faults": [vars(outcome) for outcome in outcomes]}, indent=1))
 
 
 def _targets() -> dict[str, tuple[str, float | None, bool]]:

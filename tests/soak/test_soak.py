@@ -194,6 +194,8 @@ def test_the_soak_kills_and_compares(tmp_path):
         "synthesize",
         "--no-faults",
         "--json",
+        "--results",
+        str(tmp_path / "results.json"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -202,3 +204,5 @@ def test_the_soak_kills_and_compares(tmp_path):
     assert figures["synthesize_runs_completed"] >= 1
     assert figures["synthesize_touched"] == figures["synthesize_orphans"] == 0
     assert sum(value for name, value in figures.items() if name.startswith("synthesize_kills_")) == 3
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert json.loads(again.stdout) == figures and not again.stderr  # kept, and not done again
