@@ -204,6 +204,7 @@ ANNOTATION_DAMAGE = {
     "damaged records": lambda root: (root / "chunks/000001.jsonl").write_text("{}\n"),
     "damaged cutouts": lambda root: (root / "chunks/000001.tar").write_bytes(b"no tar" * 200),
     "frames": lambda root: with_manifest(root, lambda m: m["chunks"][1].update(first_frame=1)),
+    "manifest": lambda root: with_manifest(root, lambda m: m["cameras"].append(m["cameras"][0])),
     "subject": lambda root: with_manifest(root, lambda m: m.update(subjects={"other": m["subjects"]["subject_0"]})),
 }
 

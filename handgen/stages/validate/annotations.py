@@ -110,6 +110,9 @@ def _check_cameras(findings: Findings, root: Location, manifest: dict[str, Any],
     except HandgenError as error:
         findings.add("manifest", where, str(error), _AGAIN)
         return
+    if len(cameras) < len(manifest["cameras"]):
+        name = Counter(entry["name"] for entry in manifest["cameras"]).most_common(1)[0][0]
+        findings.add("manifest", where, f"two cameras are called {name}", "run `handgen annotate` again")
     check_cameras(findings, where, list(cameras.values()))
     for names in _rigs(seen):
         rig = [cameras[name] for name in sorted(names) if name in cameras]
