@@ -111,7 +111,8 @@ def _one_line(ctx: click.Context | None) -> Iterator[None]:
                 raise HandgenError("no folder for temporary files can be written; set TMPDIR to one") from error
             if error.errno in _TOO_MANY:
                 hint = "raise the limit (ulimit -n), or give fewer --workers"
-                raise HandgenError(f"too many files are open ({error.filename}){_kept(ctx)}; {hint}") from error
+                which = f" ({error.filename})" if error.filename else ""
+                raise HandgenError(f"too many files are open{which}{_kept(ctx)}; {hint}") from error
             if error.errno in _REFUSED and error.filename is not None and "://" not in str(error.filename):
                 hint = "correct its permissions or name, or the disk, and run again"
                 raise HandgenError(f"{os.fsdecode(error.filename)}: {error.strerror}{_kept(ctx)}; {hint}") from error
@@ -162,6 +163,8 @@ def _interruptible(ctx: click.Context | None) -> Iterator[None]:
         number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
         if in_main:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one would end the message
+        if takes_over:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         kept, what = _kept(ctx), "Interrupted" if number == signal.SIGINT else "Terminated"
         with suppress(OSError):
             click.echo(what + (f"{kept}; run the same command again to go on" if kept else ""), err=True)
@@ -172,7 +175,6 @@ def _interruptible(ctx: click.Context | None) -> Iterator[None]:
 
 
 def _terminate(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough; SIGKILL ends what hangs
     raise _Terminated
 
 

@@ -109,11 +109,12 @@ def read_chunk(root: Location, index: int) -> list[HandRecord]:
             limits.RECORDS.check(path.stat().st_size, path)
         most = limits.RECORD_LINE.allowed
         with BytesIO(filesystem.read(path)) as file:
-            lines = iter(lambda: file.readline(most), b"")  # one that is too long is cut off, and so no JSON
+            lines = iter(lambda: file.readline(most + 1), b"")
             return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
 
 
 def _read_record(line: bytes, where: str) -> HandRecord:
+    limits.RECORD_LINE.check(len(line), where)
     document = loads(line, where)
     validate(document, RECORD_SCHEMA, where)
     try:

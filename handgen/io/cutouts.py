@@ -113,8 +113,9 @@ class CutoutTar:
 
     def _members_at(self, key: str, span: Span) -> dict[str, bytes]:
         """Members of the cutout that should lie at `span`, by the rest of their names; none where it does not."""
+        limits.CUTOUT.check(span[1], f"{self.path}: {key}")
         try:
-            data = b"" if span[1] > limits.CUTOUT.allowed else self._fetched.get((self.path, span))
+            data = self._fetched.get((self.path, span))
             members = members_in(filesystem.read_range(self.path, *span) if data is None else data)
         except ValueError:
             return {}

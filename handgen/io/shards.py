@@ -85,7 +85,7 @@ def read_document(path: Location, key: str, group: dict[str, bytes]) -> dict[str
 
 def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Key and members by suffix of every sample of a tar, in order, streamed; HandgenError for a damaged one."""
-    key, group, count, size = "", dict[str, bytes](), 0, 0
+    key, group, size = "", dict[str, bytes](), 0
     seen: set[str] = set()
     try:
         for member, tar in plain_members(path):
@@ -100,11 +100,11 @@ def read_groups(path: Location) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if stem in seen:
                     raise HandgenError(f"{path}: the members of sample {stem} are not adjacent; write the shard again")
                 seen.add(stem)
-                key, group, count, size = stem, {}, 0, 0
+                key, group, size = stem, {}, 0
             if suffix in group:  # of which some readers take the first and some the last
                 raise HandgenError(f"{path}: has {member.name} twice; write the shard again")
-            count, size = count + 1, size + member.size
-            limits.SAMPLE_MEMBERS.check(count, f"{path}: {stem}")
+            size += member.size
+            limits.SAMPLE_MEMBERS.check(len(group) + 1, f"{path}: {stem}")
             limits.SAMPLE_BYTES.check(size, f"{path}: {stem}")
             file = tar.extractfile(member)
             assert file is not None

@@ -32,7 +32,7 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _SEEK_FROM = 60  # frames ahead from which a seek is faster than decoding
 _BACK_OFF = (0, 40, 400)  # frames to retreat when a seek lands too late
 _MOST_STREAMS = 64  # of one file, to which the bound of pixels is given
-_PIXELS_PER_BYTE = 20_000  # of a file; with nothing moving, and no noise, encoders come to half of that
+_DECODED_PER_BYTE = 200_000  # of a file: twice what x264 makes of black frames, and a hundred times usual videos
 _quiet = threading.Lock()  # OpenCV's log level is the process's
 _DAMAGED = "the file is truncated or damaged; copy or record it again"
 
@@ -139,9 +139,13 @@ def open_video(path: Path) -> VideoFile:
 def _scan(path: Path, size: int, mtime_ns: int) -> VideoFile:
     container = container_of(path)
     if container is None:  # FFmpeg might take it for a list of files
-        raise HandgenError(f"{path}: cannot be opened as a video, being no MP4, MOV, AVI, MKV or WebM; {_DAMAGED}")
+        raise HandgenError(
+            f"{path}: cannot be opened as a video, being no MP4, MOV, AVI, MKV or WebM; the file is damaged, or of "
+            f"another kind: convert it (ffmpeg -i IN -c copy OUT.mp4), or copy or record it again"
+        )
     _check_frame_size(path, container or None)
-    most_pixels = max(limits.VIDEO_PIXELS.allowed, _PIXELS_PER_BYTE * size)
+    frames = limits.VIDEO_FRAMES
+    most_pixels = max(frames.allowed, _DECODED_PER_BYTE * size * frames.allowed // frames.amount) // 3
     reader = _open(path)
     try:
         header_count = round(reader.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -196,7 +200,7 @@ def _scan_frames(
 ) -> tuple[Float[np.ndarray, " frames"], Bool[np.ndarray, " frames"]]:
     """Return the time of each frame, ms, and whether it is damaged. reader: has just grabbed the first one."""
     first_ms, decoded = _timestamp_ms(reader), decode_all(path, most_pixels)
-    if decoded is not None and decoded.times_ms is not None and decoded.times_ms[0] == first_ms:
+    if decoded is not None and decoded.times_ms is not None and first_ms in decoded.times_ms[:1]:
         return decoded.times_ms, decoded.damaged
     read = [first_ms]
     pixels = int(reader.get(cv2.CAP_PROP_FRAME_WIDTH) * reader.get(cv2.CAP_PROP_FRAME_HEIGHT))

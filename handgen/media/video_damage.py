@@ -32,7 +32,15 @@ Ticks = Int[np.ndarray, " frames"]
 # The container is told by its first bytes: other formats of FFmpeg are lists of files, which a video must not name.
 _ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"uuid", b"styp")
 _FORMATS = (*((4, atom, "mov") for atom in _ATOMS), (0, b"\x1aE\xdf\xa3", "matroska"), (0, b"RIFF", "avi"))
-_OTHERS = ((0, b"\x47"), (4, b"\x47"), (0, b"\0\0\1\xba"), (0, b"OggS"), (0, b"FLV"), (0, b"\x30\x26\xb2\x75"))
+_OTHERS = (
+    (0, b"\0\0\1"),
+    (0, b"\0\0\0\1"),
+    (0, b"\x47"),
+    (4, b"\x47"),
+    (0, b"OggS"),
+    (0, b"FLV"),
+    (0, b"\x30\x26\xb2\x75"),
+)
 _HEAD_BYTES = 12
 _STOPS_AT_ERRORS = ("hevc", "mjpeg")
 _HABIT = 0.5  # share of packets; if more have errors, that is how the encoder writes
@@ -171,11 +179,11 @@ def open_container(path: Path, **options: Any) -> av.container.InputContainer:
 def check_pixels(path: Path, pixels: int, most: float) -> None:
     """Raise a HandgenError for a video of more pixels in all its frames than `most`: its frames are next to nothing."""
     if pixels > most:
-        budget = limits.VIDEO_PIXELS.budget
+        budget = limits.VIDEO_FRAMES.budget
         raise HandgenError(
             f"{path}: its frames have more than {most / 1e9:.3g} gigapixels, too many for {path.stat().st_size} bytes; "
-            f"is it a video? (the budget of {budget.name}: if you trust it, a higher {budget.variable}, up to "
-            f"{budget.most}, allows more)"
+            f"is it a video? (the budget of {budget.name}: if you trust it, a higher {budget.variable} allows more, in "
+            f"proportion; it is {budget.allowed // budget.scale} now)"
         )
 
 
@@ -185,6 +193,8 @@ def _decode(path: Path, most_pixels: float, threads: bool) -> _Decoding | None:
         return None
     with open_container(path, format=name) as container:
         stream = container.streams.video[0]
+        if stream.codec_context is None:  # of a codec that the damage has made unknown
+            return None
         tick = stream.time_base or Fraction(0)
         threads = threads and _may_use_threads(stream)
         found = _Decoding(stream.start_time or 0, tick.numerator / tick.denominator, threads)

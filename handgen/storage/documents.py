@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -117,8 +116,7 @@ def loads(text: bytes, where: str, with_nan: bool = False) -> Any:
 def read_json(path: Location, schema: str | None = None) -> Any:
     """Read a JSON file; HandgenError when it is missing, too large, not JSON or does not fit the named schema."""
     with explain_unreadable(path):
-        size = path.stat().st_size if isinstance(path, Path) else 0  # a store's are read as they are
-        limits.JSON_TEXT.check(size, path)
+        limits.JSON_TEXT.check(filesystem.size_of(path) or 0, path)
         text = filesystem.read(path)
     document = loads(text, str(path))
     if schema:

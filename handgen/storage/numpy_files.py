@@ -25,7 +25,7 @@ from handgen.storage.limits import Share
 ZIP_START = b"PK\x03\x04"
 _NPY_START = b"\x93NUMPY"
 _END, _END_64 = b"PK\x05\x06", b"PK\x06\x07"  # of a zip: the record of its directory; where the larger one is
-_END_BYTES, _END_64_BYTES, _COMMENT_BYTES = 22, 20, 2**16
+_END_BYTES, _END_64_BYTES, _END_64_RECORD_BYTES, _COMMENT_BYTES = 22, 20, 56, 2**16
 _ENTRY_BYTES = 46  # of a member in the directory, at least
 # What numpy writes; others unpack at once all that they claim.
 BOUNDED_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -83,8 +83,14 @@ def open_zip(file: IO[bytes], where: str) -> zipfile.ZipFile:
     if at < 0 or len(tail) < at + _END_BYTES:
         raise HandgenError(f"{where}: cannot be read as a zip (its end is missing); is the file truncated?")
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if tail[max(0, at - _END_64_BYTES) :].startswith(_END_64):
-        directory = size  # a larger one is written beside, for archives that no reader here needs
+    locator = tail[max(0, at - _END_64_BYTES) : at]
+    if locator.startswith(_END_64):  # 4.3.14 and 4.3.15 of PKWARE's APPNOTE: a record with room for larger numbers
+        named = int.from_bytes(locator[8:16], "little")
+        before = size - len(tail) + at - _END_64_BYTES - _END_64_RECORD_BYTES  # where the library looks for it
+        directory %= 0xFFFFFFFF  # which stands for "see there"
+        for place in (named, before):
+            file.seek(min(max(0, place), size))
+            directory = max(directory, int.from_bytes(file.read(_END_64_RECORD_BYTES)[40:48], "little"))
     limits.ARCHIVE_MEMBERS.check(directory // _ENTRY_BYTES, where)
     file.seek(0)
     with _one_line(where):
@@ -168,7 +174,7 @@ def _one_line(where: str) -> Iterator[None]:
     """Turn whatever zip, its decompressors and numpy raise for damaged bytes into one HandgenError."""
     try:
         yield
-    except HandgenError:
+    except (HandgenError, MemoryError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk

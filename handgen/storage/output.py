@@ -65,7 +65,7 @@ def prepare_output(
     """
     document = orjson.loads(dumps({"kind": kind, "depends_on": run}))
     _check_kind(root, kind)
-    _check_links(root)
+    _check_links(root, owned)
     check_apart(root, owned, inputs)
     if _is_new(root):
         _make(root)
@@ -162,21 +162,30 @@ def _resolved(place: Location) -> str:
     return str(place.resolve() if isinstance(place, Path) else place).rstrip("/")
 
 
-def _check_links(root: Location) -> None:
-    """Raise a HandgenError for a link out of the directory, through which a run would write somewhere else."""
+def _check_links(root: Location, owned: Sequence[str]) -> None:
+    """Raise a HandgenError for a link out of the directory in what a run writes: it would write somewhere else."""
     if not isinstance(root, Path):
         return
     inside, folders = root.resolve(), [root]
+    patterns = (f"{LOCK}*", f"{RUN}*", f"{MANIFEST}*", JOURNAL, *owned)
     while folders:
-        with suppress(FileNotFoundError), os.scandir(folders.pop()) as found:
+        with suppress(FileNotFoundError), os.scandir(folder := folders.pop()) as found:
             for entry in found:
-                if entry.is_symlink():
-                    if not Path(entry.path).resolve().is_relative_to(inside):
-                        raise HandgenError(
-                            f"{entry.path}: is a link out of the directory, which is not followed; remove it"
-                        )
-                elif entry.is_dir():
+                if folder == root and not any(fnmatch.fnmatch(entry.name, pattern) for pattern in patterns):
+                    continue
+                if entry.is_symlink() and not _leads_into(Path(entry.path), inside):
+                    raise HandgenError(
+                        f"{entry.path}: is a link out of the directory or into itself, which is not followed; remove it"
+                    )
+                if entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))
+
+
+def _leads_into(link: Path, folder: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(folder)
+    except RuntimeError:  # of Python up to 3.12, for a circle
+        return False
 
 
 def _remove_partials(root: Location) -> None:

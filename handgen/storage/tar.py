@@ -84,8 +84,7 @@ def plain_members(path: Location, mode: _Mode = "r|") -> Iterator[tuple[tarfile.
         members = iter(tar)
         while (member := _next(members)) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # which would grow with the tar
-            if tar.pax_headers:  # every member would be given all of them
-                raise tarfile.ReadError("it has global PAX headers, which no set of samples needs")
+            tar.pax_headers.clear()  # type: ignore[attr-defined]  # else every member would be given all keys of every global header
             if member.isdir():
                 continue
             if member.type not in _PLAIN or member.issparse() or member.size < 0:

@@ -59,6 +59,16 @@ def test_a_link_out_of_the_output_is_refused_and_not_followed(name, overwrite, b
     assert "out" in one_line(caught) and outside.read_bytes() == SECRET
 
 
+def test_a_link_into_itself_is_refused_and_links_of_the_users_own_are_left_alone(begun, outside):
+    (begun / "mine").symlink_to(outside)
+    (begun / "circle").symlink_to("circle")
+    claim(begun)
+    (begun / MANIFEST).unlink(missing_ok=True)
+    (begun / MANIFEST).symlink_to(MANIFEST)
+    with pytest.raises(HandgenError, match="or into itself"):
+        claim(begun)
+
+
 def test_a_second_name_of_a_file_is_no_lock(begun, outside):
     os.link(outside, begun / LOCK)
     with pytest.raises(HandgenError, match="is a link"):

@@ -80,11 +80,26 @@ def test_exif_orientation_is_undone(form, orientation):
 
 def test_scans_of_a_jpeg_in_a_tiff_are_counted(set_budget):
     file = BytesIO()
-    Image.new("RGB", (1000, 1000)).save(file, "TIFF", compression="jpeg")
-    assert images.decode_rgb(file.getvalue(), "a.tif").shape == (1000, 1000, 3)
+    Image.new("RGB", (1000, 1000)).save(file, "TIFF", compression="jpeg")  # in strips, each with a scan of its own
+    assert file.getvalue().count(b"\xff\xda") > 30
     set_budget("HANDGEN_MAX_MEGAPIXELS", 1)  # 20 in all scans
+    assert images.decode_rgb(file.getvalue(), "a.tif").shape == (1000, 1000, 3)
     with pytest.raises(HandgenError, match="pixels in all scans"):
-        images.decode_rgb(file.getvalue() + b"\xff\xda" * 30, "a.tif")
+        images.decode_rgb(file.getvalue() + b"\xff\xda" * 20_000, "a.tif")
+
+
+def test_what_lies_behind_a_jpeg_is_no_scan(set_budget):
+    """Telephones put the video of a moment behind its picture: in megabytes of it the marker is there by chance."""
+    set_budget("HANDGEN_MAX_MEGAPIXELS", 1)
+    for options in ({"progressive": True}, {"quality": 95}, {"restart_marker_blocks": 8}):
+        file = BytesIO()
+        noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+        Image.fromarray(noise).save(file, "JPEG", **options)
+        data = file.getvalue()
+        assert images.decode_rgb(data + b"\xff\xda" * 30, "a.jpg").shape == (1000, 1000, 3)
+        last = data[data.rindex(b"\xff\xda") : -2]
+        with pytest.raises(HandgenError, match="pixels in all scans"):
+            images.decode_rgb(data[:-2] + last * 30 + data[-2:], "a.jpg")
 
 
 def test_grey_cmyk_and_palettes_become_rgb():

@@ -5,6 +5,8 @@ import re
 import sys
 from dataclasses import replace
 
+import av
+import numpy as np
 import pytest
 from support.captures import identity, rotate_video, trim_video, write_timed_video, write_video
 
@@ -61,6 +63,19 @@ def test_a_list_of_files_is_no_video(text, suffix, tmp_path):
         open_video(path)
 
 
+def test_a_raw_stream_is_read_as_before(tmp_path):
+    """Cameras of single-board computers write one and call it .mp4; it names no other file."""
+    path = tmp_path / "raw.mp4"
+    with av.open(str(path), "w", format="h264") as file:
+        stream = file.add_stream("libx264", rate=30, width=96, height=72, pix_fmt="yuv420p")
+        for shade in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((72, 96, 3), 20 * shade, np.uint8))
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    assert path.read_bytes()[:3] in (b"\0\0\1", b"\0\0\0")
+    assert open_video(path).frame_count == 12
+
+
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take no such names")
 def test_a_name_that_is_not_utf_8_is_refused(whole, tmp_path):
     path = whole.rename(tmp_path / "\udcff.mp4")
@@ -71,12 +86,12 @@ def test_a_name_that_is_not_utf_8_is_refused(whole, tmp_path):
 def test_a_video_of_few_bytes_must_not_have_frames_without_end(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4", 0, 30, (96, 72))
     assert open_video(path).frame_count == 30
-    monkeypatch.setattr(limits, "VIDEO_PIXELS", replace(limits.VIDEO_PIXELS, amount=29 * 96 * 72))
+    monkeypatch.setattr(limits, "VIDEO_FRAMES", replace(limits.VIDEO_FRAMES, amount=29 * 96 * 72 * 3))
     os.utime(path, (1, 1))  # what was read is remembered
     assert open_video(path).frame_count == 30  # it has bytes enough
-    monkeypatch.setattr(video, "_PIXELS_PER_BYTE", 1)
+    monkeypatch.setattr(video, "_DECODED_PER_BYTE", 1)
     os.utime(path, (2, 2))
-    with pytest.raises(HandgenError, match=r"too many for \d+ bytes.*HANDGEN_MAX_MEGAPIXELS"):
+    with pytest.raises(HandgenError, match=r"too many for \d+ bytes.*HANDGEN_MAX_FILE_MIB"):
         open_video(path)
 
 

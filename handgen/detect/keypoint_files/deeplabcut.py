@@ -46,8 +46,10 @@ def _rows(file: Path) -> Iterator[tuple[int, list[str]]]:
         check_file(file, limits.KEYPOINT_FILE, SMALLER)
         most_characters, most_columns = limits.CSV_LINE.allowed, limits.CSV_COLUMNS.allowed
         with open(file, encoding="utf-8", newline="", opener=filesystem.regular_file) as stream:
-            lines = iter(lambda: stream.readline(most_characters), "")
+            lines = iter(lambda: stream.readline(most_characters + 1), "")
             for number, row in enumerate(csv.reader(lines), 1):
+                if max(map(len, row), default=0) > most_characters:
+                    limits.CSV_LINE.check(most_characters + 1, f"{file}: row {number}", "is it DeepLabCut's?")
                 if len(row) > most_columns:
                     limits.CSV_COLUMNS.check(len(row), f"{file}: row {number}", "is it DeepLabCut's?")
                 if row:
