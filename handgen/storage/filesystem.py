@@ -80,24 +80,31 @@ def is_remote(place: Location) -> bool:
 def put(place: Location, data: bytes) -> None:
     """Write a small file, whole or not at all; one of the same content on the disk is left as it is, without room."""
     if isinstance(place, Path):
-        with suppress(OSError):
-            status = place.lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_size == len(data) and place.read_bytes() == data:
-                return
-        with whole_file(place) as file:
-            file.write(data)
+        if not _is_there(place, data):
+            with whole_file(place) as file:
+                file.write(data)
     else:
         _retry(place, lambda: place.fs.pipe_file(place.path, data))
 
 
+def _is_there(place: Path, data: bytes) -> bool:
+    with suppress(OSError):
+        status = place.lstat()
+        return stat.S_ISREG(status.st_mode) and status.st_size == len(data) and place.read_bytes() == data
+    return False
+
+
 def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
-    """Write many small files of one folder, each whole or not at all, synced together at the end; returns how many."""
+    """Write many small files, each as `put` does, but synced together at the end; returns how many."""
     written: list[Path] = []
     count = 0
     for place, data in files:
         count += 1
         if not isinstance(place, Path):
             put(place, data)
+            continue
+        written.append(place)
+        if _is_there(place, data):
             continue
         beside = name_beside(place)
         try:
@@ -107,7 +114,6 @@ def put_many(files: Iterable[tuple[Location, bytes]]) -> int:
             beside.unlink(missing_ok=True)
             error.filename = str(place)
             raise
-        written.append(place)
     for path in [*written, *{path.parent for path in written}]:
         sync(path)
     return count

@@ -28,6 +28,7 @@ from handgen.stages.simulate.scene import GREEN, Scene, make_scene
 from handgen.storage import filesystem
 
 _LEAST_SEEN = 0.15  # of the hand, as a share of the model's silhouette: views that show less are no good
+_TOGETHER = 256  # pictures that are written and synced at once
 
 
 def record_frame(
@@ -143,11 +144,17 @@ def _pictures(out: Path, scene: Scene, index: int) -> Iterator[Callable[[int, in
     for name in names:
         (piece_path(out, name, index).parent if config.video else out / name).mkdir(parents=True, exist_ok=True)
 
+    pictures: list[tuple[Path, bytes]] = []  # that are written together: a sync of each would take as long as rendering
+
     def write_jpeg(frame: int, view: int, image: np.ndarray) -> None:
-        filesystem.put(image_path(out, names[view], frame), images.encode_jpeg(image, config.jpeg_quality))
+        pictures.append((image_path(out, names[view], frame), images.encode_jpeg(image, config.jpeg_quality)))
+        if len(pictures) >= _TOGETHER:
+            filesystem.put_many(pictures)
+            pictures.clear()
 
     if not config.video:
         yield write_jpeg
+        filesystem.put_many(pictures)
         return
     with ExitStack() as stack:
         writers = [
