@@ -75,7 +75,7 @@ class SeenHands:
         self._pixels: list[dict[int, np.ndarray]] = []
         for v in range(len(rig)):
             again = v in searched
-            by_frame = {frame: _of_one_look(found[v], again) for frame, found in detections.items()}
+            by_frame = {frame: _detections_of_pass(found[v], again) for frame, found in detections.items()}
             self._pixels.append({frame: _pixels_of(found) for frame, found in by_frame.items() if found})
         several = sorted({f for f in detections if sum(f in pixels for pixels in self._pixels) >= 2})
         chosen = np.unique(np.linspace(0, len(several) - 1, min(len(several), _MOMENTS)).astype(int))
@@ -116,7 +116,7 @@ class SeenHands:
         return self._ideal[key]
 
 
-def _of_one_look(found: Sequence[Detection], again: bool) -> list[Detection]:
+def _detections_of_pass(found: Sequence[Detection], again: bool) -> list[Detection]:
     second = [detection for detection in found if detection.redetected]
     return second if again and second else [detection for detection in found if not detection.redetected]
 

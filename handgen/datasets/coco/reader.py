@@ -190,13 +190,13 @@ def is_box(outline: Any) -> bool:
 
 def _from_runs(runs: dict[str, Any], size_px: tuple[int, int], where: str) -> UInt8[np.ndarray, "height width"]:
     width, height = size_px
-    told, pixels = runs.get("counts"), width * height
-    if isinstance(told, str):
-        limits.ENTRY.check(len(told), f"{where}: the run lengths of segmentation")
-        counts = _unpack_runs(told, pixels)
+    runs_given, pixels = runs.get("counts"), width * height
+    if isinstance(runs_given, str):
+        limits.ENTRY.check(len(runs_given), f"{where}: the run lengths of segmentation")
+        counts = _unpack_runs(runs_given, pixels)
     else:
-        whole = isinstance(told, list) and all(isinstance(n, int) and 0 <= n <= pixels for n in told)
-        counts = np.array(told, np.int64) if whole else None
+        whole = isinstance(runs_given, list) and all(isinstance(n, int) and 0 <= n <= pixels for n in runs_given)
+        counts = np.array(runs_given, np.int64) if whole else None
     if counts is None or (counts < 0).any() or runs.get("size") != [height, width] or counts.sum() != pixels:
         raise HandgenError(f"{where}: the run lengths of segmentation do not make a mask of {width}x{height}")
     values = np.arange(len(counts)) % 2 * 255

@@ -215,10 +215,10 @@ def _leave_out_damaged(
         if damaged is not None:
             column = source_frames[:, view]
             column[(column >= 0) & damaged[column]] = -1
-            notes.append(damage_of(name, source) + "; they are left out: copy or record the video again")
+            notes.append(describe_damage(name, source) + "; they are left out: copy or record the video again")
 
 
-def damage_of(camera: str, source: VideoFile | ImageFolder) -> str:
+def describe_damage(camera: str, source: VideoFile | ImageFolder) -> str:
     """Say how many frames of a camera's video are damaged; empty for none."""
     damaged = source.damaged if isinstance(source, VideoFile) else None
     if damaged is None:

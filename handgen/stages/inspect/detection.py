@@ -44,7 +44,7 @@ def detect_some(capture: Capture, detector: Detector, show: Progress) -> Found:
     return found
 
 
-def _look_again(capture: Capture, detector: Detector, found: Found, cameras: Collection[int]) -> None:
+def _redetect_unexplained(capture: Capture, detector: Detector, found: Found, cameras: Collection[int]) -> None:
     """Add what the detector finds in these cameras where the others see a hand."""
     frames, moments = list(found), list(found.values())
     hands = hands_in_any_unit(capture.cameras, frames, moments, capture.hands or "both")
@@ -70,7 +70,7 @@ def look(capture: Capture, detector_name: str, options: Any, show: Progress) -> 
     counts = {name: sum(len(seen[v]) for seen in found.values()) for v, name in enumerate(names)}
     suspects = find_suspects(capture.cameras, found)
     if detector.needs_images and (cameras := unexplained_cameras(capture.cameras, suspects)):
-        _look_again(capture, detector, found, cameras)
+        _redetect_unexplained(capture, detector, found, cameras)
         suspects = find_suspects(capture.cameras, found)
     document: dict[str, Any] = {
         "frames": len(found),

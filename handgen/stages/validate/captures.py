@@ -13,7 +13,7 @@ from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera, UnscaledRig
 from handgen.io.calibration_files.base import Calibration, parse_json, read_text
 from handgen.io.calibration_files.registry import load_calibration
-from handgen.io.capture.capture import Capture, damage_of, load_capture
+from handgen.io.capture.capture import Capture, describe_damage, load_capture
 from handgen.io.capture.frame_matching import rates_differ
 from handgen.label_checks.findings import Checked, Findings
 from handgen.label_checks.rotations import transform_fault
@@ -112,9 +112,9 @@ def _check_clocks(findings: Findings, capture: Capture) -> None:
     absent = (capture.source_frames < 0).mean(0) if len(capture.source_frames) else np.zeros(len(counts))
     has_offsets = len({int(frames[0]) for frames in capture.source_frames[:1].T}) > 1
     if max(counts) - min(counts) > max(2, _FRAMES_APART * max(counts)) and not has_offsets and not absent.any():
-        told = ", ".join(f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True))
+        said = ", ".join(f"{count} ({name})" for name, count in zip(capture.cameras.names, counts, strict=True))
         fix = "say in capture.json how they belong together: frame_offset, or timestamps"
-        findings.add("frame counts", str(capture.path), f"the cameras have {told} frames", fix)
+        findings.add("frame counts", str(capture.path), f"the cameras have {said} frames", fix)
     by_order = bool((np.diff(capture.source_frames, axis=0) == 1).all())  # and not by time
     if rates and rates_differ(rates) and by_order:
         what = f"the videos' frame rates differ: {min(rates):.4g} to {max(rates):.4g} frames/s"
@@ -135,8 +135,8 @@ def _check_videos(findings: Findings, capture: Capture) -> None:
         findings.add("picture", str(capture.path), str(error), "write the video or the pictures again")
     findings.looked_at["damaged frames"] = sum(source.frame_count for source in capture.sources)
     for name, source in zip(names, capture.sources, strict=True):
-        if told := damage_of(name, source):
-            findings.add("damaged frames", str(source.path), told, "copy or record the video again")
+        if said := describe_damage(name, source):
+            findings.add("damaged frames", str(source.path), said, "copy or record the video again")
     digests: dict[bytes, str] = {}
     for name, source in zip(names, capture.sources, strict=True):
         file = source.files[0] if isinstance(source, ImageFolder) else source.path
