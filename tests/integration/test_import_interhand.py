@@ -219,6 +219,10 @@ def _ragged_flags(root):
     change(root, "joint_3d", lambda frames: frames["0"]["10"].update(joint_valid=[[1, 2], [3]]))
 
 
+def _picture_twice(root):
+    change(root, "data", lambda data: data["images"].extend([data["images"][4]] * 1000))
+
+
 def _short_pose(root):
     change(root, "MANO_NeuralAnnot", lambda frames: frames["0"]["10"]["right"]["pose"].pop())
 
@@ -235,6 +239,7 @@ def _short_pose(root):
         (_sheared, "camera 402: .*not orthonormal"),
         (_no_frame, "joint_3d.json: has no frame 10 of capture 0"),
         (_no_images, "data.json: has no list 'images'"),
+        (_picture_twice, "has picture [0-9]+ 1001 times"),
         (_no_frame_index, "picture at byte [0-9]+: KeyError.*frame_idx"),
         (_huge_capture, "picture at byte [0-9]+: .*no whole number"),
         (_ragged_flags, r"joint_3d.json: capture 0, frame 10: joint_valid: must be numbers of shape \(42\)"),

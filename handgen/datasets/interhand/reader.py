@@ -200,6 +200,9 @@ class InterhandReader(Reader):
         self._camera_names = list(numbers)
         if not len(found):
             raise HandgenError(f"{where}: names no pictures")
+        ids, counts = np.unique(found["id"], return_counts=True)
+        if counts.max() > 1:
+            raise HandgenError(f"{where}: has picture {ids[counts.argmax()]} {counts.max()} times; get it again")
         return found
 
     def _path(self, name: str) -> Path:
