@@ -373,6 +373,13 @@ HOSTILE_FILES: tuple[HostileFile, ...] = (
         _in_tar(".json", lambda data: re.sub(rb'("cam_from_world":\[\[-?)\d', rb"\g<1>7", data)),
     ),
     HostileFile(
+        "calibration of a name that no file has",
+        "capture",
+        "capture",
+        "capture.json",
+        _put("calibration", "x" * 300),
+    ),
+    HostileFile(
         "lists of names that do not end",
         "calibration_easymocap",
         "calibration_5",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from handgen.errors import HandgenError
+from handgen.errors import HandgenError, explain_unreadable
 from handgen.io.calibration_files.base import Calibration
 from handgen.io.calibration_files.toml_cameras import IGNORED
 from handgen.io.capture.camera_names import name_matches, number_in
@@ -80,7 +80,9 @@ def inside(capture: Path, relative: str, what: str) -> Path:
             "give a path relative to the folder and inside it"
         )
     path = capture / pure
-    if not path.exists():
+    with explain_unreadable(path, f"capture.json names it as {what}; correct it"):  # a name may be too long to look for
+        is_there = path.exists()
+    if not is_there:
         raise HandgenError(f"{path}: no such file or folder, though capture.json names it as {what}; correct it")
     return path
 
