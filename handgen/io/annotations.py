@@ -116,7 +116,7 @@ def read_chunk(root: Location, index: int) -> list[HandRecord]:
 def _read_record(line: bytes, where: str) -> HandRecord:
     limits.RECORD_LINE.check(len(line), where)
     document = loads(line, where)
-    validate(document, RECORD_SCHEMA, where)
+    validate(document, RECORD_SCHEMA, where, line)
     try:
         return from_document(HandRecord, document)
     except ValueError as error:

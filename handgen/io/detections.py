@@ -37,7 +37,7 @@ def read_detections(path: Location, cameras: Collection[str] | None = None) -> I
             if not line.strip():
                 continue
             document = loads(line, where)
-            validate(document, SCHEMA, where)
+            validate(document, SCHEMA, where, line)
             if cameras is not None and document["camera"] not in cameras:
                 raise HandgenError(
                     f"{where}: no camera is called {document['camera']!r}; expected {', '.join(cameras)}"

@@ -79,7 +79,7 @@ def read_document(path: Location, key: str, group: dict[str, bytes]) -> dict[str
         if suffix not in group:
             raise HandgenError(f"{where}: has no {key}.{suffix}; write the shard again")
     document = loads(group[LABELS], where)
-    validate(document, SAMPLE_SCHEMA, where)
+    validate(document, SAMPLE_SCHEMA, where, group[LABELS])
     return document
 
 
