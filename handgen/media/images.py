@@ -6,7 +6,6 @@ import errno
 import io
 import math
 import os
-import re
 import stat
 import struct
 import warnings
@@ -23,6 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from handgen.errors import HandgenError
+from handgen.media.jpeg_scans import TIFF_TILE, check_scans
 from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 
@@ -31,8 +31,6 @@ from handgen.storage.filesystem import Location
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm")
 _ORIENTATION = 0x0112  # EXIF tag
-_TIFF_ROWS = 278  # tag: rows of a strip
-_TIFF_TILE = (322, 323)  # tags: width and height of a tile, which libtiff allocates whatever the image's size
 _PIXEL_BYTES = 3  # that the budget of pixels is meant for
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "RGB": 3, "YCbCr": 3, "LAB": 3, "HSV": 3}
 _STRIP_PIXELS = 2**22  # converted at once, so that a large picture is there once and its conversion little beside it
@@ -45,8 +43,6 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the header's type of colour
 _LONGEST_ROW = 65_535  # pixels, of JPEGs
 _MOST_COLUMNS = 2**25  # Pillow counts the bits of a row in 32, and says for more that memory is short
 _PACKED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]", re.DOTALL)  # of a segment that says its length; or the end
 _HEADER_BYTES = 64 * 2**10  # fetched first of a picture in a store
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
 
@@ -101,7 +97,8 @@ def decode_rgb(data: bytes, where: str, enough_px: int | None = None) -> UInt8[n
     """
     with _name_decoder_errors(where):
         picture = _open(io.BytesIO(data), where)
-        _check_scans(data, picture.size, where, picture)
+        with _as_damage():
+            check_scans(data, picture.size, where, picture)
         if picture.format in ("JPEG", "MPO") and picture.mode in ("RGB", "L"):
             image = _decode_jpeg(data, picture.size, enough_px)
         else:
@@ -213,7 +210,8 @@ def check_jpeg_size(data: bytes, where: str, size_px: tuple[int, int]) -> None:
     if (width, height) != size_px:
         raise DamagedPicture(f"{where}: is {width}x{height}, but should be {size_px[0]}x{size_px[1]}")
     _check_pixels(width, height, where)
-    _check_scans(data, size_px, where)
+    with _as_damage():
+        check_scans(data, size_px, where)
 
 
 def decode_mask(data: bytes, where: str, size_px: tuple[int, int]) -> UInt8[np.ndarray, "height width"]:
@@ -307,7 +305,7 @@ def _open(file: IO[bytes], where: str) -> Image.Image:
     if picture.width > _MOST_COLUMNS:
         raise DamagedPicture(f"{where}: a row of {picture.width} pixels, more than decoders have room for; divide it")
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        width, height = (int(picture.tag_v2.get(tag, 1)) for tag in _TIFF_TILE)
+        width, height = (int(picture.tag_v2.get(tag, 1)) for tag in TIFF_TILE)
         _check_pixels(width, height, where)
     return picture
 
@@ -334,35 +332,6 @@ def _check_pixels(width: int, height: int, where: str, pixel_bytes: float = _PIX
         most = share.in_words(share.allowed) + (f" of {_PIXEL_BYTES} bytes" if deep else "")
         with _as_damage():
             share.refuse(asked, f"{where}: {what} are more than the {most} allowed; reduce it")
-
-
-def _check_scans(data: bytes, size_px: tuple[int, int], where: str, picture: Image.Image | None = None) -> None:
-    """Raise DamagedPicture for a progressive JPEG that goes over its pixels again and again; usual are ten times.
-
-    picture: opened, of a format that may hold none. A TIFF has a scan, or more, for each of its tiles or strips.
-    """
-    width, height = size_px
-    if isinstance(picture, TiffImagePlugin.TiffImageFile):
-        if "jpeg" not in str(picture.info.get("compression")):
-            return
-        rows, tile_width, tile_height = (int(picture.tag_v2.get(tag, 0)) for tag in (_TIFF_ROWS, *_TIFF_TILE))
-        width, height = (tile_width, tile_height) if tile_width else (width, min(rows or height, height))
-    elif picture is not None and picture.format not in ("JPEG", "MPO"):
-        return
-    share = limits.SCANNED_PIXELS
-    if data.count(_START_OF_SCAN) * width * height > share.allowed:  # also of what looks like one, behind the picture
-        scans = data.count(_START_OF_SCAN) if picture is not None and picture.format == "TIFF" else _count_scans(data)
-        with _as_damage():
-            share.check(scans * width * height, where, "save it again, not progressive")
-
-
-def _count_scans(jpeg: bytes) -> int:
-    """Count the scans up to the end of the image, marker by marker (ITU-T T.81, B.1); cameras put videos behind it."""
-    scans, at = 0, 2
-    while (marker := _MARKER.search(jpeg, at)) is not None and marker[0] != _END_OF_IMAGE:
-        scans += marker[0] == _START_OF_SCAN
-        at = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2], "big")
-    return scans
 
 
 def _decode_jpeg(data: bytes, size_px: tuple[int, int], enough_px: int | None) -> UInt8[np.ndarray, "height width 3"]:
