@@ -284,7 +284,7 @@ def _name_decoder_errors(where: str) -> Iterator[None]:
         raise HandgenError(f"{where}: not enough memory to decode it; use fewer --workers") from None
     except UnidentifiedImageError:
         raise DamagedPicture(f"{where}: not a readable image (of no known format, or truncated)") from None
-    except Exception as error:
+    except Exception as error:  # decoders raise many kinds for damaged bytes
         if isinstance(error, OSError) and error.errno is not None:  # Pillow's own have none
             raise
         reason = str(error) or type(error).__name__
