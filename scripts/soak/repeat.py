@@ -75,15 +75,15 @@ def main() -> None:
     runs, wrong = 0, []
     with tempfile.TemporaryDirectory(prefix="handgen-repeat") as folder, load(options.load):
         out = Path(folder) / "capture"
-        for name, chosen in CAPTURES.items():
-            first: dict[str, str] = {}
-            for time in range(options.times):
+        first: dict[str, dict[str, str]] = {}
+        for time in range(options.times):
+            for name, chosen in CAPTURES.items():
                 for workers in PROCESSES:
                     found = simulate(out, chosen, workers)
-                    first = first or found
                     runs += 1
-                    wrong += [f"{name}, {workers} processes: {each}" for each in differences(found, first)]
-                print(f"{name}: {time + 1} times, {len(wrong)} differences", file=sys.stderr, flush=True)
+                    of_first = differences(found, first.setdefault(name, found))
+                    wrong += [f"{name}, {workers} processes: {each}" for each in of_first]
+            print(f"{time + 1} times, {len(wrong)} differences", file=sys.stderr, flush=True)
     for text in wrong:
         print(text, file=sys.stderr)
     report({"runs": runs, "differences": len(wrong)}, TARGETS, options.json)
