@@ -105,12 +105,20 @@ def read_chunk(root: Location, index: int) -> list[HandRecord]:
     """The records of one chunk, validated."""
     path = chunk_path(root, index, ".jsonl")
     with explain_unreadable(path, "run `handgen annotate` again to finish the annotations"):
-        if isinstance(path, Path):
-            limits.RECORDS.check(path.stat().st_size, path)
         most = limits.RECORD_LINE.allowed
-        with BytesIO(filesystem.read(path)) as file:
+        with BytesIO(_read_bounded(path)) as file:
             lines = iter(lambda: file.readline(most + 1), b"")
             return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+
+
+def _read_bounded(path: Location) -> bytes:
+    """Read the records of a chunk, and of too many no more than one byte too much."""
+    if isinstance(path, Path):
+        limits.RECORDS.check(path.stat().st_size, path)
+        return filesystem.read(path)
+    data = filesystem.read_range(path, 0, limits.RECORDS.allowed + 1)
+    limits.RECORDS.check(len(data), path)
+    return data
 
 
 def _read_record(line: bytes, where: str) -> HandRecord:

@@ -211,7 +211,8 @@ def read_range(place: Location, start: int, length: int) -> bytes:
     try:
         return _retry(place, lambda: place.fs.cat_file(place.path, start=start, end=start + length))
     except OSError as error:  # what is beyond the end is an error to S3
-        if error.errno == errno.EINVAL and start >= (size_of(place) or start + 1):
+        size = size_of(place) if error.errno == errno.EINVAL else None
+        if size is not None and start >= size:
             return b""
         raise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from handgen.storage.lock import LOCK
 
 PAGE = 4096  # bytes
 ROOM = 64 * 2**20  # bytes: enough for everything
+_BUSY_TRIES, _BUSY_WAIT_S = 100, 0.1
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,10 @@ def small_disk(bench: Bench, size: int) -> Iterator[Disk]:
 
 
 def _mounting(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
+    for _ in range(_BUSY_TRIES):  # while the workers of a killed run end, their files keep a disk busy
+        done = subprocess.run(command, capture_output=True, text=True)
+        if "busy" not in done.stderr:
+            break
+        time.sleep(_BUSY_WAIT_S)
     if done.returncode:
         raise CannotTry(f"no file system can be mounted here ({done.stderr.strip()})")

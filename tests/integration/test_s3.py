@@ -240,6 +240,15 @@ def test_only_the_first_puts_what_must_be_new(bucket):
     assert filesystem.read(bucket / "x" / "a") == b"first"
 
 
+def test_pieces_end_where_the_object_does(bucket):
+    for data in (b"", b"hello"):
+        filesystem.put(bucket / "x" / "short", data)
+        assert filesystem.read_range(bucket / "x" / "short", 0, 100) == data
+        assert filesystem.read_range(bucket / "x" / "short", 50, 1) == b""
+    with pytest.raises(FileNotFoundError):
+        filesystem.read_range(bucket / "x" / "none", 0, 100)
+
+
 def test_large_files_are_sent_in_parts_and_small_ones_whole(bucket, server, monkeypatch):
     monkeypatch.setattr(filesystem, "PART_BYTES", 5 * 2**20)
     data = np.random.default_rng(0).bytes(11 * 2**20)

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from handgen.io.annotations import Annotations
 from handgen.io.camera_json import camera_document
 from handgen.io.cutouts import Cutout
 from handgen.records.annotation import HandRecord, ViewRecord
+from handgen.storage import filesystem
 from handgen.storage.documents import write_json
+from handgen.storage.filesystem import location
 from handgen.storage.output import MANIFEST, kind_of, prepare_output
 
 
@@ -255,6 +258,26 @@ def test_records_that_are_far_too_many_are_not_read(written):
         file.truncate(2**30 + 1)  # a hole: it takes no place on the disk
     with pytest.raises(HandgenError, match="larger than 1024 MiB"):
         store.read_chunk(written[0], 0)
+
+
+def test_too_many_records_of_a_store_are_not_fetched(written, set_budget, monkeypatch, tmp_path):
+    root = location(f"memory://records/{tmp_path.name}")
+    content = store.chunk_path(written[0], 0, ".jsonl").read_bytes()
+    filesystem.put(store.chunk_path(root, 0, ".jsonl"), content)
+    assert len(store.read_chunk(root, 0)) == len(store.read_chunk(written[0], 0))
+    set_budget("HANDGEN_MAX_FILE_MIB", 1)  # of which records may take two thirds
+    filesystem.put(store.chunk_path(root, 0, ".jsonl"), content + b"\n" * 2**21)
+    fetched = []
+    monkeypatch.setattr(filesystem, "read_range", partial(_counted, filesystem.read_range, fetched))
+    with pytest.raises(HandgenError, match="the records of a chunk larger than 683 KiB.*HANDGEN_MAX_FILE_MIB"):
+        store.read_chunk(root, 0)
+    assert fetched == [2**20 * 1024 // 1536 + 1]  # of three megabytes and more
+
+
+def _counted(read, fetched, *arguments):
+    data = read(*arguments)
+    fetched.append(len(data))
+    return data
 
 
 def test_the_rig_of_the_manifest(written, rig):
