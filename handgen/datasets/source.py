@@ -23,7 +23,7 @@ from handgen.io.places import looks_like_capture, no_annotations
 from handgen.media import images
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.records.labelled_image import LabelledHand, LabelledImage
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, kind_of
 
@@ -47,7 +47,7 @@ def open_source(root: Location, split: str | None = None, include_rejected: bool
 
 
 def _digest(root: Location) -> str:
-    return hashlib.sha256(filesystem.read(root / MANIFEST)).hexdigest()
+    return hashlib.sha256(filesystem.read(root / MANIFEST, limits.JSON_TEXT)).hexdigest()
 
 
 def _open_shards(root: Location, split: str | None) -> ShardSource:

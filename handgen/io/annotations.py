@@ -106,19 +106,9 @@ def read_chunk(root: Location, index: int) -> list[HandRecord]:
     path = chunk_path(root, index, ".jsonl")
     with explain_unreadable(path, "run `handgen annotate` again to finish the annotations"):
         most = limits.RECORD_LINE.allowed
-        with BytesIO(_read_bounded(path)) as file:
+        with BytesIO(filesystem.read(path, limits.RECORDS)) as file:
             lines = iter(lambda: file.readline(most + 1), b"")
             return [_read_record(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
-
-
-def _read_bounded(path: Location) -> bytes:
-    """Read the records of a chunk, and of too many no more than one byte too much."""
-    if isinstance(path, Path):
-        limits.RECORDS.check(path.stat().st_size, path)
-        return filesystem.read(path)
-    data = filesystem.read_range(path, 0, limits.RECORDS.allowed + 1)
-    limits.RECORDS.check(len(data), path)
-    return data
 
 
 def _read_record(line: bytes, where: str) -> HandRecord:
@@ -227,10 +217,18 @@ class Annotations:
         return self._tar(chunk).read_encoded(view.cutout, view.camera.size_px, view.cutout_span)
 
     def fetch(self, spans: Iterable[tuple[int, Span]]) -> None:
-        """Fetch the cutouts at these places (chunk, span) from a store, all at once; forget those fetched before."""
+        """Fetch the cutouts at these places (chunk, span) from a store, all at once; forget those fetched before.
+
+        Those beyond what memory may hold are left to be read when they are asked for.
+        """
         if filesystem.is_remote(self.root):
             self._fetched.clear()
-            self._fetched |= filesystem.read_ranges([(chunk_path(self.root, c, ".tar"), span) for c, span in spans])
+            wanted, room = [], limits.FETCHED.allowed
+            for chunk, span in spans:
+                room -= span[1]
+                if room >= 0:
+                    wanted.append((chunk_path(self.root, chunk, ".tar"), span))
+            self._fetched |= filesystem.read_ranges(wanted)
 
     def _tar(self, chunk: int) -> CutoutTar:
         if chunk not in self._tars:

@@ -134,8 +134,7 @@ def loads(text: bytes, where: str, with_nan: bool = False) -> Any:
 def read_json(path: Location, schema: str | None = None) -> Any:
     """Read a JSON file; HandgenError when it is missing, too large, not JSON or does not fit the named schema."""
     with explain_unreadable(path):
-        limits.JSON_TEXT.check(filesystem.size_of(path) or 0, path)
-        text = filesystem.read(path)
+        text = filesystem.read(path, limits.JSON_TEXT)
     document = loads(text, str(path))
     if schema:
         validate(document, schema, str(path))

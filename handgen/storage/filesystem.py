@@ -28,7 +28,7 @@ import fsspec
 from upath import UPath
 
 from handgen.errors import HandgenError
-from handgen.storage import new_files
+from handgen.storage import limits, new_files
 from handgen.storage.new_files import is_same, name_beside, sync, write_new
 from handgen.storage.remote_file import RemoteFile
 from handgen.storage.retry import retry
@@ -194,12 +194,18 @@ def send(local: Path, place: UPath) -> None:
     _retry(place, lambda: place.fs.put_file(str(local), place.path, **options))
 
 
-def read(place: Location) -> bytes:
-    """Read all of a file."""
+def read(place: Location, share: limits.Share | None = None) -> bytes:
+    """Read all of a file; HandgenError for more than `share` allows, of which next to nothing is read."""
     if isinstance(place, Path):
         with open_read(place) as file:
+            if share is not None:
+                share.check(os.fstat(file.fileno()).st_size, place)
             return file.read()
-    return _retry(place, lambda: place.fs.cat_file(place.path))
+    if share is None:
+        return _retry(place, lambda: place.fs.cat_file(place.path))
+    data = read_range(place, 0, share.allowed + 1)
+    share.check(len(data), place)
+    return data
 
 
 def read_range(place: Location, start: int, length: int) -> bytes:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from handgen.errors import HandgenError
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import dumps, loads, validate
 from handgen.storage.filesystem import Location
 
@@ -41,7 +41,7 @@ class Journal:
         self.entries: dict[int, dict[str, Any]] = {}
         there = sorted(name for name in filesystem.file_sizes(self._folder) if _NAME.fullmatch(name))
         for name in there:
-            for line in filesystem.read(self._folder / name).splitlines():
+            for line in filesystem.read(self._folder / name, limits.NOTES).splitlines():
                 with suppress(HandgenError):  # the last one may be torn, and somebody else may have written others
                     entry = loads(line, name)
                     validate(entry, SCHEMA, name)

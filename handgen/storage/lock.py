@@ -31,7 +31,7 @@ from typing import Any
 import orjson
 
 from handgen.errors import HandgenError
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 
 LOCK = ".lock"  # of the kernel; and what the names of all begin with
@@ -180,7 +180,7 @@ def _check_stale(path: Location, found: dict[str, Any]) -> None:
 def _read_lease(path: Location) -> dict[str, Any] | None:
     """Read a lease; None where there is none."""
     try:
-        return _parse_holder(filesystem.read(path))
+        return _parse_holder(filesystem.read(path, limits.JSON_TEXT))
     except FileNotFoundError:
         return None
 

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from handgen.errors import HandgenError
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import dumps, loads, read_json, write_json
 from handgen.storage.filesystem import PARTIAL, Location
 from handgen.storage.journal import JOURNAL, Journal
@@ -131,7 +131,7 @@ def kind_of(root: Location) -> str | None:
             if isinstance(root, Path):
                 kind = read_json(root / name)["kind"]
             else:
-                kind = loads(filesystem.read(root / name), str(root / name))["kind"]
+                kind = loads(filesystem.read(root / name, limits.JSON_TEXT), str(root / name))["kind"]
         except (FileNotFoundError, HandgenError, KeyError, TypeError):
             continue
         if isinstance(kind, str):  # a file of somebody else's may say anything

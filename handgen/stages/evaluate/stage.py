@@ -24,7 +24,7 @@ from handgen.stages.evaluate.document import KIND
 from handgen.stages.evaluate.leave_one_out import leave_one_out
 from handgen.stages.evaluate.report import EvaluateReport
 from handgen.stages.evaluate.results import source_of
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.documents import write_json
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST, invalidate_manifest, prepare_output, writing
@@ -93,7 +93,7 @@ def _inputs_of_run(annotated: Annotations, truth: Annotations | None, config: Ev
     """Everything that the figures of a report depend on, as `run.json` keeps it."""
 
     def digest(source: Annotations) -> str:
-        return hashlib.sha256(filesystem.read(source.root / MANIFEST)).hexdigest()
+        return hashlib.sha256(filesystem.read(source.root / MANIFEST, limits.JSON_TEXT)).hexdigest()
 
     return {
         "created_by": __version__,

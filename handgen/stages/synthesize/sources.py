@@ -17,7 +17,7 @@ from handgen.hand.model_files import HandArrays, load_hand
 from handgen.hand.skeleton import SIDES
 from handgen.io.annotations import Annotations
 from handgen.records.annotation import HandRecord
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 from handgen.storage.output import MANIFEST
 
@@ -76,7 +76,7 @@ def open_sources(roots: Sequence[Location], want_flips: bool) -> list[OpenSource
     people than those of every other capture. Raises HandgenError when one cannot be used, or is given twice.
     """
     every = [Annotations(root) for root in roots]
-    digests = [hashlib.sha256(filesystem.read(a.root / MANIFEST)).hexdigest() for a in every]
+    digests = [hashlib.sha256(filesystem.read(a.root / MANIFEST, limits.JSON_TEXT)).hexdigest() for a in every]
     found = sorted(zip([a.capture for a in every], digests, every, strict=True), key=lambda entry: entry[:2])
     opened: list[OpenSource] = []
     seen: Counter[str] = Counter()

@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 from jaxtyping import Float
 
+from handgen.errors import HandgenError
 from handgen.geometry.camera import Camera
 from handgen.geometry.rigid import Rigid
 from handgen.hand.model_files import HandArrays
@@ -21,7 +22,7 @@ from handgen.label_checks.rotations import transform_fault
 from handgen.multiview.association import keypoint_extent
 from handgen.records.annotation import HandRecord, ViewRecord
 from handgen.records.labelled_image import LabelledHand, LabelledImage
-from handgen.storage import filesystem
+from handgen.storage import filesystem, limits
 from handgen.storage.filesystem import Location
 
 LEFT_OUT = (
@@ -163,12 +164,12 @@ def rotation_faults(root: Location, index: int) -> list[tuple[str, Fault]]:
     path = store.chunk_path(root, index, ".jsonl")
     found = []
     try:
-        for record in map(orjson.loads, filesystem.read(path).splitlines()):
+        for record in map(orjson.loads, filesystem.read(path, limits.RECORDS).splitlines()):
             for view in record["views"]:
                 fault = transform_fault(np.array(view["cam_from_world"], float))
                 if fault is not None:
                     where = f"frame {record['frame']}, {record['side']} hand of {record['subject']}, {view['camera']}"
                     found.append((f"{path}, {where}", fault))
-    except (OSError, ValueError, KeyError, TypeError):  # no records at all, which their reader says
+    except (HandgenError, OSError, ValueError, KeyError, TypeError):  # no records at all, which their reader says
         return []
     return found
