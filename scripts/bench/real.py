@@ -41,6 +41,7 @@ from handgen.stages.annotate.job import AnnotateJob, detections_of_frames, hands
 from handgen.stages.evaluate.leave_one_out import leave_one_out
 
 DESK, ROOM = "desk_two_views", "room_four_views"
+ANNOTATE_OPTIONS = {DESK: ("--metres-per-unit", "auto", "--hands", "right"), ROOM: ()}
 SAMPLE_S = 0.1
 FIXED_SIGMA_M = 1e-7  # a prior this tight holds the offsets
 # name -> (what, target, whether more is better)
@@ -179,8 +180,8 @@ def fixed_offsets_px(capture_path: Path, out: Path, hands: str) -> float:
 def measure(captures: Path, folder: Path) -> dict[str, float]:
     """All figures."""
     desk, room = folder / DESK, folder / ROOM
-    peak = annotate(captures / DESK, desk, "--metres-per-unit", "auto", "--hands", "right", "--preview", "6")
-    annotate(captures / ROOM, room, "--preview", "6")
+    peak = annotate(captures / DESK, desk, *ANNOTATE_OPTIONS[DESK], "--preview", "6")
+    annotate(captures / ROOM, room, *ANNOTATE_OPTIONS[ROOM], "--preview", "6")
     desk_records, room_records = accepted(desk), accepted(room)
     left_out = leave_one_out(room, captures / ROOM)
     assert left_out.error_px is not None
@@ -204,16 +205,22 @@ def measure(captures: Path, folder: Path) -> dict[str, float]:
     }
 
 
+def captures_folder() -> Path:
+    """Return the folder of real captures; exits with a message where there is none."""
+    default = Path(__file__).resolve().parents[3] / "shared" / "captures"
+    captures = Path(os.environ.get("HANDGEN_CAPTURES", default))
+    if not captures.is_dir():
+        raise SystemExit(f"{captures}: no captures; set HANDGEN_CAPTURES to the folder that holds {DESK} and {ROOM}")
+    return captures
+
+
 def main() -> None:
     """Annotate, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one flat JSON object instead of a table")
     parser.add_argument("--keep", type=Path, help="annotate into this folder and keep it, pictures included")
     options = parser.parse_args()
-    default = Path(__file__).resolve().parents[3] / "shared" / "captures"
-    captures = Path(os.environ.get("HANDGEN_CAPTURES", default))
-    if not captures.is_dir():
-        raise SystemExit(f"{captures}: no captures; set HANDGEN_CAPTURES to the folder that holds {DESK} and {ROOM}")
+    captures = captures_folder()
     with tempfile.TemporaryDirectory() as temporary:
         figures = measure(captures, options.keep or Path(temporary))
     if options.json:

@@ -17,7 +17,6 @@ prints what MediaPipe's landmark network finds on the same boxes: PCK within 0.1
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,7 +24,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
+from real import ANNOTATE_OPTIONS, DESK, ROOM, annotate, captures_folder
 from table import report
+from training_network import box_sides, pck
 
 from handgen.detect.mediapipe.landmarks import LandmarkNetwork, Region
 from handgen.geometry.camera import Camera, resampling_maps
@@ -35,13 +36,10 @@ from handgen.io.capture.capture import load_capture
 from handgen.media import images
 from handgen.records.annotation import HandRecord, ViewRecord
 
-DESK, ROOM = "desk_two_views", "room_four_views"
-ANNOTATE_OPTIONS = {DESK: ("--metres-per-unit", "auto", "--hands", "right"), ROOM: ()}
 LATE = {(ROOM, "cam_1")}
 KEEP_EVERY = {DESK: 3, ROOM: 1}
 SIDE_PX = 224
 HAND_SHARE = 0.7  # of the crop's side, that the box around the keypoints fills
-PCK_SHARE = 0.1
 MAX_SIGMA_SHARE = 0.02  # median sigma of a sure teacher, in parts of the hand's box
 MAX_REPROJECTION_SHARE = 0.05
 NPZ = "real_hands.npz"
@@ -84,17 +82,6 @@ class RealHands:
         """Read what `save` wrote."""
         with np.load(folder / NPZ, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
-
-
-def box_sides(keypoints_px: Float[np.ndarray, "n 21 2"]) -> Float[np.ndarray, " n"]:
-    """Return the longer side of the box around each hand's keypoints."""
-    return (keypoints_px.max(1) - keypoints_px.min(1)).max(-1)
-
-
-def pck(found_px: Float[np.ndarray, "n 21 2"], truth_px: Float[np.ndarray, "n 21 2"]) -> Float[np.ndarray, " n"]:
-    """Return, per hand, the share of keypoints within `PCK_SHARE` of the longer side of the hand's box."""
-    reach = PCK_SHARE * box_sides(truth_px)[:, None]
-    return (np.linalg.norm(found_px - truth_px, axis=-1) < reach).mean(1)
 
 
 def palm_flipped(found_px: Float[np.ndarray, "n 21 2"], truth_px: Float[np.ndarray, "n 21 2"]) -> float:
@@ -147,14 +134,14 @@ def crop_camera(camera: Camera, keypoints_world_m: Float[np.ndarray, "21 3"]) ->
     return Camera(camera.name, (SIDE_PX, SIDE_PX), move @ camera.intrinsics, cam_from_world=camera.cam_from_world)
 
 
-def sure_views(name: str, record: HandRecord, rig_sizes: dict[str, Camera]) -> Iterator[tuple[ViewRecord, Camera]]:
+def sure_views(name: str, record: HandRecord, cameras: dict[str, Camera]) -> Iterator[tuple[ViewRecord, Camera]]:
     """Yield the views of a record that its teacher is sure of, with the camera of their crop."""
     if not record.accepted or record.covariance_mm2 is None:
         return
     for view in record.views:
         if not view.accepted or view.detected_px is None or (name, view.camera.name) in LATE:
             continue
-        source = rig_sizes[view.camera.name]
+        source = cameras[view.camera.name]
         seen, valid = source.project(record.keypoints_world_m)
         if not (valid & source.contains(seen)).all():
             continue
@@ -252,15 +239,6 @@ def figures(hands: RealHands) -> dict[str, float]:
     }
 
 
-def captures_folder() -> Path:
-    """Return the folder of real captures; exits with a message where there is none."""
-    default = Path(__file__).resolve().parents[3] / "shared" / "captures"
-    captures = Path(os.environ.get("HANDGEN_CAPTURES", default))
-    if not captures.is_dir():
-        raise SystemExit(f"{captures}: no captures; set HANDGEN_CAPTURES to the folder that holds {DESK} and {ROOM}")
-    return captures
-
-
 def main() -> None:
     """Annotate, cut, save, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -270,8 +248,6 @@ def main() -> None:
     options = parser.parse_args()
     captures, annotations = captures_folder(), options.annotations
     if annotations is None:
-        from real import annotate
-
         annotations = options.out / "annotations"
         for name, extra in ANNOTATE_OPTIONS.items():
             if not (annotations / name / "manifest.json").is_file():

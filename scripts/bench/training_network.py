@@ -65,11 +65,16 @@ class KeypointNetwork(nn.Module):
         eighth = self.eighth(quarter)
         eighth = self.mix_eighth(eighth + interpolate(self.from_sixteenth(self.sixteenth(eighth)), scale_factor=2.0))
         heat = self.heat(self.from_quarter(quarter) + interpolate(self.from_eighth(eighth), scale_factor=2.0))
-        count, _, rows, columns = heat.shape
-        share = heat.flatten(2).softmax(-1).view(count, KEYPOINTS, rows, columns)
-        x = (torch.arange(columns) + 0.5) / columns
-        y = (torch.arange(rows) + 0.5) / rows
-        return torch.stack([(share.sum(2) * x).sum(-1), (share.sum(3) * y).sum(-1)], -1)
+        return heat_means(heat)
+
+
+def heat_means(heat: Float[Tensor, "n 21 rows columns"]) -> Float[Tensor, "n 21 2"]:
+    """Return the centre of each heatmap, as shares of its sides."""
+    count, _, rows, columns = heat.shape
+    share = heat.flatten(2).softmax(-1).view(count, KEYPOINTS, rows, columns)
+    x = (torch.arange(columns) + 0.5) / columns
+    y = (torch.arange(rows) + 0.5) / rows
+    return torch.stack([(share.sum(2) * x).sum(-1), (share.sum(3) * y).sum(-1)], -1)
 
 
 def train(samples: Samples, schedule: Schedule, seed: int) -> KeypointNetwork:
@@ -88,7 +93,7 @@ def train(samples: Samples, schedule: Schedule, seed: int) -> KeypointNetwork:
         for chosen in torch.randperm(len(images), generator=order).split(schedule.batch):
             if len(chosen) < schedule.batch:
                 continue
-            loss = (model(_input(images[chosen])) - truth[chosen]).norm(dim=-1)[visible[chosen]].mean()
+            loss = (model(as_input(images[chosen])) - truth[chosen]).norm(dim=-1)[visible[chosen]].mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -101,16 +106,21 @@ def predict(model: KeypointNetwork, images: UInt8[np.ndarray, "n side side 3"]) 
     model.eval()
     with torch.no_grad():
         batches = torch.from_numpy(images).split(64)
-        found = torch.cat([model(_input(batch)) for batch in batches])
+        found = torch.cat([model(as_input(batch)) for batch in batches])
     return found.numpy() * images.shape[1] - 0.5
 
 
-def pck(found_px: Float[np.ndarray, "n 21 2"], samples: Samples) -> float:
-    """Share of keypoints within `PCK_SHARE` of the longer side of the box around their hand's true keypoints."""
-    truth = samples.keypoints_px
-    side = (truth.max(1) - truth.min(1)).max(-1)
-    return float((np.linalg.norm(found_px - truth, axis=-1) < PCK_SHARE * side[:, None]).mean())
+def pck(found_px: Float[np.ndarray, "n 21 2"], truth_px: Float[np.ndarray, "n 21 2"]) -> Float[np.ndarray, " n"]:
+    """Return, per hand, the share of keypoints within `PCK_SHARE` of the longer side of the hand's box."""
+    reach = PCK_SHARE * box_sides(truth_px)[:, None]
+    return (np.linalg.norm(found_px - truth_px, axis=-1) < reach).mean(1)
 
 
-def _input(images: UInt8[Tensor, "n side side 3"]) -> Float[Tensor, "n 3 side side"]:
+def box_sides(keypoints_px: Float[np.ndarray, "n 21 2"]) -> Float[np.ndarray, " n"]:
+    """Return the longer side of the box around each hand's keypoints."""
+    return (keypoints_px.max(1) - keypoints_px.min(1)).max(-1)
+
+
+def as_input(images: UInt8[Tensor, "n side side 3"]) -> Float[Tensor, "n 3 side side"]:
+    """Return pixels of 0 to 1."""
     return images.permute(0, 3, 1, 2).float() / 255  # a view of channels-last memory, which convolutions like

@@ -6,8 +6,8 @@
 default options; the fixed trainer of `worth_networks.py` trains two networks on that and nothing else. The test is the
 783 crops of real hands that `real_hands.py` makes: two people, one room and one desk, whose keypoints are the fit of
 several views. Nothing is trained or tuned on them, but pictures are developed while looking at them, so the figures
-say how far these two captures are reached; the photographs of other people that the issue of this work names are kept
-outside. `pck10_share_of_mediapipe`: the better network's PCK@.1 over MediaPipe's on the same boxes.
+say how far these two captures are reached and no more. `pck10_share_of_mediapipe`: the better network's PCK@.1 over
+MediaPipe's on the same boxes.
 
 Work is kept in --work: samples that are there are used again, so that one can go on after a stop.
 """
@@ -23,10 +23,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from real_hands import DESK, RealHands, mediapipe_px, palm_flipped, pck
+from real import DESK
+from real_hands import RealHands, mediapipe_px, palm_flipped
 from table import report
-from training import load, save
-from training_network import Samples
+from training import load, run_unit, save
+from training_network import Samples, pck
 from training_sets import BACKGROUND_ROOMS, joined, make_pictures
 from worth_networks import NETWORKS, PRETRAINED, SMALL, STEPS, Training, predict, train
 
@@ -109,11 +110,6 @@ def make_samples(root: Path, seed: int, frames: int) -> None:
     )
     shutil.rmtree(capture)
     shutil.rmtree(shards)
-
-
-def run_unit(unit: Callable[[], object]) -> object:
-    """Units of different kinds side by side."""
-    return unit()
 
 
 def gather(root: Path, seeds: range, name: str) -> Samples:

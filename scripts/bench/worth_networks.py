@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from training_network import KEYPOINTS, KeypointNetwork, Samples
+from training_network import KEYPOINTS, KeypointNetwork, Samples, as_input, heat_means
 
 SMALL, PRETRAINED = NETWORKS = ("small", "pretrained")
 INPUT_PX = {SMALL: 64, PRETRAINED: 128}
@@ -74,14 +74,6 @@ def _separable(channels: int) -> nn.Sequential:
     )
 
 
-def heat_means(heat: Float[Tensor, "n 21 rows columns"]) -> Float[Tensor, "n 21 2"]:
-    """The centre of each heatmap, as shares of its side."""
-    count, _, rows, columns = heat.shape
-    share = heat.flatten(2).softmax(-1).view(count, KEYPOINTS, rows, columns)
-    x, y = (torch.arange(columns) + 0.5) / columns, (torch.arange(rows) + 0.5) / rows
-    return torch.stack([(share.sum(2) * x).sum(-1), (share.sum(3) * y).sum(-1)], -1)
-
-
 @dataclass(frozen=True)
 class Training:
     """One network to train. steps: of `BATCH` samples."""
@@ -106,7 +98,11 @@ def train(samples: Samples, training: Training) -> nn.Module:
     highest = [group["lr"] for group in groups]
     rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=training.steps, pct_start=0.15)
     for images, truth, visible in batches(samples, INPUT_PX[training.network], training):
-        loss = (model(as_input(images)) - torch.from_numpy(truth)).norm(dim=-1)[torch.from_numpy(visible)].mean()
+        loss = (
+            (model(as_input(torch.from_numpy(images))) - torch.from_numpy(truth))
+            .norm(dim=-1)[torch.from_numpy(visible)]
+            .mean()
+        )
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -152,16 +148,11 @@ def vary(
     return seen, (points + 0.5) / side_px
 
 
-def as_input(images: UInt8[np.ndarray, "n side side 3"]) -> Float[Tensor, "n 3 side side"]:
-    """Pixels of 0 to 1; a view of channels-last memory, which convolutions like."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-
-
 def predict(model: nn.Module, network: str, images: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, "n 21 2"]:
     """Keypoints, pixels of `images`, which are resized to what the network wants."""
     side = INPUT_PX[network]
     small = np.stack([cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) for image in images])
     model.eval()
     with torch.no_grad():
-        found = torch.cat([model(as_input(part)) for part in np.array_split(small, -(-len(small) // 64))])
+        found = torch.cat([model(as_input(part)) for part in torch.from_numpy(small).split(64)])
     return found.numpy() * images.shape[1] - 0.5
