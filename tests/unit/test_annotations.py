@@ -274,6 +274,15 @@ def test_too_many_records_of_a_store_are_not_fetched(written, set_budget, monkey
     assert fetched == [2**20 * 1024 // 1536 + 1]  # of three megabytes and more
 
 
+def test_no_more_cutouts_are_fetched_ahead_than_memory_holds(written, set_budget, monkeypatch, tmp_path):
+    set_budget("HANDGEN_MAX_FILE_MIB", 1)  # of which cutouts may take a third
+    asked = []
+    monkeypatch.setattr(filesystem, "is_remote", lambda place: True)
+    monkeypatch.setattr(filesystem, "read_ranges", lambda wanted: asked.extend(span for _, span in wanted) or {})
+    Annotations(written[0]).fetch([(0, (0, 200_000)), (0, (200_000, 100_000)), (0, (300_000, 2**40)), (0, (0, 10))])
+    assert asked == [(0, 200_000), (200_000, 100_000)]
+
+
 def _counted(read, fetched, *arguments):
     data = read(*arguments)
     fetched.append(len(data))

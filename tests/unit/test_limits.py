@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 from handgen.cli.main import main
 from handgen.detect.keypoint_files import arrays, hands
 from handgen.errors import HandgenError
-from handgen.storage import limits
-from handgen.storage.documents import loads
+from handgen.storage import filesystem, limits
+from handgen.storage.documents import loads, read_json
+from handgen.storage.filesystem import location
+from handgen.storage.journal import JOURNAL, Journal
 from handgen.storage.json_bounds import nesting, parsed_bytes
 from handgen.storage.json_stream import nested_entries
+from handgen.storage.output import RUN, kind_of
 
 ROOT = Path(__file__).parents[2]
 VALUES = st.recursive(
@@ -106,6 +109,22 @@ def test_documents_may_be_as_deep_as_the_budget(set_budget, with_nan):
         loads(b"[" + text + b"]", "a.json", with_nan)
     set_budget("HANDGEN_MAX_DEPTH", 65)
     assert depth_of(loads(b"[" + text + b"]", "a.json", with_nan)) == 65
+
+
+@pytest.mark.parametrize("there", ["disk", "memory://limits"])
+def test_a_whole_file_is_bounded_wherever_it_lies(tmp_path, set_budget, there):
+    root = tmp_path if there == "disk" else location(f"{there}/{tmp_path.name}")
+    for name, data in (("large.json", b" " * 2**18 + b"{}"), (RUN, b" " * 2**18 + b"{}"), ("small.json", b"{}")):
+        filesystem.put(root / name, data)
+    set_budget("HANDGEN_MAX_FILE_MIB", 1)  # of which a JSON file may take a sixth
+    assert read_json(root / "small.json") == {} and filesystem.read(root / "small.json") == b"{}"
+    with pytest.raises(HandgenError, match="large.json: the text of a JSON file larger than 171 KiB"):
+        read_json(root / "large.json")
+    assert kind_of(root) is None
+    filesystem.make_folder(root / JOURNAL)
+    filesystem.put(root / JOURNAL / "000000.jsonl", b"\n" * 2**20)
+    with pytest.raises(HandgenError, match="the journal of a run larger than 683 KiB"):
+        Journal(root)
 
 
 def test_the_parsed_size_is_bounded_and_not_only_the_text(set_budget):
