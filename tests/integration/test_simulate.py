@@ -20,7 +20,7 @@ from handgen.stages.inspect.describe import describe
 from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.cameras import PixelRays, make_rig
 from handgen.stages.simulate.config import SimulateConfig
-from handgen.stages.simulate.surface import subdivision
+from handgen.stages.simulate.subdivision import subdivision
 from handgen.storage.journal import JOURNAL
 from handgen.storage.output import kind_of, prepare_output
 

@@ -10,7 +10,8 @@ from handgen.fit.initialization import start_from_one_view
 from handgen.fit.kinematics import KeypointKinematics
 from handgen.fit.residuals import Observations
 from handgen.hand.model import HandModel, HandPose
-from handgen.stages.simulate.poses import POSES, hand_pose, pose_angles_deg, vary_angles
+from handgen.stages.simulate.named_poses import POSES, pose_angles_deg
+from handgen.stages.simulate.poses import hand_pose, vary_angles
 
 
 def named_poses(model, n, rng):

@@ -9,20 +9,13 @@ from handgen.geometry.meshes import Mesh
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.model_files import load_hand
 from handgen.hand.skeleton import FINGER_KEYPOINTS, MCP_KEYPOINTS, SIDES
+from handgen.stages.simulate.encounters import CLASP, INTERLEAVE, encounters
 from handgen.stages.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
 from handgen.stages.simulate.motion import STYLES, posed_vertices, single_hand
+from handgen.stages.simulate.named_poses import POSES, pose_angles_deg
 from handgen.stages.simulate.penetration import SelfProbe, depth_m, distance_m, gap_m
 from handgen.stages.simulate.person import make_person, personal_hand
-from handgen.stages.simulate.poses import (
-    CLASP,
-    INTERLEAVE,
-    POSES,
-    encounters,
-    hand_pose,
-    is_free,
-    pose_angles_deg,
-    random_angles_deg,
-)
+from handgen.stages.simulate.poses import hand_pose, is_free, random_angles_deg, settle
 
 ZEROS = np.zeros(10)
 
@@ -115,10 +108,29 @@ def test_random_poses_differ_and_curl_as_hands_do():
     rng = np.random.default_rng(0)
     angles = np.stack([random_angles_deg(rng) for _ in range(300)])
     assert angles[:, [0, 3, 6, 9], 0].std(0).min() > 15  # degrees: knuckles
-    share, _ = np.polyfit(angles[:, 1, 0], angles[:, 2, 0], 1)
-    assert share == pytest.approx(2 / 3, abs=0.08)  # an outer joint follows the middle one
-    assert np.corrcoef(angles[:, 1, 0], angles[:, 2, 0])[0, 1] > 0.9
+    assert np.corrcoef(angles[:, 1, 0], angles[:, 2, 0])[0, 1] > 0.6  # an outer joint follows the middle one
     assert np.corrcoef(angles[:, 3, 0], angles[:, 9, 0])[0, 1] > 0.4  # and the ring finger the middle finger
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_every_named_pose_can_be_taken_nearly_as_it_is(side):
+    for name, pose in POSES.items():
+        wanted = np.radians(pose_angles_deg(pose))
+        found = settle(side, wanted)
+        assert found is not None, name
+        bent = wanted[:, 0] > np.radians(30)
+        assert (found[bent, 0] > 0.7 * wanted[bent, 0]).all(), f"{name}: a closed hand stays closed"
+
+
+def test_a_hand_in_itself_is_opened_and_a_free_one_left_alone():
+    fist = np.radians(pose_angles_deg(POSES["fist"]))
+    np.testing.assert_array_equal(settle("right", fist), fist)
+    through = fist.copy()
+    through[12], through[13:, 0] = np.radians((14.0, -5.0, 0.0)), np.radians(45.0)
+    assert not is_free("right", through)
+    opened = settle("right", through)
+    assert opened is not None and is_free("right", opened)
+    assert opened[0, 0] > 0.5 * through[0, 0]
 
 
 def cube(center, half):
@@ -143,7 +155,7 @@ def test_distance_to_a_cube():
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_hand_that_passes_through_itself_is_noticed(side):
-    assert all(is_free(side, np.radians(pose_angles_deg(pose))) for pose in POSES.values())
+    assert all(is_free(side, np.radians(pose_angles_deg(POSES[name]))) for name in ("open", "fist", "point", "pinch"))
     thumb_in_fist = pose_angles_deg(POSES["fist"])
     thumb_in_fist[12] = (14.0, -5.0, 0.0)
     thumb_in_fist[13:, 0] = 45.0

@@ -129,6 +129,8 @@ def _perturb_camera(camera: Camera, error_px: float, points: np.ndarray, rng: np
 class PixelRays:
     """The rays of one camera's (distorted) pixels, computed once. origin: the optical centre, metres.
 
+    pixel_rad: the angle of one pixel near the axis.
+
     The lens is inverted on a coarse grid and interpolated by cubic splines: exact to far below a thousandth of a pixel.
     """
 
@@ -143,6 +145,7 @@ class PixelRays:
         directions = homogeneous @ np.linalg.inv(camera.intrinsics).T @ camera.cam_from_world.rotation
         self._field = directions.astype(np.float32)
         self.origin = camera.center_world
+        self.pixel_rad = 1 / float(camera.intrinsics[0, 0])  # that one pixel spans near the axis
 
     def all(self) -> Float[np.ndarray, "pixels 3"]:
         """Unit directions of all pixels, row by row, world frame."""

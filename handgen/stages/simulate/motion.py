@@ -17,7 +17,8 @@ from scipy.spatial.transform import Rotation
 
 from handgen.hand.model import HandModel, HandPose, PosedHand
 from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT, MCP_KEYPOINTS, WRIST
-from handgen.stages.simulate.poses import POSES, hand_pose, is_free, pose_angles_deg, random_angles_deg, vary_angles
+from handgen.stages.simulate.named_poses import POSES, pose_angles_deg
+from handgen.stages.simulate.poses import hand_pose, is_free, random_angles_deg, settle, vary_angles
 
 Betas = Float[np.ndarray, " 10"]
 Vector = Float[np.ndarray, " 3"]
@@ -146,8 +147,9 @@ def _keys_rad(
             if rng.random() >= random_share:
                 name = str(rng.choice([other for other in POSES if other != last]))
                 angles_deg = vary_angles(pose_angles_deg(POSES[name]), rng)
-            key = np.radians(angles_deg).clip(limits[..., 0], limits[..., 1])
-            if is_free(model.side, key) and is_free(model.side, (key + keys[-1]) / 2):
+            found = settle(model.side, np.radians(angles_deg).clip(limits[..., 0], limits[..., 1]))
+            if found is not None and is_free(model.side, (found + keys[-1]) / 2):
+                key = found
                 break
         else:
             name, key = "relaxed", keys[0]

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from handgen.hand.model_files import FIELDS, KINTREE, OPEN_HAND, HandArrays, load_hand, npz_bytes, surface_bytes
 from handgen.stages.simulate.light import linear_from_srgb
+from handgen.stages.simulate.skin.traits import SkinTraits, draw_traits
 from handgen.storage.numpy_files import read_arrays
 
 MODEL_NAME = "hand_{side}.npz"  # of a person's own hand model
@@ -24,28 +25,17 @@ _EXTRA_COUNT = 20
 _BULGE = (0.6, 1.4)  # strength of the pose correctives against the model's
 _CUFF_M = (0.085, 0.13)  # behind the wrist
 
-# sRGB of the back of the hand, roughly the Monk scale's range.
-SKIN_TONES_SRGB = (
-    (0.91, 0.73, 0.63),
-    (0.85, 0.64, 0.52),
-    (0.76, 0.55, 0.43),
-    (0.62, 0.43, 0.33),
-    (0.47, 0.31, 0.23),
-    (0.35, 0.23, 0.17),
-)
-
-
 @dataclass(frozen=True)
 class Person:
     """Shape and looks. betas, extra: coefficients. bulge: factor of the pose correctives.
 
-    skin, cloth: linear albedo. cuff_m: where the sleeve begins, behind the wrist.
+    skin: how it looks. cloth: linear albedo. cuff_m: where the sleeve begins, behind the wrist.
     """
 
     betas: Float[np.ndarray, " 10"]
     extra: Float[np.ndarray, " 20"]
     bulge: float
-    skin: Float[np.ndarray, " 3"]
+    skin: SkinTraits
     cloth: Float[np.ndarray, " 3"]
     cuff_m: float
 
@@ -53,13 +43,12 @@ class Person:
 def make_person(rng: np.random.Generator) -> Person:
     """A random person."""
     betas = rng.normal(0, _BETA_SIGMA, 10).clip(-_SHAPE_LIMIT, _SHAPE_LIMIT)
-    skin = linear_from_srgb(np.array(SKIN_TONES_SRGB[rng.integers(len(SKIN_TONES_SRGB))]))
     cloth = linear_from_srgb(rng.uniform(0.15, 0.75) * rng.uniform(0.7, 1.0, 3))
     return Person(
         betas=betas,
         extra=rng.normal(0, _EXTRA_SIGMA, _EXTRA_COUNT).clip(-_SHAPE_LIMIT, _SHAPE_LIMIT),
         bulge=rng.uniform(*_BULGE),
-        skin=skin * rng.uniform(0.92, 1.08, 3),
+        skin=draw_traits(rng),
         cloth=cloth,
         cuff_m=rng.uniform(*_CUFF_M),
     )

@@ -22,11 +22,18 @@ from handgen.geometry.meshes import Mesh, Points, Tracer, mesh_mask
 from handgen.media.arrays import Light, Mask
 from handgen.stages.simulate.cameras import SUBPIXELS, PixelRays, local_range
 from handgen.stages.simulate.light import Lighting, key_visibility, openness
+from handgen.stages.simulate.skin.maps import SkinMaps
 from handgen.stages.simulate.surface import CLOTH, HAND
 
 _SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
 _OCCLUSION_REACH_M = 0.12
 _SHININESS = 26.0
+_MIRRORED_AROUND = 0.35  # of the light from everywhere that gloss mirrors
+# How much of the fine relief's shading each colour shows: light spreads within the skin, red the farthest (Ma et al.,
+# "Rapid acquisition of specular and diffuse normal maps", EGSR 2007).
+_RELIEF_SHARE = np.array([0.45, 0.75, 0.9])
+_FOLD_SHADE = 0.3  # of the light that a deep fold keeps out
+_FOLD_TINT = np.array([0.22, 0.42, 0.42])  # what is lost in it: most of green and blue, as light passes more skin
 _STEP_M = 0.008  # a larger change of depth between neighbouring pixels is an edge
 _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 
@@ -36,6 +43,7 @@ class Body:
     """Everything that moves in the scene, without its place: it stays the same in all frames.
 
     albedo: linear. gloss: strength of the highlight. part: HAND, ARM or CLOTH. owner: index of the hand it belongs to.
+    texels: where the corners of skin's faces lie in its maps, `skin`.
     """
 
     faces: Int[np.ndarray, "faces 3"]
@@ -43,6 +51,8 @@ class Body:
     gloss: Float[np.ndarray, " n"]
     part: Int[np.ndarray, " faces"]
     owner: Int[np.ndarray, " faces"]
+    texels: Float[np.ndarray, "faces 3 2"]
+    skin: SkinMaps
     face_sum: sparse.csr_matrix
 
     @cached_property
@@ -64,6 +74,16 @@ class Body:
         normals = self.face_sum @ np.cross(b - a, c - a)
         return normals / np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
 
+    def map_gradients(self, vertices: Points) -> Float[np.ndarray, "faces 2 3"]:
+        """Return, per face, where on the surface both coordinates of the skin's maps rise, texels per texel's width."""
+        a, b, c = vertices[self.faces].transpose(1, 0, 2)
+        first, second = b - a, c - a
+        normal = np.cross(first, second)
+        along = self.texels[:, 1:] - self.texels[:, :1]  # (faces, edge, coordinate)
+        basis = np.stack([np.cross(second, normal), np.cross(normal, first)], 1)
+        squared = (normal * normal).sum(1)[:, None, None].clip(1e-24)
+        return np.einsum("feu,fec->fuc", along, basis) / squared * self.skin.texel_m
+
 
 @dataclass(frozen=True)
 class View:
@@ -80,10 +100,19 @@ class Moment:
     """A lit frame: `Moment(...).view(camera, rays, background)`.
 
     exposure: the vertices at evenly spaced times of the exposure, an odd number of them; the middle is the frame's own.
+    folds: how deep each hand's folds are in its pose (`skin.folds.fold_openness`).
     """
 
-    def __init__(self, body: Body, exposure: Sequence[Points], lighting: Lighting, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        body: Body,
+        exposure: Sequence[Points],
+        folds: Float[np.ndarray, "hands 32"],
+        lighting: Lighting,
+        rng: np.random.Generator,
+    ) -> None:
         self.body, self.exposure, self.lighting = body, exposure, lighting
+        self._folds = folds
         self._middle = len(exposure) // 2
         self.tracers = [Tracer(Mesh(vertices, body.faces)) for vertices in exposure]
         vertices, tracer = exposure[self._middle], self.tracers[self._middle]
@@ -97,8 +126,11 @@ class Moment:
             for _ in range(times):
                 spread[:, channel] = body.spread @ spread[:, channel]
         arriving = np.where(body.is_cloth[:, None], body.spread @ arriving, spread)
-        shine = body.gloss * (body.spread @ seen)
-        self._looks = np.column_stack([self.normals, body.albedo * arriving, shine])  # what pixels blend
+        # What pixels blend: normal, light that arrives, albedo, gloss, share of the key light that is seen, and of all.
+        self._looks = np.column_stack(
+            [self.normals, arriving, body.albedo, body.gloss, body.spread @ seen, open_sky]
+        ).astype(np.float32)
+        self._gradients = body.map_gradients(vertices).astype(np.float32)
 
     def view(self, camera: Camera, rays: PixelRays, background: Light) -> View:
         """Render the moment as `camera` sees it, in front of `background`."""
@@ -112,7 +144,7 @@ class Moment:
         if not len(rows):
             return View(light, hand)
         middle = self.tracers[self._middle]
-        color, face, distance = self._trace(middle, rays.origin, rays.at(rows, columns))
+        color, face, distance = self._trace(middle, rays, rays.at(rows, columns))
         found = face >= 0
         hand[rows, columns] = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
         if len(self.exposure) > 1:
@@ -136,7 +168,7 @@ class Moment:
         total, behind = np.zeros((len(rows), 3)), background[rows, columns]
         for k, tracer in enumerate(tracers):
             directions = rays.at(rows, columns, SUBPIXELS[k % len(SUBPIXELS)])
-            color, face, _ = self._trace(tracer, rays.origin, directions)
+            color, face, _ = self._trace(tracer, rays, directions)
             total += np.where((face >= 0)[:, None], color, behind)
         return total / len(tracers)
 
@@ -148,17 +180,70 @@ class Moment:
         return mesh_mask(np.where(usable[:, None], pixels, np.nan), self.body.faces, camera.size_px)
 
     def _trace(
-        self, tracer: Tracer, origin: np.ndarray, directions: np.ndarray
+        self, tracer: Tracer, rays: PixelRays, directions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Trace rays of unit direction: linear light (n, 3); the face each hits, or -1; how far, metres."""
-        hits = tracer.first(origin, directions)
-        a, b, c = self.body.faces[hits.face].T
-        u, v, w = hits.barycentric.T[..., None]
-        blended = u * self._looks[a] + v * self._looks[b] + w * self._looks[c]
-        normals, color, shine = blended[:, :3], blended[:, 3:6], blended[:, 6]
-        points = origin + directions * hits.distance[:, None]
-        half = self.lighting.towards_key(points) - directions
-        half /= np.sqrt(np.einsum("nc,nc->n", half, half))[:, None].clip(1e-9)
-        cosine = np.einsum("nc,nc->n", normals, half) / np.sqrt(np.einsum("nc,nc->n", normals, normals)).clip(1e-9)
-        color = color + (cosine.clip(0) ** _SHININESS * shine)[:, None] * self.lighting.key
-        return color, np.where(hits.found, hits.face, -1), hits.distance
+        hits = tracer.first(rays.origin, directions)
+        face = np.where(hits.found, hits.face, -1)
+        color = np.zeros((len(directions), 3))
+        found = np.flatnonzero(hits.found)
+        color[found] = self._shade(hits.face[found], hits.barycentric[found], directions[found], hits.distance[found], rays)
+        return color, face, hits.distance
+
+    def _shade(
+        self,
+        face: Int[np.ndarray, " n"],
+        share: Float[np.ndarray, "n 3"],
+        directions: np.ndarray,
+        distance: np.ndarray,
+        rays: PixelRays,
+    ) -> Points:
+        """Return the linear light that leaves points of faces against the directions they are seen in."""
+        corners = self.body.faces[face]
+        blended = sum(share[:, k, None] * self._looks[corners[:, k]] for k in range(3))
+        normals, arriving, albedo, gloss, seen, open_sky = np.split(blended, (3, 6, 9, 10, 11), axis=1)
+        normals = _unit(normals)
+        points = rays.origin + directions * distance[:, None]
+        towards = self.lighting.towards_key(points)
+        is_skin = np.flatnonzero(self.body.part[face] != CLOTH)
+        if len(is_skin):
+            mine, lit = face[is_skin], share[is_skin]
+            texels = (lit[:, :, None] * self.body.texels[mine]).sum(1)
+            footprint = float(np.median(distance[is_skin])) * rays.pixel_rad / self.body.skin.texel_m
+            at = self.body.skin.at(texels, footprint)
+            fold = at.fold * self._folds[self.body.owner[mine], at.bends]
+            slope = at.slope + at.fold_slope * self._folds[self.body.owner[mine], at.bends][:, None]
+            fine = _unit(normals[is_skin] - np.einsum("nu,nuc->nc", slope, self._gradients[mine]))
+            change = (fine * towards[is_skin]).sum(1).clip(0) - (normals[is_skin] * towards[is_skin]).sum(1).clip(0)
+            ambient = self.lighting.ambient(fine, open_sky[is_skin, 0])
+            ambient = ambient - self.lighting.ambient(normals[is_skin], open_sky[is_skin, 0])
+            relief = (change[:, None] * seen[is_skin] * self.lighting.key + ambient) * _RELIEF_SHARE
+            light = np.maximum(arriving[is_skin] + relief, 0.25 * arriving[is_skin])
+            arriving[is_skin] = light * (1 - _FOLD_SHADE * fold.clip(0, 1)[:, None])
+            albedo[is_skin] = at.albedo * np.exp(-fold[:, None] * _FOLD_TINT)
+            gloss[is_skin, 0] = at.gloss
+            normals[is_skin] = fine
+        return albedo * arriving + self._highlight(normals, directions, towards, gloss[:, 0], seen[:, 0], open_sky[:, 0])
+
+    def _highlight(
+        self,
+        normals: Points,
+        directions: Points,
+        towards: Points,
+        gloss: Float[np.ndarray, " n"],
+        seen: Float[np.ndarray, " n"],
+        open_sky: Float[np.ndarray, " n"],
+    ) -> Points:
+        """Return what is mirrored: the key light by a lobe that narrows with gloss, and a little of everything around."""
+        half = _unit(towards - directions)
+        facing = (-(directions * normals).sum(1)).clip(0, 1)
+        fresnel = 1 + 3 * (1 - facing) ** 5
+        sharpness = _SHININESS * (1 + 4 * gloss)
+        lobe = (normals * half).sum(1).clip(0) ** sharpness * (1 + 2 * gloss)
+        mirrored = directions + 2 * facing[:, None] * normals
+        around = self.lighting.ambient(mirrored, open_sky) * (_MIRRORED_AROUND * gloss * fresnel)[:, None]
+        return (gloss * fresnel * lobe * seen)[:, None] * self.lighting.key + around
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.sqrt((vectors * vectors).sum(-1, keepdims=True)).clip(1e-9)

@@ -26,7 +26,13 @@ from handgen.stages.simulate.person import Person, make_person, personal_hand
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.render import Body, Moment
 from handgen.stages.simulate.room import AT_THE_WALL_M, SHOULDER_M, Room, make_room, make_studio, studio_green
-from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, face_incidence, load_surface, tube_faces
+from handgen.stages.simulate.skin.atlas import side_for
+from handgen.stages.simulate.skin.folds import fold_openness
+from handgen.stages.simulate.skin.maps import SkinMaps, make_maps
+from handgen.stages.simulate.skin.paint import paint
+from handgen.stages.simulate.skin.places import rest_places
+from handgen.stages.simulate.subdivision import face_incidence
+from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, load_surface, tube_faces
 
 # What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
 # of another.
@@ -88,6 +94,7 @@ class Scene:
     sensors: tuple[Sensor, ...]
     clocks: tuple[Clock, ...]
     person: Person
+    skin: SkinMaps
     hands: tuple[SimulatedHand, ...]
     shoulder_m: Float[np.ndarray, " 3"]
     _moments: dict[float, Moment] = field(default_factory=dict, compare=False, repr=False)
@@ -119,14 +126,14 @@ class Scene:
         parts = []
         for i, hand in enumerate(self.hands):
             surface, owner = hand.surface, np.full(len(hand.surface.faces), i)
-            parts.append((surface.faces + count, surface.albedo, surface.gloss, surface.part, owner))
+            parts.append((surface.faces + count, surface.albedo, surface.gloss, surface.part, owner, surface.texels))
             count += len(surface.vertices)
             cloth, no_gloss = np.tile(surface.cloth, (arm_vertices, 1)), np.zeros(arm_vertices)
-            of_arm = np.full(len(arm_faces), CLOTH), np.full(len(arm_faces), i)
+            of_arm = np.full(len(arm_faces), CLOTH), np.full(len(arm_faces), i), np.zeros((len(arm_faces), 3, 2))
             parts.append((arm_faces + count, cloth, no_gloss, *of_arm))
             count += arm_vertices
-        faces, albedo, gloss, part, owner = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return Body(faces, albedo, gloss, part, owner, face_incidence(faces, count))
+        faces, albedo, gloss, part, owner, texels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return Body(faces, albedo, gloss, part, owner, texels, self.skin, face_incidence(faces, count))
 
     def moment(self, frame: int, view: int) -> Moment:
         """The lit scene as one camera's frame exposes it; shared by the cameras whose clocks agree."""
@@ -135,8 +142,17 @@ class Scene:
             self._moments.clear()
             exposure = [self.vertices(t) for t in self._exposure_times_s(time_s)]
             rng = _generator(self.config, _FRAME, frame)
-            self._moments[time_s] = Moment(self.body, exposure, self.lighting, rng)
+            self._moments[time_s] = Moment(self.body, exposure, self._folds(time_s), self.lighting, rng)
         return self._moments[time_s]
+
+    def _folds(self, time_s: float) -> Float[np.ndarray, "hands 32"]:
+        """How deep the folds of each hand are."""
+        found = []
+        for hand in self.hands:
+            turns = hand.path(np.array([time_s])).rotations[0]
+            flexion = np.einsum("jc,jc->j", turns[1:], hand.model.arrays.joint_axes[:, 0])
+            found.append(fold_openness(np.concatenate([[0.0], flexion])))
+        return np.stack(found)
 
     def _exposure_times_s(self, middle_s: float) -> Float[np.ndarray, " times"]:
         """Enough times within the exposure that nothing jumps; one where nothing moves."""
@@ -179,8 +195,11 @@ def make_scene(config: SimulateConfig) -> Scene:
     sides = SIDES if config.hands == "both" else (config.hands,)
     models = {side: HandModel(personal_hand(person, side)) for side in sides}
     paths = _paths(config, models, person)
+    widen = _WIDEN_FOR_TWO if len(sides) > 1 else 1.0
+    rig = make_rig(config.rig, config.views, config.size, _generator(config, _RIG), widen)
+    skin = _paint_skin(person, rig, np.random.default_rng((config.person_seed, _SUBJECT, 2)))
     surfaces = {
-        side: load_surface(person, models[side], np.random.default_rng((config.person_seed, _SUBJECT, 1)))
+        side: load_surface(person, models[side], skin, np.random.default_rng((config.person_seed, _SUBJECT, 1)))
         for side in sides
     }
     room_rng, room, spill, shoulder = _generator(config, _ROOM), None, None, AT_THE_WALL_M
@@ -189,10 +208,9 @@ def make_scene(config: SimulateConfig) -> Scene:
     elif config.background == GREEN:
         spill = studio_green(room_rng)
         room = make_studio(spill, room_rng)
-    widen = _WIDEN_FOR_TWO if len(sides) > 1 else 1.0
     return Scene(
         config=config,
-        rig=make_rig(config.rig, config.views, config.size, _generator(config, _RIG), widen),
+        rig=rig,
         lighting=make_lighting(_generator(config, _LIGHT), spill),
         room=room,
         sensors=tuple(make_sensor(_generator(config, _SENSOR, i)) for i in range(config.views)),
@@ -201,9 +219,17 @@ def make_scene(config: SimulateConfig) -> Scene:
             for rng in (_generator(config, _CLOCK, i) for i in range(config.views))
         ),
         person=person,
+        skin=skin,
         hands=tuple(SimulatedHand(side, models[side], surfaces[side], paths[side], person.betas) for side in sides),
         shoulder_m=shoulder,
     )
+
+
+def _paint_skin(person: Person, rig: Rig, rng: np.random.Generator) -> SkinMaps:
+    """The person's skin, as fine as the sharpest camera can see it."""
+    finest_m = min(_NEAREST_M / float(camera.intrinsics[0, 0]) for camera in rig)
+    places = rest_places(side_for(finest_m))
+    return make_maps(places.atlas, paint(places, person.skin, rng))
 
 
 def _paths(config: SimulateConfig, models: dict[str, HandModel], person: Person) -> dict[str, HandPath]:

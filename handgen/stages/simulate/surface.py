@@ -11,15 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import sparse
 
 from handgen.hand.model import HandModel
-from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, JOINT_COUNT, JOINT_PARENTS, TIP_VERTICES
-from handgen.stages.simulate.light import Noise, linear_from_srgb
+from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
+from handgen.stages.simulate.light import Noise
 from handgen.stages.simulate.motion import finger_direction
 from handgen.stages.simulate.person import Person, personal_surface
+from handgen.stages.simulate.skin.atlas import corner_texels, subdivide_corners
+from handgen.stages.simulate.skin.maps import SkinMaps
+from handgen.stages.simulate.subdivision import subdivision
 
 HAND, ARM, CLOTH = 0, 1, 2  # what a face belongs to
+_VERTEX_M = 2e-3  # of skin, whose mean a vertex's colour is
 ELBOW_M = 0.27  # from the wrist
 _SEGMENTS = 32
 _ARM_IN_SLEEVE_M = 0.012  # how far the forearm reaches into the sleeve
@@ -29,8 +32,9 @@ _ARM_IN_SLEEVE_M = 0.012  # how far the forearm reaches into the sleeve
 class Surface:
     """A hand with forearm and sleeve at rest, ready to be skinned. Metres.
 
-    posedirs: of the first vertices, the skin's; the sleeve has none. albedo: linear RGB. gloss: strength of the
-    highlight, per vertex. part: HAND, ARM or CLOTH per face. cloth: linear albedo of the sleeve.
+    posedirs: of the first vertices, the skin's; the sleeve has none. albedo: linear RGB; of skin, what its maps say
+    there. gloss: strength of the highlight, per vertex. part: HAND, ARM or CLOTH per face. texels: where the corners
+    of each face lie in the skin's maps; of no meaning for cloth. cloth: linear albedo of the sleeve.
     """
 
     vertices: Float[np.ndarray, "n 3"]
@@ -41,6 +45,7 @@ class Surface:
     albedo: Float[np.ndarray, "n 3"]
     gloss: Float[np.ndarray, " n"]
     part: Int[np.ndarray, " faces"]
+    texels: Float[np.ndarray, "faces 3 2"]
     cloth: Float[np.ndarray, " 3"]
 
     def pose(
@@ -60,8 +65,8 @@ class Surface:
         return (blended @ shaped[..., None])[..., 0] + self.weights @ offset
 
 
-def load_surface(person: Person, model: HandModel, rng: np.random.Generator) -> Surface:
-    """The person's surface of `model`'s side, subdivided and dressed; `rng` decides the mottling and the folds."""
+def load_surface(person: Person, model: HandModel, skin: SkinMaps, rng: np.random.Generator) -> Surface:
+    """The person's surface of `model`'s side, subdivided and dressed; `rng` decides the folds of the sleeve."""
     arrays = personal_surface(person, model.side)
     operator, faces = subdivision(arrays["faces"].astype(np.int64), len(arrays["vertices"]))
     vertices = operator @ arrays["vertices"].astype(float)
@@ -71,13 +76,17 @@ def load_surface(person: Person, model: HandModel, rng: np.random.Generator) -> 
     shapedirs = (operator @ shapedirs.reshape(len(shapedirs), -1)).reshape(-1, 3, shapedirs.shape[2])
     posedirs = arrays["posedirs"].astype(np.float32)
     posedirs = (operator.astype(np.float32) @ posedirs.reshape(len(posedirs), -1)).reshape(-1, 3, posedirs.shape[2])
-    nail = np.clip(operator @ arrays["nail_mask"].astype(float).reshape(-1), 0, 1)
-    albedo, gloss = _skin(vertices, model, nail, person.skin, rng)
+    corners = corner_texels(arrays["uv"].astype(float), arrays["faces_uv"].astype(np.int64), skin.side_px)
+    texels = subdivide_corners(corners)
+    at = skin.at(texels.reshape(-1, 2), _VERTEX_M / skin.texel_m)
+    albedo, gloss = np.zeros((len(vertices), 3)), np.zeros(len(vertices))
+    albedo[faces.reshape(-1)], gloss[faces.reshape(-1)] = at.albedo, at.gloss
     back = -finger_direction(model)  # the forearm's side of x
     behind_wrist = back * vertices[faces, 0].mean(1)
     shown = behind_wrist < person.cuff_m + _ARM_IN_SLEEVE_M
     hand_end_m = float(back * model.template[model.wrist_border, 0].mean())  # the mask ends where the model's mesh does
-    faces, part = faces[shown], np.where(behind_wrist < hand_end_m, HAND, ARM)[shown]
+    faces, texels = faces[shown], texels[shown]
+    part = np.where(behind_wrist < hand_end_m, HAND, ARM)[shown]
     tube, sleeve_faces = _sleeve(vertices * [back, 1, 1], person.cuff_m, rng)
     tube *= [back, 1, 1]
     if back < 0:
@@ -94,76 +103,9 @@ def load_surface(person: Person, model: HandModel, rng: np.random.Generator) -> 
         albedo=np.concatenate([albedo, cloth]),
         gloss=np.concatenate([gloss, np.zeros(len(tube))]),
         part=np.concatenate([part, np.full(len(sleeve_faces), CLOTH)]),
+        texels=np.concatenate([texels, np.zeros((len(sleeve_faces), 3, 2))]),
         cloth=person.cloth,
     )
-
-
-def face_incidence(faces: Int[np.ndarray, "faces 3"], count: int) -> sparse.csr_matrix:
-    """The (count, faces) matrix that sums values of faces onto their vertices."""
-    columns = np.repeat(np.arange(len(faces)), 3)
-    return sparse.csr_matrix((np.ones(len(columns)), (faces.reshape(-1), columns)), (count, len(faces)))
-
-
-def subdivision(faces: Int[np.ndarray, "faces 3"], count: int) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """One step of loop subdivision: the operator on vertex values (new, count), and the new faces."""
-    halves = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), 1)
-    edges, edge_of_half = np.unique(halves, axis=0, return_inverse=True)
-    edge_of_half = edge_of_half.reshape(-1)
-    opposite = faces[:, [2, 0, 1]].reshape(-1)
-    uses = np.bincount(edge_of_half, minlength=len(edges))
-    is_border = uses == 1
-    adjacency, border_adjacency = _adjacency(edges, count), _adjacency(edges[is_border], count)
-    valence = np.asarray(adjacency.sum(1)).reshape(-1).clip(1)
-    beta = (5 / 8 - (3 / 8 + np.cos(2 * np.pi / valence) / 4) ** 2) / valence
-    on_border = np.asarray(border_adjacency.sum(1)).reshape(-1) == 2
-    own = np.where(on_border, 0.75, 1 - valence * beta)
-    old = sparse.diags(own) + sparse.diags(np.where(on_border, 0.0, beta)) @ adjacency
-    old = old + sparse.diags(np.where(on_border, 0.125, 0.0)) @ border_adjacency
-
-    ends = np.where(is_border, 0.5, 3 / 8)
-    row = np.arange(len(edges))
-    shape, across = (len(edges), count), np.where(is_border, 0.0, 1 / 8)[edge_of_half]
-    new = sparse.csr_matrix((np.tile(ends, 2), (np.tile(row, 2), edges.T.reshape(-1))), shape)
-    new = new + sparse.csr_matrix((across, (edge_of_half, opposite)), shape)
-    middle = edge_of_half.reshape(-1, 3) + count  # of sides 01, 12, 20
-    a, b, c = faces.T
-    ab, bc, ca = middle.T
-    corners = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
-    return sparse.vstack([old, new]).tocsr(), np.concatenate([np.stack(corner, 1) for corner in corners])
-
-
-def _adjacency(edges: Int[np.ndarray, "edges 2"], count: int) -> sparse.csr_matrix:
-    half = sparse.csr_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count))
-    return half + half.T
-
-
-def _near(points: np.ndarray, centers: np.ndarray, radius_m: float) -> np.ndarray:
-    """Compute how near each point is to any of the centres, 0 to 1."""
-    squared = ((points[:, None] - centers[None]) ** 2).sum(-1)
-    return np.exp(-squared / (2 * radius_m**2)).max(1)
-
-
-def _skin(
-    vertices: np.ndarray, model: HandModel, nail: np.ndarray, tone: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Linear albedo and gloss: a lighter, pinker palm, redder knuckles and tips, mottling, paler nails."""
-    palm_tone = linear_from_srgb(np.array((0.90, 0.68, 0.60)))
-    rest = model.rest_joints.cpu().numpy()
-    tips = model.template.cpu().numpy()[[TIP_VERTICES[finger] for finger in FINGERS]]
-    knuckles = rest[[joint for finger in FINGERS for joint in FINGER_JOINTS[finger]]]
-    center_y = np.interp(np.abs(vertices[:, 0]), [0.0, 0.1], [rest[0, 1], rest[FINGER_JOINTS["middle"][0], 1]])
-    palmar = 1 / (1 + np.exp((vertices[:, 1] - center_y) / 0.003))  # the palm faces -y
-    is_hand = 1 / (1 + np.exp((vertices[:, 0] * -finger_direction(model) - 0.02) / 0.008))
-    lighter = (0.55 * palmar * is_hand)[:, None]
-    albedo = tone * (1 - lighter) + (0.5 * tone + 0.5 * palm_tone) * lighter
-    redness = 0.6 * _near(vertices, knuckles, 0.009) * (1 - palmar) + 0.9 * _near(vertices, tips, 0.011)
-    albedo = albedo * (1 - redness[:, None] * np.array([0.03, 0.22, 0.20]))
-    noise = Noise(rng)
-    mottling = noise.fractal(vertices / 0.012) * 0.16 + noise.fractal(vertices / 0.0025) * 0.10
-    albedo = albedo * (1 + mottling[:, None] * np.array([0.7, 1.0, 1.0]))
-    nail_tone = 0.6 * tone + 0.4 * linear_from_srgb(np.array((0.93, 0.74, 0.70)))
-    albedo = albedo * (1 - nail[:, None]) + nail_tone * 1.12 * nail[:, None]
-    return albedo.clip(0.01, 0.95), 0.05 + 0.22 * nail
 
 
 def _sleeve(vertices: np.ndarray, cuff: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
