@@ -6,10 +6,11 @@ World frame of a simulated capture: metres, z up, the hands around the origin, t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from scipy.interpolate import RectBivariateSpline
 from scipy.spatial.transform import Rotation
 
@@ -29,7 +30,8 @@ _STEREO_STEP_DEG, _STEREO_ELEVATION_DEG = 22.0, 24.0
 _CAGE_ELEVATIONS_DEG = (-22.0, 72.0)  # the lowest stay above the table
 _CAGE_GAP_DEG = 50.0  # about the person's side, where the arm comes in
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
-_CURVE = np.round(srgb_from_linear(np.linspace(0, 1, 8192)) * 255).astype(np.uint8)
+_CURVE = srgb_from_linear(np.linspace(0, 1, 8192))
+_LEAST_GRAIN_PX, _SHARPENED_PX = 0.3, 1.0
 _GRID_PX = 8  # between the points at which a lens is inverted
 SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y; where edge pixels are sampled
 
@@ -177,25 +179,58 @@ def local_range(values: np.ndarray) -> np.ndarray:
 class Sensor:
     """From light to the pixels of one camera.
 
-    gain: exposure and white balance. blur_px: sigma. shot_noise, read_noise: variance per unit of light, and deviation.
+    gain: exposure and white balance. blur_px: sigma of the optics. shot_noise, read_noise: variance per unit of light,
+    and deviation. grain_px: size of the noise that demosaicing and noise reduction leave. contrast: of the tone curve,
+    0 for sRGB's own. saturation: 1 for none changed. sharpening: strength of the edges drawn after.
     """
 
     gain: Float[np.ndarray, " 3"]
     blur_px: float
     shot_noise: float
     read_noise: float
+    grain_px: float
+    contrast: float
+    saturation: float
+    sharpening: float
 
     def develop(self, light: Light, rng: np.random.Generator) -> Image:
-        """The RGB image of linear light: blur, noise, sRGB's curve."""
+        """The RGB image of linear light: blur, noise, tone and colour, sharpening."""
         exposed = cv2.GaussianBlur((light * self.gain).astype(np.float32), (0, 0), self.blur_px)
         deviation = np.sqrt(self.shot_noise * exposed.clip(0) + self.read_noise**2)
-        exposed = exposed + deviation * rng.standard_normal(exposed.shape, dtype=np.float32)
+        noise = rng.standard_normal(exposed.shape, dtype=np.float32)
+        if self.grain_px > _LEAST_GRAIN_PX:
+            noise = cv2.GaussianBlur(noise, (0, 0), self.grain_px) * (2 * np.sqrt(np.pi) * self.grain_px)
+        exposed = exposed + deviation * noise
         # A soft shoulder keeps lit skin from clipping.
         exposed = np.where(exposed > 0.8, 0.8 + 0.2 * np.tanh((exposed - 0.8) / 0.2), exposed)
-        return _CURVE[(exposed * (len(_CURVE) - 1)).clip(0, len(_CURVE) - 1).astype(np.int32)]
+        image = self._curve[(exposed * (len(_CURVE) - 1)).clip(0, len(_CURVE) - 1).astype(np.int32)]
+        if self.saturation != 1:
+            grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+            image = np.clip(grey + (image - grey) * self.saturation, 0, 255).astype(np.uint8)
+        if self.sharpening:
+            image = cv2.addWeighted(
+                image, 1 + self.sharpening, cv2.GaussianBlur(image, (0, 0), _SHARPENED_PX), -self.sharpening, 0
+            )
+        return image
+
+    @cached_property
+    def _curve(self) -> UInt8[np.ndarray, " levels"]:
+        """The tone curve: sRGB's, bent into an S about a middle grey."""
+        level = _CURVE
+        bent = level + self.contrast * level * (1 - level) * (2 * level - 0.9)
+        return np.round(bent.clip(0, 1) * 255).astype(np.uint8)
 
 
 def make_sensor(rng: np.random.Generator) -> Sensor:
-    """A webcam like its neighbours, but not quite."""
+    """A webcam or a phone like its neighbours, but not quite."""
     gain = rng.uniform(0.85, 1.15) * np.array([rng.uniform(0.96, 1.04), 1.0, rng.uniform(0.96, 1.04)])
-    return Sensor(gain, rng.uniform(0.5, 0.75), rng.uniform(1e-4, 5e-4), rng.uniform(0.001, 0.004))
+    return Sensor(
+        gain,
+        blur_px=rng.uniform(0.5, 0.75),
+        shot_noise=rng.uniform(1e-4, 8e-4),
+        read_noise=rng.uniform(0.001, 0.005),
+        grain_px=rng.uniform(0.0, 0.7),
+        contrast=rng.uniform(-0.1, 0.7),
+        saturation=rng.uniform(0.85, 1.25),
+        sharpening=max(0.0, rng.uniform(-0.3, 0.9)),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,9 @@ from handgen.geometry.meshes import Points, Tracer
 _LATTICE = 32
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
 _SPILL = 0.25  # of the light from everywhere that has the walls' colour
+_RGB_FROM_XYZ = np.array(
+    [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
+)
 _START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
 
 
@@ -46,26 +49,34 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Lighting:
-    """A key light of some size, a weak fill light from the other side, and light from everywhere.
+class Fill:
+    """Light from a wide part of the surroundings: a bright wall, a second window. direction: unit, towards it."""
 
-    key_position: its centre; key_half_size: of the cube it fills. fill_direction: unit, towards it. sky, ground: from
-    above and below.
+    direction: Float[np.ndarray, " 3"]
+    light: Float[np.ndarray, " 3"]
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """A key light of some size, weak wide lights, and light from everywhere.
+
+    key_position: its centre; key_half_size: of the cube it fills. sky, ground: from above and below.
     """
 
     key_position: Float[np.ndarray, " 3"]
     key_half_size: float
     key: Float[np.ndarray, " 3"]
-    fill_direction: Float[np.ndarray, " 3"]
-    fill: Float[np.ndarray, " 3"]
+    fills: tuple[Fill, ...]
     sky: Float[np.ndarray, " 3"]
     ground: Float[np.ndarray, " 3"]
 
     def ambient(self, normals: Points, openness: Float[np.ndarray, " n"]) -> Points:
-        """Light from everywhere, dimmed by `openness` (0 to 1), and the fill light."""
+        """Light from everywhere, dimmed by `openness` (0 to 1), and the wide lights."""
         upward = (0.5 + 0.5 * normals[:, 2])[:, None]
-        fill = (normals @ self.fill_direction).clip(0)[:, None] * (0.4 + 0.6 * openness[:, None])
-        return (self.sky * upward + self.ground * (1 - upward)) * openness[:, None] + self.fill * fill
+        total = (self.sky * upward + self.ground * (1 - upward)) * openness[:, None]
+        for fill in self.fills:
+            total = total + fill.light * ((normals @ fill.direction).clip(0) * (0.4 + 0.6 * openness))[:, None]
+        return total
 
     def towards_key(self, points: Points) -> Points:
         """Unit directions to the key light."""
@@ -73,22 +84,102 @@ class Lighting:
         return towards / np.linalg.norm(towards, axis=1, keepdims=True)
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """One kind of light, by ranges. Angles of the key light: azimuth from the cameras' middle, elevation.
+
+    distance_m, half_size_m: of the key light. kelvin: its colour. ambient: all other light as a share of the key's;
+    from_below: the ground's part of it. fills: how many wide lights, at most.
+    """
+
+    share: float
+    azimuth_deg: tuple[float, float]
+    elevation_deg: tuple[float, float]
+    distance_m: tuple[float, float]
+    half_size_m: tuple[float, float]
+    kelvin: tuple[float, float]
+    ambient: tuple[float, float]
+    ambient_kelvin: tuple[float, float]
+    from_below: tuple[float, float] = (0.35, 0.6)
+    fills: int = 2
+
+
+# Not measured anywhere: what rooms, windows and streets are like, wide rather than exact.
+_KINDS = {
+    "room": _Kind(0.24, (-60, 60), (35, 65), (1.6, 2.0), (0.12, 0.4), (3500, 6500), (0.5, 0.9), (4500, 7500)),
+    "window": _Kind(0.24, (-110, 110), (5, 40), (1.4, 2.1), (0.3, 0.55), (5500, 8000), (0.12, 0.6), (3800, 7000)),
+    "ceiling": _Kind(0.16, (-180, 180), (65, 88), (1.2, 1.5), (0.3, 0.6), (3000, 6000), (0.4, 1.1), (3200, 6000)),
+    "lamp": _Kind(0.14, (-130, 130), (5, 60), (0.8, 1.5), (0.04, 0.12), (2500, 3400), (0.1, 0.45), (2700, 4500)),
+    "screen": _Kind(0.05, (-25, 25), (-15, 15), (0.9, 1.2), (0.15, 0.3), (6500, 9000), (0.15, 0.6), (2700, 5000)),
+    "sun": _Kind(0.12, (-150, 150), (20, 70), (2.0, 2.1), (0.012, 0.03), (4800, 6000), (0.12, 0.35), (7500, 12000)),
+    "flash": _Kind(0.05, (-20, 20), (0, 30), (0.8, 1.2), (0.02, 0.05), (5200, 6200), (0.03, 0.25), (2700, 5500)),
+}
+_STUDIO = ("room", "ceiling")  # kinds that a green studio is lit by
+_EXPOSED = 0.62  # irradiance over pi, mean over what faces the cameras, that exposure brings the scene to
+_EXPOSURE_SPREAD = 0.2  # of its logarithm
+_BALANCED = 0.8  # share of the light's tint that a camera's white balance takes away
+
+
 def make_lighting(rng: np.random.Generator, spill: Float[np.ndarray, " 3"] | None = None) -> Lighting:
-    """A lit room: the key light in front of the person, above, on either side. spill: the colour of its walls."""
-    side = rng.choice([-1.0, 1.0])
-    warmth = rng.uniform(0.0, 1.0)
-    key = np.array([1.0, 0.97 - 0.07 * warmth, 0.95 - 0.17 * warmth]) * rng.uniform(0.75, 1.0)
-    fill_direction = np.array([-0.8 * side, 0.5, 0.3])
+    """Light of one kind, exposed and white-balanced as a camera would. spill: the colour of a studio's walls."""
+    names = _STUDIO if spill is not None else tuple(_KINDS)
+    shares = np.array([_KINDS[name].share for name in names])
+    kind = _KINDS[names[rng.choice(len(names), p=shares / shares.sum())]]
+    azimuth, elevation = np.radians((rng.uniform(*kind.azimuth_deg), rng.uniform(*kind.elevation_deg)))
+    around = np.array([np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation), np.sin(elevation)])
     tint = np.ones(3) if spill is None else (1 - _SPILL) + _SPILL * 3 * spill / spill.sum()
-    return Lighting(
-        key_position=np.array([side * rng.uniform(0.5, 1.2), rng.uniform(0.6, 1.2), rng.uniform(1.2, 1.5)]),
-        key_half_size=rng.uniform(0.12, 0.4),
-        key=key,
-        fill_direction=fill_direction / np.linalg.norm(fill_direction),
-        fill=np.array([0.85, 0.93, 1.0]) * rng.uniform(0.12, 0.3),
-        sky=np.array([0.98, 1.0, 1.04]) * rng.uniform(0.38, 0.55) * tint,
-        ground=np.array([1.0, 0.88, 0.76]) * rng.uniform(0.18, 0.3) * tint,
+    ambient = rng.uniform(*kind.ambient) * blackbody(rng.uniform(*kind.ambient_kelvin)) * tint
+    below = rng.uniform(*kind.from_below)
+    lighting = Lighting(
+        key_position=rng.uniform(*kind.distance_m) * around,
+        key_half_size=rng.uniform(*kind.half_size_m),
+        key=blackbody(rng.uniform(*kind.kelvin)),
+        fills=tuple(_draw_fill(ambient, rng) for _ in range(rng.integers(kind.fills + 1))),
+        sky=ambient * (1 - below) * 1.2,
+        ground=ambient * below * 1.2 * np.array([1.0, 0.92, 0.84]),
     )
+    return _expose(lighting, _EXPOSED * float(np.exp(rng.normal(0, _EXPOSURE_SPREAD))))
+
+
+def _draw_fill(ambient: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Fill:
+    direction = rng.standard_normal(3) + np.array([0.0, 0.3, 0.3])
+    return Fill(direction / np.linalg.norm(direction), ambient * rng.uniform(0.2, 1.0) * rng.uniform(0.85, 1.15, 3))
+
+
+def _expose(lighting: Lighting, target: float) -> Lighting:
+    """Scale all light so that what faces the cameras gets `target` in the mean, and take most of its tint away."""
+    facing = np.array([[0.0, 1.0, 0.0], [0.7, 0.7, 0.0], [-0.7, 0.7, 0.0], [0.0, 0.7, 0.7], [0.0, 0.7, -0.7]])
+    towards = lighting.key_position / np.linalg.norm(lighting.key_position)
+    light = (facing @ towards).clip(0).mean() * lighting.key + lighting.ambient(facing, np.ones(len(facing))).mean(0)
+    gain = target / light.mean() * (light.mean() / light) ** _BALANCED
+    return replace(
+        lighting,
+        key=lighting.key * gain,
+        fills=tuple(Fill(fill.direction, fill.light * gain) for fill in lighting.fills),
+        sky=lighting.sky * gain,
+        ground=lighting.ground * gain,
+    )
+
+
+def blackbody(kelvin: float) -> Float[np.ndarray, " 3"]:
+    """Linear sRGB of a black body's light, mean 1; 1,700 to 25,000 K.
+
+    Kim et al., US patent 7,024,034 (2006): cubic splines of its chromaticity; CIE XYZ to sRGB by IEC 61966-2-1.
+    """
+    t = 1e3 / kelvin
+    if kelvin < 4000:
+        x = -0.2661239 * t**3 - 0.2343589 * t**2 + 0.8776956 * t + 0.179910
+    else:
+        x = -3.0258469 * t**3 + 2.1070379 * t**2 + 0.2226347 * t + 0.240390
+    if kelvin < 2222:
+        y = -1.1063814 * x**3 - 1.34811020 * x**2 + 2.18555832 * x - 0.20219683
+    elif kelvin < 4000:
+        y = -0.9549476 * x**3 - 1.37418593 * x**2 + 2.09137015 * x - 0.16748867
+    else:
+        y = 3.0817580 * x**3 - 5.87338670 * x**2 + 3.75112997 * x - 0.37001483
+    xyz = np.array([x / y, 1.0, (1 - x - y) / y])
+    light = (_RGB_FROM_XYZ @ xyz).clip(0.02)
+    return light / light.mean()
 
 
 def key_visibility(

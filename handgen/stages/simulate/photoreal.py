@@ -38,7 +38,7 @@ _ROUGHNESS, _SMOOTHER_BY_GLOSS, _CLOTH_ROUGHNESS = 0.5, 1.0, 0.9
 _DETAIL_M = 0.015  # longest edge of the room's triangles: their corners carry its texture
 _KEY_RADIUS = 1.15  # of a sphere whose shadows are as soft as those of a cube of half size 1
 _SKY_SIZE = (32, 64)  # rows, columns of the light from everywhere
-_FILL_SHARPNESS = 8  # the fill light comes from directions in proportion to this power of a cosine
+_FILL_SHARPNESS = 8  # a wide light comes from directions in proportion to this power of a cosine
 _COLOR = {"type": "mesh_attribute", "name": "vertex_color"}
 _PATHS = {"type": "path", "max_depth": _BOUNCES + 1, "hide_emitters": True}
 # Red, green, blue and alpha, and three channels of each.
@@ -202,7 +202,7 @@ class PathTracer:
 
 
 def _sky(lighting: Lighting) -> Float[np.ndarray, "rows columns 3"]:
-    """Light from everywhere and the fill light, by direction: rows from straight up to straight down.
+    """Light from everywhere and the wide lights, by direction: rows from straight up to straight down.
 
     A surface collects from it what `Lighting.ambient` gives it in the open: its share that follows the cosine of the
     elevation is 3/2 times as strong as what arrives of it, and a lobe cos^n collects 2 / (n + 2) of its peak.
@@ -213,8 +213,10 @@ def _sky(lighting: Lighting) -> Float[np.ndarray, "rows columns 3"]:
     own = np.stack([np.sin(azimuth) * np.sin(polar), np.cos(polar), -np.cos(azimuth) * np.sin(polar)], -1)
     world = np.stack([own[..., 0], -own[..., 2], own[..., 1]], -1).swapaxes(0, 1)
     mean, half = (lighting.sky + lighting.ground) / 2, (lighting.sky - lighting.ground) / 2
-    lobe = (world @ lighting.fill_direction).clip(0) ** _FILL_SHARPNESS * (_FILL_SHARPNESS + 2) / 2
-    light = mean + 1.5 * world[..., 2:] * half + lobe[..., None] * lighting.fill
+    light = mean + 1.5 * world[..., 2:] * half
+    for fill in lighting.fills:
+        lobe = (world @ fill.direction).clip(0) ** _FILL_SHARPNESS * (_FILL_SHARPNESS + 2) / 2
+        light = light + lobe[..., None] * fill.light
     return light.clip(0).astype(np.float32)
 
 

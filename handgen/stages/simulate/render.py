@@ -89,11 +89,13 @@ class Body:
 class View:
     """One moment as one camera sees it.
 
-    light: linear. hand: index of the hand that the pixel's centre shows, -1 elsewhere, as on forearm and sleeve.
+    light: linear. hand: index of the hand that the pixel's centre shows, -1 elsewhere. arm: the same for its forearm and
+    sleeve.
     """
 
     light: Light
     hand: Int[np.ndarray, "height width"]
+    arm: Int[np.ndarray, "height width"]
 
 
 class Moment:
@@ -135,21 +137,23 @@ class Moment:
     def view(self, camera: Camera, rays: PixelRays, background: Light) -> View:
         """Render the moment as `camera` sees it, in front of `background`."""
         light = background.copy()
-        hand = np.full(light.shape[:2], -1, np.int64)
+        hand, arm = (np.full(light.shape[:2], -1, np.int64) for _ in range(2))
         covered = np.zeros(light.shape[:2], np.uint8)
         for k in sorted({0, self._middle, len(self.exposure) - 1}):
             covered |= self._silhouette(camera, self.exposure[k])
         margin = 3 if len(self.exposure) == 1 else 5  # between those three times, the hand bulges out a little
         rows, columns = np.nonzero(cv2.dilate(covered, np.ones((margin, margin), np.uint8)))
         if not len(rows):
-            return View(light, hand)
+            return View(light, hand, arm)
         middle = self.tracers[self._middle]
         color, face, distance = self._trace(middle, rays, rays.at(rows, columns))
         found = face >= 0
-        hand[rows, columns] = np.where(found & (self.body.part[face] == HAND), self.body.owner[face], -1)
+        is_hand, owner = self.body.part[face] == HAND, self.body.owner[face]
+        hand[rows, columns] = np.where(found & is_hand, owner, -1)
+        arm[rows, columns] = np.where(found & ~is_hand, owner, -1)
         if len(self.exposure) > 1:
             light[rows, columns] = self._mean_light(self.tracers, rays, rows, columns, background)
-            return View(light, hand)
+            return View(light, hand, arm)
         light[rows[found], columns[found]] = color[found]
         shown = np.full(light.shape[:2], -1, np.int32)  # part and owner, to find edges between them
         shown[rows[found], columns[found]] = self.body.part[face[found]] + 3 * self.body.owner[face[found]]
@@ -159,7 +163,7 @@ class Moment:
         soften = edge[rows, columns]
         rows, columns = rows[soften], columns[soften]
         light[rows, columns] = self._mean_light([middle] * len(SUBPIXELS), rays, rows, columns, background)
-        return View(light, hand)
+        return View(light, hand, arm)
 
     def _mean_light(
         self, tracers: list[Tracer], rays: PixelRays, rows: np.ndarray, columns: np.ndarray, background: np.ndarray

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -38,7 +38,7 @@ def record_frame(
 
     The truth is of the moment that the frame should be of; masks show what the camera saw, even if its clock is off.
     """
-    pixels, labels = [], []
+    pixels, seen = [], []
     for i, camera in enumerate(scene.rig):
         moment, rays, background = scene.moment(frame, i), scene.rays[i], scene.backgrounds[i]
         view = moment.view(camera, rays, background)
@@ -47,7 +47,7 @@ def record_frame(
             seed = int(scene.sensor_noise(frame, i).integers(2**31))
             light = scene.path_tracer.view(moment, camera, rays, background, seed)
         pixels.append(scene.sensors[i].develop(light, scene.sensor_noise(frame, i)))
-        labels.append(view.hand)
+        seen.append((view.hand, view.arm))
         write(i, pixels[-1])
     screen = GREEN if scene.config.background == GREEN else None
     for owner, hand in enumerate(scene.hands):
@@ -56,9 +56,9 @@ def record_frame(
         mesh = PosedMesh(hand.model, posed.vertices[0].numpy(), posed.keypoints[0].numpy())
         views, cutouts = [], []
         for i, camera in enumerate(scene.rig):
-            mask = np.where(labels[i] == owner, np.uint8(255), np.uint8(0))
+            masks = [np.where(shown == owner, np.uint8(255), np.uint8(0)) for shown in seen[i]]
             key = f"{frame:08d}_{hand.side}_{i:02d}"
-            if found := _view(camera, mesh, key, pixels[i], mask, screen):
+            if found := _view(camera, mesh, key, pixels[i], masks, screen):
                 views.append(found[0])
                 cutouts.append((key, found[1]))
         record = HandRecord(
@@ -74,17 +74,17 @@ def record_frame(
 
 
 def _view(
-    camera: Camera, hand: PosedMesh, key: str, image: np.ndarray, mask: np.ndarray, screen: str | None
+    camera: Camera, hand: PosedMesh, key: str, image: np.ndarray, masks: Sequence[np.ndarray], screen: str | None
 ) -> tuple[ViewRecord, Cutout] | None:
-    """The truth about one hand in one view, or None where the camera cannot see it."""
+    """The truth about one hand in one view, or None where the camera cannot see it. masks: of the hand, of its arm."""
     cutout = cut_out(image, camera, hand, min_side_px=1)
     if cutout is None:
         return None
-    seen = cutout.cutter.cut_mask(mask)
+    seen, arm = (cutout.cutter.cut_mask(mask) for mask in masks)
     shown = cv2.countNonZero(cv2.bitwise_and(cutout.mesh, seen)) / max(cv2.countNonZero(cutout.mesh), 1)
     faults = {"outside_image": not cutout.inside.all(), "hidden": shown < _LEAST_SEEN}
     reasons = tuple(reason for reason, found in faults.items() if found)
-    segmented = Segmented(seen, iou(cutout.mesh, seen), screen or "any", np.zeros_like(seen))
+    segmented = Segmented(seen, iou(cutout.mesh, seen), screen or "any", arm)
     return build_view(key, cutout, segmented, reasons)
 
 

@@ -41,6 +41,9 @@ class SynthesizeConfig:
     occluder_probability: float = option(
         0.15, "Probability of something in front of it.", low=0, high=1, flag="--occluder"
     )
+    spectrum_probability: float = option(
+        0.5, "Probability that the slow part of light and colour changes.", low=0, high=1, flag="--spectrum"
+    )
     grain: bool = option(True, "Give hand and background the same noise and JPEG history.")
     blend: str = option(
         "alpha",
@@ -48,7 +51,7 @@ class SynthesizeConfig:
         choices=("alpha", "poisson", "hard"),
     )
     forearm_probability: float = option(
-        0.5,
+        0.85,
         "Probability that forearm and sleeve stay on the hand; masks are of the hand alone.",
         low=0,
         high=1,

@@ -15,8 +15,8 @@ from handgen.stages.synthesize.scenes import busy, defocus, desk, outdoors, shel
 
 _SCENES = (table, desk, wall, shelf, outdoors, busy)
 _SHARES = (0.36, 0.2, 0.14, 0.1, 0.1, 0.1)  # of backgrounds that show each
-_CANVAS_SHARE = (0.32, 0.86)  # of the side
-_CANVAS_MAX_PX = 256
+_CANVAS_SHARE = (0.45, 1.0)  # of the side
+_CANVAS_MAX_PX = 320
 _LIGHT_CELLS = 12
 _NEUTRAL = 110.0  # the level of light and clouds that changes nothing; leaves room to brighten
 
@@ -32,7 +32,7 @@ def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size
         turn = cv2.getRotationMatrix2D((canvas_px / 2, canvas_px / 2), float(rng.normal(0, 6)), 1.12)
         image = cv2.warpAffine(image, turn, (canvas_px, canvas_px), borderMode=cv2.BORDER_REFLECT_101)
     image = _lit(image, rng)
-    if rng.random() < 0.5 - 0.4 * sharp:
+    if rng.random() < 0.4 - 0.35 * sharp:
         image = defocus(image, canvas_px * (0.006 + 0.02 * rng.random()))
     if rng.random() < 0.05:
         image = _with_bokeh(image, rng)

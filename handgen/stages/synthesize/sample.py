@@ -25,6 +25,7 @@ from handgen.stages.synthesize.labels import Labeller, RestWrist
 from handgen.stages.synthesize.noise_matching import draw_jpeg_history
 from handgen.stages.synthesize.occluders import MOST_HIDDEN, draw_occluder, hidden_share, point_on
 from handgen.stages.synthesize.sources import Source
+from handgen.stages.synthesize.spectrum import vary_spectrum
 from handgen.stages.synthesize.views import NO_ROW, SourceView, ViewTable, source_view, span_of
 from handgen.stages.synthesize.virtual_camera import VirtualView, are_in_front, draw_view
 from handgen.stages.synthesize.warping import Homography, Pixels, Placed, PlacedHand, magnification, place_hand
@@ -155,6 +156,8 @@ class SampleMaker:
         scale = magnification(homography, _middle(source))
         made = composite(hands, occluder, background.image, scale, config, rng)
         image, mask = self.augment(made.image, rng), made.masks[own]
+        if rng.random() < config.spectrum_probability:
+            image = vary_spectrum(image, rng)
         if config.grain:
             image = draw_jpeg_history(image, rng)
 
