@@ -221,10 +221,10 @@ class Sensor:
         return np.round(bent.clip(0, 1) * 255).astype(np.uint8)
 
 
-def make_sensor(rng: np.random.Generator) -> Sensor:
-    """A webcam or a phone like its neighbours, but not quite."""
+def make_sensor(rng: np.random.Generator, plain: bool = False) -> Sensor:
+    """A webcam or a phone like its neighbours, but not quite. plain: without tone curve, sharpening and grain."""
     gain = rng.uniform(0.85, 1.15) * np.array([rng.uniform(0.96, 1.04), 1.0, rng.uniform(0.96, 1.04)])
-    return Sensor(
+    sensor = Sensor(
         gain,
         blur_px=rng.uniform(0.5, 0.75),
         shot_noise=rng.uniform(1e-4, 8e-4),
@@ -234,3 +234,4 @@ def make_sensor(rng: np.random.Generator) -> Sensor:
         saturation=rng.uniform(0.85, 1.25),
         sharpening=max(0.0, rng.uniform(-0.3, 0.9)),
     )
+    return replace(sensor, grain_px=0.0, contrast=0.0, saturation=1.0, sharpening=0.0) if plain else sensor

@@ -10,6 +10,10 @@ from handgen.options import check_options, option
 from handgen.runtime.engines import workers_option
 
 MOST_SEED = 2**63 - 1
+# Components of the pictures that can be left out, to learn what each is worth (scripts/bench/worth.py): flexion creases
+# and wrinkles; palms of another colour than backs; pores, ridges, veins, tendons, hair and marks; rings, watches and
+# polish; all poses but a few; light of all kinds but one; what cameras do to pictures.
+COMPONENTS = ("creases", "palms", "fine_skin", "worn", "poses", "light", "sensor")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -33,6 +37,7 @@ class SimulateConfig:
 
     sync_error_frames: how far a camera's clock strays from the others, either way; it drifts through that range.
     calibration_error_px: over the volume of the hands. crf: of the videos, lower is better. jpeg_quality: of images.
+    without: `COMPONENTS` of the pictures that are left out.
     """
 
     views: int = option(8, "Cameras.", low=1, high=64)
@@ -89,11 +94,15 @@ class SimulateConfig:
     workers: int | None = workers_option()
     crf: int = option(20, low=0, high=51)
     jpeg_quality: int = option(95, low=1, high=100)
+    without: tuple[str, ...] = option(())
 
     def __post_init__(self) -> None:
         if self.hands is None:
             object.__setattr__(self, "hands", "both" if self.motion == "interact" else "right")
         check_options(self)
+        for name in self.without:
+            if name not in COMPONENTS:
+                raise ValueError(f"without must be some of {', '.join(COMPONENTS)}, got {name!r}")
         if self.video and any(side % 2 for side in self.size):
             raise ValueError(f"size must be even for H.264, got {self.size[0]}x{self.size[1]}")
         if self.motion == "interact" and self.hands != "both":

@@ -114,15 +114,21 @@ _KINDS = {
     "sun": _Kind(0.12, (-150, 150), (20, 70), (2.0, 2.1), (0.012, 0.03), (4800, 6000), (0.12, 0.35), (7500, 12000)),
     "flash": _Kind(0.05, (-20, 20), (0, 30), (0.8, 1.2), (0.02, 0.05), (5200, 6200), (0.03, 0.25), (2700, 5500)),
 }
+_PLAIN = ("room",)
 _STUDIO = ("room", "ceiling")  # kinds that a green studio is lit by
 _EXPOSED = 0.62  # irradiance over pi, mean over what faces the cameras, that exposure brings the scene to
 _EXPOSURE_SPREAD = 0.2  # of its logarithm
 _BALANCED = 0.8  # share of the light's tint that a camera's white balance takes away
 
 
-def make_lighting(rng: np.random.Generator, spill: Float[np.ndarray, " 3"] | None = None) -> Lighting:
-    """Light of one kind, exposed and white-balanced as a camera would. spill: the colour of a studio's walls."""
-    names = _STUDIO if spill is not None else tuple(_KINDS)
+def make_lighting(
+    rng: np.random.Generator, spill: Float[np.ndarray, " 3"] | None = None, plain: bool = False
+) -> Lighting:
+    """Light of one kind, exposed and white-balanced as a camera would.
+
+    spill: the colour of a studio's walls. plain: of one kind alone.
+    """
+    names = _PLAIN if plain else _STUDIO if spill is not None else tuple(_KINDS)
     shares = np.array([_KINDS[name].share for name in names])
     kind = _KINDS[names[rng.choice(len(names), p=shares / shares.sum())]]
     azimuth, elevation = np.radians((rng.uniform(*kind.azimuth_deg), rng.uniform(*kind.elevation_deg)))

@@ -25,6 +25,7 @@ Vector = Float[np.ndarray, " 3"]
 _PALM_SHARE = 0.9  # of the way from the wrist to the knuckles: the point that placements are about
 _MARGIN_S = 1.0  # of poses before the first and after the last frame, whose exposures reach a little beyond
 _MOST_KEYS = 256  # poses before a path repeats them: what a path costs does not grow with the capture for ever
+_BETWEEN = (1 / 3, 2 / 3)  # of the way from a pose to the one before, where it is looked at as well
 _MOST_TRIES = 12  # at a pose in which the hand does not pass through itself
 
 
@@ -32,7 +33,7 @@ _MOST_TRIES = 12  # at a pose in which the hand does not pass through itself
 class MotionStyle:
     """A temper. seconds_per_pose: from one pose to the next. random_share: of poses without a name.
 
-    turn_deg: largest turns about x, y and z; drift_m: largest shifts; with periods near those given.
+    turn_deg: largest turns about x, y and z; drift_m: largest shifts; with periods near those given. names: of poses.
     """
 
     seconds_per_pose: float
@@ -41,6 +42,7 @@ class MotionStyle:
     turn_period_s: float
     drift_m: tuple[float, float, float]
     drift_period_s: float
+    names: tuple[str, ...] = tuple(POSES)
 
 
 STYLES = {
@@ -127,7 +129,7 @@ def single_hand(
 ) -> SingleHand:
     """A random path of `seconds`. around: the point that the palm moves about, metres."""
     clock = np.arange(-_MARGIN_S, seconds + _MARGIN_S + style.seconds_per_pose, style.seconds_per_pose)
-    keys = _keys_rad(model, min(len(clock), _MOST_KEYS), style.random_share, rng)
+    keys = _keys_rad(model, min(len(clock), _MOST_KEYS), style, rng)
     angles = PchipInterpolator(clock, keys[np.arange(len(clock)) % len(keys)], axis=0)
     turn = Wander.draw(np.radians(style.turn_deg), style.turn_period_s, rng)
     drift = Wander.draw(np.array(style.drift_m), style.drift_period_s, rng)
@@ -135,20 +137,22 @@ def single_hand(
 
 
 def _keys_rad(
-    model: HandModel, count: int, random_share: float, rng: np.random.Generator
+    model: HandModel, count: int, style: MotionStyle, rng: np.random.Generator
 ) -> Float[np.ndarray, "count 15 3"]:
-    """Poses one after the other. Neither in them nor half-way from one to the next the hand passes through itself."""
+    """Poses one after the other. Neither in them nor at `_BETWEEN` from one to the next the hand passes through itself."""
     limits = model.arrays.joint_limits_rad
     keys = [np.radians(pose_angles_deg(POSES["relaxed"]))]
     name = last = "relaxed"
     while len(keys) <= count:
         for _ in range(_MOST_TRIES):
             name, angles_deg = last, random_angles_deg(rng)
-            if rng.random() >= random_share:
-                name = str(rng.choice([other for other in POSES if other != last]))
+            if rng.random() >= style.random_share:
+                name = str(rng.choice([other for other in style.names if other != last]))
                 angles_deg = vary_angles(pose_angles_deg(POSES[name]), rng)
             found = settle(model.side, np.radians(angles_deg).clip(limits[..., 0], limits[..., 1]))
-            if found is not None and is_free(model.side, (found + keys[-1]) / 2):
+            if found is not None and all(
+                is_free(model.side, found + share * (keys[-1] - found)) for share in _BETWEEN
+            ):
                 key = found
                 break
         else:

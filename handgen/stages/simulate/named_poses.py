@@ -130,3 +130,4 @@ POSES: dict[str, NamedPose] = {
     "bent_back": _alike((-16, 4, 2), 0.7, (-10, 4, 0), (-6, -8)),
     "knuckle_bend": _alike((72, 6, 4), 0.1, (4, -4, 0), (8, 10)),
 }
+FEW_POSES = ("open", "flat", "relaxed", "fist", "point", "peace", "pinch", "grasp", "thumb_up")

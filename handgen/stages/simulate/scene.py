@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from handgen.stages.simulate.config import SimulateConfig
 from handgen.stages.simulate.interaction import two_hands
 from handgen.stages.simulate.light import Lighting, linear_from_srgb, make_lighting
 from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, Vector, posed, single_hand
+from handgen.stages.simulate.named_poses import FEW_POSES
 from handgen.stages.simulate.person import Person, make_person, personal_hand
 from handgen.stages.simulate.photoreal import PathTracer
 from handgen.stages.simulate.render import Body, Moment
@@ -31,6 +32,7 @@ from handgen.stages.simulate.skin.folds import fold_openness
 from handgen.stages.simulate.skin.maps import SkinMaps, make_maps
 from handgen.stages.simulate.skin.paint import paint
 from handgen.stages.simulate.skin.places import rest_places
+from handgen.stages.simulate.skin.traits import leave_out
 from handgen.stages.simulate.subdivision import face_incidence
 from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, load_surface, tube_faces
 
@@ -192,6 +194,7 @@ def _generator(config: SimulateConfig, *parts: int) -> np.random.Generator:
 def make_scene(config: SimulateConfig) -> Scene:
     """Draw a scene from `config.seed`. Raises HandgenError when there are no background pictures."""
     person = make_person(np.random.default_rng((config.person_seed, _SUBJECT)))
+    person = replace(person, skin=leave_out(person.skin, config.without))
     sides = SIDES if config.hands == "both" else (config.hands,)
     models = {side: HandModel(personal_hand(person, side)) for side in sides}
     paths = _paths(config, models, person)
@@ -211,9 +214,11 @@ def make_scene(config: SimulateConfig) -> Scene:
     return Scene(
         config=config,
         rig=rig,
-        lighting=make_lighting(_generator(config, _LIGHT), spill),
+        lighting=make_lighting(_generator(config, _LIGHT), spill, "light" in config.without),
         room=room,
-        sensors=tuple(make_sensor(_generator(config, _SENSOR, i)) for i in range(config.views)),
+        sensors=tuple(
+            make_sensor(_generator(config, _SENSOR, i), "sensor" in config.without) for i in range(config.views)
+        ),
         clocks=tuple(
             Clock(config.sync_error_frames, rng.uniform(*_CLOCK_PERIOD_FRAMES), rng.random())
             for rng in (_generator(config, _CLOCK, i) for i in range(config.views))
@@ -242,7 +247,10 @@ def _paths(config: SimulateConfig, models: dict[str, HandModel], person: Person)
         # The person faces +y, so their right hand is at +x.
         apart = np.array([_APART_M if side == "right" else -_APART_M, 0.0, 0.0]) * (len(models) > 1)
         rng = _generator(config, _MOTION, SIDES.index(side))
-        paths[side] = single_hand(model, person.betas, seconds, STYLES[config.motion], apart, rng)
+        style = STYLES[config.motion]
+        if "poses" in config.without:
+            style = replace(style, random_share=0.0, names=FEW_POSES)
+        paths[side] = single_hand(model, person.betas, seconds, style, apart, rng)
     return paths
 
 

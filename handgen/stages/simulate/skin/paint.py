@@ -24,7 +24,7 @@ from handgen.stages.simulate.skin.traits import SkinTraits
 
 _PALM_LIGHT, _PALM_DARK = (linear_from_srgb(np.array(x)) for x in ((0.93, 0.70, 0.62), (0.66, 0.47, 0.39)))
 _BLOOD = np.array([0.10, 0.55, 0.50])  # what more blood takes from red, green and blue
-FOLD_DEPTH_M, _VEIN_M, _TENDON_M, _NAIL_M, _RIDGE_M = 4.5e-4, 5e-4, 9e-4, 2.5e-4, 4.5e-5
+FOLD_DEPTH_M, _VEIN_M, _TENDON_M, _NAIL_M, _RIDGE_M, _PORE_M = 4.5e-4, 5e-4, 9e-4, 2.5e-4, 4.5e-5, 1.3e-5
 _RIDGE_PERIOD_M = 5.2e-4  # of the friction ridges: 0.4 to 0.6 mm (Cummins, Midlo, "Finger prints, palms and soles")
 _COARSE_PX = 320  # side of the atlas at which slow noise is computed
 
@@ -49,11 +49,11 @@ def paint(places: Places, traits: SkinTraits, rng: np.random.Generator) -> Layer
     palmar = _step(0.25, -0.35, places.facing_back + 0.06 * medium) * _step(0.016, -0.004, atlas.position_m[:, 0])
 
     palm_tone = _PALM_LIGHT + (_PALM_DARK - _PALM_LIGHT) * traits.pigment
-    share = (0.85 * palmar)[:, None]
+    share = (0.85 * traits.palms * palmar)[:, None]
     albedo = traits.tone * (1 - share) + (0.18 * traits.tone + 0.82 * palm_tone) * share
     blood = traits.redness * _blood(places, palmar) * (1 - 0.45 * traits.pigment * (1 - palmar))
     blood = blood + traits.blotches * (0.10 + 0.10 * palmar) * slow + 0.06 * traits.blotches * medium
-    melanin = (0.05 * medium + 0.05 * fine + 0.035 * finest) * (1 - 0.4 * palmar)
+    melanin = (0.05 * medium + traits.pores * (0.05 * fine + 0.035 * finest)) * (1 - 0.4 * palmar)
     albedo = albedo * np.exp(-np.clip(blood, -0.5, 1.2)[:, None] * _BLOOD) * (1 + melanin[:, None] * (0.8, 1.0, 1.1))
 
     folds = draw_folds(places, traits.age, rng)
@@ -61,7 +61,7 @@ def paint(places: Places, traits: SkinTraits, rng: np.random.Generator) -> Layer
     knuckles = _knuckles(places) * (1 - palmar)
     albedo = albedo * (1 - (0.10 + 0.12 * traits.pigment) * knuckles[:, None] * (0.8, 1.0, 1.0))
     ridges = traits.ridges * _ridges(places, palmar, rng)
-    height = _RIDGE_M * ridges + 1.3e-5 * (fine + finest) * (1 - palmar)
+    height = _RIDGE_M * ridges + _PORE_M * traits.pores * (fine + finest) * (1 - palmar)
     albedo = albedo * (1 + 0.035 * ridges[:, None])
 
     veins = draw_veins(places, rng) * traits.veins

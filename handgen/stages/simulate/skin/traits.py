@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -49,17 +50,20 @@ class Band:
 class SkinTraits:
     """One person's skin.
 
-    tone: linear albedo of the back. pigment: 0 light to 1 dark. redness: of the blood's colour, 1 usual. age: 0 to 1,
-    of lines and wrinkles. creases, ridges, veins, tendons, blotches: strengths, 1 usual. hair: strokes per cm^2 of the
+    tone: linear albedo of the back. pigment: 0 light to 1 dark. palms: 1 for palms of their own colour, 0 for the back's.
+    redness: of the blood's colour, 1 usual. age: 0 to 1, of lines and wrinkles. creases, pores, ridges, veins, tendons,
+    blotches: strengths, 1 usual. hair: strokes per cm^2 of the
     back. hair_color: linear. moles, scars: how many. gloss: of the highlight, dry 0.03 to moist 0.16. nail_length_m:
     beyond the flesh. polish: linear albedo, or None.
     """
 
     tone: Float[np.ndarray, " 3"]
     pigment: float
+    palms: float
     redness: float
     age: float
     creases: float
+    pores: float
     ridges: float
     veins: float
     tendons: float
@@ -86,9 +90,11 @@ def draw_traits(rng: np.random.Generator) -> SkinTraits:
     return SkinTraits(
         tone=tone,
         pigment=place / (len(SKIN_TONES_SRGB) - 1),
+        palms=1.0,
         redness=rng.uniform(0.7, 1.5),
         age=age,
         creases=rng.uniform(0.75, 1.35),
+        pores=rng.uniform(0.6, 1.3),
         ridges=rng.uniform(0.5, 1.3),
         veins=float(rng.beta(1.3, 1.6)) * (0.6 + 0.8 * age) * 1.4,
         tendons=rng.uniform(0.2, 1.2),
@@ -103,6 +109,20 @@ def draw_traits(rng: np.random.Generator) -> SkinTraits:
         ring=_draw_ring(rng) if rng.random() < _RINGED else None,
         band=_draw_band(rng) if rng.random() < _BANDED else None,
     )
+
+
+def leave_out(traits: SkinTraits, components: tuple[str, ...]) -> SkinTraits:
+    """Return the same person without some components of `SimulateConfig.without`; others have no part in skin."""
+    changes: dict[str, Any] = {}
+    if "creases" in components:
+        changes |= {"creases": 0.0}
+    if "palms" in components:
+        changes |= {"palms": 0.0}
+    if "fine_skin" in components:
+        changes |= dict.fromkeys(("pores", "ridges", "veins", "tendons", "hair"), 0.0) | {"moles": 0, "scars": 0}
+    if "worn" in components:
+        changes |= dict.fromkeys(("polish", "ring", "band"))
+    return replace(traits, **changes)
 
 
 def _draw_ring(rng: np.random.Generator) -> Ring:
