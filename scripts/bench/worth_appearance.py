@@ -67,9 +67,11 @@ def measure(crops: Iterable[Crop]) -> dict[str, float]:
 def crops_of_shards(shards: Path) -> Iterable[Crop]:
     """Yield pictures and masks of the samples."""
     for sample in load_shards(shards):
-        yield sample["image"].permute(1, 2, 0).numpy(), sample["mask"].numpy().astype(np.uint8).reshape(
-            sample["image"].shape[1:]
-        ) * (255 if sample["mask"].max() <= 1 else 1)
+        yield (
+            sample["image"].permute(1, 2, 0).numpy(),
+            sample["mask"].numpy().astype(np.uint8).reshape(sample["image"].shape[1:])
+            * (255 if sample["mask"].max() <= 1 else 1),
+        )
 
 
 def main() -> None:

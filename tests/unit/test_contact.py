@@ -21,8 +21,8 @@ from handgen.hand.model import HandModel, HandPose
 from handgen.hand.skeleton import MIRROR_X, MIRROR_X_ROTATION, SIDES
 from handgen.stages.simulate.interaction import HELD_SHARE, PERIOD_S, two_hands
 from handgen.stages.simulate.motion import hand_motion_at, raised_hand
-from handgen.stages.simulate.penetration import distance_m
 from handgen.stages.simulate.named_poses import POSES, pose_angles_deg
+from handgen.stages.simulate.penetration import distance_m
 
 
 def contact_terms(hands, states, both=None, sigma_m=SIGMA_M):

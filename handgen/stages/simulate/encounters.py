@@ -23,7 +23,6 @@ _FAN_DEG = {"index": (14.0, 17.0), "middle": (16.0, 6.0), "ring": (20.0, -5.0), 
 _BEND_NOISE_DEG, _TURN_NOISE_DEG = 2.0, 3.0  # from one capture to the next
 
 
-
 @dataclass(frozen=True)
 class Encounter:
     """Both hands of one kind of touch.

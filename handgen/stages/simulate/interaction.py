@@ -18,9 +18,10 @@ from scipy.spatial.transform import Rotation, Slerp
 from handgen.geometry.meshes import Mesh
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import FINGER_JOINTS, SIDES
+from handgen.stages.simulate.encounters import APART_M, CLASP, INTERLEAVE, Encounter, encounters, vary_encounter
 from handgen.stages.simulate.motion import Betas, HandMotion, Wander, hand_motion_at, posed_vertices, raised_hand
+from handgen.stages.simulate.named_poses import Angles
 from handgen.stages.simulate.penetration import gap_m, mutual_depth_m
-from handgen.stages.simulate.encounters import APART_M, CLASP, INTERLEAVE, Angles, Encounter, encounters, vary_encounter
 
 PERIOD_S = 3.0  # of an encounter, from apart to apart
 # Shares of the period: new pose taken; hands together; fingers closed; fingers open again; parting begins.

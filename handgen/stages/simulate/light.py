@@ -13,9 +13,7 @@ from handgen.geometry.meshes import Points, Tracer
 _LATTICE = 32
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
 _SPILL = 0.25  # of the light from everywhere that has the walls' colour
-_RGB_FROM_XYZ = np.array(
-    [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
-)
+_RGB_FROM_XYZ = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
 _START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
 
 

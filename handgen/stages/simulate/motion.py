@@ -139,7 +139,7 @@ def single_hand(
 def _keys_rad(
     model: HandModel, count: int, style: MotionStyle, rng: np.random.Generator
 ) -> Float[np.ndarray, "count 15 3"]:
-    """Poses one after the other. Neither in them nor at `_BETWEEN` from one to the next the hand passes through itself."""
+    """Poses one after the other, between which (`_BETWEEN`) the hand passes through itself no more than in them."""
     limits = model.arrays.joint_limits_rad
     keys = [np.radians(pose_angles_deg(POSES["relaxed"]))]
     name = last = "relaxed"
@@ -150,9 +150,7 @@ def _keys_rad(
                 name = str(rng.choice([other for other in style.names if other != last]))
                 angles_deg = vary_angles(pose_angles_deg(POSES[name]), rng)
             found = settle(model.side, np.radians(angles_deg).clip(limits[..., 0], limits[..., 1]))
-            if found is not None and all(
-                is_free(model.side, found + share * (keys[-1] - found)) for share in _BETWEEN
-            ):
+            if found is not None and all(is_free(model.side, found + share * (keys[-1] - found)) for share in _BETWEEN):
                 key = found
                 break
         else:

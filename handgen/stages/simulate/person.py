@@ -25,6 +25,7 @@ _EXTRA_COUNT = 20
 _BULGE = (0.6, 1.4)  # strength of the pose correctives against the model's
 _CUFF_M = (0.085, 0.13)  # behind the wrist
 
+
 @dataclass(frozen=True)
 class Person:
     """Shape and looks. betas, extra: coefficients. bulge: factor of the pose correctives.

@@ -34,7 +34,7 @@ _NEAREST_M = 0.01  # to a camera
 _PAD_PX = 3  # around what is rendered, for the interpolation
 _SKIN = {"specular": 0.2, "flatness": 0.6}
 _CLOTH = {"specular": 0.1, "flatness": 0.0}
-_ROUGHNESS, _SMOOTHER_BY_GLOSS, _CLOTH_ROUGHNESS = 0.5, 1.0, 0.9
+_ROUGHNESS, _SMOOTHER_BY_GLOSS, _SMOOTHEST, _CLOTH_ROUGHNESS = 0.5, 1.0, 0.12, 0.9
 _DETAIL_M = 0.015  # longest edge of the room's triangles: their corners carry its texture
 _KEY_RADIUS = 1.15  # of a sphere whose shadows are as soft as those of a cube of half size 1
 _SKY_SIZE = (32, 64)  # rows, columns of the light from everywhere
@@ -64,7 +64,6 @@ class PathTracer:
 
     def __init__(self, body: Body, room: Room | None, lighting: Lighting, samples: int = SAMPLES) -> None:
         self._mitsuba, self._body, self._samples = load_mitsuba(), body, samples
-        self._roughness = np.where(body.is_cloth, _CLOTH_ROUGHNESS, _ROUGHNESS - _SMOOTHER_BY_GLOSS * body.gloss)
         self._static = self._emitters(lighting)
         if room is not None and room.near.any():
             self._static["room"] = self._room_mesh(room)
@@ -76,7 +75,8 @@ class PathTracer:
         if not width or not height:
             return background.copy()
         sensor = self._mitsuba.load_dict(self._sensor(ideal, (left, top, width, height)))
-        times = [self._render(v, sensor, len(moment.exposure), seed + k) for k, v in enumerate(moment.exposure)]
+        skins = [self._skin_material(moment, owner) for owner in range(len(moment.folds))]
+        times = [self._render(v, skins, sensor, len(moment.exposure), seed + k) for k, v in enumerate(moment.exposure)]
         layer = Layer(*(np.mean(images, axis=0) for images in zip(*times, strict=True)))
         clean = np.zeros((ideal.size_px[1], ideal.size_px[0], 4), np.float32)
         clean[top : top + height, left : left + width] = np.dstack([denoise_layer(layer), layer.alpha])
@@ -95,10 +95,12 @@ class PathTracer:
         right, bottom = (int(x) for x in (np.ceil(pixels.max(0)) + _PAD_PX + 1).clip(0, size))
         return left, top, right - left, bottom - top
 
-    def _render(self, vertices: np.ndarray, sensor: Any, times: int, seed: int) -> tuple[np.ndarray, ...]:
+    def _render(
+        self, vertices: np.ndarray, skins: list[dict[str, Any]], sensor: Any, times: int, seed: int
+    ) -> tuple[np.ndarray, ...]:
         """The fields of a `Layer`, at one of several times of an exposure."""
         mitsuba = self._mitsuba
-        scene = mitsuba.load_dict({"type": "scene", **self._static, **self._body_meshes(vertices)})
+        scene = mitsuba.load_dict({"type": "scene", **self._static, **self._body_meshes(vertices, skins)})
 
         def render_with(integrator: dict[str, Any], samples: int) -> np.ndarray:
             spp = max(1, round(samples / times))
@@ -109,16 +111,36 @@ class PathTracer:
         guides = render_with(_GUIDES, _GUIDE_SAMPLES)  # by themselves: with the paths they would take twice the time
         return traced[..., :3].clip(max=_BRIGHTEST), traced[..., 3], *np.split(guides[..., 3:], (1, 4, 7), axis=-1)
 
-    def _body_meshes(self, vertices: np.ndarray) -> dict[str, Any]:
+    def _skin_material(self, moment: Moment, owner: int) -> dict[str, Any]:
+        """The skin of one hand in its pose: colour and roughness from its maps, with the folds as deep as they are."""
+        colors, gloss = self._body.skin.in_pose(moment.folds[owner])
+        roughness = (_ROUGHNESS - _SMOOTHER_BY_GLOSS * gloss).clip(_SMOOTHEST)
+        return _SKIN | {
+            "type": "principled",
+            "base_color": self._texture(colors.astype(np.float32)),
+            "roughness": self._texture(roughness.astype(np.float32)[..., None]),
+        }
+
+    def _texture(self, values: np.ndarray) -> dict[str, Any]:
+        return {"type": "bitmap", "bitmap": self._mitsuba.Bitmap(np.ascontiguousarray(values)), "raw": True}
+
+    def _body_meshes(self, vertices: np.ndarray, skins: list[dict[str, Any]]) -> dict[str, Any]:
         """Skin and cloth, when the vertices are there."""
-        body, meshes = self._body, {}
-        normals, is_cloth = body.normals(vertices), body.part == CLOTH
-        for name, chosen, material in (("skin", ~is_cloth, _SKIN), ("cloth", is_cloth, _CLOTH)):
-            used, faces = np.unique(body.faces[chosen], return_inverse=True)
-            roughness = {"type": "mesh_attribute", "name": "vertex_roughness"}
-            principled = material | {"type": "principled", "base_color": _COLOR, "roughness": roughness}
-            attributes = {"vertex_color": body.albedo[used], "vertex_roughness": self._roughness[used]}
-            meshes[name] = self._mesh(name, vertices[used], faces.reshape(-1, 3), principled, attributes, normals[used])
+        body, normals = self._body, self._body.normals(vertices)
+        cloth = body.part == CLOTH
+        used, faces = np.unique(body.faces[cloth], return_inverse=True)
+        material = _CLOTH | {"type": "principled", "base_color": _COLOR, "roughness": _CLOTH_ROUGHNESS}
+        colors = {"vertex_color": body.albedo[used]}
+        meshes = {"cloth": self._mesh("cloth", vertices[used], faces.reshape(-1, 3), material, colors, normals[used])}
+        for owner, skin in enumerate(skins):
+            chosen = ~cloth & (body.owner == owner)
+            corners = body.faces[chosen].reshape(
+                -1
+            )  # each its own: at seams of the maps, faces differ in where they lie
+            texels = (body.texels[chosen].reshape(-1, 2) + 0.5) / body.skin.side_px
+            faces = np.arange(len(corners)).reshape(-1, 3)
+            name = f"skin_{owner}"
+            meshes[name] = self._mesh(name, vertices[corners], faces, skin, {}, normals[corners], texels)
         return meshes
 
     def _mesh(
@@ -129,13 +151,21 @@ class PathTracer:
         material: dict[str, Any],
         attributes: dict[str, np.ndarray],
         normals: np.ndarray | None = None,
+        texture_coordinates: np.ndarray | None = None,
     ) -> Any:
-        """A mesh with values at its vertices. normals: None for flat faces."""
+        """A mesh with values at its vertices. normals: None for flat faces. texture_coordinates: shares of the maps."""
         mitsuba = self._mitsuba
         properties = mitsuba.Properties()
         properties["bsdf"] = mitsuba.load_dict({"type": "twosided", "bsdf": material})
         smooth = normals is not None
-        mesh = mitsuba.Mesh(name, len(vertices), len(faces), has_vertex_normals=smooth, props=properties)
+        mesh = mitsuba.Mesh(
+            name,
+            len(vertices),
+            len(faces),
+            has_vertex_normals=smooth,
+            has_vertex_texcoords=texture_coordinates is not None,
+            props=properties,
+        )
         for key, values in attributes.items():
             mesh.add_attribute(key, values.size // len(vertices), values.astype(np.float32).ravel())
         parameters = mitsuba.traverse(mesh)
@@ -143,6 +173,8 @@ class PathTracer:
         parameters["faces"] = faces.astype(np.uint32).ravel()
         if normals is not None:
             parameters["vertex_normals"] = normals.astype(np.float32).ravel()
+        if texture_coordinates is not None:
+            parameters["vertex_texcoords"] = texture_coordinates.astype(np.float32).ravel()
         parameters.update()
         return mesh
 

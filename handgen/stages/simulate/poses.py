@@ -28,7 +28,10 @@ _SIDEWAYS_DEG, _FAN, _PLAY_DEG = 3.0, 0.35, (0.5, 1.0)  # of each knuckle, of th
 _THUMB_BASE_DEG, _THUMB_SHIFT_DEG, _THUMB_BEND_DEG = (8.0, 8.0, 4.0), (0.0, -8.0, 0.0), (10.0, 12.0)
 _MIXED_SHARE, _OTHER_FINGER, _OTHER_THUMB = 0.6, 0.25, 0.4  # of random poses; of fingers and thumbs from elsewhere
 _MOST_BEND_DEG = np.array([88.0, 102.0, 80.0])
-_THUMB_LOW_DEG, _THUMB_HIGH_DEG = np.array([-25.0, -28.0, -10.0, -10.0, -15.0]), np.array([35.0, 20.0, 14.0, 50.0, 66.0])
+_THUMB_LOW_DEG, _THUMB_HIGH_DEG = (
+    np.array([-25.0, -28.0, -10.0, -10.0, -15.0]),
+    np.array([35.0, 20.0, 14.0, 50.0, 66.0]),
+)
 _TOLERANCE_M = 0.003  # of fingers that press against each other: soft flesh, and limits of the skinning
 _OPENINGS = (0.0, 0.05, 0.1, 0.16, 0.24, 0.34, 0.45)  # by which a pose is opened, one after the other
 _THUMB_AWAY_DEG = np.array([-3.0, 9.0, 0.0])

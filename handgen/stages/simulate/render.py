@@ -22,7 +22,7 @@ from handgen.geometry.meshes import Mesh, Points, Tracer, mesh_mask
 from handgen.media.arrays import Light, Mask
 from handgen.stages.simulate.cameras import SUBPIXELS, PixelRays, local_range
 from handgen.stages.simulate.light import Lighting, key_visibility, openness
-from handgen.stages.simulate.skin.maps import SkinMaps
+from handgen.stages.simulate.skin.maps import SkinMaps, tint_folds
 from handgen.stages.simulate.surface import CLOTH, HAND
 
 _SKIN_SPREAD = (5, 2, 1)  # how often red, green and blue light is averaged over neighbouring vertices
@@ -33,7 +33,6 @@ _MIRRORED_AROUND = 0.35  # of the light from everywhere that gloss mirrors
 # "Rapid acquisition of specular and diffuse normal maps", EGSR 2007).
 _RELIEF_SHARE = np.array([0.45, 0.75, 0.9])
 _FOLD_SHADE = 0.3  # of the light that a deep fold keeps out
-_FOLD_TINT = np.array([0.22, 0.42, 0.42])  # what is lost in it: most of green and blue, as light passes more skin
 _STEP_M = 0.008  # a larger change of depth between neighbouring pixels is an edge
 _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 
@@ -89,8 +88,8 @@ class Body:
 class View:
     """One moment as one camera sees it.
 
-    light: linear. hand: index of the hand that the pixel's centre shows, -1 elsewhere. arm: the same for its forearm and
-    sleeve.
+    light: linear. hand: index of the hand that the pixel's centre shows, -1 elsewhere. arm: the same of the hand whose
+    forearm or sleeve it shows.
     """
 
     light: Light
@@ -114,7 +113,7 @@ class Moment:
         rng: np.random.Generator,
     ) -> None:
         self.body, self.exposure, self.lighting = body, exposure, lighting
-        self._folds = folds
+        self.folds = folds
         self._middle = len(exposure) // 2
         self.tracers = [Tracer(Mesh(vertices, body.faces)) for vertices in exposure]
         vertices, tracer = exposure[self._middle], self.tracers[self._middle]
@@ -191,7 +190,9 @@ class Moment:
         face = np.where(hits.found, hits.face, -1)
         color = np.zeros((len(directions), 3))
         found = np.flatnonzero(hits.found)
-        color[found] = self._shade(hits.face[found], hits.barycentric[found], directions[found], hits.distance[found], rays)
+        color[found] = self._shade(
+            hits.face[found], hits.barycentric[found], directions[found], hits.distance[found], rays
+        )
         return color, face, hits.distance
 
     def _shade(
@@ -215,8 +216,8 @@ class Moment:
             texels = (lit[:, :, None] * self.body.texels[mine]).sum(1)
             footprint = float(np.median(distance[is_skin])) * rays.pixel_rad / self.body.skin.texel_m
             at = self.body.skin.at(texels, footprint)
-            fold = at.fold * self._folds[self.body.owner[mine], at.bends]
-            slope = at.slope + at.fold_slope * self._folds[self.body.owner[mine], at.bends][:, None]
+            fold = at.fold * self.folds[self.body.owner[mine], at.bends]
+            slope = at.slope + at.fold_slope * self.folds[self.body.owner[mine], at.bends][:, None]
             fine = _unit(normals[is_skin] - np.einsum("nu,nuc->nc", slope, self._gradients[mine]))
             change = (fine * towards[is_skin]).sum(1).clip(0) - (normals[is_skin] * towards[is_skin]).sum(1).clip(0)
             ambient = self.lighting.ambient(fine, open_sky[is_skin, 0])
@@ -224,10 +225,12 @@ class Moment:
             relief = (change[:, None] * seen[is_skin] * self.lighting.key + ambient) * _RELIEF_SHARE
             light = np.maximum(arriving[is_skin] + relief, 0.25 * arriving[is_skin])
             arriving[is_skin] = light * (1 - _FOLD_SHADE * fold.clip(0, 1)[:, None])
-            albedo[is_skin] = at.albedo * np.exp(-fold[:, None] * _FOLD_TINT)
+            albedo[is_skin] = tint_folds(at.albedo, fold)
             gloss[is_skin, 0] = at.gloss
             normals[is_skin] = fine
-        return albedo * arriving + self._highlight(normals, directions, towards, gloss[:, 0], seen[:, 0], open_sky[:, 0])
+        return albedo * arriving + self._highlight(
+            normals, directions, towards, gloss[:, 0], seen[:, 0], open_sky[:, 0]
+        )
 
     def _highlight(
         self,
@@ -238,7 +241,7 @@ class Moment:
         seen: Float[np.ndarray, " n"],
         open_sky: Float[np.ndarray, " n"],
     ) -> Points:
-        """Return what is mirrored: the key light by a lobe that narrows with gloss, and a little of everything around."""
+        """Return what is mirrored: the key light by a lobe that narrows with gloss, a little of everything around."""
         half = _unit(towards - directions)
         facing = (-(directions * normals).sum(1)).clip(0, 1)
         fresnel = 1 + 3 * (1 - facing) ** 5

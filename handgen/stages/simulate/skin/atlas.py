@@ -1,14 +1,13 @@
 """The texture atlas of the open hand: where each texel lies on the skin at rest.
 
 The texture coordinates are MakeHuman's (CC0): the palm and the back are halves of one island, the forearm is another.
-Both sides share the atlas, in a right hand's rest pose. At `FULL_PX` one texel is a quarter of a millimetre of the hand,
-which a crop of 512 px shows; cameras that see less get an atlas of half or a quarter of that (`side_for`).
+Both sides share the atlas, in a right hand's rest pose. At `FULL_PX` one texel is a quarter of a millimetre of the
+hand, which a crop of 512 px shows; cameras that see less get an atlas of half or a quarter of that (`side_for`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np

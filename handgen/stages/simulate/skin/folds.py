@@ -25,7 +25,10 @@ _HALF_WIDTH_M = 0.013  # of the flat piece of skin that a finger's creases are d
 _MIDDLE_CREASES = ((-0.0012, 1.0), (0.0013, 0.75))
 _OUTER_CREASES = ((-0.0004, 0.9),)
 _FIRST_CREASE_SHARE = {"index": 0.47, "middle": 0.43, "ring": 0.45, "pinky": 0.5}
-_THUMB_CREASES = {1: ((0.0, 0.7), (0.0045, 0.45)), 2: ((-0.0008, 1.0), (0.0022, 0.6))}
+_THUMB_CREASES: dict[int, tuple[tuple[float, float], ...]] = {
+    1: ((0.0, 0.7), (0.0045, 0.45)),
+    2: ((-0.0008, 1.0), (0.0022, 0.6)),
+}
 # Palm: x away from the fingers, z to the thumb, metres, through the mean hand's joints.
 _PALM_LINES = {
     "distal": (((-0.056, -0.047), (-0.066, -0.030), (-0.074, -0.010), (-0.081, 0.006), (-0.094, 0.013)), 1.0),
@@ -98,9 +101,9 @@ def _palm_canvas(age: float, rng: np.random.Generator) -> Canvas:
             heading = np.arctan2(along[1], along[0]) + rng.choice([-1, 1]) * rng.uniform(0.2, 0.7)
             canvas.draw(_fine_line(line[start], heading, rng.uniform(0.004, 0.012), rng), 0.45 * strong, _FINE_SIGMA_M)
     for _ in range(int(26 + 70 * age)):
-        start = rng.uniform((-0.095, -0.042), (0.0, 0.042))
+        root = rng.uniform((-0.095, -0.042), (0.0, 0.042))
         heading = rng.choice([0.0, np.pi / 2, 0.9, -0.9]) + rng.normal(0, 0.35)
-        line = _fine_line(start, heading, rng.uniform(0.004, 0.02), rng)
+        line = _fine_line(root, heading, rng.uniform(0.004, 0.02), rng)
         canvas.draw(line, rng.uniform(0.1, 0.3 + 0.25 * age), _FINE_SIGMA_M)
     return canvas
 
@@ -123,6 +126,7 @@ def _across(offset_m: float, bow_m: float, rng: np.random.Generator, half_m: flo
 def _finger_canvas(finger: str, place: int, length_m: float, age: float, rng: np.random.Generator) -> Canvas:
     """Return the palmar creases about one joint of a finger: x along, z across."""
     canvas = Canvas((-0.02, -_HALF_WIDTH_M), (0.035, _HALF_WIDTH_M))
+    creases: tuple[tuple[float, float], ...]
     if finger == "thumb":
         creases = _THUMB_CREASES.get(place, ())
     elif place == 0:

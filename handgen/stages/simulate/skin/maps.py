@@ -15,6 +15,7 @@ from handgen.stages.simulate.skin.paint import FOLD_DEPTH_M, Layers, fill_empty
 _LEVELS = 5  # each half as wide as the one before
 _LARGEST_SLOPE = 1.6  # that is kept of the relief
 _FOLD_SCALE = 1.5
+_FOLD_TINT = np.array([0.22, 0.42, 0.42])
 _ROWS = 30000  # OpenCV's images have at most 32767 rows
 _LINEAR = ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4
 _LINEAR[:11] = np.arange(11) / 255 / 12.92
@@ -24,7 +25,8 @@ _LINEAR[:11] = np.arange(11) / 255 / 12.92
 class SkinAt:
     """What the maps say at some points of the skin.
 
-    albedo: linear. slope, fold_slope: of relief and folds along both axes of the atlas, metres per metre. fold: 0 to 1.5.
+    albedo: linear. slope, fold_slope: of relief and folds along both axes of the atlas, metres per metre. fold: 0 to
+    1.5. bends: what the fold bends with (`folds.Folds`).
     """
 
     albedo: Float[np.ndarray, "n 3"]
@@ -37,7 +39,11 @@ class SkinAt:
 
 @dataclass(frozen=True)
 class SkinMaps:
-    """Images of one size after the other, the largest first: colour (sRGB) and gloss; slopes and folds. texel_m: a texel's side."""
+    """Images of several sizes, the largest first.
+
+    colors: sRGB, and gloss. slopes: of the relief, of the folds. bends: nearest, of the largest alone. texel_m: a
+    texel's side.
+    """
 
     colors: tuple[UInt8[np.ndarray, "s s 4"], ...]
     slopes: tuple[UInt8[np.ndarray, "s s 4"], ...]
@@ -49,6 +55,14 @@ class SkinMaps:
     def side_px(self) -> int:
         """Return the width and height of the largest."""
         return len(self.bends)
+
+    def in_pose(
+        self, openness: Float[np.ndarray, " 32"]
+    ) -> tuple[Float[np.ndarray, "s s 3"], Float[np.ndarray, "s s"]]:
+        """Return the largest maps of linear albedo and gloss, with folds as open as a pose makes them."""
+        fold = self.folds[0] * (_FOLD_SCALE / 255) * openness[self.bends]
+        colors = self.colors[0]
+        return tint_folds(_LINEAR[colors[..., :3]], fold), colors[..., 3] / 255
 
     def at(self, texels: Float[np.ndarray, "n 2"], footprint_texels: float) -> SkinAt:
         """Look up points; footprint_texels: how many texels a pixel covers, so that finer detail is averaged."""
@@ -68,13 +82,21 @@ class SkinMaps:
         )
 
 
+def tint_folds(
+    albedo: Float[np.ndarray, "*points 3"], fold: Float[np.ndarray, "*points"]
+) -> Float[np.ndarray, "*points 3"]:
+    """Return the albedo in folds, whose light passes more skin: darker, and redder."""
+    return albedo * np.exp(-fold[..., None] * _FOLD_TINT)
+
+
 def make_maps(atlas: Atlas, layers: Layers) -> SkinMaps:
     """Lay a person's skin out, with averages of it for cameras that are farther away."""
     gloss = layers.gloss[:, None]
     color = np.concatenate([srgb_from_linear(layers.albedo), gloss], 1) * 255
-    slopes = [_slopes(atlas.image(height), atlas.covered, atlas.texel_m) for height in (
-        layers.height_m, -FOLD_DEPTH_M * layers.fold
-    )]
+    slopes = [
+        _slopes(atlas.image(height), atlas.covered, atlas.texel_m)
+        for height in (layers.height_m, -FOLD_DEPTH_M * layers.fold)
+    ]
     slope = np.concatenate(slopes, -1).clip(-_LARGEST_SLOPE, _LARGEST_SLOPE) * (127 / _LARGEST_SLOPE) + 128
     fold = atlas.image(layers.fold.clip(0, _FOLD_SCALE) * (255 / _FOLD_SCALE))
     return SkinMaps(
@@ -95,7 +117,7 @@ def _slopes(height_m: np.ndarray, covered: np.ndarray, texel_m: float) -> np.nda
 
 
 def _pyramid(image: np.ndarray) -> tuple[np.ndarray, ...]:
-    levels = [image.astype(np.float32)]
+    levels: list[np.ndarray] = [image.astype(np.float32)]
     for _ in range(_LEVELS - 1):
         side = levels[-1].shape[0] // 2
         levels.append(cv2.resize(levels[-1], (side, side), interpolation=cv2.INTER_AREA))

@@ -120,8 +120,9 @@ def _slow_noise(places: Places, noise: Noise, size_m: float) -> np.ndarray:
 
 def fill_empty(values: np.ndarray, covered: np.ndarray) -> np.ndarray:
     """Give empty texels the mean of covered ones nearby, so that nothing bleeds in where maps are made smaller."""
-    filled, share = values.copy(), covered.astype(np.float32)
-    total = values * (share if values.ndim == 2 else share[..., None])
+    filled: np.ndarray = values.copy()
+    share: np.ndarray = covered.astype(np.float32)
+    total: np.ndarray = values * (share if values.ndim == 2 else share[..., None])
     for _ in range(6):
         total, share = cv2.blur(total, (5, 5)), cv2.blur(share, (5, 5))
         mean = total / np.maximum(share if values.ndim == 2 else share[..., None], 1e-6)
@@ -204,7 +205,9 @@ def _with_worn(
     return albedo, gloss, height, fold
 
 
-def _worn(places: Places, position: np.ndarray, traits: SkinTraits) -> list[tuple[np.ndarray, float, float, np.ndarray]]:
+def _worn(
+    places: Places, position: np.ndarray, traits: SkinTraits
+) -> list[tuple[np.ndarray, float, float, np.ndarray]]:
     found = []
     if traits.ring is not None:
         ring, mine = traits.ring, places.of_finger(traits.ring.finger)

@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from handgen.geometry.meshes import Points
 from handgen.hand.model import HandModel
 from handgen.hand.model_files import OPEN_HAND, surface_bytes
 from handgen.hand.skeleton import FINGER_JOINTS, FINGERS, TIP_VERTICES
@@ -75,15 +74,19 @@ def rest_places(side_px: int) -> Places:
     atlas = bake(corners, faces, vertices, vertex_normals(faces, vertices), weights, side_px)
 
     rest = model.rest_joints.numpy()
-    tips = {finger: model.template[TIP_VERTICES[finger]].numpy() for finger in FINGERS}
+    tips = {name: model.template[TIP_VERTICES[name]].numpy() for name in FINGERS}
     joints = {}
-    for finger, chain in FINGER_JOINTS.items():
-        for joint, end in zip(chain, [*rest[list(chain[1:])], tips[finger]], strict=True):
+    for name, chain in FINGER_JOINTS.items():
+        for joint, end in zip(chain, [*rest[list(chain[1:])], tips[name]], strict=True):
             flexion, back, along = model.arrays.joint_axes[joint - 1]
-            joints[joint] = JointPlace(rest[joint], np.stack([along, back, flexion]), float(np.linalg.norm(end - rest[joint])))
-    share = np.stack([atlas.weights[:, list(FINGER_JOINTS[finger])].sum(1) for finger in FINGERS], 1)
+            joints[joint] = JointPlace(
+                rest[joint], np.stack([along, back, flexion]), float(np.linalg.norm(end - rest[joint]))
+            )
+    share = np.stack([atlas.weights[:, list(FINGER_JOINTS[name])].sum(1) for name in FINGERS], 1)
     finger = np.where(share.max(1) > _FINGER_SHARE, share.argmax(1), _NO_FINGER)
-    return Places(atlas, joints, tips, rest, finger, _nearest_joint(atlas, joints, finger), _facing(atlas, joints, finger))
+    return Places(
+        atlas, joints, tips, rest, finger, _nearest_joint(atlas, joints, finger), _facing(atlas, joints, finger)
+    )
 
 
 def _nearest_joint(atlas: Atlas, joints: dict[int, JointPlace], finger: np.ndarray) -> Int[np.ndarray, " n"]:
@@ -105,7 +108,7 @@ def _facing(atlas: Atlas, joints: dict[int, JointPlace], finger: np.ndarray) -> 
     for index, name in enumerate(FINGERS):
         chain = FINGER_JOINTS[name]
         chosen = np.flatnonzero(finger == index)
-        share = atlas.weights[np.ix_(chosen, chain)]
+        share = atlas.weights[chosen][:, list(chain)]
         turned = share @ np.stack([joints[joint].axes[1] for joint in chain])
         backs[chosen] = turned / np.linalg.norm(turned, axis=1, keepdims=True).clip(1e-9)
     return (atlas.normal * backs).sum(1)

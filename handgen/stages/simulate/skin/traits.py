@@ -50,9 +50,9 @@ class Band:
 class SkinTraits:
     """One person's skin.
 
-    tone: linear albedo of the back. pigment: 0 light to 1 dark. palms: 1 for palms of their own colour, 0 for the back's.
-    redness: of the blood's colour, 1 usual. age: 0 to 1, of lines and wrinkles. creases, pores, ridges, veins, tendons,
-    blotches: strengths, 1 usual. hair: strokes per cm^2 of the
+    tone: linear albedo of the back. pigment: 0 light to 1 dark. palms: 1 for palms of their own colour, 0 for the
+    back's. redness: of the blood's colour, 1 usual. age: 0 to 1, of lines and wrinkles. creases, pores, ridges, veins,
+    tendons, blotches: strengths, 1 usual. hair: strokes per cm^2 of the
     back. hair_color: linear. moles, scars: how many. gloss: of the highlight, dry 0.03 to moist 0.16. nail_length_m:
     beyond the flesh. polish: linear albedo, or None.
     """
