@@ -1,13 +1,17 @@
 """Is it worth training on? Train networks on simulated people alone and test them on real hands.
 
-    python scripts/bench/worth.py --real FOLDER --work FOLDER [--json] [--seeds 3] [--workers 2] [--quick]
+    python scripts/bench/worth.py --real FOLDER --work FOLDER [--recipes NAME...] [--json] [--seeds 3] [--quick]
 
 `simulate` makes people, `synthesize` lays them on pictures of empty rooms and on its own patterns, both with their
 default options; the fixed trainer of `worth_networks.py` trains two networks on that and nothing else. The test is the
 783 crops of real hands that `real_hands.py` makes: two people, one room and one desk, whose keypoints are the fit of
 several views. Nothing is trained or tuned on them, but pictures are developed while looking at them, so the figures
-say how far these two captures are reached and no more. `pck10_share_of_mediapipe`: the better network's PCK@.1 over
-MediaPipe's on the same boxes.
+say how far these two captures are reached; the photographs of other people that the issue of this work names are kept
+outside. `pck10_share_of_mediapipe`: the better network's PCK@.1 over MediaPipe's on the same boxes.
+
+Recipes: `whole` is everything. `no_X` leaves one component out: of `SimulateConfig.without`, or of `synthesize`
+(`spectrum`, `forearm`, and `pictures`: its own patterns alone behind the hands). `people_N` has N people, and as many
+samples of each as `whole`. The differences say what a component, or more people, are worth.
 
 Work is kept in --work: samples that are there are used again, so that one can go on after a stop.
 """
@@ -17,10 +21,11 @@ from __future__ import annotations
 import argparse
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from real import DESK
@@ -34,7 +39,7 @@ from worth_networks import NETWORKS, PRETRAINED, SMALL, STEPS, Training, predict
 from handgen.data import load_shards
 from handgen.runtime.local import default_workers, map_units
 from handgen.stages.simulate import stage as simulate
-from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.config import COMPONENTS, SimulateConfig
 from handgen.stages.synthesize import stage as synthesize
 from handgen.stages.synthesize.config import SynthesizeConfig
 
@@ -71,9 +76,31 @@ class Plan:
 
 
 QUICK = Plan(people=2, frames=8, steps=6, seeds=1)
+WHOLE = "whole"
+_SYNTHESIS: dict[str, dict[str, Any]] = {
+    "spectrum": {"spectrum_probability": 0.0},
+    "forearm": {"forearm_probability": 0.0},
+    "pictures": {},
+}
+RECIPES = (
+    WHOLE,
+    *(f"no_{name}" for name in (*COMPONENTS, *_SYNTHESIS)),
+    *(f"people_{count}" for count in (4, 8, 16, 64)),
+)
 
 
-def simulate_config(seed: int, frames: int) -> SimulateConfig:
+def people_of(recipe: str, plan: Plan) -> range:
+    """The seeds of a recipe's people."""
+    count = int(recipe.removeprefix("people_")) if recipe.startswith("people_") else plan.people
+    return range(FIRST_PERSON, FIRST_PERSON + count)
+
+
+def kind_of(recipe: str) -> str:
+    """The component that a recipe leaves out, or the empty string: recipes that leave out the same share samples."""
+    return recipe.removeprefix("no_") if recipe.startswith("no_") else ""
+
+
+def simulate_config(seed: int, frames: int, without: tuple[str, ...] = ()) -> SimulateConfig:
     """One person: every second one in a green studio, left hand, cameras all round, in turn."""
     index = seed % 8
     return SimulateConfig(
@@ -86,19 +113,20 @@ def simulate_config(seed: int, frames: int) -> SimulateConfig:
         background="room" if index & 4 else "green",
         video=False,
         workers=1,
+        without=without,
     )
 
 
-def make_samples(root: Path, seed: int, frames: int) -> None:
-    """Samples of one person, to files, unless they are there."""
-    target = root / f"samples_{seed}"
+def make_samples(root: Path, kind: str, frames: int, seed: int) -> None:
+    """Samples of one person without a component, to files, unless they are there."""
+    target = root / f"samples_{kind}_{seed}"
     if target.with_suffix(".visible.npy").is_file():
         return
-    capture, shards = root / f"capture_{seed}", root / f"shards_{seed}"
-    simulate.run(capture, simulate_config(seed, frames), overwrite=True)
-    config = SynthesizeConfig(size=SAMPLE_PX, seed=seed, workers=1)
+    capture, shards = root / f"capture_{kind}_{seed}", root / f"shards_{kind}_{seed}"
+    simulate.run(capture, simulate_config(seed, frames, (kind,) if kind in COMPONENTS else ()), overwrite=True)
+    config = SynthesizeConfig(size=SAMPLE_PX, seed=seed, workers=1, **_SYNTHESIS.get(kind, {}))
     shutil.rmtree(shards, ignore_errors=True)
-    synthesize.run(capture / "truth", shards, root / "pictures", config)
+    synthesize.run(capture / "truth", shards, None if kind == "pictures" else root / "pictures", config)
     read = list(load_shards(shards))
     save(
         Samples(
@@ -112,64 +140,78 @@ def make_samples(root: Path, seed: int, frames: int) -> None:
     shutil.rmtree(shards)
 
 
-def gather(root: Path, seeds: range, name: str) -> Samples:
-    """All samples of some people, in one file that trainings share."""
+def gather(root: Path, kind: str, seeds: range, name: str) -> int:
+    """Put all samples of some people into one file that trainings share; how many they are."""
     path = root / name
     if not path.with_suffix(".visible.npy").is_file():
-        save(joined(load(root / f"samples_{seed}") for seed in seeds), path)
-    return load(path)
+        save(joined(load(root / f"samples_{kind}_{seed}") for seed in seeds), path)
+    return len(load(path).images)
 
 
 @dataclass(frozen=True)
 class Tested:
     """The keypoints that one trained network finds on the real crops, and its PCK on simulated people it never saw."""
 
+    recipe: str
     training: Training
     found_px: np.ndarray
     simulated: float
 
 
-def train_and_test(root: Path, real: Path, training: Training) -> Tested:
+def train_and_test(root: Path, real: Path, job: tuple[str, Training]) -> Tested:
     """Train one network, unless that was done, and keep what it finds."""
-    path = root / f"found_{training.network}_{training.seed}_{training.steps}.npz"
+    recipe, training = job
+    path = root / f"found_{recipe}_{training.network}_{training.seed}_{training.steps}.npz"
     if path.is_file():
         with np.load(path) as kept:
-            return Tested(training, kept["found_px"], float(kept["simulated"]))
+            return Tested(recipe, training, kept["found_px"], float(kept["simulated"]))
     held_out = load(root / "held_out")
-    model = train(load(root / "train"), training)
+    model = train(load(root / recipe), training)
     simulated = pck(predict(model, training.network, np.asarray(held_out.images)), held_out.keypoints_px).mean()
     found = predict(model, training.network, RealHands.load(real).images)
     np.savez(path, found_px=found, simulated=simulated)
-    return Tested(training, found, float(simulated))
+    return Tested(recipe, training, found, float(simulated))
 
 
-def measure(plan: Plan, real: Path, root: Path, workers: int) -> dict[str, float]:
-    """Every figure of `TARGETS`."""
+def measure(plan: Plan, recipes: Sequence[str], real: Path, root: Path, workers: int) -> dict[str, float]:
+    """Every figure of `TARGETS`, and one per recipe and network."""
     began = time.perf_counter()
     root.mkdir(parents=True, exist_ok=True)
+    units: list[Callable[[], object]] = []
     if not (root / "pictures").is_dir():
-        list(
-            map_units(run_unit, [partial(make_pictures, root / "pictures", seed) for seed in BACKGROUND_ROOMS], workers)
-        )
-    people = range(FIRST_PERSON, FIRST_PERSON + plan.people)
+        units = [partial(make_pictures, root / "pictures", seed) for seed in BACKGROUND_ROOMS]
+        list(map_units(run_unit, units, workers))
     held_out = range(FIRST_HELD_OUT, FIRST_HELD_OUT + HELD_OUT_PEOPLE)
-    units: list[Callable[[], object]] = [
-        partial(make_samples, root, seed, plan.frames) for seed in (*held_out, *people)
-    ]
+    wanted = {("", seed) for seed in held_out}
+    wanted |= {(kind_of(recipe), seed) for recipe in recipes for seed in people_of(recipe, plan)}
+    units = [partial(make_samples, root, kind, plan.frames, seed) for kind, seed in sorted(wanted)]
     list(map_units(run_unit, units, workers))
-    samples = gather(root, people, "train")
-    gather(root, held_out, "held_out")
+    counts = {recipe: gather(root, kind_of(recipe), people_of(recipe, plan), recipe) for recipe in recipes}
+    gather(root, "", held_out, "held_out")
     made = time.perf_counter()
 
-    trainings = [Training(network, seed, plan.steps) for network in plan.networks for seed in range(plan.seeds)]
-    tested = list(map_units(partial(train_and_test, root, real), trainings, workers))
+    seeds = range(plan.seeds)
+    jobs = [(recipe, Training(net, seed, plan.steps)) for recipe in recipes for seed in seeds for net in plan.networks]
+    tested = list(map_units(partial(train_and_test, root, real), jobs, workers))
     hands = RealHands.load(real)
     ended = time.perf_counter()
-    return results(hands, tested) | {
-        "samples": len(samples.images),
-        "making_s": made - began,
-        "training_s": ended - made,
-    }
+    figures = results(hands, [found for found in tested if found.recipe == recipes[0]])
+    for recipe in recipes[1:]:
+        for net in plan.networks:
+            runs = [t for t in tested if t.recipe == recipe and t.training.network == net]
+            figures[f"pck10_{net}_{recipe}"] = mean_pck(hands, runs)
+            figures[f"palm_flipped_{net}_{recipe}"] = mean_flipped(hands, runs)
+    return figures | {"samples": counts[recipes[0]], "making_s": made - began, "training_s": ended - made}
+
+
+def mean_pck(hands: RealHands, runs: Sequence[Tested]) -> float:
+    """PCK of several trainings on the real crops."""
+    return float(np.mean([pck(run.found_px, hands.keypoints_px).mean() for run in runs]))
+
+
+def mean_flipped(hands: RealHands, runs: Sequence[Tested]) -> float:
+    """Share of palms that several trainings turn over."""
+    return float(np.mean([palm_flipped(run.found_px, hands.keypoints_px) for run in runs]))
 
 
 def results(hands: RealHands, tested: list[Tested]) -> dict[str, float]:
@@ -190,7 +232,7 @@ def results(hands: RealHands, tested: list[Tested]) -> dict[str, float]:
         "pck10_desk": float(right[desk].mean()),
         "pck10_room": float(right[~desk].mean()),
         "pck10_simulated": float(np.mean([run.simulated for run in runs])),
-        "palm_flipped": float(np.mean([palm_flipped(run.found_px, hands.keypoints_px) for run in runs])),
+        "palm_flipped": mean_flipped(hands, runs),
     }
 
 
@@ -201,6 +243,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="samples and what was found")
     parser.add_argument("--json", action="store_true", help="one flat JSON object instead of a table")
     parser.add_argument("--quick", action="store_true", help="a minute or two that only shows that everything runs")
+    parser.add_argument("--recipes", nargs="+", choices=RECIPES, default=(WHOLE,), metavar="NAME", help=f"{RECIPES}")
     parser.add_argument("--people", type=int, help=f"simulated people to train on (default {Plan.people})")
     parser.add_argument("--steps", type=int, help=f"of each training (default {STEPS})")
     parser.add_argument("--seeds", type=int, help="trainings of each network (default 3)")
@@ -211,7 +254,9 @@ def main() -> None:
     changed = {name: getattr(options, name) for name in ("people", "steps", "seeds") if getattr(options, name)}
     if options.networks:
         changed["networks"] = tuple(options.networks)
-    report(measure(replace(plan, **changed), options.real, options.work, options.workers), TARGETS, options.json)
+    figures = measure(replace(plan, **changed), options.recipes, options.real, options.work, options.workers)
+    named = {name: (name, None, True) for name in figures if name not in TARGETS}
+    report(figures, TARGETS | named, options.json)
 
 
 if __name__ == "__main__":
