@@ -82,8 +82,8 @@ class Room:
         return self.colors(points, hits.face) * arriving
 
 
-def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
-    """A furnished room; `cloth` is the linear albedo of what the person wears."""
+def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"], skin: Float[np.ndarray, " 3"]) -> Room:
+    """A furnished room with the person in it; linear albedo of what they wear and of their skin."""
     parts: list[_Part] = []
 
     def add(mesh: trimesh.Trimesh, color: np.ndarray, grain: _Grain, contrast: float, near: bool = False) -> None:
@@ -108,6 +108,17 @@ def make_room(rng: np.random.Generator, cloth: Float[np.ndarray, " 3"]) -> Room:
     torso.apply_transform(np.diag([1.4, 0.8, 1.0, 1.0]))
     torso.apply_translation([0.0, -0.66, -0.75])
     add(torso, cloth, (16, 16, 9), 0.35, near=True)
+    face = skin * rng.uniform(0.85, 1.1)  # behind hands that are held up there is often a face, of their own colour
+    neck = trimesh.creation.cylinder(0.055, 0.2, sections=24)
+    neck.apply_translation([0.0, -0.67, 0.0])
+    add(neck, face * 0.9, (20, 20, 20), 0.1)
+    head, hair = (trimesh.creation.icosphere(3, 1.0) for _ in range(2))
+    head.apply_transform(np.diag([0.075, 0.095, 0.12, 1.0]))
+    head.apply_translation([0.0, -0.64, 0.16])
+    add(head, face, (30, 30, 30), 0.15)
+    hair.apply_transform(np.diag([0.088, 0.1, 0.115, 1.0]))
+    hair.apply_translation([0.0, -0.675, 0.19])
+    add(hair, linear_from_srgb(np.array((0.35, 0.25, 0.17)) * rng.uniform(0.2, 2.2)), (160, 160, 25), 0.5)
     for _ in range(26):  # furniture, outside the ring of cameras
         azimuth = rng.uniform(0, 2 * np.pi)
         distance = rng.uniform(1.2, 2.0)

@@ -207,7 +207,7 @@ def make_scene(config: SimulateConfig) -> Scene:
     }
     room_rng, room, spill, shoulder = _generator(config, _ROOM), None, None, AT_THE_WALL_M
     if config.background == ROOM:
-        room, shoulder = make_room(room_rng, person.cloth), SHOULDER_M
+        room, shoulder = make_room(room_rng, person.cloth, person.skin.tone), SHOULDER_M
     elif config.background == GREEN:
         spill = studio_green(room_rng)
         room = make_studio(spill, room_rng)
