@@ -75,7 +75,9 @@ class PathTracer:
         if not width or not height:
             return background.copy()
         sensor = self._mitsuba.load_dict(self._sensor(ideal, (left, top, width, height)))
-        skins = [self._skin_material(moment, owner) for owner in range(len(moment.folds))]
+        distance_m = float(np.linalg.norm(moment.exposure[0].mean(0) - camera.center_world))
+        footprint = distance_m * rays.pixel_rad / self._body.skin.texel_m  # Mitsuba reads one texel, not their mean
+        skins = [self._skin_material(folds, footprint) for folds in moment.folds]
         times = [self._render(v, skins, sensor, len(moment.exposure), seed + k) for k, v in enumerate(moment.exposure)]
         layer = Layer(*(np.mean(images, axis=0) for images in zip(*times, strict=True)))
         clean = np.zeros((ideal.size_px[1], ideal.size_px[0], 4), np.float32)
@@ -111,9 +113,9 @@ class PathTracer:
         guides = render_with(_GUIDES, _GUIDE_SAMPLES)  # by themselves: with the paths they would take twice the time
         return traced[..., :3].clip(max=_BRIGHTEST), traced[..., 3], *np.split(guides[..., 3:], (1, 4, 7), axis=-1)
 
-    def _skin_material(self, moment: Moment, owner: int) -> dict[str, Any]:
+    def _skin_material(self, folds: Float[np.ndarray, " 32"], footprint_texels: float) -> dict[str, Any]:
         """The skin of one hand in its pose: colour and roughness from its maps, with the folds as deep as they are."""
-        colors, gloss = self._body.skin.in_pose(moment.folds[owner])
+        colors, gloss = self._body.skin.in_pose(folds, footprint_texels)
         roughness = (_ROUGHNESS - _SMOOTHER_BY_GLOSS * gloss).clip(_SMOOTHEST)
         return _SKIN | {
             "type": "principled",

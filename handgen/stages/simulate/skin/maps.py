@@ -57,16 +57,18 @@ class SkinMaps:
         return len(self.bends)
 
     def in_pose(
-        self, openness: Float[np.ndarray, " 32"]
+        self, openness: Float[np.ndarray, " 32"], footprint_texels: float
     ) -> tuple[Float[np.ndarray, "s s 3"], Float[np.ndarray, "s s"]]:
-        """Return the largest maps of linear albedo and gloss, with folds as open as a pose makes them."""
-        fold = self.folds[0] * (_FOLD_SCALE / 255) * openness[self.bends]
-        colors = self.colors[0]
+        """Return maps of linear albedo and gloss, no finer than pixels see, with folds as open as a pose makes them."""
+        level = _level(footprint_texels)
+        step, colors = 2**level, self.colors[level]
+        bends = self.bends[step // 2 :: step, step // 2 :: step][: len(colors), : len(colors)]
+        fold = self.folds[level] * (_FOLD_SCALE / 255) * openness[bends]
         return tint_folds(_LINEAR[colors[..., :3]], fold), colors[..., 3] / 255
 
     def at(self, texels: Float[np.ndarray, "n 2"], footprint_texels: float) -> SkinAt:
         """Look up points; footprint_texels: how many texels a pixel covers, so that finer detail is averaged."""
-        level = int(np.clip(np.floor(np.log2(max(footprint_texels, 1.0)) + 0.35), 0, _LEVELS - 1))
+        level = _level(footprint_texels)
         places = ((texels + 0.5) / 2**level - 0.5).astype(np.float32)
         color, slope = _sample(self.colors[level], places), _sample(self.slopes[level], places)
         fold = _sample(self.folds[level], places)
@@ -80,6 +82,11 @@ class SkinMaps:
             slopes[:, 2:],
             self.bends[nearest[:, 1], nearest[:, 0]],
         )
+
+
+def _level(footprint_texels: float) -> int:
+    """Which of the sizes has texels about as large as a pixel."""
+    return int(np.clip(np.floor(np.log2(max(footprint_texels, 1.0)) + 0.35), 0, _LEVELS - 1))
 
 
 def tint_folds(
