@@ -28,6 +28,7 @@ class SimulateOptions(TypedDict, total=False):
     workers: int | None
     crf: int
     jpeg_quality: int
+    without: tuple[str, ...]
 
 class AnnotateOptions(TypedDict, total=False):
     """Keyword options of `handgen.annotate`."""
@@ -73,6 +74,7 @@ class SynthesizeOptions(TypedDict, total=False):
     light: float
     shadow: float
     occluder: float
+    spectrum: float
     grain: bool
     blend: str
     forearm: float
