@@ -23,7 +23,7 @@ _LINEAR[:11] = np.arange(11) / 255 / 12.92
 
 @dataclass(frozen=True)
 class SkinAt:
-    """What the maps say at some points of the skin.
+    """Looks of the skin at some points, read from its maps.
 
     albedo: linear. slope, fold_slope: of relief and folds along both axes of the atlas, metres per metre. fold: 0 to
     1.5. bends: what the fold bends with (`folds.Folds`).

@@ -1,4 +1,4 @@
-"""Where on the hand a texel lies: by each joint's own axes, on which finger, on the palm or the back.
+"""Places of texels on the hand: by each joint's own axes, on which finger, on the palm or the back.
 
 All in a right hand's rest pose, metres. Local axes of a joint are anatomical (`HandArrays.joint_axes`): x along the
 bone to the tip, y to the back of the finger, z across it.
@@ -34,7 +34,7 @@ class JointPlace:
 
 @dataclass(frozen=True)
 class Places:
-    """What anatomy says about every covered texel of the atlas.
+    """The anatomical place of every covered texel of the atlas.
 
     finger: index into `FINGERS`, or -1. joint: the one whose bending moves the texel most, 0 for palm, back and
     forearm. facing_back: 1 on the back of hand or finger, -1 on the palm's side.

@@ -1,4 +1,4 @@
-"""What differs between people's skin, drawn from a seed."""
+"""Traits in which people's skin differs, drawn from a seed."""
 
 from __future__ import annotations
 
