@@ -16,7 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from real_hands import DESK, RealHands
+from real import DESK
+from real_hands import RealHands
 from table import report
 
 from handgen.data import load_shards

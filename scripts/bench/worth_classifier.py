@@ -19,11 +19,13 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from real_hands import DESK, RealHands
+from real import DESK
+from real_hands import RealHands
 from table import report
 from torch import nn
 from training import load
-from worth_networks import as_input, vary
+from training_network import as_input
+from worth_networks import vary
 
 SIDE_PX, BATCH, STEPS = 96, 32, 300
 _WIDTHS = (16, 32, 48, 64)
