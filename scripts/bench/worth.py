@@ -46,7 +46,7 @@ from handgen.stages.synthesize.config import SynthesizeConfig
 SAMPLE_PX = 160
 FIRST_PERSON, FIRST_HELD_OUT = 9000, 9900
 HELD_OUT_PEOPLE = 2
-VIEWS, FPS = 4, 3.0  # few frames, many poses
+VIEWS, FPS = 4, 1.0  # every frame another pose
 TARGETS: dict[str, tuple[str, float | None, bool]] = {
     "pck10_share_of_mediapipe": ("PCK@.1 on real crops, the better network over MediaPipe", 0.8, True),
     "pck10_mediapipe": ("MediaPipe", None, True),
@@ -110,6 +110,7 @@ def simulate_config(seed: int, frames: int, without: tuple[str, ...] = ()) -> Si
         seed=seed,
         rig="cage" if index & 1 else "ring",
         hands="left" if index & 2 else "right",
+        motion="free",
         background="room" if index & 4 else "green",
         video=False,
         workers=1,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
@@ -26,9 +27,11 @@ STEPS, BATCH = 3000, 32
 _LEARNING_RATE = {SMALL: 4e-3, PRETRAINED: 1.5e-3}
 _BACKBONE_SHARE = 0.5  # of the learning rate
 _STAGES = {2: 24, 4: 40, 10: 112, 15: 320}  # block of the backbone -> channels; at 1/4, 1/8, 1/16, 1/32 of the side
+_FROZEN = 5  # first blocks, which stay as real pictures taught them (Hinterstoisser et al., 2017)
 _PYRAMID = 64
 _MEAN, _DEVIATION = (0.498, 0.498, 0.498), (0.502, 0.502, 0.502)  # of the weights' own training (EfficientNet-Lite)
-_ROLL_DEG, _ZOOM, _SHIFT_SHARE = 20.0, (0.8, 1.2), 0.06  # by which samples differ from epoch to epoch
+BOX_SHARE = 0.7  # of a crop's side that the keypoints' box has, in training and on the real crops
+_ROLL_DEG, _ZOOM, _SHIFT_SHARE = 20.0, (0.85, 1.18), 0.06  # by which samples differ from epoch to epoch
 _GAIN, _GAMMA, _BLUR_PROBABILITY = (0.75, 1.3), (0.8, 1.25), 0.3
 
 
@@ -52,10 +55,12 @@ class PretrainedNetwork(nn.Module):
     def forward(self, images: Float[Tensor, "n 3 side side"]) -> Float[Tensor, "n 21 2"]:
         """Keypoints as shares of the side, 0 to 1, of images of 0 to 1."""
         net = self.backbone
-        values = net._swish(net._bn0(net._conv_stem((images - self.mean) / self.deviation)))
+        with torch.no_grad():
+            values = net._swish(net._bn0(net._conv_stem((images - self.mean) / self.deviation)))
         found = []
         for place, block in enumerate(net._blocks):
-            values = block(values)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and place >= _FROZEN):
+                values = block(values)
             if place in _STAGES:
                 found.append(values)
         merged = self.lateral[-1](found[-1])
@@ -63,6 +68,15 @@ class PretrainedNetwork(nn.Module):
             larger = interpolate(merged, scale_factor=2.0, mode="nearest")
             merged = self.mix[level](self.lateral[level](found[level]) + larger)
         return heat_means(self.heat(merged))
+
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; the frozen part's averages stay ImageNet's."""
+        super().train(mode)
+        for part in (self.backbone._conv_stem, self.backbone._bn0, *self.backbone._blocks[:_FROZEN]):
+            part.eval()
+            part.requires_grad_(False)
+        return self
 
 
 def _separable(channels: int) -> nn.Sequential:
@@ -89,7 +103,7 @@ def train(samples: Samples, training: Training) -> nn.Module:
     model: nn.Module = KeypointNetwork() if training.network == SMALL else PretrainedNetwork()
     model = model.to(memory_format=torch.channels_last).train()
     rate = _LEARNING_RATE[training.network]
-    backbone = [p for name, p in model.named_parameters() if name.startswith("backbone")]
+    backbone = [p for name, p in model.named_parameters() if name.startswith("backbone") and p.requires_grad]
     rest = [p for name, p in model.named_parameters() if not name.startswith("backbone")]
     groups = [{"params": rest, "lr": rate}]
     if backbone:
@@ -128,11 +142,11 @@ def batches(samples: Samples, side_px: int, training: Training) -> Iterator[tupl
 def vary(
     image: UInt8[np.ndarray, "s s 3"], keypoints_px: Float[np.ndarray, "21 2"], side_px: int, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "side side 3"], Float[np.ndarray, "21 2"]]:
-    """Turn, zoom, shift and relight a sample a little; keypoints become shares of the side."""
-    zoom = rng.uniform(*_ZOOM) * side_px / len(image)
+    """Cut a sample out by its keypoints' box; turn, zoom, shift, relight it; keypoints become shares of the side."""
+    low, high = keypoints_px.min(0), keypoints_px.max(0)
+    zoom = rng.uniform(*_ZOOM) * BOX_SHARE * side_px / float((high - low).max())
     affine = cv2.getRotationMatrix2D((0, 0), rng.uniform(-_ROLL_DEG, _ROLL_DEG), zoom)
-    middle = (len(image) - 1) / 2
-    affine[:, 2] = (side_px - 1) / 2 - affine[:, :2] @ (middle, middle)
+    affine[:, 2] = (side_px - 1) / 2 - affine[:, :2] @ ((low + high) / 2)
     affine[:, 2] += rng.uniform(-_SHIFT_SHARE, _SHIFT_SHARE, 2) * side_px
     source = np.asarray(image)
     if zoom < 0.6:  # nothing may alias

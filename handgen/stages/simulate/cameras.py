@@ -230,8 +230,8 @@ def make_sensor(rng: np.random.Generator, plain: bool = False) -> Sensor:
         shot_noise=rng.uniform(1e-4, 8e-4),
         read_noise=rng.uniform(0.001, 0.005),
         grain_px=rng.uniform(0.0, 0.7),
-        contrast=rng.uniform(-0.1, 0.7),
-        saturation=rng.uniform(0.85, 1.25),
+        contrast=rng.uniform(-0.1, 0.5),
+        saturation=rng.uniform(0.8, 1.15),
         sharpening=max(0.0, rng.uniform(-0.3, 0.9)),
     )
     return replace(sensor, grain_px=0.0, contrast=0.0, saturation=1.0, sharpening=0.0) if plain else sensor

@@ -64,7 +64,9 @@ class SimulateConfig:
         None, "Hands in view.", choices=("right", "left", "both"), default_help="right; both with --motion interact"
     )
     motion: str = option(
-        "calm", "interact: two hands touch and interleave fingers.", choices=("calm", "fast", "interact")
+        "calm",
+        "free: turned any way, for training sets; interact: two hands touch and interleave fingers.",
+        choices=("calm", "fast", "free", "interact"),
     )
     background: str = option(
         "room",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import map_coordinates
@@ -20,6 +21,12 @@ _START_M = 1.2e-3  # rays start this far off the surface, so as not to hit it
 def linear_from_srgb(color: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
     """Linear light of sRGB values in 0 to 1."""
     return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+
+
+def linear_from_lab(lab: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
+    """Linear light of a CIELAB colour under daylight, at least 0.01."""
+    found: np.ndarray = cv2.cvtColor(np.asarray(lab, np.float32).reshape(1, 1, 3), cv2.COLOR_Lab2LRGB)
+    return found.reshape(3).astype(float).clip(0.01, 0.95)
 
 
 def srgb_from_linear(light: Float[np.ndarray, "*batch 3"]) -> Float[np.ndarray, "*batch 3"]:
@@ -114,8 +121,8 @@ _KINDS = {
 }
 _PLAIN = ("room",)
 _STUDIO = ("room", "ceiling")  # kinds that a green studio is lit by
-_EXPOSED = 0.62  # irradiance over pi, mean over what faces the cameras, that exposure brings the scene to
-_EXPOSURE_SPREAD = 0.2  # of its logarithm
+_EXPOSED = 0.78  # irradiance over pi, mean over what faces the cameras, that exposure brings the scene to
+_EXPOSURE_SPREAD = 0.25  # of its logarithm
 _BALANCED = 0.8  # share of the light's tint that a camera's white balance takes away
 
 

@@ -7,7 +7,7 @@ positive y.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ _MOST_TRIES = 12  # at a pose in which the hand does not pass through itself
 class MotionStyle:
     """A temper. seconds_per_pose: from one pose to the next. random_share: of poses without a name.
 
-    turn_deg: largest turns about x, y and z; drift_m: largest shifts; with periods near those given. names: of poses.
+    turn_deg: largest turns about x, y and z; drift_m: largest shifts; with periods near those given. bend_deg: largest
+    flexion and deviation of the wrist, as often as it turns. names: of poses.
     """
 
     seconds_per_pose: float
@@ -42,12 +43,14 @@ class MotionStyle:
     turn_period_s: float
     drift_m: tuple[float, float, float]
     drift_period_s: float
+    bend_deg: tuple[float, float] = (0.0, 0.0)
     names: tuple[str, ...] = tuple(POSES)
 
 
 STYLES = {
     "calm": MotionStyle(0.8, 0.4, (14.0, 14.0, 34.0), 2.1, (0.04, 0.04, 0.03), 2.8),
     "fast": MotionStyle(0.3, 0.4, (20.0, 20.0, 40.0), 0.6, (0.065, 0.05, 0.045), 0.55),
+    "free": MotionStyle(0.8, 0.4, (75.0, 40.0, 180.0), 2.1, (0.04, 0.04, 0.03), 2.8, (45.0, 18.0)),
 }
 
 
@@ -55,11 +58,13 @@ STYLES = {
 class HandMotion:
     """One hand at some moments, as `handgen.hand.model.HandPose` means it.
 
-    rotations: axis-angle, radians, world orientation first. translation: smplx's transl, metres.
+    rotations: axis-angle, radians, world orientation first. translation: smplx's transl, metres. wrist_rad: flexion and
+    deviation against the forearm, which the model has no part of; None for a straight wrist.
     """
 
     rotations: Float[np.ndarray, "times 16 3"]
     translation: Float[np.ndarray, "times 3"]
+    wrist_rad: Float[np.ndarray, "times 2"] | None = None
 
 
 # One hand at any moments (seconds) of a capture; a little before the first frame and after the last one, too.
@@ -115,13 +120,15 @@ class SingleHand:
     angles_rad: PchipInterpolator
     turn_rad: Wander
     drift_m: Wander
+    bend_rad: Wander
     around: Vector
 
     def __call__(self, times_s: Float[np.ndarray, " times"]) -> HandMotion:
         """The hand at these moments."""
         orientation = Rotation.from_euler("xyz", self.turn_rad(times_s)).as_matrix() @ raised_hand(self.model)
         angles = self.angles_rad(times_s.clip(self.angles_rad.x[0], self.angles_rad.x[-1]))
-        return hand_motion_at(self.model, self.betas, orientation, self.around + self.drift_m(times_s), angles)
+        motion = hand_motion_at(self.model, self.betas, orientation, self.around + self.drift_m(times_s), angles)
+        return replace(motion, wrist_rad=self.bend_rad(times_s))
 
 
 def single_hand(
@@ -133,7 +140,8 @@ def single_hand(
     angles = PchipInterpolator(clock, keys[np.arange(len(clock)) % len(keys)], axis=0)
     turn = Wander.draw(np.radians(style.turn_deg), style.turn_period_s, rng)
     drift = Wander.draw(np.array(style.drift_m), style.drift_period_s, rng)
-    return SingleHand(model, betas, angles, turn, drift, around)
+    bend = Wander.draw(np.radians(style.bend_deg), style.turn_period_s, rng)
+    return SingleHand(model, betas, angles, turn, drift, bend, around)
 
 
 def _keys_rad(

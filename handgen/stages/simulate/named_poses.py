@@ -18,8 +18,12 @@ from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT
 
 Bend = tuple[float, float, float]  # flexion of a finger's three joints, degrees
 Angles = Float[np.ndarray, "15 3"]
-# The fan: abduction of each knuckle, degrees, positive to the thumb's side.
-SPREAD_DEG = {"index": 9.0, "middle": 2.0, "ring": -5.0, "pinky": -12.0}
+# Abduction of each knuckle, degrees, positive to the thumb's side: of fingers held together, what the fan adds, and how
+# fingers that bend come together (all point to the scaphoid). The first and the last as in fits of real hands.
+_TOGETHER_DEG = {"index": -3.5, "middle": 0.5, "ring": 6.5, "pinky": 6.5}
+SPREAD_DEG = {"index": 12.0, "middle": 2.0, "ring": -8.0, "pinky": -17.0}
+_GATHERED_DEG = {"index": -8.0, "middle": -6.0, "ring": -6.0, "pinky": -3.0}
+_CLOSED_DEG = 160.0  # bend of the first two joints of a closed finger
 _STRAIGHT: Bend = (4, 5, 3)
 _CURLED: Bend = (78, 88, 50)
 _TIGHT: Bend = (84, 102, 62)
@@ -46,13 +50,27 @@ class NamedPose:
     thumb: tuple[float, float]
 
 
+def closedness(bends_deg: Float[np.ndarray, " 3"]) -> float:
+    """Return how closed a finger is, 0 to 1, by the bend of its joints."""
+    return float(np.clip(bends_deg[:2].sum() / _CLOSED_DEG, 0, 1))
+
+
+def abduction_deg(finger: str, spread: float, bends_deg: Float[np.ndarray, " 3"]) -> float:
+    """Return the abduction of a finger's knuckle; spread: 0 for fingers held together, 1 for the fan."""
+    gathered = _GATHERED_DEG[finger] * closedness(bends_deg)
+    return _TOGETHER_DEG[finger] + spread * SPREAD_DEG[finger] + gathered
+
+
 def pose_angles_deg(pose: NamedPose) -> Angles:
     """Flexion, abduction and twist of joints 1 to 15."""
     angles = np.zeros((JOINT_COUNT, 3))
-    for place, (finger, fan) in enumerate(SPREAD_DEG.items()):
+    for place, finger in enumerate(SPREAD_DEG):
         joints = list(FINGER_JOINTS[finger])
         angles[joints, 0] = getattr(pose, finger)
-        angles[joints[0], 1] = pose.spread[place] if isinstance(pose.spread, tuple) else pose.spread * fan
+        if isinstance(pose.spread, tuple):
+            angles[joints[0], 1] = pose.spread[place]
+        else:
+            angles[joints[0], 1] = abduction_deg(finger, pose.spread, angles[joints, 0])
     base, middle, tip = FINGER_JOINTS["thumb"]
     angles[base] = pose.thumb_base
     angles[middle, 0], angles[tip, 0] = pose.thumb

@@ -14,14 +14,15 @@ from jaxtyping import Float
 from handgen.hand.model import HandModel, HandPose
 from handgen.hand.model_files import OPEN_HAND
 from handgen.hand.skeleton import FINGER_JOINTS, JOINT_COUNT
-from handgen.stages.simulate.named_poses import POSES, SPREAD_DEG, Angles, pose_angles_deg
+from handgen.stages.simulate.named_poses import POSES, SPREAD_DEG, Angles, abduction_deg, closedness, pose_angles_deg
 from handgen.stages.simulate.penetration import SelfProbe
 
 # How people differ in a pose of one name, standard deviations in degrees of a finger's three joints: all fingers alike,
 # from index to little finger, and each by its own. Closed hands differ more: how tightly, and where they bend.
 _LOOSE = (0.3, 1.5)  # of one moment, times the deviations
-_ALIKE_DEG, _SLOPE_DEG, _OWN_DEG = np.array([9.0, 9.0, 10.0]), np.array([5.0, 5.0, 5.0]), np.array([7.0, 8.0, 9.0])
-_OPEN_SHARE, _CLOSED_SHARE, _CLOSED_DEG = 0.5, 1.4, 160.0  # of the deviations, by the bend of the first two joints
+_ALIKE_DEG, _SLOPE_DEG, _OWN_DEG = np.array([9.0, 9.0, 10.0]), np.array([5.0, 5.0, 5.0]), np.array([5.0, 5.0, 6.0])
+_OPEN_SHARE, _CLOSED_SHARE = 0.5, 1.4  # of the deviations, by how closed a finger is
+_LEAST_SHARE = np.array([1.2, 0.0, 0.0])  # straight fingers are held up or down from the knuckle
 _CLOSED_SHIFT_DEG = np.array([-10.0, 0.0, 12.0])
 _LESS = (0.8, 1.08)  # of all flexion
 _SIDEWAYS_DEG, _FAN, _PLAY_DEG = 3.0, 0.35, (0.5, 1.0)  # of each knuckle, of the fan, of hinges
@@ -45,8 +46,8 @@ def vary_angles(angles_deg: Angles, rng: np.random.Generator) -> Angles:
     angles[:12, 0] *= rng.uniform(*_LESS)
     for place, (finger, sideways) in enumerate(SPREAD_DEG.items()):
         joints = np.array(FINGER_JOINTS[finger]) - 1
-        closed = float(np.clip(angles[joints[:2], 0].sum() / _CLOSED_DEG, 0, 1))
-        share = _OPEN_SHARE + (_CLOSED_SHARE - _OPEN_SHARE) * closed
+        closed = closedness(angles[joints, 0])
+        share = np.maximum(_OPEN_SHARE + (_CLOSED_SHARE - _OPEN_SHARE) * closed, _LEAST_SHARE)
         change = alike + slope * (place - 1.5) / 1.5 + rng.normal(0, _OWN_DEG) * loose
         angles[joints, 0] += share * change + closed * _CLOSED_SHIFT_DEG * rng.uniform(0, 1.5)
         angles[joints[0], 1] += fan * sideways + rng.normal(0, _SIDEWAYS_DEG) * loose
@@ -81,14 +82,15 @@ def _any_angles_deg(rng: np.random.Generator) -> Angles:
     """Draw every joint by its own, but neighbouring fingers alike, and outer joints mostly after the middle ones."""
     angles = np.zeros((JOINT_COUNT - 1, 3))
     curl = rng.uniform(0, 1)
-    for finger, sideways in SPREAD_DEG.items():
+    for finger in SPREAD_DEG:
         joints = np.array(FINGER_JOINTS[finger]) - 1
         mine = np.clip(curl + rng.normal(0, 0.2), 0, 1)
         knuckle, hinge = np.clip(rng.normal(mine, 0.25, 2), (-0.2, -0.05), 1.05) * _MOST_BEND_DEG[:2]
         outer = np.clip(rng.normal(0.6, 0.25), 0, 1) * hinge * _MOST_BEND_DEG[2] / _MOST_BEND_DEG[1] + rng.normal(0, 6)
         angles[joints, 0] = knuckle, hinge, outer
         bent = max(knuckle, 0.0) / _MOST_BEND_DEG[0]  # bent fingers cannot be spread
-        angles[joints[0], 1] = sideways * rng.uniform(-0.2, 1.4) * (1 - 0.6 * bent) + rng.normal(0, _SIDEWAYS_DEG)
+        spread = rng.uniform(-0.1, 1.1) * (1 - 0.6 * bent)
+        angles[joints[0], 1] = abduction_deg(finger, spread, angles[joints, 0]) + rng.normal(0, _SIDEWAYS_DEG)
     thumb = rng.uniform(_THUMB_LOW_DEG, _THUMB_HIGH_DEG)
     angles[12], angles[13, 0], angles[14, 0] = thumb[:3], thumb[3], thumb[4]
     return angles

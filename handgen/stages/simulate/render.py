@@ -32,7 +32,7 @@ _MIRRORED_AROUND = 0.35  # of the light from everywhere that gloss mirrors
 # How much of the fine relief's shading each colour shows: light spreads within the skin, red the farthest (Ma et al.,
 # "Rapid acquisition of specular and diffuse normal maps", EGSR 2007).
 _RELIEF_SHARE = np.array([0.45, 0.75, 0.9])
-_FOLD_SHADE = 0.3  # of the light that a deep fold keeps out
+_FOLD_SHADE = 0.18  # of the light that a deep fold keeps out
 _STEP_M = 0.008  # a larger change of depth between neighbouring pixels is an edge
 _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.spatial.transform import Rotation
 
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
@@ -173,13 +174,16 @@ class Scene:
         """Pose all hands with their arms: vertices in the world, metres."""
         vertices = []
         for hand in self.hands:
-            posed = hand.pose(hand.path(np.array([time_s])))
+            motion = hand.path(np.array([time_s]))
+            posed = hand.pose(motion)
             rotations, joints = posed.rotations[0].numpy(), posed.joints[0].numpy()
-            vertices.append(hand.surface.pose(self.person.betas, rotations, joints, hand.rest_joints))
             back = -np.sign(hand.rest_joints[4, 0] - hand.rest_joints[0, 0])
-            elbow = joints[0] + rotations[0] @ np.array([back * ELBOW_M, 0.0, 0.0])
+            bend = None if motion.wrist_rad is None else _wrist_bend(motion.wrist_rad[0], back)
+            vertices.append(hand.surface.pose(self.person.betas, rotations, joints, hand.rest_joints, bend))
+            arm = rotations[0] if bend is None else rotations[0] @ Rotation.from_rotvec(bend).as_matrix()
+            elbow = joints[0] + arm @ np.array([back * ELBOW_M, 0.0, 0.0])
             shoulder = self.shoulder_m * ([1, 1, 1] if hand.side == "right" else [-1, 1, 1])
-            vertices.append(_upper_arm(elbow, shoulder, rotations[0][:, 0] * -back))
+            vertices.append(_upper_arm(elbow, shoulder, arm[:, 0] * -back))
         return np.concatenate(vertices)
 
     def sensor_noise(self, frame: int, view: int) -> np.random.Generator:
@@ -278,6 +282,12 @@ def _picture(path: Path, size_px: tuple[int, int]) -> Light:
     left, top = (scaled[0] - size_px[0]) // 2, (scaled[1] - size_px[1]) // 2
     image = image[top : top + size_px[1], left : left + size_px[0]]
     return linear_from_srgb(image.astype(np.float32) / 255)
+
+
+def _wrist_bend(wrist_rad: Float[np.ndarray, " 2"], back: float) -> Vector:
+    """Axis-angle of the forearm in the hand's rest frame, whose x lies along the fingers and y to the hand's back."""
+    flexion, deviation = wrist_rad
+    return np.array([0.0, deviation, back * flexion])
 
 
 def _upper_arm(elbow: Vector, shoulder: Vector, forearm: Vector) -> Float[np.ndarray, "n 3"]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial.transform import Rotation
 
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
@@ -25,6 +26,7 @@ HAND, ARM, CLOTH = 0, 1, 2  # what a face belongs to
 _VERTEX_M = 2e-3  # of skin, whose mean a vertex's colour is
 ELBOW_M = 0.27  # from the wrist
 _SEGMENTS = 32
+_WRIST_M, _WRIST_SHARE = 0.045, 0.5  # length of skin that bends with the wrist; where it turns, of the hand's end
 _ARM_IN_SLEEVE_M = 0.012  # how far the forearm reaches into the sleeve
 
 
@@ -34,7 +36,8 @@ class Surface:
 
     posedirs: of the first vertices, the skin's; the sleeve has none. albedo: linear RGB; of skin, what its maps say
     there. gloss: strength of the highlight, per vertex. part: HAND, ARM or CLOTH per face. texels: where the corners
-    of each face lie in the skin's maps; of no meaning for cloth. cloth: linear albedo of the sleeve.
+    of each face lie in the skin's maps; of no meaning for cloth. cloth: linear albedo of the sleeve. behind_hand_m: how
+    far a vertex lies behind the end of the model's mesh. wrist_m: what the forearm turns about.
     """
 
     vertices: Float[np.ndarray, "n 3"]
@@ -47,6 +50,8 @@ class Surface:
     part: Int[np.ndarray, " faces"]
     texels: Float[np.ndarray, "faces 3 2"]
     cloth: Float[np.ndarray, " 3"]
+    behind_hand_m: Float[np.ndarray, " n"]
+    wrist_m: Float[np.ndarray, " 3"]
 
     def pose(
         self,
@@ -54,15 +59,31 @@ class Surface:
         rotations: Float[np.ndarray, "16 3 3"],
         joints: Float[np.ndarray, "16 3"],
         rest_joints: Float[np.ndarray, "16 3"],
+        bend: Float[np.ndarray, " 3"] | None = None,
     ) -> Float[np.ndarray, "n 3"]:
-        """World vertices of a hand whose joints are turned and placed by its model."""
+        """World vertices of a hand whose joints are turned and placed by its model.
+
+        bend: axis-angle of the forearm against the hand, in the hand's rest frame. None: it goes straight on.
+        """
         shaped = self.vertices + self.shapedirs @ betas
+        if bend is not None:
+            shaped = self._bent(shaped, bend)
         parents = rotations[list((0, *JOINT_PARENTS[1:]))]
         local = np.swapaxes(parents[1:], -1, -2) @ rotations[1:]
         shaped[: len(self.posedirs)] += self.posedirs @ (local - np.eye(3)).reshape(-1)
         offset = joints - (rotations @ rest_joints[..., None])[..., 0]
         blended = (self.weights @ rotations.reshape(JOINT_COUNT, 9)).reshape(-1, 3, 3)
         return (blended @ shaped[..., None])[..., 0] + self.weights @ offset
+
+    def _bent(self, shaped: Float[np.ndarray, "n 3"], bend: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "n 3"]:
+        """Turn the forearm about the wrist, all of it a little behind the hand's end and none of the hand."""
+        share = np.clip((self.behind_hand_m + _WRIST_M / 4) / _WRIST_M, 0, 1)
+        share = share * share * (3 - 2 * share)
+        moved = share > 0
+        turned = Rotation.from_rotvec(share[moved, None] * bend).apply(shaped[moved] - self.wrist_m) + self.wrist_m
+        shaped = shaped.copy()
+        shaped[moved] = turned
+        return shaped
 
 
 def load_surface(person: Person, model: HandModel, skin: SkinMaps, rng: np.random.Generator) -> Surface:
@@ -105,6 +126,8 @@ def load_surface(person: Person, model: HandModel, skin: SkinMaps, rng: np.rando
         part=np.concatenate([part, np.full(len(sleeve_faces), CLOTH)]),
         texels=np.concatenate([texels, np.zeros((len(sleeve_faces), 3, 2))]),
         cloth=person.cloth,
+        behind_hand_m=back * np.concatenate([vertices, tube])[:, 0] - hand_end_m,
+        wrist_m=np.array([back * hand_end_m * _WRIST_SHARE, *model.template[model.wrist_border, 1:].mean(0).tolist()]),
     )
 
 

@@ -42,7 +42,7 @@ class SynthesizeConfig:
         0.15, "Probability of something in front of it.", low=0, high=1, flag="--occluder"
     )
     spectrum_probability: float = option(
-        0.5, "Probability that the slow part of light and colour changes.", low=0, high=1, flag="--spectrum"
+        0.3, "Probability that the slow part of light and colour changes.", low=0, high=1, flag="--spectrum"
     )
     grain: bool = option(True, "Give hand and background the same noise and JPEG history.")
     blend: str = option(

@@ -10,11 +10,14 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from handgen.stages.synthesize.close_scenes import lay_board, somebody, workplace
 from handgen.stages.synthesize.props import grains
 from handgen.stages.synthesize.scenes import busy, defocus, desk, outdoors, shelf, table, wall
 
-_SCENES = (table, desk, wall, shelf, outdoors, busy)
-_SHARES = (0.36, 0.2, 0.14, 0.1, 0.1, 0.1)  # of backgrounds that show each
+_SCENES = (table, desk, wall, shelf, outdoors, busy, workplace)
+_SHARES = (0.26, 0.16, 0.16, 0.08, 0.08, 0.1, 0.16)  # of backgrounds that show each
+_INDOORS = (table, wall, shelf, outdoors)  # where somebody may be behind the hand
+_SOMEBODY, _BOARD = 0.4, 0.12  # shares of those with somebody, and of all with a printed board
 _CANVAS_SHARE = (0.45, 1.0)  # of the side
 _CANVAS_MAX_PX = 320
 _LIGHT_CELLS = 12
@@ -27,7 +30,12 @@ def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size
     share = _CANVAS_SHARE[0] + (_CANVAS_SHARE[1] - _CANVAS_SHARE[0]) * sharp
     canvas_px = max(8, min(_CANVAS_MAX_PX, round(size * share)))
     kind = int(np.searchsorted(np.cumsum(_SHARES), rng.random()))
-    image = _SCENES[min(kind, len(_SCENES) - 1)](canvas_px, rng)
+    scene = _SCENES[min(kind, len(_SCENES) - 1)]
+    image = scene(canvas_px, rng)
+    if scene in _INDOORS and rng.random() < _SOMEBODY:
+        somebody(image, rng)
+    if rng.random() < _BOARD:
+        lay_board(image, rng)
     if rng.random() < 0.5:  # held a little askew
         turn = cv2.getRotationMatrix2D((canvas_px / 2, canvas_px / 2), float(rng.normal(0, 6)), 1.12)
         image = cv2.warpAffine(image, turn, (canvas_px, canvas_px), borderMode=cv2.BORDER_REFLECT_101)

@@ -15,7 +15,7 @@ from handgen.media.arrays import Image
 _SMALL_PX = 32  # side at which low frequencies are seen whole
 _HIGHEST = (1.0, 6.0)  # cycles per picture, to which amplitudes change
 _STRENGTH = (0.1, 0.4)  # deviation of their logarithm
-_SHARED = 0.75  # of its variance that all three colours have in common
+_SHARED = 0.9  # of its variance that all three colours have in common
 _MEAN_STRENGTH = 0.12  # of the mean's
 
 

@@ -19,7 +19,7 @@ from handgen.stages.simulate.skin.places import Places
 
 # A fold deepens as joint `bends[texel]` flexes; wrinkles, which are numbered after all joints, open instead.
 WRINKLE_OF_JOINT = JOINT_COUNT
-_CREASE_SIGMA_M, _FINE_SIGMA_M, _WRINKLE_SIGMA_M = 4.2e-4, 2.2e-4, 3.2e-4
+_CREASE_SIGMA_M, _FINE_SIGMA_M, _WRINKLE_SIGMA_M = 5.2e-4, 2.6e-4, 3.8e-4
 _HALF_WIDTH_M = 0.013  # of the flat piece of skin that a finger's creases are drawn on
 # Along the bone from the joint, metres, and strength. The first crease of a finger lies at a share of its bone.
 _MIDDLE_CREASES = ((-0.0012, 1.0), (0.0013, 0.75))

@@ -15,7 +15,7 @@ from handgen.stages.simulate.skin.paint import FOLD_DEPTH_M, Layers, fill_empty
 _LEVELS = 5  # each half as wide as the one before
 _LARGEST_SLOPE = 1.6  # that is kept of the relief
 _FOLD_SCALE = 1.5
-_FOLD_TINT = np.array([0.22, 0.42, 0.42])
+_FOLD_TINT = np.array([0.13, 0.26, 0.26])
 _ROWS = 30000  # OpenCV's images have at most 32767 rows
 _LINEAR = ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4
 _LINEAR[:11] = np.arange(11) / 255 / 12.92

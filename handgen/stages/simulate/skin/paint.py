@@ -15,15 +15,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from handgen.hand.skeleton import FINGER_JOINTS, FINGERS
-from handgen.stages.simulate.light import Noise, linear_from_srgb
+from handgen.stages.simulate.light import Noise, linear_from_lab, linear_from_srgb
 from handgen.stages.simulate.skin.back import draw_hairs, draw_tendons, draw_veins
 from handgen.stages.simulate.skin.folds import draw_folds
 from handgen.stages.simulate.skin.nails import draw_nails
 from handgen.stages.simulate.skin.places import Places
 from handgen.stages.simulate.skin.traits import SkinTraits
 
-_PALM_LIGHT, _PALM_DARK = (linear_from_srgb(np.array(x)) for x in ((0.93, 0.70, 0.62), (0.66, 0.47, 0.39)))
-_BLOOD = np.array([0.10, 0.55, 0.50])  # what more blood takes from red, green and blue
+_PALM_LIGHT, _PALM_DARK = linear_from_lab(np.array((73.0, 15.0, 15.0))), linear_from_lab(np.array((57.0, 14.0, 17.0)))
+_BLOOD = np.array([0.08, 0.42, 0.36])  # what more blood takes from red, green and blue
 FOLD_DEPTH_M, _VEIN_M, _TENDON_M, _NAIL_M, _RIDGE_M, _PORE_M = 4.5e-4, 5e-4, 9e-4, 2.5e-4, 4.5e-5, 1.3e-5
 _RIDGE_PERIOD_M = 5.2e-4  # of the friction ridges: 0.4 to 0.6 mm (Cummins, Midlo, "Finger prints, palms and soles")
 _COARSE_PX = 320  # side of the atlas at which slow noise is computed
@@ -179,8 +179,8 @@ def _with_nails(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     nails = draw_nails(places, traits.nail_length_m, rng)
     albedo = albedo * (1 - 0.30 * nails.fold[:, None] * (0.6, 1.0, 1.0))
-    bed = (0.35 * traits.tone + 0.65 * (_PALM_LIGHT + 0.6 * traits.pigment * (_PALM_DARK - _PALM_LIGHT))) * 1.02
-    white = linear_from_srgb(np.array((0.90, 0.86, 0.80)))
+    bed = (0.5 * traits.tone + 0.5 * (_PALM_LIGHT + 0.6 * traits.pigment * (_PALM_DARK - _PALM_LIGHT))) * 1.02
+    white = 0.45 * bed + 0.55 * linear_from_srgb(np.array((0.90, 0.86, 0.80)))
     color = bed + 0.4 * nails.lunula[:, None] * (white - bed)
     color = color * (1 - 0.8 * nails.edge[:, None]) + 0.8 * nails.edge[:, None] * white
     shine = 0.28

@@ -9,19 +9,20 @@ import numpy as np
 from jaxtyping import Float
 
 from handgen.hand.skeleton import FINGERS
-from handgen.stages.simulate.light import linear_from_srgb
+from handgen.stages.simulate.light import linear_from_lab, linear_from_srgb
 
-# sRGB of the back of the hand, roughly the Monk scale's range.
-SKIN_TONES_SRGB = (
-    (0.93, 0.77, 0.68),
-    (0.89, 0.70, 0.60),
-    (0.83, 0.62, 0.51),
-    (0.76, 0.55, 0.43),
-    (0.66, 0.46, 0.35),
-    (0.54, 0.36, 0.27),
-    (0.44, 0.29, 0.21),
-    (0.33, 0.22, 0.16),
+# CIELAB of the back of the hand, light to dark. Chroma is highest between: Wang et al., "Comparing skin colours between
+# different skin groups"; lightness over roughly the range of Xiao et al., Skin Res. Technol. 23 (2017), and darker.
+SKIN_TONES_LAB = (
+    (77.0, 9.5, 14.0),
+    (70.0, 10.5, 16.5),
+    (64.0, 11.5, 18.0),
+    (57.0, 12.5, 20.0),
+    (50.0, 12.5, 19.5),
+    (42.0, 11.0, 16.0),
+    (35.0, 9.0, 12.5),
 )
+_TONE_DEVIATION_LAB = (1.5, 1.5, 1.5)
 _POLISHED, _RINGED, _BANDED, _HAIRY, _SCARRED = 0.15, 0.3, 0.3, 0.45, 0.15  # shares of people
 
 
@@ -81,19 +82,18 @@ class SkinTraits:
 
 def draw_traits(rng: np.random.Generator) -> SkinTraits:
     """Draw a random person's skin."""
-    place = rng.uniform(0, len(SKIN_TONES_SRGB) - 1)
-    low = int(place)
-    tones = np.array(SKIN_TONES_SRGB)
-    srgb = tones[low] + (place - low) * (tones[min(low + 1, len(tones) - 1)] - tones[low])
-    tone = linear_from_srgb((srgb * rng.uniform(0.96, 1.04) + rng.normal(0, 0.012, 3)).clip(0.08, 0.96))
+    pigment = rng.uniform()
+    shares = np.linspace(0, 1, len(SKIN_TONES_LAB))
+    tone_lab = [np.interp(pigment, shares, values) for values in np.transpose(SKIN_TONES_LAB)]
+    tone = linear_from_lab(tone_lab + rng.normal(0, _TONE_DEVIATION_LAB))
     age = float(rng.beta(1.6, 2.2))
     return SkinTraits(
         tone=tone,
-        pigment=place / (len(SKIN_TONES_SRGB) - 1),
-        palms=1.0,
+        pigment=pigment,
+        palms=rng.uniform(0.3, 1.0),
         redness=rng.uniform(0.7, 1.5),
         age=age,
-        creases=rng.uniform(0.75, 1.35),
+        creases=rng.uniform(0.1, 1.15),
         pores=rng.uniform(0.6, 1.3),
         ridges=rng.uniform(0.5, 1.3),
         veins=float(rng.beta(1.3, 1.6)) * (0.6 + 0.8 * age) * 1.4,
