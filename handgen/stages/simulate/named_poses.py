@@ -25,9 +25,9 @@ SPREAD_DEG = {"index": 12.0, "middle": 2.0, "ring": -8.0, "pinky": -17.0}
 _GATHERED_DEG = {"index": -8.0, "middle": -6.0, "ring": -6.0, "pinky": -3.0}
 _CLOSED_DEG = 160.0  # bend of the first two joints of a closed finger
 _STRAIGHT: Bend = (4, 5, 3)
-_CURLED: Bend = (78, 88, 50)
-_TIGHT: Bend = (84, 102, 62)
-_FOLDED: Bend = (72, 86, 48)
+_CURLED: Bend = (74, 92, 62)
+_TIGHT: Bend = (84, 102, 70)
+_FOLDED: Bend = (70, 88, 58)
 _OUT = (-18.0, -10.0, 0.0)  # a thumb that points away
 _OVER = (17.0, 7.0, -13.0)  # on the middle finger's middle phalanx
 
@@ -141,11 +141,18 @@ POSES: dict[str, NamedPose] = {
     "tip_pinch": NamedPose((48, 56, 36), (40, 50, 28), (42, 54, 28), (44, 54, 28), 0.2, (8, 4, 0), (15, 41)),
     "ring_grip": NamedPose((50, 60, 36), (30, 40, 22), (28, 36, 20), (26, 32, 18), 0.3, (8, 8, 2), (14, 26)),
     "scissors": NamedPose((26, 46, 24), (38, 52, 28), (46, 62, 34), (50, 64, 34), 0.3, (10, 4, 2), (18, 30)),
+    "board": NamedPose((58, 38, 36), (64, 60, 41), (76, 52, 43), (90, 28, 32), (-14, -7, 4, 15), (17, 8, 0), (16, 20)),
+    "book": NamedPose((46, 40, 28), (56, 52, 34), (64, 48, 36), (72, 36, 30), (-10, -5, 2, 10), (14, 12, 2), (14, 18)),
+    "loose_tool": NamedPose((42, 44, 34), (56, 68, 50), (66, 66, 62), (76, 44, 66), (-13, -6, -1, 5), (18, 2, -2), (9, 16)),
     # At a keyboard, on a mouse, on a table.
     "typing": NamedPose((22, 38, 22), (24, 42, 24), (24, 42, 24), (22, 36, 20), 0.4, (4, -4, 0), (10, 16)),
     "typing_reach": NamedPose((6, 22, 12), (26, 46, 26), (28, 48, 26), (22, 40, 22), 0.6, (2, -2, 0), (8, 12)),
     "mouse": NamedPose((12, 26, 14), (12, 28, 16), (20, 36, 20), (26, 36, 20), 0.5, (2, 8, 2), (6, 14)),
     "bent_back": _alike((-16, 4, 2), 0.7, (-10, 4, 0), (-6, -8)),
+    "point_bent": NamedPose((33, 2, 3), (61, 74, 70), (66, 78, 70), (70, 76, 70), (-5, -5, 1, 6), (6, -8, 0), (24, 40)),
+    "easy_open": NamedPose((10, 10, -2), (11, 8, 10), (15, 6, 14), (23, -2, 16), 0.4, (-9, 2, 0), (4, -6)),
+    "call_tight": NamedPose((68, 94, 72), (70, 92, 70), (66, 86, 70), (30, -4, 1), (-8, -3, 5, 8), (-8, -6, 0), (-8, -10)),
+    "loose_curl": NamedPose((25, 46, 24), (26, 50, 36), (31, 44, 36), (42, 30, 30), 0.1, (-2, 2, 0), (24, 20)),
     "knuckle_bend": _alike((72, 6, 4), 0.1, (4, -4, 0), (8, 10)),
 }
 FEW_POSES = ("open", "flat", "relaxed", "fist", "point", "peace", "pinch", "grasp", "thumb_up")

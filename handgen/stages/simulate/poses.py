@@ -19,15 +19,15 @@ from handgen.stages.simulate.penetration import SelfProbe
 
 # How people differ in a pose of one name, standard deviations in degrees of a finger's three joints: all fingers alike,
 # from index to little finger, and each by its own. Closed hands differ more: how tightly, and where they bend.
-_LOOSE = (0.3, 1.5)  # of one moment, times the deviations
-_ALIKE_DEG, _SLOPE_DEG, _OWN_DEG = np.array([9.0, 9.0, 10.0]), np.array([5.0, 5.0, 5.0]), np.array([5.0, 5.0, 6.0])
+_LOOSE = (0.3, 1.25)  # of one moment, times the deviations
+_ALIKE_DEG, _SLOPE_DEG, _OWN_DEG = np.array([9.0, 9.0, 10.0]), np.array([9.0, 7.0, 5.0]), np.array([4.5, 4.5, 5.5])
 _OPEN_SHARE, _CLOSED_SHARE = 0.5, 1.4  # of the deviations, by how closed a finger is
-_LEAST_SHARE = np.array([1.2, 0.0, 0.0])  # straight fingers are held up or down from the knuckle
-_CLOSED_SHIFT_DEG = np.array([-10.0, 0.0, 12.0])
+_LEAST_SHARE = np.array([1.2, 0.6, 1.0])  # straight fingers are held up or down from the knuckle
+_CLOSED_SHIFT_DEG = np.array([-9.0, -3.0, 14.0])
 _LESS = (0.8, 1.08)  # of all flexion
 _SIDEWAYS_DEG, _FAN, _PLAY_DEG = 3.0, 0.35, (0.5, 1.0)  # of each knuckle, of the fan, of hinges
 _THUMB_BASE_DEG, _THUMB_SHIFT_DEG, _THUMB_BEND_DEG = (8.0, 8.0, 4.0), (0.0, -8.0, 0.0), (10.0, 12.0)
-_MIXED_SHARE, _OTHER_FINGER, _OTHER_THUMB = 0.6, 0.25, 0.4  # of random poses; of fingers and thumbs from elsewhere
+_MIXED_SHARE, _OTHER_FINGER, _OTHER_THUMB = 0.7, 0.25, 0.4  # of random poses; of fingers and thumbs from elsewhere
 _MOST_BEND_DEG = np.array([88.0, 102.0, 80.0])
 _THUMB_LOW_DEG, _THUMB_HIGH_DEG = (
     np.array([-25.0, -28.0, -10.0, -10.0, -15.0]),
