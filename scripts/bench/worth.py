@@ -2,16 +2,17 @@
 
     python scripts/bench/worth.py --real FOLDER --work FOLDER [--recipes NAME...] [--json] [--seeds 3] [--quick]
 
-`simulate` makes people, `synthesize` lays them on pictures of empty rooms and on its own patterns, both with their
-default options; the fixed trainer of `worth_networks.py` trains two networks on that and nothing else. The test is the
-783 crops of real hands that `real_hands.py` makes: two people, one room and one desk, whose keypoints are the fit of
-several views. Nothing is trained or tuned on them, but pictures are developed while looking at them, so the figures
-say how far these two captures are reached; the photographs of other people that the issue of this work names are kept
-outside. `pck10_share_of_mediapipe`: the better network's PCK@.1 over MediaPipe's on the same boxes.
+`simulate` makes people whose hands turn any way, `synthesize` lays them on backgrounds of its own, both with their
+default options otherwise; the fixed trainer of `worth_networks.py` trains two networks on that and nothing else. The
+test is the 783 crops of real hands that `real_hands.py` makes: two people, one room and one desk, whose keypoints are
+the fit of several views. Nothing is trained on them, but pictures and poses are developed while looking at them, so
+the figures say how far these two captures are reached and no more. `pck10_share_of_mediapipe`: the better network's
+PCK@.1 over MediaPipe's on the same boxes.
 
-Recipes: `whole` is everything. `no_X` leaves one component out: of `SimulateConfig.without`, or of `synthesize`
-(`spectrum`, `forearm`, and `pictures`: its own patterns alone behind the hands). `people_N` has N people, and as many
-samples of each as `whole`. The differences say what a component, or more people, are worth.
+Recipes: `whole` is everything. `no_X` leaves one component out: of `SimulateConfig.without`; `turns` (palms to the
+cameras, as in `--motion calm`); or of `synthesize` (`spectrum`, `forearm`, `backgrounds`: pictures of nine empty rooms
+instead of its own). `people_N` has N people, and as many samples of each as `whole`. The differences say what a
+component, or more people, are worth.
 
 Work is kept in --work: samples that are there are used again, so that one can go on after a stop.
 """
@@ -76,15 +77,15 @@ class Plan:
 
 
 QUICK = Plan(people=2, frames=8, steps=6, seeds=1)
-WHOLE = "whole"
+WHOLE, TURNS, BACKGROUNDS = "whole", "turns", "backgrounds"
 _SYNTHESIS: dict[str, dict[str, Any]] = {
     "spectrum": {"spectrum_probability": 0.0},
     "forearm": {"forearm_probability": 0.0},
-    "pictures": {},
+    BACKGROUNDS: {},
 }
 RECIPES = (
     WHOLE,
-    *(f"no_{name}" for name in (*COMPONENTS, *_SYNTHESIS)),
+    *(f"no_{name}" for name in (*COMPONENTS, TURNS, *_SYNTHESIS)),
     *(f"people_{count}" for count in (4, 8, 16, 64)),
 )
 
@@ -100,8 +101,8 @@ def kind_of(recipe: str) -> str:
     return recipe.removeprefix("no_") if recipe.startswith("no_") else ""
 
 
-def simulate_config(seed: int, frames: int, without: tuple[str, ...] = ()) -> SimulateConfig:
-    """One person: every second one in a green studio, left hand, cameras all round, in turn."""
+def simulate_config(seed: int, frames: int, kind: str = "") -> SimulateConfig:
+    """One person, without a component: every second one in a green studio, left hand, cameras all round, in turn."""
     index = seed % 8
     return SimulateConfig(
         views=VIEWS,
@@ -110,11 +111,11 @@ def simulate_config(seed: int, frames: int, without: tuple[str, ...] = ()) -> Si
         seed=seed,
         rig="cage" if index & 1 else "ring",
         hands="left" if index & 2 else "right",
-        motion="free",
+        motion="calm" if kind == TURNS else "free",
         background="room" if index & 4 else "green",
         video=False,
         workers=1,
-        without=without,
+        without=(kind,) if kind in COMPONENTS else (),
     )
 
 
@@ -124,10 +125,10 @@ def make_samples(root: Path, kind: str, frames: int, seed: int) -> None:
     if target.with_suffix(".visible.npy").is_file():
         return
     capture, shards = root / f"capture_{kind}_{seed}", root / f"shards_{kind}_{seed}"
-    simulate.run(capture, simulate_config(seed, frames, (kind,) if kind in COMPONENTS else ()), overwrite=True)
+    simulate.run(capture, simulate_config(seed, frames, kind), overwrite=True)
     config = SynthesizeConfig(size=SAMPLE_PX, seed=seed, workers=1, **_SYNTHESIS.get(kind, {}))
     shutil.rmtree(shards, ignore_errors=True)
-    synthesize.run(capture / "truth", shards, None if kind == "pictures" else root / "pictures", config)
+    synthesize.run(capture / "truth", shards, root / "pictures" if kind == BACKGROUNDS else None, config)
     read = list(load_shards(shards))
     save(
         Samples(
@@ -179,7 +180,7 @@ def measure(plan: Plan, recipes: Sequence[str], real: Path, root: Path, workers:
     began = time.perf_counter()
     root.mkdir(parents=True, exist_ok=True)
     units: list[Callable[[], object]] = []
-    if not (root / "pictures").is_dir():
+    if BACKGROUNDS in map(kind_of, recipes) and not (root / "pictures").is_dir():
         units = [partial(make_pictures, root / "pictures", seed) for seed in BACKGROUND_ROOMS]
         list(map_units(run_unit, units, workers))
     held_out = range(FIRST_HELD_OUT, FIRST_HELD_OUT + HELD_OUT_PEOPLE)

@@ -69,7 +69,6 @@ class PretrainedNetwork(nn.Module):
             merged = self.mix[level](self.lateral[level](found[level]) + larger)
         return heat_means(self.heat(merged))
 
-
     def train(self, mode: bool = True) -> Self:
         """Set the mode; the frozen part's averages stay ImageNet's."""
         super().train(mode)

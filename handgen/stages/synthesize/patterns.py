@@ -1,4 +1,4 @@
-"""Synthesized backgrounds: rooms, tables, shelves, outdoors and busy prints, as a camera near a hand might see them.
+"""Synthesized backgrounds: rooms, people, desks, shelves, outdoors, busy prints, as a camera near a hand sees them.
 
 A place is painted on a canvas smaller than the picture, the more so the less it is in focus, then lit, enlarged
 and given grain. All lengths are shares of the side, so that a place looks the same at every size.
@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from handgen.stages.synthesize.close_scenes import lay_board, somebody, workplace
+from handgen.stages.synthesize.people import draw_somebody
 from handgen.stages.synthesize.props import grains
 from handgen.stages.synthesize.scenes import busy, defocus, desk, outdoors, shelf, table, wall
+from handgen.stages.synthesize.workplace import lay_board, workplace
 
 _SCENES = (table, desk, wall, shelf, outdoors, busy, workplace)
 _SHARES = (0.26, 0.16, 0.16, 0.08, 0.08, 0.1, 0.16)  # of backgrounds that show each
@@ -33,7 +34,7 @@ def draw_pattern(size: int, rng: np.random.Generator) -> UInt8[np.ndarray, "size
     scene = _SCENES[min(kind, len(_SCENES) - 1)]
     image = scene(canvas_px, rng)
     if scene in _INDOORS and rng.random() < _SOMEBODY:
-        somebody(image, rng)
+        draw_somebody(image, rng)
     if rng.random() < _BOARD:
         lay_board(image, rng)
     if rng.random() < 0.5:  # held a little askew

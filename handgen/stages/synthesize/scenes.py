@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from handgen.media.arrays import Mask
+from handgen.stages.synthesize.drawing import Canvas, fill, paint_texture
 from handgen.stages.synthesize.props import (
     dull_color,
-    fill,
     flat_part,
     hang_things,
     lay_things,
@@ -17,8 +16,6 @@ from handgen.stages.synthesize.props import (
     shape,
     stand_things,
 )
-
-Canvas = UInt8[np.ndarray, "size size 3"]
 
 _WALLS = ("plaster", "cloud", "stains", "planks", "tiles", "weave")
 _TABLES = ("wood", "planks", "wood", "stains", "cloud", "weave", "tiles", "plaster")
@@ -38,7 +35,7 @@ def table(size: int, rng: np.random.Generator) -> Canvas:
     vanishing = (size * (0.2 + 0.6 * rng.random()), -size * (0.08 + 0.5 * rng.random()))
     name = _TABLES[int(rng.random() * len(_TABLES))]
     detail = receding_part(name, (size, size - edge), vanishing, 0.4 + 1.2 * rng.random(), rng)
-    _multiply(front, detail, _contrast(rng))
+    paint_texture(front, detail, _contrast(rng))
     if rng.random() < 0.7:
         _shade(front, np.linspace(0.75 + 0.5 * rng.random(), 1.0, len(front)))
     stand_things(canvas, edge + 0.12 * size, 0.3, int(3.5 * rng.random()), rng)
@@ -51,7 +48,7 @@ def desk(size: int, rng: np.random.Generator) -> Canvas:
     canvas = np.full((size, size, 3), dull_color(rng, 125, 55), np.uint8)
     names = _TABLES if rng.random() < 0.6 else _CLOTHS
     name = names[int(rng.random() * len(names))]
-    _multiply(canvas, flat_part(name, (size, size), 0.4 + 1.2 * rng.random(), rng), _contrast(rng))
+    paint_texture(canvas, flat_part(name, (size, size), 0.4 + 1.2 * rng.random(), rng), _contrast(rng))
     lay_things(canvas, (0, size), 1.0, int(9 * rng.random()), rng)
     if rng.random() < 0.5:
         _cast_shadow(canvas, rng)
@@ -92,7 +89,7 @@ def shelf(size: int, rng: np.random.Generator) -> Canvas:
             inside = rows > upper[which][None]
             np.copyto(canvas[low:high], np.clip(books, 0, 255).astype(np.uint8)[which][None], where=inside[..., None])
         canvas[max(0, top + tall - thick) : max(0, top + tall)] = board
-    _multiply(canvas, flat_part("cloud", (size, size), 0.7, rng), 0.5)
+    paint_texture(canvas, flat_part("cloud", (size, size), 0.7, rng), 0.5)
     return defocus(canvas, size * (0.004 + 0.03 * rng.random()))
 
 
@@ -108,12 +105,12 @@ def outdoors(size: int, rng: np.random.Generator) -> Canvas:
     level = np.clip(128 + 40 * float(rng.normal()) + np.linspace(30, -30, size), 0, 255).astype(np.uint8)
     green = np.array([60 + 60 * rng.random(), 80 + 50 * rng.random(), 35 + 30 * rng.random()])
     plants = np.full_like(canvas, green)
-    _multiply(plants, flat_part("plaster", (size, size), 0.6, rng), 1.6)
+    paint_texture(plants, flat_part("plaster", (size, size), 0.6, rng), 1.6)
     cv2.copyTo(plants, cv2.compare(leaves, np.repeat(level[:, None], size, 1), cv2.CMP_GT), canvas)
     ground = canvas[horizon + int(0.2 * size * rng.random()) :]
     ground[:] = green * (0.8 + 0.5 * rng.random()) if rng.random() < 0.5 else dull_color(rng, 130, 40)
     detail = receding_part("plaster", (size, len(ground)), (size / 2, -0.1 * size), 0.8, rng)
-    _multiply(ground, detail, 1.0)
+    paint_texture(ground, detail, 1.0)
     return defocus(canvas, size * (0.005 + 0.035 * rng.random()))
 
 
@@ -129,7 +126,7 @@ def busy(size: int, rng: np.random.Generator) -> Canvas:
             color = np.clip(palette[int(6 * rng.random())] * (0.7 + 0.6 * rng.random()), 0, 255)
             fill(canvas, shape(size * rng.random(2), radius, rng), color)
     name = ("weave", "cloud", "knit", "stains")[int(4 * rng.random())]
-    _multiply(canvas, flat_part(name, (size, size), 0.5 + rng.random(), rng), 0.8)
+    paint_texture(canvas, flat_part(name, (size, size), 0.5 + rng.random(), rng), 0.8)
     return canvas
 
 
@@ -144,13 +141,6 @@ def _contrast(rng: np.random.Generator) -> float:
     return 0.15 + 0.75 * rng.random() ** 2
 
 
-def _multiply(canvas: np.ndarray, detail: Mask, contrast: float) -> None:
-    """Paint a texture into a canvas, in place. contrast: 1 is a standard deviation of about a quarter."""
-    if canvas.size:
-        table = np.clip(128 + contrast * (np.arange(256) - 128), 20, 255).astype(np.uint8)
-        cv2.multiply(canvas, cv2.cvtColor(cv2.LUT(detail, table), cv2.COLOR_GRAY2BGR), dst=canvas, scale=1 / 128)
-
-
 def _shade(canvas: np.ndarray, rows: Float[np.ndarray, " height"]) -> None:
     """Multiply each row by a factor, in place."""
     levels = np.clip(128 * rows, 0, 255).astype(np.uint8)
@@ -162,7 +152,7 @@ def _paint_wall(canvas: np.ndarray, rng: np.random.Generator) -> None:
     name = _WALLS[int(rng.random() * len(_WALLS))]
     strong = 0.25 if name in ("planks", "tiles", "weave") else 0.5
     detail = flat_part(name, canvas.shape[1::-1], 0.5 + rng.random(), rng)
-    _multiply(canvas, detail, strong * _contrast(rng) * 2)
+    paint_texture(canvas, detail, strong * _contrast(rng) * 2)
 
 
 def _cast_shadow(canvas: np.ndarray, rng: np.random.Generator) -> None:
