@@ -15,6 +15,8 @@ from handgen.media import images
 from handgen.stages.synthesize import backgrounds
 from handgen.stages.synthesize.backgrounds import REUSES, FolderBackgrounds, SynthesizedBackgrounds, scan_folder
 from handgen.stages.synthesize.patterns import draw_pattern
+from handgen.stages.synthesize.people import draw_somebody
+from handgen.stages.synthesize.workplace import lay_board, workplace
 
 
 def write_pictures(root: Path, count: int, rng: np.random.Generator) -> None:
@@ -259,6 +261,25 @@ def test_patterns_vary_and_depend_on_the_seed_alone():
     assert SynthesizedBackgrounds().picks(2, 20, 5).tolist() == [20, 21, 22, 23, 24]
     for size in (16, 17, 63, 600):
         assert draw_pattern(size, np.random.default_rng(size)).shape == (size, size, 3)
+
+
+def test_somebody_fills_much_of_a_picture_and_boards_have_full_contrast():
+    covered, contrast = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        person, board = np.full((2, 96, 96, 3), 128, np.uint8)
+        draw_somebody(person, rng)
+        lay_board(board, rng)
+        covered.append((person != 128).any(-1).mean())
+        changed = board[(board != 128).any(-1)].mean(-1)
+        contrast.append(np.ptp(np.percentile(changed, [2, 98])) if len(changed) > 200 else np.nan)
+    assert np.median(covered) > 0.25 and np.mean(np.array(covered) > 0.02) > 0.9
+    assert np.nanmedian(contrast) > 120 and np.isfinite(contrast).mean() > 0.8  # grey levels of 255
+
+
+def test_no_two_workplaces_are_alike():
+    pictures = np.stack([workplace(64, np.random.default_rng(seed)) for seed in range(20)]).astype(float)
+    assert (pictures[:-1] - pictures[1:]).std((1, 2, 3)).min() > 10
 
 
 @settings(max_examples=300)

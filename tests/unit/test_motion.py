@@ -3,6 +3,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 from support.contact_depth import contact_depth_mm
 
 from handgen.geometry.meshes import Mesh
@@ -56,6 +57,25 @@ def test_a_style_is_as_fast_as_its_name(style, mean, peak, seed):
     speed = np.linalg.norm(np.diff(palm, axis=0), axis=1) * 120  # m/s
     assert mean[0] < speed.mean() < mean[1] and peak[0] < speed.max() < peak[1]
     assert np.abs(palm).max() < 0.07  # metres: the cameras keep it in view
+
+
+def octant_shares(style):
+    """How often a camera in front of the person sees a hand from each octant of the hand's own axes."""
+    rotations = path(style, seconds=400)(np.arange(0, 400, 0.5)).rotations[:, 0]
+    seen = Rotation.from_rotvec(rotations).inv().apply([0.0, 1.0, 0.0]) > 0
+    return np.bincount(seen @ [1, 2, 4], minlength=8) / len(seen)
+
+
+def test_free_hands_are_seen_from_all_sides_and_calm_ones_from_the_palm():
+    assert octant_shares("free").min() > 0.05  # of 0.125, were all directions equally frequent
+    assert octant_shares("calm").min() == 0.0
+
+
+def test_the_wrist_bends_where_a_style_says_so():
+    times = np.arange(0, 60, 0.1)
+    reach = np.degrees(np.abs(path("free", seconds=60)(times).wrist_rad).max(0))
+    assert 30 < reach[0] <= 45 and 10 < reach[1] <= 18
+    assert (path("calm", seconds=60)(times).wrist_rad == 0).all()
 
 
 def test_motion_has_no_jumps():

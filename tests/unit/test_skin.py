@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from handgen.hand.skeleton import FINGER_JOINTS, FINGERS
-from handgen.stages.simulate.light import srgb_from_linear
+from handgen.stages.simulate.light import linear_from_lab, srgb_from_linear
 from handgen.stages.simulate.skin.atlas import FULL_PX, SIDES_PX, side_for
 from handgen.stages.simulate.skin.folds import WRINKLE_OF_JOINT, draw_folds, fold_openness
 from handgen.stages.simulate.skin.maps import make_maps
@@ -49,7 +49,7 @@ def test_the_smallest_atlas_that_shows_all_is_taken():
 @pytest.mark.parametrize("seed", range(6))
 def test_palms_are_redder_than_backs_and_lighter_where_those_are_dark(seed):
     places = rest_places(SIDE)
-    traits = replace(draw_traits(rng(seed)), veins=0.0, hair=0.0, band=None)
+    traits = replace(draw_traits(rng(seed)), palms=1.0, veins=0.0, hair=0.0, band=None)
     palm, back = palm_and_back(places)
     found = lab(paint(places, traits, rng(seed)).albedo)
     redder = found[palm, 1].mean() - found[back, 1].mean()  # a*; brown skin is red as well
@@ -142,3 +142,17 @@ def test_maps_give_back_what_was_painted_and_the_mean_from_afar():
     np.testing.assert_allclose(near.slope, np.tile((slope, 0.0), (len(rows), 1)), atol=0.01)
     np.testing.assert_allclose(near.fold, 0.5, atol=0.005)
     assert far.albedo.std() < 0.01 and np.abs(far.slope[:, 0] - slope).max() < 0.03
+
+
+@pytest.mark.parametrize("lightness", [30.0, 50.0, 77.0])
+def test_a_colour_of_cielab_comes_back(lightness):
+    expected = (lightness, 11.0, 17.0)
+    found = lab(linear_from_lab(np.array(expected))[None])[0]
+    np.testing.assert_allclose(found, expected, atol=0.6)  # eight bits of sRGB would be half a unit
+
+
+def test_backs_have_the_colours_that_were_measured():
+    """Chroma of living backs lies between about 14 and 26 (Wang et al.), whatever the tone."""
+    tones = np.stack([draw_traits(rng(seed)).tone for seed in range(200)])
+    lightness, a, b = lab(tones).T
+    assert lightness.min() < 42 and lightness.max() > 72 and (np.hypot(a, b) < 29).all() and (a > 3).all()

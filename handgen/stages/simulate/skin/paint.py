@@ -22,7 +22,7 @@ from handgen.stages.simulate.skin.nails import draw_nails
 from handgen.stages.simulate.skin.places import Places
 from handgen.stages.simulate.skin.traits import SkinTraits
 
-_PALM_LIGHT, _PALM_DARK = linear_from_lab(np.array((73.0, 15.0, 15.0))), linear_from_lab(np.array((57.0, 14.0, 17.0)))
+_PALM_LIGHT, _PALM_DARK = linear_from_lab(np.array((73.0, 15.0, 15.0))), linear_from_lab(np.array((62.0, 14.0, 17.0)))
 _BLOOD = np.array([0.08, 0.42, 0.36])  # what more blood takes from red, green and blue
 FOLD_DEPTH_M, _VEIN_M, _TENDON_M, _NAIL_M, _RIDGE_M, _PORE_M = 4.5e-4, 5e-4, 9e-4, 2.5e-4, 4.5e-5, 1.3e-5
 _RIDGE_PERIOD_M = 5.2e-4  # of the friction ridges: 0.4 to 0.6 mm (Cummins, Midlo, "Finger prints, palms and soles")
