@@ -102,7 +102,7 @@ def kind_of(recipe: str) -> str:
 
 
 def simulate_config(seed: int, frames: int, kind: str = "") -> SimulateConfig:
-    """One person, without a component: every second one in a green studio, left hand, cameras all round, in turn."""
+    """One person, without a component: a green studio, left hands, cameras all round for every second one, in turn."""
     index = seed % 8
     return SimulateConfig(
         views=VIEWS,
@@ -113,6 +113,7 @@ def simulate_config(seed: int, frames: int, kind: str = "") -> SimulateConfig:
         hands="left" if index & 2 else "right",
         motion="calm" if kind == TURNS else "free",
         background="room" if index & 4 else "green",
+        shutter_s=0.01 if seed % 3 == 0 else 0.005,
         video=False,
         workers=1,
         without=(kind,) if kind in COMPONENTS else (),
