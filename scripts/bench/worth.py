@@ -29,13 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from real import DESK
 from real_hands import RealHands, mediapipe_px, palm_flipped
 from table import report
 from training import load, run_unit, save
 from training_network import Samples, pck
 from training_sets import BACKGROUND_ROOMS, joined, make_pictures
-from worth_networks import NETWORKS, PRETRAINED, SMALL, STEPS, Training, predict, train
+from worth_networks import NETWORKS, PRETRAINED, SMALL, STEPS, Training, crops, predict, train
 
 from handgen.data import load_shards
 from handgen.runtime.local import default_workers, map_units
@@ -161,17 +162,23 @@ class Tested:
     simulated: float
 
 
+def weights_path(root: Path, recipe: str, training: Training) -> Path:
+    """The file of a trained network's weights."""
+    return root / f"{recipe}_{training.network}_{training.seed}_{training.steps}.pt"
+
+
 def train_and_test(root: Path, real: Path, job: tuple[str, Training]) -> Tested:
     """Train one network, unless that was done, and keep what it finds."""
     recipe, training = job
-    path = root / f"found_{recipe}_{training.network}_{training.seed}_{training.steps}.npz"
+    path = weights_path(root, recipe, training).with_suffix(".npz")
     if path.is_file():
         with np.load(path) as kept:
             return Tested(recipe, training, kept["found_px"], float(kept["simulated"]))
-    held_out = load(root / "held_out")
+    images, points = crops(load(root / "held_out"), RealHands.load(real).images.shape[1])
     model = train(load(root / recipe), training)
-    simulated = pck(predict(model, training.network, np.asarray(held_out.images)), held_out.keypoints_px).mean()
+    simulated = pck(predict(model, training.network, images), points).mean()
     found = predict(model, training.network, RealHands.load(real).images)
+    torch.save(model.state_dict(), weights_path(root, recipe, training))
     np.savez(path, found_px=found, simulated=simulated)
     return Tested(recipe, training, found, float(simulated))
 

@@ -96,11 +96,16 @@ class Training:
     steps: int = STEPS
 
 
+def make_network(name: str) -> nn.Module:
+    """One of `NETWORKS`, untrained but for the backbone's weights."""
+    model: nn.Module = KeypointNetwork() if name == SMALL else PretrainedNetwork()
+    return model.to(memory_format=torch.channels_last)
+
+
 def train(samples: Samples, training: Training) -> nn.Module:
     """Train a network; the keypoints that a sample shows are what it is judged by."""
     torch.manual_seed(training.seed)
-    model: nn.Module = KeypointNetwork() if training.network == SMALL else PretrainedNetwork()
-    model = model.to(memory_format=torch.channels_last).train()
+    model = make_network(training.network).train()
     rate = _LEARNING_RATE[training.network]
     backbone = [p for name, p in model.named_parameters() if name.startswith("backbone") and p.requires_grad]
     rest = [p for name, p in model.named_parameters() if not name.startswith("backbone")]
@@ -159,6 +164,20 @@ def vary(
         seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(0.3, 1.2))
     points = keypoints_px @ affine[:, :2].T + affine[:, 2]
     return seen, (points + 0.5) / side_px
+
+
+def crops(samples: Samples, side_px: int) -> tuple[UInt8[np.ndarray, "n side side 3"], Float[np.ndarray, "n 21 2"]]:
+    """Cut samples out as the real crops are, and nothing else: for tests. Keypoints in pixels of the crops."""
+    found = []
+    for image, keypoints_px in zip(samples.images, samples.keypoints_px, strict=True):
+        low, high = keypoints_px.min(0), keypoints_px.max(0)
+        zoom = BOX_SHARE * side_px / float((high - low).max())
+        shift = (side_px - 1) / 2 - zoom * (low + high) / 2
+        affine = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+        size = (side_px, side_px)
+        cut = cv2.warpAffine(np.asarray(image), affine, size, borderMode=cv2.BORDER_REFLECT_101)
+        found.append((cut, keypoints_px * zoom + shift))
+    return np.stack([image for image, _ in found]), np.stack([points for _, points in found])
 
 
 def predict(model: nn.Module, network: str, images: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, "n 21 2"]:
