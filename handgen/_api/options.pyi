@@ -17,6 +17,7 @@ class SimulateOptions(TypedDict, total=False):
     seed: int
     subject_seed: int | None
     rig: str
+    lens: str
     hands: str | None
     motion: str
     background: str

@@ -113,6 +113,7 @@ def simulate_config(seed: int, frames: int, kind: str = "") -> SimulateConfig:
         rig="cage" if index & 1 else "ring",
         hands="left" if index & 2 else "right",
         motion="calm" if kind == TURNS else "free",
+        lens="any",
         background="room" if index & 4 else "green",
         shutter_s=0.01 if seed % 3 == 0 else 0.005,
         video=False,

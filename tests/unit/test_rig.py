@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handgen.geometry.camera import Rig
-from handgen.stages.simulate.cameras import make_rig, perturbed_rig
+from handgen.stages.simulate.cameras import LENSES, MIXED_LENSES, make_rig, make_sensor, perturbed_rig
 
 CORNERS = np.array([[x, y, z] for x in (-0.1, 0.1) for y in (-0.1, 0.1) for z in (-0.1, 0.1)])
 
@@ -50,3 +52,43 @@ def test_a_disturbed_rig_is_off_by_as_much_as_asked(seed, error_px):
 def test_no_error_leaves_the_rig_as_it_is():
     rig = make_rig("ring", 3, (640, 480), np.random.default_rng(0))
     assert perturbed_rig(rig, 0.0, np.random.default_rng(1)) is rig
+
+
+def half_angle_deg(camera):
+    return np.degrees(np.arctan(camera.size_px[0] / 2 / camera.intrinsics[0, 0]))
+
+
+@pytest.mark.parametrize(("kind", "low", "high"), [("webcam", 19, 23), ("phone", 29, 38), ("wide", 41, 51)])
+def test_a_lens_sees_as_wide_as_its_kind_and_all_of_the_hands(kind, low, high):
+    for seed in range(10):
+        for camera in make_rig("ring", 4, (640, 480), np.random.default_rng(seed), lens_kind=kind):
+            assert low < half_angle_deg(camera) < high
+            pixels, valid = camera.project(CORNERS)
+            assert valid.all() and camera.contains(pixels).all()
+            back, found = camera.undistort(pixels)
+            assert found.all()
+            np.testing.assert_allclose(camera.ideal().project(CORNERS)[0], back, atol=0.01)  # px
+
+
+def test_any_lens_is_each_kind_in_turn():
+    rigs = [make_rig("ring", 1, (640, 480), np.random.default_rng(seed), lens_kind=MIXED_LENSES) for seed in range(60)]
+    wide = np.array([half_angle_deg(rig.cameras[0]) for rig in rigs])
+    shares = [(wide < 25).mean(), ((wide > 25) & (wide < 40)).mean(), (wide > 40).mean()]
+    assert len(LENSES) == 3 and min(shares) > 0.15
+
+
+def test_sensors_differ_in_focus_and_compression_unless_plain():
+    light = np.tile(np.linspace(0.1, 0.9, 32)[:, None, None], (1, 32, 3)).astype(np.float32)
+    light[::4] *= 0.5
+    sensors = [make_sensor(np.random.default_rng(seed), 640) for seed in range(60)]
+    blurred = [sensor for sensor in sensors if sensor.defocus_px]
+    assert 0.2 < len(blurred) / len(sensors) < 0.5
+    assert all(np.abs(np.diff(s.far(light), axis=0)).mean() < np.abs(np.diff(light, axis=0)).mean() for s in blurred)
+    squeezed = [sensor for sensor in sensors if sensor.jpeg_quality]
+    assert 0.25 < len(squeezed) / len(sensors) < 0.55
+    for sensor in squeezed:
+        clean = replace(sensor, jpeg_quality=0).develop(light, np.random.default_rng(0)).astype(int)
+        off = np.abs(sensor.develop(light, np.random.default_rng(0)) - clean)
+        assert 0 < off.mean() < 12  # grey levels
+    plain = make_sensor(np.random.default_rng(1), 640, plain=True)
+    assert plain.far(light) is light and plain.jpeg_quality == 0

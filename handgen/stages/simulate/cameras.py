@@ -17,12 +17,31 @@ from scipy.spatial.transform import Rotation
 from handgen.geometry.camera import Camera, Rig
 from handgen.geometry.rigid import Rigid
 from handgen.media.arrays import Image, Light
+from handgen.media.images import decode_rgb, encode_jpeg
 from handgen.stages.simulate.light import srgb_from_linear
+
+
+@dataclass(frozen=True)
+class Lens:
+    """A kind of lens, by ranges."""
+
+    focal_share: tuple[float, float]
+    k1: tuple[float, float]
+    k2: tuple[float, float]
+
 
 UP = np.array([0.0, 0.0, 1.0])
 VOLUME_M = 0.15  # half the side of the cube that the hands move in
-_FOCAL_SHARE = 1.3  # focal length as a share of the image's width
 _DISTANCE_M = (0.65, 0.78)
+# Focal length as a share of the image's width, and the first two coefficients of distortion. A phone's main camera is
+# about 26 mm of 36 mm wide film; an action camera's lens is 15 to 19 mm.
+LENSES: dict[str, Lens] = {
+    "webcam": Lens((1.26, 1.34), (-0.09, -0.03), (0.0, 0.03)),
+    "phone": Lens((0.68, 0.85), (-0.03, 0.06), (-0.08, 0.02)),
+    "wide": Lens((0.42, 0.55), (-0.32, -0.2), (0.04, 0.1)),
+}
+MIXED_LENSES = "any"  # another one in each rig
+_NEARER = 0.5  # as far from the hands as this power of the focal length says
 _RING_STEP_DEG = 46.0  # between neighbours
 _RING_HALF_DEG = 125.0  # how far round the ring reaches: not behind the person
 _RING_ELEVATIONS_DEG = (14.0, 34.0, 58.0)
@@ -32,8 +51,14 @@ _CAGE_GAP_DEG = 50.0  # about the person's side, where the arm comes in
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 _CURVE = srgb_from_linear(np.linspace(0, 1, 8192))
 _LEAST_GRAIN_PX, _SHARPENED_PX = 0.3, 1.0
+_DEFOCUSED, _DEFOCUS_SHARE = 0.35, (0.001, 0.006)  # share of cameras, sigma as a share of the width
+_COMPRESSED, _JPEG_QUALITY = 0.4, (60, 93)  # share of cameras that compress before anybody else does
 _GRID_PX = 8  # between the points at which a lens is inverted
 SUBPIXELS = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # x, y; where edge pixels are sampled
+
+
+def _lens(kind: str, rng: np.random.Generator) -> Lens:
+    return LENSES[str(rng.choice(list(LENSES))) if kind == MIXED_LENSES else kind]
 
 
 def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_rad: float = 0.0) -> Rigid:
@@ -47,24 +72,34 @@ def look_at(position: Float[np.ndarray, 3], target: Float[np.ndarray, 3], roll_r
     return Rigid(rotation, -rotation @ position)
 
 
-def make_rig(kind: str, views: int, size_px: tuple[int, int], rng: np.random.Generator, widen: float = 1.0) -> Rig:
-    """Cameras `cam_0`... 0.65 to 0.8 m from the hands, with lenses that distort.
+def make_rig(
+    kind: str,
+    views: int,
+    size_px: tuple[int, int],
+    rng: np.random.Generator,
+    widen: float = 1.0,
+    lens_kind: str = "webcam",
+) -> Rig:
+    """Cameras `cam_0`... 0.65 to 0.8 m from the hands (nearer with shorter lenses), with lenses that distort.
 
     kind: "ring", "cage" or "stereo" (`SimulateConfig`). widen: how much farther away they stand, for a larger volume.
+    lens_kind: of `LENSES`, or `MIXED_LENSES`.
     """
+    lens = _lens(lens_kind, rng)
+    nearer = (np.mean(lens.focal_share) / np.mean(LENSES["webcam"].focal_share)) ** _NEARER
     directions = {"ring": _ring, "cage": _cage, "stereo": _stereo}[kind](views)
     width, height = size_px
     cameras = []
     for i, (azimuth_deg, elevation_deg) in enumerate(directions):
         azimuth, elevation = np.radians((azimuth_deg, elevation_deg) + rng.uniform(-4, 4, 2))
-        distance_m = rng.uniform(*_DISTANCE_M) * widen
+        distance_m = rng.uniform(*_DISTANCE_M) * widen * nearer
         direction = [np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
         target = rng.uniform(-0.015, 0.015, 3) - [0, 0, 0.01]
-        focal_px = width * _FOCAL_SHARE * rng.uniform(0.97, 1.03)
+        focal_px = width * rng.uniform(*lens.focal_share)
         first = [focal_px, 0, (width - 1) / 2 + rng.uniform(-4, 4)]
         second = [0, focal_px * rng.uniform(0.998, 1.002), (height - 1) / 2 + rng.uniform(-4, 4)]
         intrinsics = np.array([first, second, [0, 0, 1]])
-        distortion = np.array([rng.uniform(-0.09, -0.03), rng.uniform(0, 0.03), *rng.uniform(-5e-4, 5e-4, 2), 0.0])
+        distortion = np.array([rng.uniform(*lens.k1), rng.uniform(*lens.k2), *rng.uniform(-5e-4, 5e-4, 2), 0.0])
         pose = look_at(distance_m * np.array(direction), target, rng.normal(0, 0.03))
         cameras.append(Camera(f"cam_{i}", size_px, intrinsics, distortion, "pinhole", pose))
     return Rig(tuple(cameras))
@@ -181,7 +216,8 @@ class Sensor:
 
     gain: exposure and white balance. blur_px: sigma of the optics. shot_noise, read_noise: variance per unit of light,
     and deviation. grain_px: size of the noise that demosaicing and noise reduction leave. contrast: of the tone curve,
-    0 for sRGB's own. saturation: 1 for none changed. sharpening: strength of the edges drawn after.
+    0 for sRGB's own. saturation: 1 for none changed. sharpening: strength of the edges drawn after. defocus_px: sigma
+    of what is far behind the hands. jpeg_quality: of the camera's own compression, 0 for none.
     """
 
     gain: Float[np.ndarray, " 3"]
@@ -192,6 +228,8 @@ class Sensor:
     contrast: float
     saturation: float
     sharpening: float
+    defocus_px: float
+    jpeg_quality: int
 
     def develop(self, light: Light, rng: np.random.Generator) -> Image:
         """The RGB image of linear light: blur, noise, tone and colour, sharpening."""
@@ -211,7 +249,13 @@ class Sensor:
             image = cv2.addWeighted(
                 image, 1 + self.sharpening, cv2.GaussianBlur(image, (0, 0), _SHARPENED_PX), -self.sharpening, 0
             )
+        if self.jpeg_quality:
+            image = decode_rgb(encode_jpeg(image, self.jpeg_quality), "a camera's picture")
         return image
+
+    def far(self, light: Light) -> Light:
+        """Return what lies far behind the hands as the lens shows it."""
+        return cv2.GaussianBlur(light, (0, 0), self.defocus_px) if self.defocus_px else light
 
     @cached_property
     def _curve(self) -> UInt8[np.ndarray, " levels"]:
@@ -221,8 +265,8 @@ class Sensor:
         return np.round(bent.clip(0, 1) * 255).astype(np.uint8)
 
 
-def make_sensor(rng: np.random.Generator, plain: bool = False) -> Sensor:
-    """A webcam or a phone like its neighbours, but not quite. plain: without tone curve, sharpening and grain."""
+def make_sensor(rng: np.random.Generator, width_px: int, plain: bool = False) -> Sensor:
+    """A webcam or a phone like its neighbours, but not quite. plain: with nothing but exposure, blur and noise."""
     gain = rng.uniform(0.85, 1.15) * np.array([rng.uniform(0.96, 1.04), 1.0, rng.uniform(0.96, 1.04)])
     sensor = Sensor(
         gain,
@@ -233,5 +277,9 @@ def make_sensor(rng: np.random.Generator, plain: bool = False) -> Sensor:
         contrast=rng.uniform(-0.1, 0.5),
         saturation=rng.uniform(0.8, 1.15),
         sharpening=max(0.0, rng.uniform(-0.3, 0.9)),
+        defocus_px=width_px * rng.uniform(*_DEFOCUS_SHARE) if rng.random() < _DEFOCUSED else 0.0,
+        jpeg_quality=int(rng.integers(*_JPEG_QUALITY)) if rng.random() < _COMPRESSED else 0,
     )
-    return replace(sensor, grain_px=0.0, contrast=0.0, saturation=1.0, sharpening=0.0) if plain else sensor
+    if not plain:
+        return sensor
+    return replace(sensor, grain_px=0.0, contrast=0.0, saturation=1.0, sharpening=0.0, defocus_px=0.0, jpeg_quality=0)

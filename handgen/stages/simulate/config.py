@@ -60,6 +60,9 @@ class SimulateConfig:
     rig: str = option(
         "ring", "Cameras about the person's front, all round, or side by side.", choices=("ring", "cage", "stereo")
     )
+    lens: str = option(
+        "webcam", "Of all cameras; any: another kind for each seed.", choices=("webcam", "phone", "wide", "any")
+    )
     hands: str = option(
         None, "Hands in view.", choices=("right", "left", "both"), default_help="right; both with --motion interact"
     )

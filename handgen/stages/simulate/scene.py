@@ -113,7 +113,7 @@ class Scene:
         if self.room is None:
             return tuple(_picture(path, self.config.size) for path in background_files(self.config))
         return tuple(
-            self.room.render(camera, rays, self.lighting, _generator(self.config, _EMPTY, i))
+            self.sensors[i].far(self.room.render(camera, rays, self.lighting, _generator(self.config, _EMPTY, i)))
             for i, (camera, rays) in enumerate(zip(self.rig, self.rays, strict=True))
         )
 
@@ -203,7 +203,7 @@ def make_scene(config: SimulateConfig) -> Scene:
     models = {side: HandModel(personal_hand(person, side)) for side in sides}
     paths = _paths(config, models, person)
     widen = _WIDEN_FOR_TWO if len(sides) > 1 else 1.0
-    rig = make_rig(config.rig, config.views, config.size, _generator(config, _RIG), widen)
+    rig = make_rig(config.rig, config.views, config.size, _generator(config, _RIG), widen, config.lens)
     skin = _paint_skin(person, rig, np.random.default_rng((config.person_seed, _SUBJECT, 2)))
     surfaces = {
         side: load_surface(person, models[side], skin, np.random.default_rng((config.person_seed, _SUBJECT, 1)))
@@ -221,7 +221,8 @@ def make_scene(config: SimulateConfig) -> Scene:
         lighting=make_lighting(_generator(config, _LIGHT), spill, "light" in config.without),
         room=room,
         sensors=tuple(
-            make_sensor(_generator(config, _SENSOR, i), "sensor" in config.without) for i in range(config.views)
+            make_sensor(_generator(config, _SENSOR, i), config.size[0], "sensor" in config.without)
+            for i in range(config.views)
         ),
         clocks=tuple(
             Clock(config.sync_error_frames, rng.uniform(*_CLOCK_PERIOD_FRAMES), rng.random())
