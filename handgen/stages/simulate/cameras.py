@@ -49,7 +49,8 @@ _STEREO_STEP_DEG, _STEREO_ELEVATION_DEG = 22.0, 24.0
 _CAGE_ELEVATIONS_DEG = (-22.0, 72.0)  # the lowest stay above the table
 _CAGE_GAP_DEG = 50.0  # about the person's side, where the arm comes in
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
-_CURVE = srgb_from_linear(np.linspace(0, 1, 8192))
+_LIGHT = np.linspace(0, 2, 16384)  # at which a sensor's tone curve is known
+_GREY = np.tile([0.299, 0.587, 0.114], (3, 1))  # of red, green and blue (ITU-R BT.601)
 _LEAST_GRAIN_PX, _SHARPENED_PX = 0.3, 1.0
 _DEFOCUSED, _DEFOCUS_SHARE = 0.35, (0.001, 0.006)  # share of cameras, sigma as a share of the width
 _COMPRESSED, _JPEG_QUALITY = 0.4, (60, 93)  # share of cameras that compress before anybody else does
@@ -233,18 +234,16 @@ class Sensor:
 
     def develop(self, light: Light, rng: np.random.Generator) -> Image:
         """The RGB image of linear light: blur, noise, tone and colour, sharpening."""
-        exposed = cv2.GaussianBlur((light * self.gain).astype(np.float32), (0, 0), self.blur_px)
+        exposed: np.ndarray = cv2.GaussianBlur(light * self.gain.astype(np.float32), (0, 0), self.blur_px)
         deviation = np.sqrt(self.shot_noise * exposed.clip(0) + self.read_noise**2)
         noise = rng.standard_normal(exposed.shape, dtype=np.float32)
         if self.grain_px > _LEAST_GRAIN_PX:
             noise = cv2.GaussianBlur(noise, (0, 0), self.grain_px) * (2 * np.sqrt(np.pi) * self.grain_px)
-        exposed = exposed + deviation * noise
-        # A soft shoulder keeps lit skin from clipping.
-        exposed = np.where(exposed > 0.8, 0.8 + 0.2 * np.tanh((exposed - 0.8) / 0.2), exposed)
-        image = self._curve[(exposed * (len(_CURVE) - 1)).clip(0, len(_CURVE) - 1).astype(np.int32)]
+        exposed += deviation * noise
+        exposed *= (len(_LIGHT) - 1) / _LIGHT[-1]
+        image = self._curve[np.clip(exposed, 0, len(_LIGHT) - 1, out=exposed).astype(np.int32)]
         if self.saturation != 1:
-            grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-            image = np.clip(grey + (image - grey) * self.saturation, 0, 255).astype(np.uint8)
+            image = cv2.transform(image, self.saturation * np.eye(3) + (1 - self.saturation) * _GREY)
         if self.sharpening:
             image = cv2.addWeighted(
                 image, 1 + self.sharpening, cv2.GaussianBlur(image, (0, 0), _SHARPENED_PX), -self.sharpening, 0
@@ -259,8 +258,9 @@ class Sensor:
 
     @cached_property
     def _curve(self) -> UInt8[np.ndarray, " levels"]:
-        """The tone curve: sRGB's, bent into an S about a middle grey."""
-        level = _CURVE
+        """The tone curve over `_LIGHT`: sRGB's, with a soft shoulder, bent into an S about a middle grey."""
+        # The shoulder keeps lit skin from clipping.
+        level = srgb_from_linear(np.where(_LIGHT > 0.8, 0.8 + 0.2 * np.tanh((_LIGHT - 0.8) / 0.2), _LIGHT))
         bent = level + self.contrast * level * (1 - level) * (2 * level - 0.9)
         return np.round(bent.clip(0, 1) * 255).astype(np.uint8)
 

@@ -31,7 +31,7 @@ _SHININESS = 26.0
 _MIRRORED_AROUND = 0.35  # of the light from everywhere that gloss mirrors
 # How much of the fine relief's shading each colour shows: light spreads within the skin, red the farthest (Ma et al.,
 # "Rapid acquisition of specular and diffuse normal maps", EGSR 2007).
-_RELIEF_SHARE = np.array([0.45, 0.75, 0.9])
+_RELIEF_SHARE = np.array([0.45, 0.75, 0.9], np.float32)
 _FOLD_SHADE = 0.18  # of the light that a deep fold keeps out
 _STEP_M = 0.008  # a larger change of depth between neighbouring pixels is an edge
 _WIDEST_SLOPE = 1.5  # vertices farther off the optical axis are not looked for
@@ -113,7 +113,7 @@ class Moment:
         rng: np.random.Generator,
     ) -> None:
         self.body, self.exposure, self.lighting = body, exposure, lighting
-        self.folds = folds
+        self.folds = folds.astype(np.float32)
         self._middle = len(exposure) // 2
         self.tracers = [Tracer(Mesh(vertices, body.faces)) for vertices in exposure]
         vertices, tracer = exposure[self._middle], self.tracers[self._middle]
@@ -131,6 +131,8 @@ class Moment:
         self._looks = np.column_stack(
             [self.normals, arriving, body.albedo, body.gloss, body.spread @ seen, open_sky]
         ).astype(np.float32)
+        self._lighting = lighting.single()
+        self._texels = body.texels.astype(np.float32)
         self._gradients = body.map_gradients(vertices).astype(np.float32)
 
     def view(self, camera: Camera, rays: PixelRays, background: Light) -> View:
@@ -191,7 +193,11 @@ class Moment:
         color = np.zeros((len(directions), 3))
         found = np.flatnonzero(hits.found)
         color[found] = self._shade(
-            hits.face[found], hits.barycentric[found], directions[found], hits.distance[found], rays
+            hits.face[found],
+            hits.barycentric[found].astype(np.float32),
+            directions[found],
+            hits.distance[found].astype(np.float32),
+            rays,
         )
         return color, face, hits.distance
 
@@ -208,21 +214,22 @@ class Moment:
         blended = sum(share[:, k, None] * self._looks[corners[:, k]] for k in range(3))
         normals, arriving, albedo, gloss, seen, open_sky = np.split(blended, (3, 6, 9, 10, 11), axis=1)
         normals = _unit(normals)
-        points = rays.origin + directions * distance[:, None]
-        towards = self.lighting.towards_key(points)
+        points = rays.origin.astype(np.float32) + directions * distance[:, None]
+        towards = self._lighting.towards_key(points)
         is_skin = np.flatnonzero(self.body.part[face] != CLOTH)
         if len(is_skin):
             mine, lit = face[is_skin], share[is_skin]
-            texels = (lit[:, :, None] * self.body.texels[mine]).sum(1)
+            texels = np.einsum("nk,nkc->nc", lit, self._texels[mine])
             footprint = float(np.median(distance[is_skin])) * rays.pixel_rad / self.body.skin.texel_m
             at = self.body.skin.at(texels, footprint)
-            fold = at.fold * self.folds[self.body.owner[mine], at.bends]
-            slope = at.slope + at.fold_slope * self.folds[self.body.owner[mine], at.bends][:, None]
+            open_ = self.folds[self.body.owner[mine], at.bends]
+            fold = at.fold * open_
+            slope = at.slope + at.fold_slope * open_[:, None]
             fine = _unit(normals[is_skin] - np.einsum("nu,nuc->nc", slope, self._gradients[mine]))
-            change = (fine * towards[is_skin]).sum(1).clip(0) - (normals[is_skin] * towards[is_skin]).sum(1).clip(0)
-            ambient = self.lighting.ambient(fine, open_sky[is_skin, 0])
-            ambient = ambient - self.lighting.ambient(normals[is_skin], open_sky[is_skin, 0])
-            relief = (change[:, None] * seen[is_skin] * self.lighting.key + ambient) * _RELIEF_SHARE
+            change = _dot(fine, towards[is_skin]).clip(0) - _dot(normals[is_skin], towards[is_skin]).clip(0)
+            ambient = self._lighting.ambient(fine, open_sky[is_skin, 0])
+            ambient = ambient - self._lighting.ambient(normals[is_skin], open_sky[is_skin, 0])
+            relief = (change[:, None] * seen[is_skin] * self._lighting.key + ambient) * _RELIEF_SHARE
             light = np.maximum(arriving[is_skin] + relief, 0.25 * arriving[is_skin])
             arriving[is_skin] = light * (1 - _FOLD_SHADE * fold.clip(0, 1)[:, None])
             albedo[is_skin] = tint_folds(at.albedo, fold)
@@ -243,14 +250,18 @@ class Moment:
     ) -> Points:
         """Return what is mirrored: the key light by a lobe that narrows with gloss, a little of everything around."""
         half = _unit(towards - directions)
-        facing = (-(directions * normals).sum(1)).clip(0, 1)
+        facing = (-_dot(directions, normals)).clip(0, 1)
         fresnel = 1 + 3 * (1 - facing) ** 5
         sharpness = _SHININESS * (1 + 4 * gloss)
-        lobe = (normals * half).sum(1).clip(0) ** sharpness * (1 + 2 * gloss)
+        lobe = _dot(normals, half).clip(0) ** sharpness * (1 + 2 * gloss)
         mirrored = directions + 2 * facing[:, None] * normals
-        around = self.lighting.ambient(mirrored, open_sky) * (_MIRRORED_AROUND * gloss * fresnel)[:, None]
-        return (gloss * fresnel * lobe * seen)[:, None] * self.lighting.key + around
+        around = self._lighting.ambient(mirrored, open_sky) * (_MIRRORED_AROUND * gloss * fresnel)[:, None]
+        return (gloss * fresnel * lobe * seen)[:, None] * self._lighting.key + around
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.sqrt((vectors * vectors).sum(-1, keepdims=True)).clip(1e-9)
+def _dot(a: Points, b: Points) -> Float[np.ndarray, " n"]:
+    return np.einsum("nc,nc->n", a, b)
+
+
+def _unit(vectors: Points) -> Points:
+    return vectors / np.sqrt(_dot(vectors, vectors)).clip(1e-9)[:, None]

@@ -15,10 +15,11 @@ from handgen.stages.simulate.skin.paint import FOLD_DEPTH_M, Layers, fill_empty
 _LEVELS = 5  # each half as wide as the one before
 _LARGEST_SLOPE = 1.6  # that is kept of the relief
 _FOLD_SCALE = 1.5
-_FOLD_TINT = np.array([0.13, 0.26, 0.26])
+_FOLD_TINT = np.array([0.13, 0.26, 0.26], np.float32)
 _ROWS = 30000  # OpenCV's images have at most 32767 rows
 _LINEAR = ((np.arange(256) / 255 + 0.055) / 1.055) ** 2.4
 _LINEAR[:11] = np.arange(11) / 255 / 12.92
+_LINEAR = _LINEAR.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class SkinMaps:
         color, slope = _sample(self.colors[level], places), _sample(self.slopes[level], places)
         fold = _sample(self.folds[level], places)
         nearest = np.clip(np.round(texels).astype(int), 0, len(self.bends) - 1)
-        slopes = (slope.astype(np.float64) - 128) * (_LARGEST_SLOPE / 127)
+        slopes = (slope.astype(np.float32) - 128) * np.float32(_LARGEST_SLOPE / 127)
         return SkinAt(
             _LINEAR[color[:, :3]],
-            color[:, 3] / 255,
+            color[:, 3] * np.float32(1 / 255),
             slopes[:, :2],
-            fold * (_FOLD_SCALE / 255),
+            fold * np.float32(_FOLD_SCALE / 255),
             slopes[:, 2:],
             self.bends[nearest[:, 1], nearest[:, 0]],
         )
