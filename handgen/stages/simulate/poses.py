@@ -28,7 +28,7 @@ _LESS = (0.8, 1.08)  # of all flexion
 _SIDEWAYS_DEG, _FAN, _PLAY_DEG = 3.0, 0.35, (0.5, 1.0)  # of each knuckle, of the fan, of hinges
 _THUMB_BASE_DEG, _THUMB_SHIFT_DEG, _THUMB_BEND_DEG = (8.0, 8.0, 4.0), (0.0, -8.0, 0.0), (10.0, 12.0)
 _MIXED_SHARE, _OTHER_FINGER, _OTHER_THUMB = 0.7, 0.25, 0.4  # of random poses; of fingers and thumbs from elsewhere
-_MOST_BEND_DEG = np.array([88.0, 102.0, 80.0])
+_MOST_BEND_DEG = np.array([88.0, 112.0, 88.0])
 _THUMB_LOW_DEG, _THUMB_HIGH_DEG = (
     np.array([-25.0, -28.0, -10.0, -10.0, -15.0]),
     np.array([35.0, 20.0, 14.0, 50.0, 66.0]),
