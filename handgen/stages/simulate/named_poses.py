@@ -25,9 +25,9 @@ SPREAD_DEG = {"index": 12.0, "middle": 2.0, "ring": -8.0, "pinky": -17.0}
 _GATHERED_DEG = {"index": -8.0, "middle": -6.0, "ring": -6.0, "pinky": -3.0}
 _CLOSED_DEG = 160.0  # bend of the first two joints of a closed finger
 _STRAIGHT: Bend = (4, 5, 3)
-_CURLED: Bend = (74, 92, 62)
+_CURLED: Bend = (74, 92, 68)
 _TIGHT: Bend = (84, 110, 74)
-_FOLDED: Bend = (70, 88, 58)
+_FOLDED: Bend = (70, 88, 63)
 _OUT = (-18.0, -10.0, 0.0)  # a thumb that points away
 _OVER = (17.0, 7.0, -13.0)  # on the middle finger's middle phalanx
 
@@ -151,7 +151,7 @@ POSES: dict[str, NamedPose] = {
     "typing_reach": NamedPose((6, 22, 12), (26, 46, 26), (28, 48, 26), (22, 40, 22), 0.6, (2, -2, 0), (8, 12)),
     "mouse": NamedPose((12, 26, 14), (12, 28, 16), (20, 36, 20), (26, 36, 20), 0.5, (2, 8, 2), (6, 14)),
     "bent_back": _alike((-16, 4, 2), 0.7, (-10, 4, 0), (-6, -8)),
-    "point_bent": NamedPose((33, 2, 3), (61, 74, 70), (66, 78, 70), (70, 76, 70), (-5, -5, 1, 6), (6, -8, 0), (24, 40)),
+    "point_bent": NamedPose((33, 0, 2), (61, 75, 80), (66, 78, 80), (70, 77, 80), (-5, -5, 1, 6), (6, -8, 0), (24, 40)),
     "easy_open": NamedPose((10, 10, -2), (11, 8, 10), (15, 6, 14), (23, -2, 16), 0.4, (-9, 2, 0), (4, -6)),
     "call_tight": NamedPose(
         (68, 94, 72), (70, 92, 70), (66, 86, 70), (30, -4, 1), (-8, -3, 5, 8), (-8, -6, 0), (-8, -10)
