@@ -1,4 +1,4 @@
-"""What on real hands do networks trained on simulated ones fail at?
+"""Which real hands do networks fail at that were trained on simulated ones, and why?
 
     python scripts/bench/worth_diagnosis.py --real FOLDER --work FOLDER [--network pretrained] [--json]
 

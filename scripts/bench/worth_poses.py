@@ -63,7 +63,7 @@ def real_poses(real: Path, hands: RealHands) -> Float[np.ndarray, "crops 20"]:
 
 
 def real_views(real: Path, hands: RealHands) -> Float[np.ndarray, "crops 3"]:
-    """Where each crop's camera is, in its hand's axes."""
+    """Return where each crop's camera is, in its hand's axes."""
     cameras = {(name, c.name): c for name in (DESK, ROOM) for c in Annotations(real / "annotations" / name).rig}
     points = {(name, r.frame, r.side): r.keypoints_world_m for name, r in all_records(real)}
     keys = keys_of(hands)
@@ -119,7 +119,7 @@ def simulated_poses(rng: np.random.Generator) -> Float[np.ndarray, "poses 20"]:
 
 
 def simulated_views(kind: str) -> Float[np.ndarray, "views 3"]:
-    """Where the cameras of the benchmark's people are, in the hands' axes."""
+    """Return where the cameras of the benchmark's people are, in the hands' axes."""
     found = []
     for seed in range(FIRST_PERSON, FIRST_PERSON + PEOPLE):
         scene = make_scene(simulate_config(seed, FRAMES, kind))

@@ -239,8 +239,8 @@ def test_the_container_does_not_change_the_truth(capture, tmp_path):
     assert chunks and all(theirs[name] == images[name] for name in chunks)
     video, folder = load_capture(capture), load_capture(tmp_path / "images")
     for compressed, image in zip(next(video.read()), next(folder.read()), strict=True):
-        # Grey levels: H.264 at crf 20 and JPEG at 95 lose little more than the sensor's noise.
-        assert np.abs(compressed.astype(float) - image).mean() < 4
+        # Grey levels: H.264 at crf 20 and JPEG at 95 lose little more than noise, which sharpening makes stronger.
+        assert np.abs(compressed.astype(float) - image).mean() < 6
 
 
 def test_a_green_studio_is_green_behind_the_hand(tmp_path):

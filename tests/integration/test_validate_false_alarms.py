@@ -8,7 +8,8 @@ from handgen.datasets.registry import export_formats
 from handgen.options import make_config
 from handgen.stages.export import stage as export
 from handgen.stages.export.config import ExportConfig
-from handgen.stages.simulate.person import SKIN_TONES_SRGB
+from handgen.stages.simulate.light import linear_from_lab, srgb_from_linear
+from handgen.stages.simulate.skin.traits import SKIN_TONES_LAB
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.validate.stage import run
@@ -16,7 +17,7 @@ from handgen.stages.validate.stage import run
 
 def made(root, seed: int, **options):
     """Shards with the default augmentation, and how many of their samples are mirrored."""
-    tone = SKIN_TONES_SRGB[seed % len(SKIN_TONES_SRGB)]
+    tone = srgb_from_linear(linear_from_lab(SKIN_TONES_LAB[seed % len(SKIN_TONES_LAB)]))
     write_annotations(
         root / "annotations",
         frames=8,
