@@ -24,7 +24,7 @@ PROMISED = {
     *("annotate", "synthesize", "simulate", "evaluate", "validate", "export", "import_dataset", "load_capture"),
     *("open_annotations", "load_shards", "Camera", "Rig", "HandModel", "Tracker", "HandgenError", "__version__"),
 }
-ONLY_IN_PYTHON = ("crf", "jpeg_quality", "rotation_deg", "hand_share", "shift_share")  # nobody needs them in a shell
+ONLY_IN_PYTHON = ("crf", "jpeg_quality", "rotation_deg", "hand_share", "shift_share", "without")  # of no use in a shell
 CAPTURE = {"views": 2, "frames": 4, "size": (320, 240), "background": "green", "fps": 8, "workers": 1}
 
 

@@ -72,7 +72,7 @@ def made(tmp_path_factory):
     true_keypoints(root / "capture", root / "keypoints.jsonl")
     rng = np.random.default_rng(0)
     for i in range(5):
-        images.write_png(root / "pictures" / f"{i}.png", rng.integers(0, 255, (80, 90, 3), dtype=np.uint8))
+        images.write_png(root / "pictures" / f"{i}.png", rng.integers(90, 150, (80, 90, 3), dtype=np.uint8))
     (root / "pictures" / "broken.jpg").write_bytes(b"no picture")
     keypoints = annotate_config(str(root / "keypoints.jsonl"), chunk_frames=4)
     annotate.run(root / "capture", root / "annotations", keypoints)

@@ -26,6 +26,7 @@ from handgen.geometry.rigid import Rigid
 from handgen.io.annotations import Annotations
 from handgen.io.calibration_files.handgen_json import save_calibration
 from handgen.label_checks.checks import CHECKS, SET_CHECKS
+from handgen.media import images
 from handgen.stages.synthesize import stage
 from handgen.stages.synthesize.config import SynthesizeConfig
 from handgen.stages.validate.cameras import ABOUT
@@ -52,8 +53,13 @@ def annotations(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shards(annotations, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("shards") / "made"
-    stage.run(annotations, out, None, SynthesizeConfig(samples=18, size=96, samples_per_shard=9, workers=1, seed=5))
+    """Flat hands before calm pictures: edges are the votes here, and eighteen flat hands have few."""
+    root = tmp_path_factory.mktemp("shards")
+    rng, (out, pictures) = np.random.default_rng(0), (root / "made", root / "pictures")
+    for i in range(6):
+        images.write_png(pictures / f"{i}.png", rng.integers(90, 150, (120, 120, 3), dtype=np.uint8))
+    config = SynthesizeConfig(samples=18, size=96, samples_per_shard=9, workers=1, seed=3)
+    stage.run(annotations, out, pictures, config)
     return out
 
 

@@ -19,6 +19,7 @@ PLAIN = SynthesizeConfig(
     light_matching=0.0,
     shadow_probability=0.0,
     occluder_probability=0.0,
+    spectrum_probability=0.0,
     grain=False,
     jpeg_quality=(95, 95),
 )

@@ -17,6 +17,7 @@ from handgen.stages.synthesize.labels import Labeller, RestWrist
 from handgen.stages.synthesize.noise_matching import draw_jpeg_history
 from handgen.stages.synthesize.occluders import draw_occluder, hidden_share, point_on
 from handgen.stages.synthesize.sample import SampleMaker, ShardUnit
+from handgen.stages.synthesize.spectrum import vary_spectrum
 from handgen.stages.synthesize.views import NO_ROW, ROW, ViewTable, source_view
 from handgen.stages.synthesize.virtual_camera import draw_view
 from handgen.stages.synthesize.warping import Pixels, PlacedHand, magnification, place_hand
@@ -113,6 +114,8 @@ class Plain:
         scale = magnification(homography, middle_of(source))
         made = composite([hand for _, hand in shown], occluder, background.image, scale, config, rng)
         image = self.job.augmentation.pipeline()(made.image, rng)
+        if rng.random() < config.spectrum_probability:
+            image = vary_spectrum(image, rng)
         image = draw_jpeg_history(image, rng) if config.grain else image
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1], endpoint=True))
         labels = [self.labeller.hand(s, view, c) for (s, _), c in zip(shown, made.covered, strict=True)]
