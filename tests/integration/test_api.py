@@ -277,7 +277,7 @@ def test_a_tracker_follows_the_hand_of_annotations(hands):
     for hand in hands:
         pixels = np.stack([camera.project(hand.keypoints_3d)[0] for camera in hands.rig])
         found = tracker.update(pixels, np.ones((2, 21)))
-        assert np.abs(found.keypoints - hand.keypoints_3d).max() < 0.008  # two views of one frame, and a prior
+        assert np.abs(found.keypoints - hand.keypoints_3d).max() < 0.012  # two views of one frame, and a wide prior
     with pytest.raises(KeyError, match="say which, got 'nobody'"):
         hands.tracker("right", "nobody")
 
