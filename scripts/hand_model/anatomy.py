@@ -25,12 +25,12 @@ TRAPEZIUM_FLEXION_DEG, TRAPEZIUM_ABDUCTION_DEG, TRAPEZIUM_PRONATION_DEG = 48.0, 
 
 # (flexion, abduction, twist), each (least, greatest), degrees.
 # Flexion of fingers and of the thumb's outer joints: active ranges of Hume, Gellman, McKellop, Brumfield,
-# "Functional range of motion of the joints of the hand", J. Hand Surg. Am. 15(2), 1990; but the fingers' hinges as far as
-# fists and grips press them. "Comparing the active, functional, and passive range of motion of finger joints using
+# "Functional range of motion of the joints of the hand", J. Hand Surg. Am. 15(2), 1990; but the fingers' hinges as far
+# as fists and grips press them. "Comparing the active, functional, and passive range of motion of finger joints using
 # dynamic measurement" (TU Delft) has outer joints 8 to 20 degrees past their active range; photographs of fists have
 # middle joints at 115 to 124. Hyperextension and sideways range of the knuckles: American Academy of Orthopaedic
-# Surgeons, "The clinical measurement of joint motion", 1994. The small sideways and twisting play of hinge joints covers
-# their passive laxity and the skin.
+# Surgeons, "The clinical measurement of joint motion", 1994. The small sideways and twisting play of hinge joints
+# covers their passive laxity and the skin.
 KNUCKLE = ((-30, 100), (-22, 22), (-10, 10))
 MIDDLE_HINGE = ((-8, 120), (-4, 4), (-5, 5))
 OUTER_HINGE = ((-15, 95), (-4, 4), (-5, 5))
