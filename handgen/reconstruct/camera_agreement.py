@@ -203,16 +203,20 @@ class Misses:
         return (float(np.mean(known)) if known else np.inf), sum(miss.hands for miss in found)
 
     def trusted(self) -> list[int]:
-        """Cameras that agree with each other: the one that disagrees with most is left out, then the next."""
+        """Cameras that agree with each other: the one that disagrees with most is left out, then the next.
+
+        Of two that disagree with each other alone, it is the one that misses all the others by more.
+        """
         left = list(range(len(self.seen.rig)))
         while len(left) > 1:
-            wrong = {}
+            wrong: dict[int, tuple[float, float, float]] = {}
             for v in left:
                 misses = [
                     miss for b in left if b != v and (miss := self.of_pair(min(v, b), max(v, b))).hands >= MIN_HANDS
                 ]
                 off = [miss.distance for miss in misses if miss.distance > AGREES]
-                wrong[v] = (len(off) / max(len(misses), 1), float(np.mean(off)) if off else 0.0)
+                overall = float(np.mean([miss.distance for miss in misses])) if misses else 0.0
+                wrong[v] = (len(off) / max(len(misses), 1), float(np.mean(off)) if off else 0.0, overall)
             worst = max(left, key=lambda v: wrong[v])
             if not wrong[worst][0]:
                 break

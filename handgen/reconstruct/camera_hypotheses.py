@@ -212,7 +212,7 @@ def _is_worse(misses: Misses, v: int, cameras: Sequence[int]) -> bool:
     others = [misses.of_pair(a, b) for a, b in combinations(cameras, 2) if v not in (a, b)]
     known = [miss.distance for miss in others if miss.hands >= MIN_HANDS]
     own, hands = misses.of_camera(v, AS_GIVEN, cameras)
-    return len(known) > 1 and hands >= MIN_HANDS and own > max(_LEAST_WORSE, _WORSE * float(np.median(known)))
+    return bool(known) and hands >= MIN_HANDS and own > max(_LEAST_WORSE, _WORSE * float(np.median(known)))
 
 
 def _alone(rig: CameraSet, v: int) -> Iterator[Hypothesis]:

@@ -78,6 +78,19 @@ def test_a_mirrored_or_turned_picture_is_named(moving, rng, views, turn):
     assert f"looks {turn}" in suspect.note()
 
 
+@pytest.mark.parametrize("width", [0.3, 0.5, 0.8])
+def test_a_mirrored_picture_of_three_is_named_though_the_hand_looks_much_the_same(moving, rng, width):
+    """Of a hand seen from its edge in the middle of the picture, the mirrored picture misses the others' by little."""
+    rig = ring(3)
+    hand = moving[:1] - moving[0].mean(0)
+    right = rig.cameras[1].cam_from_world.rotation[0]
+    narrow = hand - (1 - width) * (hand @ right)[..., None] * right
+    up = 0.02 * np.linspace(-1, 1, FRAMES)[:, None, None] * rig.cameras[1].cam_from_world.rotation[1]
+    found = with_pictures(seen(rig, narrow + up, rng, noise=0.003), rig, 1, TURNS["mirrored"])
+    (suspect,) = find_suspects(rig, found)
+    assert (suspect.camera, suspect.hypothesis.image) == (rig.names[1], "mirrored")
+
+
 @pytest.mark.parametrize("clockwise", [True, False])
 def test_a_square_picture_turned_by_90_degrees_is_named(moving, rng, clockwise):
     rig = Rig(tuple(replace(camera, size_px=(480, 480)) for camera in ring(4)))
