@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from real_hands import quarter_turns
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from training_network import KEYPOINTS, KeypointNetwork, Samples, as_input, heat_means
@@ -146,15 +147,13 @@ def batches(samples: Samples, side_px: int, training: Training) -> Iterator[tupl
 def vary(
     image: UInt8[np.ndarray, "s s 3"], keypoints_px: Float[np.ndarray, "21 2"], side_px: int, rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "side side 3"], Float[np.ndarray, "21 2"]]:
-    """Cut a sample out by its keypoints' box; turn, zoom, shift, relight it; keypoints become shares of the side."""
-    low, high = keypoints_px.min(0), keypoints_px.max(0)
-    zoom = rng.uniform(*_ZOOM) * BOX_SHARE * side_px / float((high - low).max())
-    affine = cv2.getRotationMatrix2D((0, 0), rng.uniform(-_ROLL_DEG, _ROLL_DEG), zoom)
-    affine[:, 2] = (side_px - 1) / 2 - affine[:, :2] @ ((low + high) / 2)
+    """Cut a sample out as the real crops are; mirror, turn, zoom, shift, relight; keypoints as shares of the side."""
+    zoom = rng.uniform(*_ZOOM)
+    affine = upright(keypoints_px, side_px, zoom, rng.uniform(-_ROLL_DEG, _ROLL_DEG), mirror=rng.random() < 0.5)
     affine[:, 2] += rng.uniform(-_SHIFT_SHARE, _SHIFT_SHARE, 2) * side_px
-    source = np.asarray(image)
-    if zoom < 0.6:  # nothing may alias
-        source = cv2.GaussianBlur(source, (0, 0), 0.4 / zoom)
+    source, scale = np.asarray(image), float(np.linalg.norm(affine[0, :2]))
+    if scale < 0.6:  # nothing may alias
+        source = cv2.GaussianBlur(source, (0, 0), 0.4 / scale)
     seen = cv2.warpAffine(source, affine, (side_px, side_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     level = np.arange(256) / 255
     gains = rng.uniform(*_GAIN) * rng.uniform(0.92, 1.08, 3)
@@ -166,17 +165,34 @@ def vary(
     return seen, (points + 0.5) / side_px
 
 
+def upright(
+    keypoints_px: Float[np.ndarray, "21 2"],
+    side_px: int,
+    zoom: float = 1.0,
+    roll_deg: float = 0.0,
+    mirror: bool = False,
+) -> Float[np.ndarray, "2 3"]:
+    """Return where a crop has a picture's pixels: the keypoints' box in the middle, the hand up by quarter turns.
+
+    zoom, roll_deg: beyond that. mirror: left and right exchanged.
+    """
+    low, high = keypoints_px.min(0), keypoints_px.max(0)
+    scale = zoom * BOX_SHARE * side_px / float((high - low).max())
+    affine = cv2.getRotationMatrix2D((0, 0), 90.0 * quarter_turns(keypoints_px) + roll_deg, scale)
+    if mirror:
+        affine[0] *= -1
+    affine[:, 2] = (side_px - 1) / 2 - affine[:, :2] @ ((low + high) / 2)
+    return affine
+
+
 def crops(samples: Samples, side_px: int) -> tuple[UInt8[np.ndarray, "n side side 3"], Float[np.ndarray, "n 21 2"]]:
     """Cut samples out as the real crops are, and nothing else: for tests. Keypoints in pixels of the crops."""
     found = []
     for image, keypoints_px in zip(samples.images, samples.keypoints_px, strict=True):
-        low, high = keypoints_px.min(0), keypoints_px.max(0)
-        zoom = BOX_SHARE * side_px / float((high - low).max())
-        shift = (side_px - 1) / 2 - zoom * (low + high) / 2
-        affine = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+        affine = upright(keypoints_px, side_px)
         size = (side_px, side_px)
         cut = cv2.warpAffine(np.asarray(image), affine, size, borderMode=cv2.BORDER_REFLECT_101)
-        found.append((cut, keypoints_px * zoom + shift))
+        found.append((cut, keypoints_px @ affine[:, :2].T + affine[:, 2]))
     return np.stack([image for image, _ in found]), np.stack([points for _, points in found])
 
 

@@ -80,7 +80,7 @@ def test_a_mirrored_or_turned_picture_is_named(moving, rng, views, turn):
 
 @pytest.mark.parametrize("width", [0.3, 0.5, 0.8])
 def test_a_mirrored_picture_of_three_is_named_though_the_hand_looks_much_the_same(moving, rng, width):
-    """Of a hand seen from its edge in the middle of the picture, the mirrored picture misses the others' by little."""
+    """Mirrored pictures of a hand seen from its edge, in the middle, miss what other cameras see by little."""
     rig = ring(3)
     hand = moving[:1] - moving[0].mean(0)
     right = rig.cameras[1].cam_from_world.rotation[0]

@@ -16,7 +16,7 @@ from handgen.stages.simulate.motion import STYLES, posed_vertices, single_hand
 from handgen.stages.simulate.named_poses import POSES, pose_angles_deg
 from handgen.stages.simulate.penetration import SelfProbe, depth_m, distance_m, gap_m
 from handgen.stages.simulate.person import make_person, personal_hand
-from handgen.stages.simulate.poses import hand_pose, is_free, random_angles_deg, settle
+from handgen.stages.simulate.poses import TOLERANCE_M, hand_pose, is_free, random_angles_deg, settle
 
 ZEROS = np.zeros(10)
 
@@ -188,7 +188,7 @@ def test_a_hand_that_passes_through_itself_is_noticed(side):
 def test_a_moving_hand_hardly_ever_passes_through_itself(style):
     model = HandModel.load("open", "right")
     probe, motion = SelfProbe.of(model), path(style)(np.arange(0, 8, 1 / 20))
-    passes = [probe.passes(vertices, 0.003) for vertices in posed_vertices(model, ZEROS, motion)]
+    passes = [probe.passes(vertices, TOLERANCE_M) for vertices in posed_vertices(model, ZEROS, motion)]
     assert np.mean(passes) < 0.05  # only poses and the middle between two are checked
 
 

@@ -22,7 +22,7 @@ Angles = Float[np.ndarray, "15 3"]
 # fingers that bend come together (all point to the scaphoid). The first and the last as in fits of real hands.
 _TOGETHER_DEG = {"index": -3.5, "middle": 0.5, "ring": 6.5, "pinky": 6.5}
 SPREAD_DEG = {"index": 12.0, "middle": 2.0, "ring": -8.0, "pinky": -17.0}
-_GATHERED_DEG = {"index": -8.0, "middle": -6.0, "ring": -6.0, "pinky": -3.0}
+_GATHERED_DEG = {"index": -11.0, "middle": -6.0, "ring": -4.0, "pinky": 1.0}
 _CLOSED_DEG = 160.0  # bend of the first two joints of a closed finger
 _STRAIGHT: Bend = (4, 5, 3)
 _CURLED: Bend = (74, 92, 64)
@@ -117,7 +117,7 @@ POSES: dict[str, NamedPose] = {
     "letter_h": NamedPose(_STRAIGHT, _STRAIGHT, _FOLDED, _FOLDED, 0.0, (19, 1, -13), (36, 11)),
     "letter_i": NamedPose(_CURLED, _CURLED, _CURLED, _STRAIGHT, (0, 0, -2, -10), (13, 3, 3), (3, 55)),
     "letter_k": NamedPose((6, 6, 4), (52, 14, 8), (78, 88, 48), (76, 86, 46), 0.6, (22, -10, -8), (0, -5)),
-    "letter_m": NamedPose((78, 62, 26), (80, 62, 26), (80, 64, 26), (78, 92, 54), 0.0, (24, -10, -10), (36, 30)),
+    "letter_m": NamedPose((78, 62, 26), (80, 62, 26), (80, 64, 26), (78, 92, 54), 0.15, (24, -10, -10), (36, 30)),
     "letter_o": NamedPose((52, 46, 22), (60, 52, 24), (60, 50, 24), (60, 50, 24), 0.1, (22, 10, -2), (18, 25)),
     "letter_t": NamedPose((70, 76, 36), _CURLED, _CURLED, _CURLED, 0.0, (10, -4, -6), (14, 24)),
     "letter_x": NamedPose((14, 86, 52), _CURLED, _CURLED, _CURLED, 0.0, _OVER, (23, 28)),

@@ -23,17 +23,17 @@ _LOOSE = (0.3, 1.25)  # of one moment, times the deviations
 _ALIKE_DEG, _SLOPE_DEG, _OWN_DEG = np.array([9.0, 9.0, 10.0]), np.array([9.0, 7.0, 5.0]), np.array([4.5, 4.5, 5.5])
 _OPEN_SHARE, _CLOSED_SHARE = 0.5, 1.4  # of the deviations, by how closed a finger is
 _LEAST_SHARE = np.array([1.2, 0.6, 1.0])  # straight fingers are held up or down from the knuckle
-_CLOSED_SHIFT_DEG = np.array([-9.0, -3.0, 14.0])
-_LESS = (0.8, 1.08)  # of all flexion
+_CLOSED_SHIFT_DEG = np.array([-5.0, -3.0, 12.0])
+_LESS = (0.85, 1.18)  # of all flexion
 _SIDEWAYS_DEG, _FAN, _PLAY_DEG = 3.0, 0.35, (0.5, 1.0)  # of each knuckle, of the fan, of hinges
-_THUMB_BASE_DEG, _THUMB_SHIFT_DEG, _THUMB_BEND_DEG = (8.0, 8.0, 4.0), (0.0, -8.0, 0.0), (10.0, 12.0)
+_THUMB_BASE_DEG, _THUMB_SHIFT_DEG, _THUMB_BEND_DEG = (8.0, 9.0, 4.0), (0.0, -12.0, 0.0), (10.0, 12.0)
 _MIXED_SHARE, _OTHER_FINGER, _OTHER_THUMB = 0.7, 0.25, 0.4  # of random poses; of fingers and thumbs from elsewhere
 _MOST_BEND_DEG = np.array([88.0, 112.0, 88.0])
 _THUMB_LOW_DEG, _THUMB_HIGH_DEG = (
     np.array([-25.0, -28.0, -10.0, -10.0, -15.0]),
     np.array([35.0, 20.0, 14.0, 50.0, 66.0]),
 )
-_TOLERANCE_M = 0.003  # of fingers that press against each other: soft flesh, and limits of the skinning
+TOLERANCE_M = 0.0045  # of fingers that press against each other: soft flesh (`flesh`), and limits of the skinning
 _OPENINGS = (0.0, 0.05, 0.1, 0.16, 0.24, 0.34, 0.45)  # by which a pose is opened, one after the other
 _THUMB_AWAY_DEG = np.array([-3.0, 9.0, 0.0])
 
@@ -119,7 +119,7 @@ def is_free(side: str, angles_rad: Float[np.ndarray, "15 3"]) -> bool:
     rotations = np.zeros((1, JOINT_COUNT, 3))
     rotations[0, 1:] = hand_pose(model, angles_rad)
     posed = model(HandPose(torch.as_tensor(rotations), model.template.new_zeros(1, 3), model.template.new_zeros(1, 10)))
-    return not probe.passes(posed.vertices[0].numpy(), _TOLERANCE_M)
+    return not probe.passes(posed.vertices[0].numpy(), TOLERANCE_M)
 
 
 @cache

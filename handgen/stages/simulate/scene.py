@@ -15,11 +15,12 @@ from scipy.spatial.transform import Rotation
 from handgen.errors import HandgenError
 from handgen.geometry.camera import Rig
 from handgen.hand.model import HandModel, PosedHand
-from handgen.hand.skeleton import SIDES
+from handgen.hand.skeleton import JOINT_COUNT, SIDES
 from handgen.media.arrays import Light
 from handgen.media.images import IMAGE_SUFFIXES, picture_names, read_rgb
 from handgen.stages.simulate.cameras import PixelRays, Sensor, make_rig, make_sensor
 from handgen.stages.simulate.config import SimulateConfig
+from handgen.stages.simulate.flesh import Flesh
 from handgen.stages.simulate.interaction import two_hands
 from handgen.stages.simulate.light import Lighting, linear_from_srgb, make_lighting
 from handgen.stages.simulate.motion import STYLES, HandMotion, HandPath, Vector, posed, single_hand
@@ -35,7 +36,7 @@ from handgen.stages.simulate.skin.paint import paint
 from handgen.stages.simulate.skin.places import rest_places
 from handgen.stages.simulate.skin.traits import leave_out
 from handgen.stages.simulate.subdivision import face_incidence
-from handgen.stages.simulate.surface import CLOTH, ELBOW_M, Surface, load_surface, tube_faces
+from handgen.stages.simulate.surface import CLOTH, ELBOW_M, HAND, Surface, load_surface, tube_faces
 
 # What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
 # of another.
@@ -138,15 +139,32 @@ class Scene:
         faces, albedo, gloss, part, owner, texels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         return Body(faces, albedo, gloss, part, owner, texels, self.skin, face_incidence(faces, count))
 
+    @cached_property
+    def flesh(self) -> Flesh:
+        """The skin that gives way where hands touch."""
+        bones = []
+        for i, hand in enumerate(self.hands):
+            bones.append(hand.surface.weights.argmax(1) + i * JOINT_COUNT)
+            bones.append(np.full(_ARM_RINGS * _ARM_SEGMENTS, i * JOINT_COUNT))
+        return Flesh(self.body.faces[self.body.part == HAND], np.concatenate(bones), self.body.spread)
+
     def moment(self, frame: int, view: int) -> Moment:
         """The lit scene as one camera's frame exposes it; shared by the cameras whose clocks agree."""
         time_s = self.clocks[view].time_s(frame, self.config.fps)
         if time_s not in self._moments:
             self._moments.clear()
-            exposure = [self.vertices(t) for t in self._exposure_times_s(time_s)]
+            exposure = self._pressed([self.vertices(t) for t in self._exposure_times_s(time_s)])
             rng = _generator(self.config, _FRAME, frame)
             self._moments[time_s] = Moment(self.body, exposure, self._folds(time_s), self.lighting, rng)
         return self._moments[time_s]
+
+    def _pressed(self, exposure: list[Float[np.ndarray, "n 3"]]) -> list[Float[np.ndarray, "n 3"]]:
+        """Press flesh that touches in the middle of the exposure flat, the same at all its times."""
+        middle = exposure[len(exposure) // 2]
+        give = self.flesh.give_m(middle, self.body.normals(middle))
+        if not give.any():
+            return exposure
+        return [vertices + give[:, None] * self.body.normals(vertices) for vertices in exposure]
 
     def _folds(self, time_s: float) -> Float[np.ndarray, "hands 32"]:
         """How deep the folds of each hand are."""

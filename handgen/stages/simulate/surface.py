@@ -70,7 +70,8 @@ class Surface:
             shaped = self._bent(shaped, bend)
         parents = rotations[list((0, *JOINT_PARENTS[1:]))]
         local = np.swapaxes(parents[1:], -1, -2) @ rotations[1:]
-        shaped[: len(self.posedirs)] += self.posedirs @ (local - np.eye(3)).reshape(-1)
+        turned = (local - np.eye(3)).reshape(-1).astype(self.posedirs.dtype)
+        shaped[: len(self.posedirs)] += (self.posedirs.reshape(-1, len(turned)) @ turned).reshape(-1, 3)
         offset = joints - (rotations @ rest_joints[..., None])[..., 0]
         blended = (self.weights @ rotations.reshape(JOINT_COUNT, 9)).reshape(-1, 3, 3)
         return (blended @ shaped[..., None])[..., 0] + self.weights @ offset
