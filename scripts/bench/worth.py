@@ -46,7 +46,7 @@ from handgen.stages.synthesize import stage as synthesize
 from handgen.stages.synthesize.config import SynthesizeConfig
 
 SAMPLE_PX = 160
-FIRST_PERSON, FIRST_HELD_OUT = 9000, 9900
+FIRST_PERSON, FIRST_HELD_OUT = 19000, 19900
 HELD_OUT_PEOPLE = 2
 VIEWS, FPS = 4, 1.0  # every frame another pose
 TARGETS: dict[str, tuple[str, float | None, bool]] = {
@@ -70,7 +70,7 @@ TARGETS: dict[str, tuple[str, float | None, bool]] = {
 class Plan:
     """How much of everything. frames: of one person."""
 
-    people: int = 32
+    people: int = 48
     frames: int = 96
     steps: int = STEPS
     seeds: int = 3
@@ -87,7 +87,7 @@ _SYNTHESIS: dict[str, dict[str, Any]] = {
 RECIPES = (
     WHOLE,
     *(f"no_{name}" for name in (*COMPONENTS, TURNS, *_SYNTHESIS)),
-    *(f"people_{count}" for count in (4, 8, 16, 64)),
+    *(f"people_{count}" for count in (6, 12, 24, 96)),
 )
 
 

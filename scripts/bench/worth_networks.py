@@ -24,7 +24,7 @@ from training_network import KEYPOINTS, KeypointNetwork, Samples, as_input, heat
 
 SMALL, PRETRAINED = NETWORKS = ("small", "pretrained")
 INPUT_PX = {SMALL: 64, PRETRAINED: 128}
-STEPS, BATCH = 3000, 32
+STEPS, BATCH = 6000, 32
 _LEARNING_RATE = {SMALL: 4e-3, PRETRAINED: 1.5e-3}
 _BACKBONE_SHARE = 0.5  # of the learning rate
 _STAGES = {2: 24, 4: 40, 10: 112, 15: 320}  # block of the backbone -> channels; at 1/4, 1/8, 1/16, 1/32 of the side
