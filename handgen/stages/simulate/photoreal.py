@@ -32,6 +32,7 @@ _VARIANT = "scalar_rgb"  # the one that runs everywhere; LLVM's aborts with some
 _BOUNCES = 4
 _NEAREST_M = 0.01  # to a camera
 _PAD_PX = 3  # around what is rendered, for the interpolation
+_RELIEF = 0.7  # of the relief's slopes: light spreads within the skin, which the material does not know
 _SKIN = {"specular": 0.2, "flatness": 0.6}
 _CLOTH = {"specular": 0.1, "flatness": 0.0}
 _ROUGHNESS, _SMOOTHER_BY_GLOSS, _SMOOTHEST, _CLOTH_ROUGHNESS = 0.5, 1.0, 0.12, 0.9
@@ -77,7 +78,7 @@ class PathTracer:
         sensor = self._mitsuba.load_dict(self._sensor(ideal, (left, top, width, height)))
         distance_m = float(np.linalg.norm(moment.exposure[0].mean(0) - camera.center_world))
         footprint = distance_m * rays.pixel_rad / self._body.skin.texel_m  # Mitsuba reads one texel, not their mean
-        skins = [self._skin_material(folds, footprint) for folds in moment.folds]
+        skins = [self._skin_material(f, footprint, self._turn(owner)) for owner, f in enumerate(moment.folds)]
         times = [self._render(v, skins, sensor, len(moment.exposure), seed + k) for k, v in enumerate(moment.exposure)]
         layer = Layer(*(np.mean(images, axis=0) for images in zip(*times, strict=True)))
         clean = np.zeros((ideal.size_px[1], ideal.size_px[0], 4), np.float32)
@@ -113,15 +114,33 @@ class PathTracer:
         guides = render_with(_GUIDES, _GUIDE_SAMPLES)  # by themselves: with the paths they would take twice the time
         return traced[..., :3].clip(max=_BRIGHTEST), traced[..., 3], *np.split(guides[..., 3:], (1, 4, 7), axis=-1)
 
-    def _skin_material(self, folds: Float[np.ndarray, " 32"], footprint_texels: float) -> dict[str, Any]:
-        """The skin of one hand in its pose: colour and roughness from its maps, with the folds as deep as they are."""
-        colors, gloss = self._body.skin.in_pose(folds, footprint_texels)
+    def _skin_material(self, folds: Float[np.ndarray, " 32"], footprint_texels: float, turn: float) -> dict[str, Any]:
+        """The skin of one hand in its pose: colour, roughness and relief from its maps, with folds as deep as they are.
+
+        turn: -1 where the maps lie on the hand as in a mirror.
+        """
+        colors, gloss, slope = self._body.skin.in_pose(folds, footprint_texels)
         roughness = (_ROUGHNESS - _SMOOTHER_BY_GLOSS * gloss).clip(_SMOOTHEST)
-        return _SKIN | {
+        material = _SKIN | {
             "type": "principled",
             "base_color": self._texture(colors.astype(np.float32)),
             "roughness": self._texture(roughness.astype(np.float32)[..., None]),
         }
+        tilted = np.dstack([-_RELIEF * slope[..., 0], -_RELIEF * turn * slope[..., 1], np.ones(slope.shape[:2])])
+        tilted /= np.linalg.norm(tilted, axis=-1, keepdims=True)
+        # A map of normals holds (n + 1) / 2.
+        return {
+            "type": "normalmap",
+            "normalmap": self._texture(((tilted + 1) / 2).astype(np.float32)),
+            "bsdf": material,
+        }
+
+    def _turn(self, owner: int) -> float:
+        """Return 1 where the maps of a hand's skin are seen from outside as they are, -1 where mirrored."""
+        body = self._body
+        texels = body.texels[(body.part != CLOTH) & (body.owner == owner)]
+        first, second = texels[:, 1] - texels[:, 0], texels[:, 2] - texels[:, 0]
+        return float(np.sign((first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).sum()))
 
     def _texture(self, values: np.ndarray) -> dict[str, Any]:
         return {"type": "bitmap", "bitmap": self._mitsuba.Bitmap(np.ascontiguousarray(values)), "raw": True}

@@ -59,13 +59,18 @@ class SkinMaps:
 
     def in_pose(
         self, openness: Float[np.ndarray, " 32"], footprint_texels: float
-    ) -> tuple[Float[np.ndarray, "s s 3"], Float[np.ndarray, "s s"]]:
-        """Return maps of linear albedo and gloss, no finer than pixels see, with folds as open as a pose makes them."""
+    ) -> tuple[Float[np.ndarray, "s s 3"], Float[np.ndarray, "s s"], Float[np.ndarray, "s s 2"]]:
+        """Return maps of linear albedo, gloss and slopes, no finer than pixels see, with folds as a pose opens them.
+
+        Slopes are of relief and folds together, along both axes of the maps.
+        """
         level = _level(footprint_texels)
         step, colors = 2**level, self.colors[level]
         bends = self.bends[step // 2 :: step, step // 2 :: step][: len(colors), : len(colors)]
         fold = self.folds[level] * (_FOLD_SCALE / 255) * openness[bends]
-        return tint_folds(_LINEAR[colors[..., :3]], fold), colors[..., 3] / 255
+        slopes = _slopes_of(self.slopes[level])
+        slope = slopes[..., :2] + slopes[..., 2:] * openness[bends][..., None]
+        return tint_folds(_LINEAR[colors[..., :3]], fold), colors[..., 3] / 255, slope
 
     def at(self, texels: Float[np.ndarray, "n 2"], footprint_texels: float) -> SkinAt:
         """Look up points; footprint_texels: how many texels a pixel covers, so that finer detail is averaged."""
@@ -74,7 +79,7 @@ class SkinMaps:
         color, slope = _sample(self.colors[level], places), _sample(self.slopes[level], places)
         fold = _sample(self.folds[level], places)
         nearest = np.clip(np.round(texels).astype(int), 0, len(self.bends) - 1)
-        slopes = (slope.astype(np.float32) - 128) * np.float32(_LARGEST_SLOPE / 127)
+        slopes = _slopes_of(slope)
         return SkinAt(
             _LINEAR[color[:, :3]],
             color[:, 3] * np.float32(1 / 255),
@@ -83,6 +88,11 @@ class SkinMaps:
             slopes[:, 2:],
             self.bends[nearest[:, 1], nearest[:, 0]],
         )
+
+
+def _slopes_of(stored: UInt8[np.ndarray, "*points 4"]) -> Float[np.ndarray, "*points 4"]:
+    slopes: np.ndarray = (stored.astype(np.float32) - 128) * np.float32(_LARGEST_SLOPE / 127)
+    return slopes
 
 
 def _level(footprint_texels: float) -> int:
