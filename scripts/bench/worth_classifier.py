@@ -2,12 +2,12 @@
 
     python scripts/bench/worth_classifier.py --real FOLDER --work FOLDER [--json] [--seeds 3]
 
---work is what `worth.py` made: the samples of its people. A CNN of four layers sees crops of 96 px, turned, zoomed and
-relit alike, half real and half rendered, and is tested on people it never saw: trained on the desk's hand and all
-rendered people but the held-out ones it is tested on the room's and these; and the other way round. Captures differ in
-more than their hands (cameras, compression, places), so no AUC of .5 is to be hoped for; what the network looks at is
-shown by `evidence.png`: per set the crops it is surest of, with the places (occlusion by a grey square) that lower its
-answer the most.
+--work is what `worth.py` made: the samples of its people. A CNN of four layers sees crops of 96 px, half real and half
+rendered, cut out, turned, zoomed and relit alike, and is tested on people it never saw: trained on the desk's hand and
+all rendered people but the held-out ones it is tested on the room's and these; and the other way round. Captures
+differ in more than their hands (cameras, compression, places), so no AUC of .5 is to be hoped for; what the network
+looks at is shown by `evidence.png`: per set the crops it is surest of, with the places (occlusion by a grey square)
+that lower its answer the most.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from real_hands import RealHands
 from table import report
 from torch import nn
 from training import load
-from training_network import as_input
-from worth_networks import vary
+from training_network import Samples, as_input
+from worth_networks import crops, vary
 
 SIDE_PX, BATCH, STEPS = 96, 32, 300
 _WIDTHS = (16, 32, 48, 64)
@@ -55,15 +55,15 @@ class Judge(nn.Module):
         return self.answer(self.layers(images - 0.5))[:, 0]
 
 
-def train_judge(real: np.ndarray, rendered: np.ndarray, seed: int) -> Judge:
-    """Train on as many of both kinds."""
+def train_judge(real: Samples, rendered: Samples, seed: int) -> Judge:
+    """Train on as many of both kinds, cut out alike."""
     torch.manual_seed(seed)
     rng, model = np.random.default_rng(seed), Judge()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-2)
     truth = torch.cat([torch.ones(BATCH // 2), torch.zeros(BATCH // 2)])
     for _ in range(STEPS):
-        chosen = [kind[rng.integers(len(kind), size=BATCH // 2)] for kind in (real, rendered)]
-        images = np.stack([vary(image, np.zeros((21, 2)), SIDE_PX, rng)[0] for image in np.concatenate(chosen)])
+        drawn = [(kind, i) for kind in (real, rendered) for i in rng.integers(len(kind.images), size=BATCH // 2)]
+        images = np.stack([vary(kind.images[i], kind.keypoints_px[i], SIDE_PX, rng)[0] for kind, i in drawn])
         loss = nn.functional.binary_cross_entropy_with_logits(model(as_input(images)), truth)
         optimizer.zero_grad()
         loss.backward()
@@ -72,10 +72,9 @@ def train_judge(real: np.ndarray, rendered: np.ndarray, seed: int) -> Judge:
 
 
 def answers(model: Judge, images: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, " n"]:
-    """Answers for whole crops."""
-    small = np.stack([cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for image in images])
+    """Answers for crops."""
     with torch.no_grad():
-        return torch.cat([model(as_input(part)) for part in np.array_split(small, -(-len(small) // 64))]).numpy()
+        return torch.cat([model(as_input(part)) for part in np.array_split(images, -(-len(images) // 64))]).numpy()
 
 
 def auc(answer: Float[np.ndarray, " n"], is_real: Bool[np.ndarray, " n"]) -> float:
@@ -87,32 +86,38 @@ def auc(answer: Float[np.ndarray, " n"], is_real: Bool[np.ndarray, " n"]) -> flo
 
 def evidence(model: Judge, image: UInt8[np.ndarray, "s s 3"]) -> UInt8[np.ndarray, "side side 3"]:
     """The crop, and beside it how much each place speaks for the answer that was given."""
-    small = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     places = [(y, x) for y in range(0, SIDE_PX, _SQUARE_PX // 2) for x in range(0, SIDE_PX, _SQUARE_PX // 2)]
-    covered = np.repeat(small[None], len(places), 0)
+    covered = np.repeat(image[None], len(places), 0)
     for tile, (y, x) in zip(covered, places, strict=True):
         tile[max(y - 4, 0) : y + _SQUARE_PX - 4, max(x - 4, 0) : x + _SQUARE_PX - 4] = 127
     with torch.no_grad():
-        whole = float(model(as_input(small[None])))
+        whole = float(model(as_input(image[None])))
         change = np.sign(whole) * (whole - model(as_input(covered)).numpy())
     side = SIDE_PX // (_SQUARE_PX // 2)
     heat = cv2.resize(change.reshape(side, side).astype(np.float32), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
     heat = np.clip(heat / max(float(np.abs(heat).max()), 1e-6), 0, 1)[..., None]
-    shown = (small * (0.35 + 0.65 * heat)).astype(np.uint8)
-    return np.concatenate([small, shown], 1)
+    shown = (image * (0.35 + 0.65 * heat)).astype(np.uint8)
+    return np.concatenate([image, shown], 1)
+
+
+def part_of(hands: RealHands, chosen: Bool[np.ndarray, " n"]) -> Samples:
+    """Some of the real crops."""
+    points = hands.keypoints_px[chosen]
+    return Samples(hands.images[chosen], points, np.ones(points.shape[:2], bool))
 
 
 def measure(real: Path, work: Path, seeds: int) -> dict[str, float]:
     """Every figure of `TARGETS`; writes evidence.png into `work`."""
     hands = RealHands.load(real)
     desk = hands.capture == DESK
-    rendered, held_out = (np.asarray(load(work / name).images) for name in ("whole", "held_out"))
+    rendered, held_out = (load(work / name) for name in ("whole", "held_out"))
+    parts = {"desk": part_of(hands, desk), "room": part_of(hands, ~desk)}
     found: dict[str, list[float]] = {"desk": [], "room": []}
     rows = []
     for seed in range(seeds):
-        for name, tested in (("desk", desk), ("room", ~desk)):
-            model = train_judge(hands.images[~tested], rendered, seed)
-            images = (hands.images[tested], held_out)
+        for name, other in (("desk", "room"), ("room", "desk")):
+            model = train_judge(parts[other], rendered, seed)
+            images = [crops(part, SIDE_PX)[0] for part in (parts[name], held_out)]
             answer = [answers(model, each) for each in images]
             is_real = np.repeat([True, False], [len(each) for each in images])
             found[name].append(auc(np.concatenate(answer), is_real))
