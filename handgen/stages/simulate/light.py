@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 
 from handgen.geometry.meshes import Points, Tracer
+from handgen.stages.simulate.environments import environments, harmonics
 
 _LATTICE = 32
 _SHADOW_RAYS, _AMBIENT_RAYS = 6, 16
@@ -65,7 +66,8 @@ class Fill:
 class Lighting:
     """A key light of some size, weak wide lights, and light from everywhere.
 
-    key_position: its centre; key_half_size: of the cube it fills. sky, ground: from above and below.
+    key_position: its centre; key_half_size: of the cube it fills. sky, ground: from above and below. around: of a
+    photographed place (`environments`), in nine spherical harmonics; None where light is drawn.
     """
 
     key_position: Float[np.ndarray, " 3"]
@@ -74,11 +76,15 @@ class Lighting:
     fills: tuple[Fill, ...]
     sky: Float[np.ndarray, " 3"]
     ground: Float[np.ndarray, " 3"]
+    around: Float[np.ndarray, "9 3"] | None = None
 
     def ambient(self, normals: Points, openness: Float[np.ndarray, " n"]) -> Points:
         """Light from everywhere, dimmed by `openness` (0 to 1), and the wide lights."""
         upward = (0.5 + 0.5 * normals[:, 2])[:, None]
         total = (self.sky * upward + self.ground * (1 - upward)) * openness[:, None]
+        if self.around is not None:
+            arriving = harmonics(normals) @ self.around
+            total = total + arriving.clip(0) * openness[:, None]
         for fill in self.fills:
             total = total + fill.light * ((normals @ fill.direction).clip(0) * (0.4 + 0.6 * openness))[:, None]
         return total
@@ -93,6 +99,7 @@ class Lighting:
             tuple(Fill(fill.direction.astype(single), fill.light.astype(single)) for fill in self.fills),
             self.sky.astype(single),
             self.ground.astype(single),
+            None if self.around is None else self.around.astype(single),
         )
 
     def towards_key(self, points: Points) -> Points:
@@ -131,6 +138,8 @@ _KINDS = {
     "sun": _Kind(0.12, (-150, 150), (20, 70), (2.0, 2.1), (0.012, 0.03), (4800, 6000), (0.12, 0.35), (7500, 12000)),
     "flash": _Kind(0.05, (-20, 20), (0, 30), (0.8, 1.2), (0.02, 0.05), (5200, 6200), (0.03, 0.25), (2700, 5500)),
 }
+_PHOTOGRAPHED = 0.4  # of scenes, lit as places were
+_FARTHEST_KEY_M = 2.0
 _PLAIN = ("room",)
 _STUDIO = ("room", "ceiling")  # kinds that a green studio is lit by
 _EXPOSED = 0.78  # irradiance over pi, mean over what faces the cameras, that exposure brings the scene to
@@ -145,6 +154,8 @@ def make_lighting(
 
     spill: the colour of a studio's walls. plain: of one kind alone.
     """
+    if spill is None and not plain and rng.random() < _PHOTOGRAPHED:
+        return _expose(_photographed(rng), _EXPOSED * float(np.exp(rng.normal(0, _EXPOSURE_SPREAD))))
     names = _PLAIN if plain else _STUDIO if spill is not None else tuple(_KINDS)
     shares = np.array([_KINDS[name].share for name in names])
     kind = _KINDS[names[rng.choice(len(names), p=shares / shares.sum())]]
@@ -164,6 +175,21 @@ def make_lighting(
     return _expose(lighting, _EXPOSED * float(np.exp(rng.normal(0, _EXPOSURE_SPREAD))))
 
 
+def _photographed(rng: np.random.Generator) -> Lighting:
+    """The light of one place, turned about the vertical."""
+    places = environments()
+    place = places[rng.integers(len(places))].turned(rng.uniform(0, 2 * np.pi))
+    return Lighting(
+        key_position=_FARTHEST_KEY_M * place.towards_key,
+        key_half_size=_FARTHEST_KEY_M * float(np.tan(place.key_half_angle_rad)),
+        key=place.key,
+        fills=(),
+        sky=np.zeros(3),
+        ground=np.zeros(3),
+        around=place.harmonics,
+    )
+
+
 def _draw_fill(ambient: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Fill:
     direction = rng.standard_normal(3) + np.array([0.0, 0.3, 0.3])
     return Fill(direction / np.linalg.norm(direction), ambient * rng.uniform(0.2, 1.0) * rng.uniform(0.85, 1.15, 3))
@@ -181,6 +207,7 @@ def _expose(lighting: Lighting, target: float) -> Lighting:
         fills=tuple(Fill(fill.direction, fill.light * gain) for fill in lighting.fills),
         sky=lighting.sky * gain,
         ground=lighting.ground * gain,
+        around=None if lighting.around is None else lighting.around * gain,
     )
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from handgen.hand.model_files import FIELDS, KINTREE, OPEN_HAND, HandArrays, load_hand, npz_bytes, surface_bytes
 from handgen.stages.simulate.light import linear_from_srgb
 from handgen.stages.simulate.skin.traits import SkinTraits, draw_traits
+from handgen.stages.simulate.sleeve import Sleeve, draw_sleeve
 from handgen.storage.numpy_files import read_arrays
 
 MODEL_NAME = "hand_{side}.npz"  # of a person's own hand model
@@ -30,14 +31,14 @@ _CUFF_M = (0.085, 0.13)  # behind the wrist
 class Person:
     """Shape and looks. betas, extra: coefficients. bulge: factor of the pose correctives.
 
-    skin: how it looks. cloth: linear albedo. cuff_m: where the sleeve begins, behind the wrist.
+    skin: how it looks. sleeve: what they wear. cuff_m: where the sleeve begins, behind the wrist.
     """
 
     betas: Float[np.ndarray, " 10"]
     extra: Float[np.ndarray, " 20"]
     bulge: float
     skin: SkinTraits
-    cloth: Float[np.ndarray, " 3"]
+    sleeve: Sleeve
     cuff_m: float
 
 
@@ -50,8 +51,8 @@ def make_person(rng: np.random.Generator) -> Person:
         extra=rng.normal(0, _EXTRA_SIGMA, _EXTRA_COUNT).clip(-_SHAPE_LIMIT, _SHAPE_LIMIT),
         bulge=rng.uniform(*_BULGE),
         skin=draw_traits(rng),
-        cloth=cloth,
         cuff_m=rng.uniform(*_CUFF_M),
+        sleeve=draw_sleeve(cloth, rng),
     )
 
 

@@ -21,6 +21,7 @@ from handgen.geometry.camera import Camera
 from handgen.media.arrays import Light, Plane
 from handgen.stages.simulate.cameras import PixelRays
 from handgen.stages.simulate.denoise import Layer, denoise_layer
+from handgen.stages.simulate.environments import harmonics
 from handgen.stages.simulate.light import Lighting
 from handgen.stages.simulate.render import Body, Moment
 from handgen.stages.simulate.room import Room
@@ -267,6 +268,10 @@ def _sky(lighting: Lighting) -> Float[np.ndarray, "rows columns 3"]:
     world = np.stack([own[..., 0], -own[..., 2], own[..., 1]], -1).swapaxes(0, 1)
     mean, half = (lighting.sky + lighting.ground) / 2, (lighting.sky - lighting.ground) / 2
     light = mean + 1.5 * world[..., 2:] * half
+    if lighting.around is not None:
+        # Irradiance over pi is radiance dimmed by 1, 2/3 and 1/4 in the harmonics' degrees.
+        radiance = lighting.around / np.array([1, *[2 / 3] * 3, *[1 / 4] * 5])[:, None]
+        light = light + (harmonics(world.reshape(-1, 3)) @ radiance).reshape(world.shape)
     for fill in lighting.fills:
         lobe = (world @ fill.direction).clip(0) ** _FILL_SHARPNESS * (_FILL_SHARPNESS + 2) / 2
         light = light + lobe[..., None] * fill.light

@@ -35,8 +35,9 @@ from handgen.stages.simulate.skin.maps import SkinMaps, make_maps
 from handgen.stages.simulate.skin.paint import paint
 from handgen.stages.simulate.skin.places import rest_places
 from handgen.stages.simulate.skin.traits import leave_out
+from handgen.stages.simulate.sleeve import ELBOW_M, tube_faces
 from handgen.stages.simulate.subdivision import face_incidence
-from handgen.stages.simulate.surface import CLOTH, ELBOW_M, HAND, Surface, load_surface, tube_faces
+from handgen.stages.simulate.surface import CLOTH, HAND, Surface, load_surface
 
 # What a generator is seeded with after the capture's seed, so that no part of the scene shifts the numbers
 # of another.
@@ -229,7 +230,7 @@ def make_scene(config: SimulateConfig) -> Scene:
     }
     room_rng, room, spill, shoulder = _generator(config, _ROOM), None, None, AT_THE_WALL_M
     if config.background == ROOM:
-        room, shoulder = make_room(room_rng, person.cloth, person.skin.tone), SHOULDER_M
+        room, shoulder = make_room(room_rng, person.sleeve.color, person.skin.tone), SHOULDER_M
     elif config.background == GREEN:
         spill = studio_green(room_rng)
         room = make_studio(spill, room_rng)

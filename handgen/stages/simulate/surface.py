@@ -15,17 +15,15 @@ from scipy.spatial.transform import Rotation
 
 from handgen.hand.model import HandModel
 from handgen.hand.skeleton import JOINT_COUNT, JOINT_PARENTS
-from handgen.stages.simulate.light import Noise
 from handgen.stages.simulate.motion import finger_direction
 from handgen.stages.simulate.person import Person, personal_surface
 from handgen.stages.simulate.skin.atlas import corner_texels, subdivide_corners
 from handgen.stages.simulate.skin.maps import SkinMaps
+from handgen.stages.simulate.sleeve import sleeve_mesh
 from handgen.stages.simulate.subdivision import subdivision
 
 HAND, ARM, CLOTH = 0, 1, 2  # what a face belongs to
 _VERTEX_M = 2e-3  # of skin, whose mean a vertex's colour is
-ELBOW_M = 0.27  # from the wrist
-_SEGMENTS = 32
 _WRIST_M, _WRIST_SHARE = 0.045, 0.5  # length of skin that bends with the wrist; where it turns, of the hand's end
 _ARM_IN_SLEEVE_M = 0.012  # how far the forearm reaches into the sleeve
 
@@ -109,12 +107,8 @@ def load_surface(person: Person, model: HandModel, skin: SkinMaps, rng: np.rando
     hand_end_m = float(back * model.template[model.wrist_border, 0].mean())  # the mask ends where the model's mesh does
     faces, texels = faces[shown], texels[shown]
     part = np.where(behind_wrist < hand_end_m, HAND, ARM)[shown]
-    tube, sleeve_faces = _sleeve(vertices * [back, 1, 1], person.cuff_m, rng)
-    tube *= [back, 1, 1]
-    if back < 0:
-        sleeve_faces = sleeve_faces[:, ::-1]
-    weave = 1 + 0.3 * Noise(rng).fractal(tube / 0.004)[:, None]
-    cloth = (person.cloth * weave).clip(0.01, 0.9)
+    sleeve = sleeve_mesh(vertices * [back, 1, 1], person.cuff_m, person.sleeve, rng)
+    tube, sleeve_faces = sleeve.vertices * [back, 1, 1], sleeve.faces if back > 0 else sleeve.faces[:, ::-1]
     sleeve_weights = np.eye(JOINT_COUNT)[np.zeros(len(tube), int)]  # it follows the wrist
     return Surface(
         vertices=np.concatenate([vertices, tube]),
@@ -122,38 +116,11 @@ def load_surface(person: Person, model: HandModel, skin: SkinMaps, rng: np.rando
         posedirs=posedirs,
         weights=np.concatenate([weights, sleeve_weights]),
         faces=np.concatenate([faces, sleeve_faces + len(vertices)]),
-        albedo=np.concatenate([albedo, cloth]),
+        albedo=np.concatenate([albedo, sleeve.albedo]),
         gloss=np.concatenate([gloss, np.zeros(len(tube))]),
         part=np.concatenate([part, np.full(len(sleeve_faces), CLOTH)]),
         texels=np.concatenate([texels, np.zeros((len(sleeve_faces), 3, 2))]),
-        cloth=person.cloth,
+        cloth=person.sleeve.color,
         behind_hand_m=back * np.concatenate([vertices, tube])[:, 0] - hand_end_m,
         wrist_m=np.array([back * hand_end_m * _WRIST_SHARE, *model.template[model.wrist_border, 1:].mean(0).tolist()]),
     )
-
-
-def _sleeve(vertices: np.ndarray, cuff: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A tube of cloth around the forearm, which lies along +x, from the cuff to the elbow."""
-    rings_x = np.concatenate([[cuff + 0.004, cuff, cuff, cuff + 0.003], np.arange(cuff + 0.012, ELBOW_M + 0.02, 0.01)])
-    looseness = np.concatenate([[0.75, 1.0, 1.06, 1.12], np.full(len(rings_x) - 4, 1.1)])
-    arm = vertices[(vertices[:, 0] > 0.06) & (vertices[:, 0] < 0.17)]
-    angle = np.linspace(0, 2 * np.pi, _SEGMENTS, endpoint=False)
-    rings, phase = [], rng.uniform(0, 2 * np.pi, 4)
-    for x, loose in zip(rings_x, looseness, strict=True):
-        near = arm[np.abs(arm[:, 0] - min(x, 0.15)) < 0.02]
-        center = (near[:, 1:].max(0) + near[:, 1:].min(0)) / 2
-        radius = np.ptp(near[:, 1:], axis=0) / 2 * loose + 0.003 * (loose >= 1)
-        fold = np.sin(75 * x + 2 * angle + phase[0]) * np.sin(3 * angle + 20 * x + phase[1])
-        fold = 0.05 * fold + 0.03 * np.sin(140 * x + angle + phase[2])
-        radius = radius * (1 + (fold * (x > cuff + 0.01))[:, None])
-        circle = center + radius * np.stack([np.cos(angle), np.sin(angle)], 1)
-        rings.append(np.stack([np.full(_SEGMENTS, x), *circle.T], 1))
-    return np.concatenate(rings), tube_faces(len(rings), _SEGMENTS)
-
-
-def tube_faces(rings: int, segments: int) -> Int[np.ndarray, "faces 3"]:
-    """Faces of a tube of rings of vertices, seen from outside when the rings turn about their path."""
-    index = np.arange(rings * segments).reshape(rings, segments)
-    a, b = index[:-1], np.roll(index, -1, 1)[:-1]
-    c, d = index[1:], np.roll(index, -1, 1)[1:]
-    return np.concatenate([np.stack([a, b, c], -1), np.stack([b, d, c], -1)]).reshape(-1, 3)

@@ -46,7 +46,7 @@ def paint(places: Places, traits: SkinTraits, rng: np.random.Generator) -> Layer
     noise = Noise(rng)
     slow, medium = (_slow_noise(places, noise, size) for size in (0.013, 0.0042))
     fine, finest = _texel_noise(places, 0.0011, rng), _texel_noise(places, 0.0005, rng)
-    palmar = _step(0.25, -0.35, places.facing_back + 0.06 * medium) * _step(0.016, -0.004, atlas.position_m[:, 0])
+    palmar = _step(0.25, -0.35, places.facing_back + 0.06 * medium) * _step(0.022, -0.010, atlas.position_m[:, 0])
 
     palm_tone = _PALM_LIGHT + (_PALM_DARK - _PALM_LIGHT) * traits.pigment
     share = (0.85 * traits.palms * palmar)[:, None]
