@@ -235,13 +235,17 @@ class Sensor:
     def develop(self, light: Light, rng: np.random.Generator) -> Image:
         """The RGB image of linear light: blur, noise, tone and colour, sharpening."""
         exposed: np.ndarray = cv2.GaussianBlur(light * self.gain.astype(np.float32), (0, 0), self.blur_px)
-        deviation = np.sqrt(self.shot_noise * exposed.clip(0) + self.read_noise**2)
+        deviation = np.maximum(exposed, 0)  # in place from here: these are the largest arrays there are
+        deviation *= self.shot_noise
+        deviation += self.read_noise**2
+        np.sqrt(deviation, out=deviation)
         noise = rng.standard_normal(exposed.shape, dtype=np.float32)
         if self.grain_px > _LEAST_GRAIN_PX:
             noise = cv2.GaussianBlur(noise, (0, 0), self.grain_px) * (2 * np.sqrt(np.pi) * self.grain_px)
-        exposed += deviation * noise
+        deviation *= noise
+        exposed += deviation
         exposed *= (len(_LIGHT) - 1) / _LIGHT[-1]
-        image = self._curve[np.clip(exposed, 0, len(_LIGHT) - 1, out=exposed).astype(np.int32)]
+        image = self._curve.take(np.clip(exposed, 0, len(_LIGHT) - 1, out=exposed).astype(np.intp))
         if self.saturation != 1:
             image = cv2.transform(image, self.saturation * np.eye(3) + (1 - self.saturation) * _GREY)
         if self.sharpening:

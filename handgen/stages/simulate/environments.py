@@ -44,13 +44,12 @@ class Environment:
 def harmonics(directions: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 9"]:
     """Real spherical harmonics of degree 0 to 2 at unit directions, in their precision."""
     x, y, z = directions.T
-    parts = [
-        0.282095 * np.ones_like(x),
-        *(0.488603 * y, 0.488603 * z, 0.488603 * x),
-        *(1.092548 * x * y, 1.092548 * y * z, 0.315392 * (3 * z * z - 1), 1.092548 * x * z),
-        0.546274 * (x * x - y * y),
-    ]
-    return np.stack(parts, -1)
+    found = np.empty((9, len(directions)), directions.dtype)
+    found[0] = 0.282095
+    found[1], found[2], found[3] = 0.488603 * y, 0.488603 * z, 0.488603 * x
+    found[4], found[5], found[7] = 1.092548 * x * y, 1.092548 * y * z, 1.092548 * x * z
+    found[6], found[8] = 0.946176 * z * z - 0.315392, 0.546274 * (x * x - y * y)
+    return found.T
 
 
 def _probes() -> Float[np.ndarray, "n 3"]:
