@@ -64,7 +64,7 @@ def train_judge(real: Samples, rendered: Samples, seed: int) -> Judge:
     for _ in range(STEPS):
         drawn = [(kind, i) for kind in (real, rendered) for i in rng.integers(len(kind.images), size=BATCH // 2)]
         images = np.stack([vary(kind.images[i], kind.keypoints_px[i], SIDE_PX, rng)[0] for kind, i in drawn])
-        loss = nn.functional.binary_cross_entropy_with_logits(model(as_input(images)), truth)
+        loss = nn.functional.binary_cross_entropy_with_logits(model(as_input(torch.from_numpy(images))), truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -74,7 +74,7 @@ def train_judge(real: Samples, rendered: Samples, seed: int) -> Judge:
 def answers(model: Judge, images: UInt8[np.ndarray, "n s s 3"]) -> Float[np.ndarray, " n"]:
     """Answers for crops."""
     with torch.no_grad():
-        return torch.cat([model(as_input(part)) for part in np.array_split(images, -(-len(images) // 64))]).numpy()
+        return torch.cat([model(as_input(part)) for part in torch.from_numpy(images).split(64)]).numpy()
 
 
 def auc(answer: Float[np.ndarray, " n"], is_real: Bool[np.ndarray, " n"]) -> float:
@@ -91,8 +91,8 @@ def evidence(model: Judge, image: UInt8[np.ndarray, "s s 3"]) -> UInt8[np.ndarra
     for tile, (y, x) in zip(covered, places, strict=True):
         tile[max(y - 4, 0) : y + _SQUARE_PX - 4, max(x - 4, 0) : x + _SQUARE_PX - 4] = 127
     with torch.no_grad():
-        whole = float(model(as_input(image[None])))
-        change = np.sign(whole) * (whole - model(as_input(covered)).numpy())
+        whole = float(model(as_input(torch.from_numpy(image[None]))))
+        change = np.sign(whole) * (whole - model(as_input(torch.from_numpy(covered))).numpy())
     side = SIDE_PX // (_SQUARE_PX // 2)
     heat = cv2.resize(change.reshape(side, side).astype(np.float32), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
     heat = np.clip(heat / max(float(np.abs(heat).max()), 1e-6), 0, 1)[..., None]
