@@ -28,8 +28,9 @@ def capture(tmp_path_factory):
     return rendered(tmp_path_factory.mktemp("simulated") / "capture")
 
 
-def test_masks_mend_what_detections_get_wrong(capture, tmp_path):
-    """Fingertips that the detector puts 4 px short of the skin, in all views and frames."""
+def test_masks_mend_what_detections_get_wrong(tmp_path):
+    """Fingertips that the detector puts 4 px short of the skin, in all views and frames, of of open hands."""
+    capture = rendered(tmp_path / "capture", without=("poses",))
     rig = load_capture(capture).rig
     rows = []
     for _, record in Annotations(capture / "truth"):
@@ -44,8 +45,7 @@ def test_masks_mend_what_detections_get_wrong(capture, tmp_path):
     for refine in ("none", "silhouette"):
         annotate.run(capture, tmp_path / refine, config(str(tmp_path / "short.jsonl"), refine=refine))
         found[refine] = np.mean(list(errors_mm(capture, tmp_path / refine).values()))
-    # Tips of a closing hand lie inside its outline, where masks say nothing: what is mended is of the others.
-    assert found["silhouette"] < 0.95 * found["none"]
+    assert found["silhouette"] < 0.9 * found["none"]
     record = next(record for _, record in Annotations(tmp_path / "silhouette"))
     assert record.terms["silhouette"] > 0 and abs(sum(record.terms.values()) - 1) < 1e-3
 

@@ -277,8 +277,7 @@ def test_a_tracker_follows_the_hand_of_annotations(hands):
     for hand in hands:
         pixels = np.stack([camera.project(hand.keypoints_3d)[0] for camera in hands.rig])
         found = tracker.update(pixels, np.ones((2, 21)))
-        off_m = np.linalg.norm(found.keypoints - hand.keypoints_3d, axis=-1)
-        assert off_m.mean() < 0.005  # two views of one frame, and a prior that is wide for a thumb
+        assert np.abs(found.keypoints - hand.keypoints_3d).max() < 0.008  # two views of one frame, and a prior
     with pytest.raises(KeyError, match="say which, got 'nobody'"):
         hands.tracker("right", "nobody")
 

@@ -12,9 +12,10 @@ from handgen.stages.simulate import stage as simulate
 from handgen.stages.simulate.config import SimulateConfig
 
 
-def rendered(path):
-    """The capture: three views, eight frames, hands of about 60 px."""
-    simulate.run(path, SimulateConfig(views=3, frames=8, size=(320, 240), fps=8, video=False, workers=1))
+def rendered(path, without=()):
+    """The capture: three views, eight frames, hands of about 60 px. without: components of its pictures."""
+    config = SimulateConfig(views=3, frames=8, size=(320, 240), fps=8, video=False, workers=1, without=without)
+    simulate.run(path, config)
     return path
 
 
