@@ -121,9 +121,7 @@ def test_any_mask_with_any_blur(blur_px, height, width, seed, screen):
 
 def test_edges_carry_no_colour_of_the_old_background():
     """A skin-coloured hand cut from a green wall and laid on grey: no pixel is green, be the wall known or not."""
-    rng = np.random.default_rng(
-        1
-    )  # gaps that are shut or wide: narrow ones keep some of an unknown wall
+    rng = np.random.default_rng(1)  # gaps that are shut or wide: narrow ones keep some of an unknown wall
     assert GREEN[1] - max(GREEN[0], GREEN[2]) > 100  # what a halo would show
     for blur_px in (0.5, 0.8, 1.6, 3.0):
         image, mask, _ = drawn(rng, blur_px)
