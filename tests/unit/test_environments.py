@@ -43,6 +43,7 @@ def test_drawn_and_photographed_light_are_both_used_and_exposed_alike():
         lighting = make_lighting(np.random.default_rng(seed))
         towards = lighting.key_position / np.linalg.norm(lighting.key_position)
         light = max(float(towards[1]), 0.0) * lighting.key + lighting.ambient(forward, np.ones(1))[0]
+        assert (lighting.key + lighting.ambient(towards[None], np.ones(1))).mean() < 2.5  # nothing far beyond white
         found[lighting.around is not None].append(float(light.mean()))
     assert 50 < len(found[True]) < 110  # four in ten
     assert np.median(found[True]) == pytest.approx(np.median(found[False]), rel=0.25)

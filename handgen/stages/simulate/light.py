@@ -144,6 +144,7 @@ _PLAIN = ("room",)
 _STUDIO = ("room", "ceiling")  # kinds that a green studio is lit by
 _EXPOSED = 0.78  # irradiance over pi, mean over what faces the cameras, that exposure brings the scene to
 _EXPOSURE_SPREAD = 0.25  # of its logarithm
+_BRIGHTEST = 2.2  # irradiance over pi, at most, of a surface turned to the light: cameras spare what would be white
 _BALANCED = 0.8  # share of the light's tint that a camera's white balance takes away
 
 
@@ -196,11 +197,16 @@ def _draw_fill(ambient: Float[np.ndarray, " 3"], rng: np.random.Generator) -> Fi
 
 
 def _expose(lighting: Lighting, target: float) -> Lighting:
-    """Scale all light so that what faces the cameras gets `target` in the mean, and take most of its tint away."""
+    """Scale all light so that what faces the cameras gets `target` in the mean, and take most of its tint away.
+
+    Less than that where a surface turned to the key light or a wide light would get more than `_BRIGHTEST`.
+    """
     facing = np.array([[0.0, 1.0, 0.0], [0.7, 0.7, 0.0], [-0.7, 0.7, 0.0], [0.0, 0.7, 0.7], [0.0, 0.7, -0.7]])
     towards = lighting.key_position / np.linalg.norm(lighting.key_position)
     light = (facing @ towards).clip(0).mean() * lighting.key + lighting.ambient(facing, np.ones(len(facing))).mean(0)
-    gain = target / light.mean() * (light.mean() / light) ** _BALANCED
+    turned = np.stack([towards, *(fill.direction for fill in lighting.fills)])
+    most = (turned @ towards).clip(0)[:, None] * lighting.key + lighting.ambient(turned, np.ones(len(turned)))
+    gain = min(target / light.mean(), _BRIGHTEST / most.mean(1).max()) * (light.mean() / light) ** _BALANCED
     return replace(
         lighting,
         key=lighting.key * gain,
