@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from table import replace_between
 
 from handgen.io.annotations import Annotations
 from handgen.io.calibration_files.handgen_json import save_calibration
@@ -208,19 +208,8 @@ def write(rows: list[Row], people: int, frames: int) -> None:
         f"{cores} cores ({platform.machine()}): {people} simulated people x {frames} frames a row, "
         f"{BASE.size[0]}x{BASE.size[1]} px, {BASE.fps:g} frames/s, green studio and calm motion unless said."
     )
-    replace_between(ROOT / "docs" / "accuracy.md", [made, "", *table(rows)])
-    replace_between(ROOT / "README.md", short_table(rows))
-
-
-def replace_between(path: Path, lines: list[str]) -> None:
-    """Replace what stands between the markers of a file."""
-    text = path.read_text("utf-8")
-    start, end = (re.escape(marker) for marker in MARKERS)
-    body = "\n".join([MARKERS[0], "", *lines, "", MARKERS[1]])
-    new, count = re.subn(f"{start}.*?{end}", lambda _: body, text, flags=re.DOTALL)
-    if count != 1:
-        raise SystemExit(f"{path}: the markers of the accuracy table are not there once; put them back")
-    path.write_text(new, "utf-8")
+    replace_between(ROOT / "docs" / "accuracy.md", MARKERS, [made, "", *table(rows)])
+    replace_between(ROOT / "README.md", MARKERS, short_table(rows))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Is it worth training on? Train networks on simulated people alone and test them on real hands.
 
     python scripts/bench/worth.py --real FOLDER --work FOLDER [--recipes NAME...] [--json] [--seeds 3] [--quick]
+                                  [--runs FILE] [--write]
 
 `simulate` makes people whose hands turn any way, `synthesize` lays them on backgrounds of its own, both with their
 default options otherwise; the fixed trainer of `worth_networks.py` trains two networks on that and nothing else. The
@@ -14,29 +15,33 @@ cameras, as in `--motion calm`); or of `synthesize` (`spectrum`, `forearm`, `bac
 instead of its own). `people_N` has N people, and as many samples of each as `whole`. The differences say what a
 component, or more people, are worth.
 
-Work is kept in --work: samples that are there are used again, so that one can go on after a stop.
+Work is kept in --work: samples and networks that are there are used again, so that one can go on after a stop. --runs
+is a file of what trainings found: those that it holds are not done again, and the rest is added, so that the many
+hours may be done in several sittings. docs/worth.json is the one that `--write` makes the table of docs/worth.md from.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from real import DESK
-from real_hands import RealHands, mediapipe_px, palm_flipped
+from real_hands import RealHands, mediapipe_px
 from table import report
 from training import load, run_unit, save
 from training_network import Samples, pck
 from training_sets import BACKGROUND_ROOMS, joined, make_pictures
-from worth_networks import NETWORKS, PRETRAINED, SMALL, STEPS, Training, crops, predict, train
+from worth_networks import NETWORKS, PRETRAINED, STEPS, Training, crops, predict, train
+from worth_runs import WHOLE, Job, Run, mean, read_runs, write_runs, write_table
 
 from handgen.data import load_shards
 from handgen.runtime.local import default_workers, map_units
@@ -78,7 +83,7 @@ class Plan:
 
 
 QUICK = Plan(people=2, frames=8, steps=6, seeds=1)
-WHOLE, TURNS, BACKGROUNDS = "whole", "turns", "backgrounds"
+TURNS, BACKGROUNDS = "turns", "backgrounds"
 _SYNTHESIS: dict[str, dict[str, Any]] = {
     "spectrum": {"spectrum_probability": 0.0},
     "forearm": {"forearm_probability": 0.0},
@@ -91,10 +96,9 @@ RECIPES = (
 )
 
 
-def people_of(recipe: str, plan: Plan) -> range:
-    """The seeds of a recipe's people."""
-    count = int(recipe.removeprefix("people_")) if recipe.startswith("people_") else plan.people
-    return range(FIRST_PERSON, FIRST_PERSON + count)
+def people_of(recipe: str, plan: Plan) -> int:
+    """How many people a recipe has."""
+    return int(recipe.removeprefix("people_")) if recipe.startswith("people_") else plan.people
 
 
 def kind_of(recipe: str) -> str:
@@ -122,129 +126,134 @@ def simulate_config(seed: int, frames: int, kind: str = "") -> SimulateConfig:
     )
 
 
-def make_samples(root: Path, kind: str, frames: int, seed: int) -> None:
-    """Samples of one person without a component, to files, unless they are there."""
-    target = root / f"samples_{kind}_{seed}"
-    if target.with_suffix(".visible.npy").is_file():
+def make_samples(root: Path, kinds: Sequence[str], frames: int, seed: int) -> None:
+    """Samples of one person without this or that component, to files, unless they are there.
+
+    kinds: what one simulated capture serves.
+    """
+    missing = [kind for kind in kinds if not _is_made(samples_path(root, kind, seed))]
+    if not missing:
         return
-    capture, shards = root / f"capture_{kind}_{seed}", root / f"shards_{kind}_{seed}"
-    simulate.run(capture, simulate_config(seed, frames, kind), overwrite=True)
-    config = SynthesizeConfig(size=SAMPLE_PX, seed=seed, workers=1, **_SYNTHESIS.get(kind, {}))
-    shutil.rmtree(shards, ignore_errors=True)
-    synthesize.run(capture / "truth", shards, root / "pictures" if kind == BACKGROUNDS else None, config)
-    read = list(load_shards(shards))
-    save(
-        Samples(
+    capture = root / f"capture_{missing[0]}_{seed}"
+    simulate.run(capture, simulate_config(seed, frames, missing[0]), overwrite=True)
+    for kind in missing:
+        shards = root / f"shards_{kind}_{seed}"
+        config = SynthesizeConfig(size=SAMPLE_PX, seed=seed, workers=1, **_SYNTHESIS.get(kind, {}))
+        shutil.rmtree(shards, ignore_errors=True)
+        synthesize.run(capture / "truth", shards, root / "pictures" if kind == BACKGROUNDS else None, config)
+        read = list(load_shards(shards))
+        made = Samples(
             np.stack([sample["image"].permute(1, 2, 0).numpy() for sample in read]),
             np.stack([sample["keypoints_2d"].numpy() for sample in read]),
             np.stack([sample["visible"].numpy() for sample in read]).astype(bool),
-        ),
-        target,
-    )
+        )
+        save(made, samples_path(root, kind, seed))
+        shutil.rmtree(shards)
     shutil.rmtree(capture)
-    shutil.rmtree(shards)
 
 
-def gather(root: Path, kind: str, seeds: range, name: str) -> int:
-    """Put all samples of some people into one file that trainings share; how many they are."""
-    path = root / name
-    if not path.with_suffix(".visible.npy").is_file():
-        save(joined(load(root / f"samples_{kind}_{seed}") for seed in seeds), path)
-    return len(load(path).images)
+def samples_path(root: Path, kind: str, seed: int) -> Path:
+    """The files of one person's samples, without their endings."""
+    return root / f"samples_{kind}_{seed}"
 
 
-@dataclass(frozen=True)
-class Tested:
-    """The keypoints that one trained network finds on the real crops, and its PCK on simulated people it never saw."""
-
-    recipe: str
-    training: Training
-    found_px: np.ndarray
-    simulated: float
+def _is_made(path: Path) -> bool:
+    return path.with_suffix(".visible.npy").is_file()
 
 
-def weights_path(root: Path, recipe: str, training: Training) -> Path:
-    """The file of a trained network's weights."""
-    return root / f"{recipe}_{training.network}_{training.seed}_{training.steps}.pt"
+def make_people(root: Path, wanted: set[tuple[str, int]], frames: int, workers: int) -> None:
+    """Make samples of pairs of a component that is left out, and a person."""
+    captures = defaultdict(list)
+    for kind, seed in sorted(wanted):
+        captures["" if kind in _SYNTHESIS else kind, seed].append(kind)
+    units: list[Callable[[], object]] = []
+    if any(kind == BACKGROUNDS for kind, _ in wanted) and not (root / "pictures").is_dir():
+        units = [partial(make_pictures, root / "pictures", seed) for seed in BACKGROUND_ROOMS]
+        list(map_units(run_unit, units, workers))
+    units = [partial(make_samples, root, kinds, frames, seed) for (_, seed), kinds in captures.items()]
+    list(map_units(run_unit, units, workers))
 
 
-def train_and_test(root: Path, real: Path, job: tuple[str, Training]) -> Tested:
-    """Train one network, unless that was done, and keep what it finds."""
-    recipe, training = job
-    path = weights_path(root, recipe, training).with_suffix(".npz")
-    if path.is_file():
-        with np.load(path) as kept:
-            return Tested(recipe, training, kept["found_px"], float(kept["simulated"]))
-    images, points = crops(load(root / "held_out"), RealHands.load(real).images.shape[1])
-    model = train(load(root / recipe), training)
-    simulated = pck(predict(model, training.network, images), points).mean()
-    found = predict(model, training.network, RealHands.load(real).images)
-    torch.save(model.state_dict(), weights_path(root, recipe, training))
-    np.savez(path, found_px=found, simulated=simulated)
-    return Tested(recipe, training, found, float(simulated))
+def gather(root: Path, kind: str, seeds: range, name: str) -> None:
+    """Put all samples of some people into one file that trainings share."""
+    if not _is_made(root / name):
+        save(joined(load(samples_path(root, kind, seed)) for seed in seeds), root / name)
 
 
-def measure(plan: Plan, recipes: Sequence[str], real: Path, root: Path, workers: int) -> dict[str, float]:
+def samples_of(recipe: str, people: int) -> str:
+    """The name of the samples that all trainings with one recipe share."""
+    return f"{'without_' + kind_of(recipe) if kind_of(recipe) else WHOLE}_{people}"
+
+
+def train_and_test(root: Path, real: Path, job: Job) -> Run:
+    """Train one network, unless that was done, and judge what it finds."""
+    kept = root / f"{job.name}.json"
+    if kept.is_file():
+        return Run(**json.loads(kept.read_text("utf-8")))
+    hands, network = RealHands.load(real), job.training.network
+    images, points = crops(load(root / "held_out"), hands.images.shape[1])
+    samples = load(root / samples_of(job.recipe, job.people))
+    model = train(samples, job.training)
+    torch.save(model.state_dict(), root / f"{job.name}.pt")
+    simulated = pck(predict(model, network, images), points).mean()
+    run = Run.of(job, len(samples.images), hands, predict(model, network, hands.images), simulated)
+    kept.write_text(json.dumps(asdict(run)), "utf-8")
+    return run
+
+
+def measure(
+    plan: Plan, recipes: Sequence[str], real: Path, root: Path, workers: int, runs_path: Path
+) -> dict[str, float]:
     """Every figure of `TARGETS`, and one per recipe and network."""
     began = time.perf_counter()
     root.mkdir(parents=True, exist_ok=True)
-    units: list[Callable[[], object]] = []
-    if BACKGROUNDS in map(kind_of, recipes) and not (root / "pictures").is_dir():
-        units = [partial(make_pictures, root / "pictures", seed) for seed in BACKGROUND_ROOMS]
-        list(map_units(run_unit, units, workers))
-    held_out = range(FIRST_HELD_OUT, FIRST_HELD_OUT + HELD_OUT_PEOPLE)
-    wanted = {("", seed) for seed in held_out}
-    wanted |= {(kind_of(recipe), seed) for recipe in recipes for seed in people_of(recipe, plan)}
-    units = [partial(make_samples, root, kind, plan.frames, seed) for kind, seed in sorted(wanted)]
-    list(map_units(run_unit, units, workers))
-    counts = {recipe: gather(root, kind_of(recipe), people_of(recipe, plan), recipe) for recipe in recipes}
-    gather(root, "", held_out, "held_out")
+    jobs = [
+        Job(recipe, people_of(recipe, plan), Training(network, seed, plan.steps))
+        for network in sorted(plan.networks, key=lambda name: name != PRETRAINED)  # the longest first
+        for seed in range(plan.seeds)
+        for recipe in recipes
+    ]
+    runs = {run.job: run for run in read_runs(runs_path)}
+    missing = [job for job in jobs if job not in runs]
+    if missing:
+        held_out = range(FIRST_HELD_OUT, FIRST_HELD_OUT + HELD_OUT_PEOPLE)
+        people = {(job.recipe, range(FIRST_PERSON, FIRST_PERSON + job.people)) for job in missing}
+        wanted = {(kind_of(recipe), seed) for recipe, seeds in people for seed in seeds}
+        make_people(root, wanted | {("", seed) for seed in held_out}, plan.frames, workers)
+        for recipe, seeds in people:
+            gather(root, kind_of(recipe), seeds, samples_of(recipe, len(seeds)))
+        gather(root, "", held_out, "held_out")
     made = time.perf_counter()
-
-    seeds = range(plan.seeds)
-    jobs = [(recipe, Training(net, seed, plan.steps)) for recipe in recipes for seed in seeds for net in plan.networks]
-    tested = list(map_units(partial(train_and_test, root, real), jobs, workers))
-    hands = RealHands.load(real)
+    for run in map_units(partial(train_and_test, root, real), missing, workers):
+        runs[run.job] = run
+        write_runs(runs_path, runs.values())
     ended = time.perf_counter()
-    figures = results(hands, [found for found in tested if found.recipe == recipes[0]])
+    mediapipe = mediapipe_pck(RealHands.load(real))
+    figures = results([runs[job] for job in jobs if job.recipe == recipes[0]], mediapipe)
     for recipe in recipes[1:]:
-        for net in plan.networks:
-            runs = [t for t in tested if t.recipe == recipe and t.training.network == net]
-            figures[f"pck10_{net}_{recipe}"] = mean_pck(hands, runs)
-            figures[f"palm_flipped_{net}_{recipe}"] = mean_flipped(hands, runs)
-    return figures | {"samples": counts[recipes[0]], "making_s": made - began, "training_s": ended - made}
+        for network in plan.networks:
+            same = [runs[job] for job in jobs if (job.recipe, job.training.network) == (recipe, network)]
+            figures[f"pck10_{network}_{recipe}"] = mean(same, "pck10")
+            figures[f"palm_flipped_{network}_{recipe}"] = mean(same, "palm_flipped")
+    return figures | {"making_s": made - began, "training_s": ended - made}
 
 
-def mean_pck(hands: RealHands, runs: Sequence[Tested]) -> float:
-    """PCK of several trainings on the real crops."""
-    return float(np.mean([pck(run.found_px, hands.keypoints_px).mean() for run in runs]))
+def mediapipe_pck(hands: RealHands) -> float:
+    """PCK@.1 of MediaPipe on the same boxes."""
+    return float(pck(mediapipe_px(hands), hands.keypoints_px).mean())
 
 
-def mean_flipped(hands: RealHands, runs: Sequence[Tested]) -> float:
-    """Share of palms that several trainings turn over."""
-    return float(np.mean([palm_flipped(run.found_px, hands.keypoints_px) for run in runs]))
-
-
-def results(hands: RealHands, tested: list[Tested]) -> dict[str, float]:
-    """The figures of what networks found."""
-    mediapipe = float(pck(mediapipe_px(hands), hands.keypoints_px).mean())
-    found: dict[str, float] = {"pck10_mediapipe": mediapipe}
-    by_network = {name: [t for t in tested if t.training.network == name] for name in (SMALL, PRETRAINED)}
-    for name, runs in by_network.items():
-        if runs:
-            values = [float(pck(run.found_px, hands.keypoints_px).mean()) for run in runs]
-            found |= {f"pck10_{name}": float(np.mean(values)), f"pck10_{name}_std": float(np.std(values))}
-    best = max((name for name, runs in by_network.items() if runs), key=lambda name: found[f"pck10_{name}"])
-    desk = hands.capture == DESK
-    runs = by_network[best]
-    right = np.mean([pck(run.found_px, hands.keypoints_px) for run in runs], axis=0)
-    return found | {
-        "pck10_share_of_mediapipe": found[f"pck10_{best}"] / mediapipe,
-        "pck10_desk": float(right[desk].mean()),
-        "pck10_room": float(right[~desk].mean()),
-        "pck10_simulated": float(np.mean([run.simulated for run in runs])),
-        "palm_flipped": mean_flipped(hands, runs),
-    }
+def results(runs: Sequence[Run], mediapipe: float) -> dict[str, float]:
+    """The figures of what the networks of one recipe found."""
+    found: dict[str, float] = {"pck10_mediapipe": mediapipe, "samples": mean(runs, "samples")}
+    by_network = {name: [run for run in runs if run.network == name] for name in NETWORKS}
+    for name, same in by_network.items():
+        if same:
+            found[f"pck10_{name}"] = mean(same, "pck10")
+            found[f"pck10_{name}_std"] = float(np.std([run.pck10 for run in same]))
+    best = max((same for same in by_network.values() if same), key=lambda same: mean(same, "pck10"))
+    found["pck10_share_of_mediapipe"] = mean(best, "pck10") / mediapipe
+    return found | {name: mean(best, name) for name in ("pck10_desk", "pck10_room", "pck10_simulated", "palm_flipped")}
 
 
 def main() -> None:
@@ -259,13 +268,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help=f"of each training (default {STEPS})")
     parser.add_argument("--seeds", type=int, help="trainings of each network (default 3)")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="default: both")
+    parser.add_argument("--runs", type=Path, metavar="FILE", help="what trainings found (default WORK/runs.json)")
+    parser.add_argument("--write", action="store_true", help="put the table of --runs into docs/worth.md")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread")
     options = parser.parse_args()
     plan = QUICK if options.quick else Plan()
     changed = {name: getattr(options, name) for name in ("people", "steps", "seeds") if getattr(options, name)}
     if options.networks:
         changed["networks"] = tuple(options.networks)
-    figures = measure(replace(plan, **changed), options.recipes, options.real, options.work, options.workers)
+    runs_path = options.runs or options.work / "runs.json"
+    figures = measure(replace(plan, **changed), options.recipes, options.real, options.work, options.workers, runs_path)
+    if options.write:
+        write_table(read_runs(runs_path), figures["pck10_mediapipe"])
     named = {name: (name, None, True) for name in figures if name not in TARGETS}
     report(figures, TARGETS | named, options.json)
 

@@ -25,7 +25,9 @@ from table import report
 from torch import nn
 from training import load
 from training_network import Samples, as_input
+from worth import Plan, samples_of
 from worth_networks import crops, vary
+from worth_runs import WHOLE
 
 SIDE_PX, BATCH, STEPS = 96, 32, 300
 _WIDTHS = (16, 32, 48, 64)
@@ -110,7 +112,7 @@ def measure(real: Path, work: Path, seeds: int) -> dict[str, float]:
     """Every figure of `TARGETS`; writes evidence.png into `work`."""
     hands = RealHands.load(real)
     desk = hands.capture == DESK
-    rendered, held_out = (load(work / name) for name in ("whole", "held_out"))
+    rendered, held_out = (load(work / name) for name in (samples_of(WHOLE, Plan.people), "held_out"))
     parts = {"desk": part_of(hands, desk), "room": part_of(hands, ~desk)}
     found: dict[str, list[float]] = {"desk": [], "room": []}
     rows = []

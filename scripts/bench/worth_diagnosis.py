@@ -22,9 +22,10 @@ from scipy.spatial import cKDTree
 from table import report
 from torch import nn
 from training_network import pck
-from worth import WHOLE, weights_path
+from worth import Plan
 from worth_networks import NETWORKS, PRETRAINED, STEPS, Training, make_network, predict
 from worth_poses import real_poses, real_views, simulated_poses
+from worth_runs import WHOLE, Job
 
 from handgen.stages.synthesize.patterns import draw_pattern
 
@@ -62,10 +63,10 @@ def by_fifths(values: Float[np.ndarray, " n"], right: Float[np.ndarray, " n"], n
     return {f"{name}_{np.median(values[part]):.2g}": float(right[part].mean()) for part in order}
 
 
-def measure(real: Path, work: Path, network: str, seeds: int, steps: int) -> dict[str, float]:
+def measure(real: Path, work: Path, people: int, network: str, seeds: int, steps: int) -> dict[str, float]:
     """PCK of every change, and of the fifths."""
     hands = RealHands.load(real)
-    models = [load_network(work, Training(network, seed, steps)) for seed in range(seeds)]
+    models = [load_network(work, people, Training(network, seed, steps)) for seed in range(seeds)]
     found: dict[str, float] = {}
     right = np.zeros(len(hands.images))
     for name, images in changed(hands, np.random.default_rng(0)).items():
@@ -81,10 +82,10 @@ def measure(real: Path, work: Path, network: str, seeds: int, steps: int) -> dic
     return found | by_fifths(real_views(real, hands)[:, 2], right, "pck10_back_facing")
 
 
-def load_network(work: Path, training: Training) -> nn.Module:
+def load_network(work: Path, people: int, training: Training) -> nn.Module:
     """A network that `worth.py` trained."""
     model = make_network(training.network)
-    model.load_state_dict(torch.load(weights_path(work, WHOLE, training), weights_only=True))
+    model.load_state_dict(torch.load(work / f"{Job(WHOLE, people, training).name}.pt", weights_only=True))
     return model
 
 
@@ -93,12 +94,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, required=True, metavar="FOLDER", help="what `real_hands.py` wrote")
     parser.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="where `worth.py` trained")
+    parser.add_argument("--people", type=int, default=Plan.people, help=f"default {Plan.people}")
     parser.add_argument("--network", choices=NETWORKS, default=PRETRAINED)
     parser.add_argument("--seeds", type=int, default=3, help="trainings to take the mean of (default 3)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of those trainings (default {STEPS})")
     parser.add_argument("--json", action="store_true", help="one flat JSON object instead of a table")
     options = parser.parse_args()
-    figures = measure(options.real, options.work, options.network, options.seeds, options.steps)
+    figures = measure(options.real, options.work, options.people, options.network, options.seeds, options.steps)
     report(figures, {name: (name, None, True) for name in figures}, options.json)
 
 

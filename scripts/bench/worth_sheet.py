@@ -16,15 +16,16 @@ import numpy as np
 from real_hands import RealHands
 from training import load
 from training_network import Samples
-from worth import WHOLE
+from worth import Plan, samples_of
 from worth_networks import crops
+from worth_runs import WHOLE
 
 SIDE_PX, COLUMNS = 112, 20
 
 
 def rendered_crops(work: Path, count: int, rng: np.random.Generator) -> np.ndarray:
     """Crops of the samples that `worth.py` trained on, cut out as the real ones are."""
-    samples = load(work / WHOLE)
+    samples = load(work / samples_of(WHOLE, Plan.people))
     chosen = np.sort(rng.choice(len(samples.images), count, replace=False))
     part = Samples(samples.images[chosen], samples.keypoints_px[chosen], samples.visible[chosen])
     return rng.permutation(crops(part, SIDE_PX)[0])
