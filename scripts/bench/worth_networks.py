@@ -50,6 +50,7 @@ class PretrainedNetwork(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(channels, _PYRAMID, 1) for channels in _STAGES.values())
         self.mix = nn.ModuleList(_separable(_PYRAMID) for _ in list(_STAGES)[:-1])
         self.heat = nn.Sequential(_separable(_PYRAMID), nn.Conv2d(_PYRAMID, KEYPOINTS, 1))
+        _lighten(self.backbone)
         _freeze(self.backbone, _FROZEN)
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1))
@@ -72,6 +73,16 @@ class PretrainedNetwork(nn.Module):
         return heat_means(self.heat(merged))
 
 
+def _lighten(backbone: nn.Module) -> None:
+    """Let convolutions pad by themselves, and activations work in place: the same values with fewer copies."""
+    for module in backbone.modules():
+        padding = getattr(getattr(module, "static_padding", None), "padding", ())
+        if len(set(padding)) == 1:
+            module.padding, module.static_padding = padding[:2], nn.Identity()
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+
+
 def _freeze(backbone: nn.Module, blocks: int) -> None:
     """Make the stem and the first blocks constants: their averages become part of the convolutions before them.
 
@@ -81,7 +92,6 @@ def _freeze(backbone: nn.Module, blocks: int) -> None:
     for block in backbone._blocks[:blocks]:
         pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
         pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
-        block._swish = nn.ReLU6(inplace=True)
     for parent, conv, norm in pairs:
         merged = fuse_conv_bn_eval(getattr(parent, conv).eval(), getattr(parent, norm).eval())
         setattr(parent, conv, merged.requires_grad_(False))
