@@ -84,14 +84,22 @@ class RealHands:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
 
-def palm_flipped(found_px: Float[np.ndarray, "n 21 2"], truth_px: Float[np.ndarray, "n 21 2"]) -> float:
-    """Return the share of hands whose palm triangle (wrist, index and pinky knuckle) is turned over.
+def palms_flipped(
+    found_px: Float[np.ndarray, "n 21 2"], truth_px: Float[np.ndarray, "n 21 2"]
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Mark the hands whose palm triangle (wrist, index and pinky knuckle) is turned over, and those that are counted.
 
     Hands seen edge-on, whose triangle covers less than 3 % of their box, are not counted: nothing decides there.
     """
     truth, found = _palm_area(truth_px), _palm_area(found_px)
     clear = np.abs(truth) > 0.03 * box_sides(truth_px) ** 2
-    return float((np.sign(truth) != np.sign(found))[clear].mean()) if clear.any() else float("nan")
+    return clear & (np.sign(truth) != np.sign(found)), clear
+
+
+def palm_flipped(found_px: Float[np.ndarray, "n 21 2"], truth_px: Float[np.ndarray, "n 21 2"]) -> float:
+    """Return the share of the hands that `palms_flipped` counts whose palm is turned over."""
+    flipped, clear = palms_flipped(found_px, truth_px)
+    return float(flipped[clear].mean()) if clear.any() else float("nan")
 
 
 def _palm_area(points: Float[np.ndarray, "n 21 2"]) -> Float[np.ndarray, " n"]:

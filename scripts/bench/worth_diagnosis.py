@@ -1,11 +1,12 @@
 """Which real hands do networks fail at that were trained on simulated ones, and why?
 
-    python scripts/bench/worth_diagnosis.py --real FOLDER --work FOLDER [--network pretrained] [--json]
+    python scripts/bench/worth_diagnosis.py --real FOLDER --work FOLDER [--network pretrained] [--json] [--sheet FILE]
 
 Takes the networks that `worth.py` trained in --work (the recipe `whole`, all seeds) and changes the real crops one
 thing at a time: the hand cut out along its mask, on grey or on the backgrounds of `synthesize`, so that neither arm
 nor surroundings are real; blurred; without colour. PCK@.1 of each, and of the crops as they are by how near the nearest
-simulated pose is, by how far the knuckles are bent, and by what the camera sees, palm or back.
+simulated pose is, by how far the knuckles are bent, and by what the camera sees, palm or back. --sheet draws the crops
+whose palm the first network turns over, with the teacher's keypoints and with those that were found.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from real_hands import RealHands, palm_flipped
+from real_hands import RealHands, palm_flipped, palms_flipped
 from scipy.spatial import cKDTree
 from table import report
 from torch import nn
@@ -27,7 +28,9 @@ from worth_networks import NETWORKS, PRETRAINED, STEPS, Training, make_network, 
 from worth_poses import real_poses, real_views, simulated_poses
 from worth_runs import WHOLE, Job
 
+from handgen.media.images import write_png
 from handgen.stages.synthesize.patterns import draw_pattern
+from handgen.visualize.drawing import SheetSample, contact_sheet
 
 _EDGE_PX, _BLURS_PX, _GREY, _PATTERNS = 1.2, (1.5, 3.0), 128, 100
 _KNUCKLES = slice(0, 12, 3)  # of the twenty angles: flexion of the four fingers' bases
@@ -89,6 +92,17 @@ def load_network(work: Path, people: int, training: Training) -> nn.Module:
     return model
 
 
+def sheet(hands: RealHands, found_px: Float[np.ndarray, "n 21 2"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Crops whose palm is turned over: with the teacher's keypoints, and with what was found."""
+    seen = np.ones(hands.keypoints_px.shape[1], bool)
+    samples = [
+        SheetSample(hands.images[index], points[index], seen, None, label)
+        for index in np.flatnonzero(palms_flipped(found_px, hands.keypoints_px)[0])
+        for points, label in ((hands.keypoints_px, f"{index} taught"), (found_px, "found"))
+    ]
+    return contact_sheet(samples)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,8 +112,13 @@ def main() -> None:
     parser.add_argument("--network", choices=NETWORKS, default=PRETRAINED)
     parser.add_argument("--seeds", type=int, default=3, help="trainings to take the mean of (default 3)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of those trainings (default {STEPS})")
+    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="draw the palms that are turned over")
     parser.add_argument("--json", action="store_true", help="one flat JSON object instead of a table")
     options = parser.parse_args()
+    if options.sheet:
+        model = load_network(options.work, options.people, Training(options.network, 0, options.steps))
+        hands = RealHands.load(options.real)
+        write_png(options.sheet, sheet(hands, predict(model, options.network, hands.images)))
     figures = measure(options.real, options.work, options.people, options.network, options.seeds, options.steps)
     report(figures, {name: (name, None, True) for name in figures}, options.json)
 
