@@ -32,13 +32,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """What its files are called."""
+        """The name of its files, without their endings."""
         return f"{self.recipe}_{self.people}_{self.training.network}_{self.training.seed}_{self.training.steps}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the network of one job finds. Shares: PCK@.1 on the real crops, and on simulated people it never saw.
+    """One job, done, and how good its network is. Shares: PCK@.1 on the real crops, and on simulated people it never saw.
 
     commit: of the pictures that it was trained on.
     """
@@ -71,12 +71,12 @@ class Run:
 
     @property
     def job(self) -> Job:
-        """What was trained."""
+        """The job that this is of."""
         return Job(self.recipe, self.people, Training(self.network, self.seed, self.steps))
 
     @property
     def group(self) -> tuple[int, str, int, str]:
-        """What runs that differ by their seed alone share."""
+        """The same for all runs that differ by their seed alone; sorts them."""
         return -self.steps, self.network, self.people, self.recipe
 
 
