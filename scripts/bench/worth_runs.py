@@ -32,13 +32,13 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The name of its files, without their endings."""
+        """Name of the files, without their endings."""
         return f"{self.recipe}_{self.people}_{self.training.network}_{self.training.seed}_{self.training.steps}"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One job, done, and how good its network is. Shares: PCK@.1 on the real crops, and on simulated people it never saw.
+    """A job that is done: PCK@.1 on the real crops and on simulated people it never saw, and palms turned over; shares.
 
     commit: of the pictures that it was trained on.
     """
@@ -76,7 +76,7 @@ class Run:
 
     @property
     def group(self) -> tuple[int, str, int, str]:
-        """The same for all runs that differ by their seed alone; sorts them."""
+        """A key that runs share which differ by their seed alone; sorts them."""
         return -self.steps, self.network, self.people, self.recipe
 
 
