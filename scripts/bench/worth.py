@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from real_hands import RealHands, mediapipe_px
+from real_hands import NPZ, RealHands, mediapipe_px
 from table import report
 from training import load, run_unit, save
 from training_network import Samples, pck
@@ -272,6 +272,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table of --runs into docs/worth.md")
     parser.add_argument("--workers", type=int, default=default_workers(), help="processes of one thread")
     options = parser.parse_args()
+    if not (options.real / NPZ).is_file():
+        parser.error(f"no {NPZ} in {options.real}: make it with `real_hands.py --out {options.real}`")
     plan = QUICK if options.quick else Plan()
     changed = {name: getattr(options, name) for name in ("people", "steps", "seeds") if getattr(options, name)}
     if options.networks:

@@ -40,7 +40,7 @@ class Job:
 class Run:
     """A job that is done: PCK@.1 on the real crops and on simulated people it never saw, and palms turned over; shares.
 
-    commit: of the pictures that it was trained on.
+    commit: checked out when it was trained.
     """
 
     recipe: str

@@ -29,7 +29,7 @@ def capture(tmp_path_factory):
 
 
 def test_masks_mend_what_detections_get_wrong(tmp_path):
-    """Fingertips that the detector puts 4 px short of the skin, in all views and frames, of of open hands."""
+    """Fingertips that the detector puts 4 px short of the skin, in all views and frames, of open hands."""
     capture = rendered(tmp_path / "capture", without=("poses",))
     rig = load_capture(capture).rig
     rows = []

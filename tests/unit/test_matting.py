@@ -119,9 +119,14 @@ def test_any_mask_with_any_blur(blur_px, height, width, seed, screen):
     assert set(np.unique(core)) <= {0, 255} and core.any() == mask.any()
 
 
-def test_edges_carry_no_colour_of_the_old_background():
+# Hands 0, 2 and 4 have gaps that open narrowly: matting leaves up to 47 grey levels of a wall that is not known there.
+_NARROW_GAPS = pytest.mark.xfail(strict=True, reason="a known fault: a narrow gap keeps an unknown wall's colour")
+
+
+@pytest.mark.parametrize("seed", [pytest.param(s, marks=_NARROW_GAPS if s in (0, 2, 4) else ()) for s in range(8)])
+def test_edges_carry_no_colour_of_the_old_background(seed):
     """A skin-coloured hand cut from a green wall and laid on grey: no pixel is green, be the wall known or not."""
-    rng = np.random.default_rng(1)  # gaps that are shut or wide: narrow ones keep some of an unknown wall
+    rng = np.random.default_rng(seed)
     assert GREEN[1] - max(GREEN[0], GREEN[2]) > 100  # what a halo would show
     for blur_px in (0.5, 0.8, 1.6, 3.0):
         image, mask, _ = drawn(rng, blur_px)
